@@ -1,0 +1,27 @@
+"""The errors that mibe raises on purpose. Each message is one clear line that says what to do next."""
+
+from __future__ import annotations
+
+
+class MibeError(Exception):
+    """Base of all errors below; the command line prints it as one line and exits with code 2."""
+
+
+class UsageError(MibeError):
+    """An argument names something unknown or lies outside its range."""
+
+
+class DataError(MibeError):
+    """A data set is missing, incomplete, altered or not in the format it should have."""
+
+
+class ModelError(MibeError):
+    """A model cannot be loaded or cannot do what was asked of it."""
+
+
+class RunError(MibeError):
+    """A run folder is in use, unreadable, or cannot be written."""
+
+
+class DataUseError(MibeError):
+    """The terms of use of a data set do not permit what was asked."""

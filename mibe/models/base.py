@@ -1,0 +1,114 @@
+"""The contract between mibe and a model: requests in, responses out, as they are ready."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, TypedDict
+
+
+class Message(TypedDict):
+    """One turn of a chat."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sampling:
+    """How text is generated. Temperature 0 is greedy decoding, the default everywhere."""
+
+    max_new_tokens: int
+    stop: tuple[str, ...] = ()
+    temperature: float = 0.0
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One prompt: the messages (for chat APIs) and the text rendered from them by `Model.render`."""
+
+    messages: tuple[Message, ...]
+    text: str
+    sampling: Sampling
+
+
+FinishReason = Literal["stop", "length", "filter", "error"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Response:
+    """What came back for one request.
+
+    `finish_reason` is "stop" (the model ended or a stop string was met), "length" (the token limit), "filter" (the
+    model or a content filter declined) or "error" (`error` says why, `text` is empty). Token counts are of the
+    prompt and of what was generated; `seconds` is the wall time of the batch divided by its size.
+    """
+
+    text: str
+    finish_reason: FinishReason
+    error: str | None = None
+    prompt_tokens: int | None = None
+    new_tokens: int | None = None
+    seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ChoiceRequest:
+    """One prompt and the texts whose likelihood after it is asked for."""
+
+    text: str
+    continuations: tuple[str, ...]
+
+
+class Model(Protocol):
+    """A language model, local or remote.
+
+    Attributes
+    ----------
+    name:
+        Short name for tables and run folders.
+    identity:
+        JSON data that tells this model from every other: name or path, revision or content hash, dtype, adapters.
+        It is part of the response cache's key. None means the outputs are never cached.
+    is_remote:
+        True when prompts leave this machine.
+    is_chat:
+        True when prompts are given as chat turns; False when they are given as one plain text.
+    context_window:
+        Tokens of prompt and output together, or None when there is no known limit.
+    """
+
+    name: str
+    identity: Mapping[str, Any] | None
+    is_remote: bool
+    is_chat: bool
+    context_window: int | None
+
+    def render(self, messages: Sequence[Message]) -> str:
+        """The text that the model will read for these messages (chat template applied)."""
+        ...
+
+    def count_tokens(self, text: str) -> int:
+        """Number of tokens of a rendered prompt. Models without a tokenizer may estimate from above."""
+        ...
+
+    def generate(self, requests: Sequence[Request]) -> Iterator[tuple[int, Response]]:
+        """Yield (index of the request, response) as responses are ready, in any order, each index once.
+
+        One failed request is one response with `finish_reason="error"`; only what makes every request fail
+        (a model that cannot be loaded, a wrong key) raises `ModelError`.
+        """
+        ...
+
+    def loglikelihood(self, requests: Sequence[ChoiceRequest]) -> Iterator[tuple[int, tuple[float, ...]]]:
+        """Yield (index, natural-log likelihood of each continuation). Raises `ModelError` where it cannot."""
+        ...
+
+    def device_memory_peak(self) -> int | None:
+        """Peak bytes used on the accelerator, or None without one."""
+        ...
+
+    def close(self) -> None:
+        """Free what the model holds."""
+        ...

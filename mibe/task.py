@@ -1,0 +1,208 @@
+"""What a task is: examples, a prompt, a parser and metrics, tied together by `Task`.
+
+A task never sees a model and a parser never sees a target. Everything here is frozen and cheap to import.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+
+if TYPE_CHECKING:
+    from mibe.data.raw import RawFiles
+    from mibe.metrics.base import Metric
+
+Value: TypeAlias = Any
+"""What a parser returns and a target holds: JSON data (a label, a letter, a list of labels, spans, text)."""
+
+
+class Category(StrEnum):
+    """The categories of the benchmark (paper, table 2), and the two kinds of task beside it."""
+
+    QA = "question answering"
+    NER = "named entity recognition"
+    RELATION_EXTRACTION = "relation extraction"
+    CLASSIFICATION = "classification"
+    SUMMARIZATION = "summarization"
+    NLI = "natural language inference"
+    GENERAL = "general knowledge"
+    DIAGNOSIS = "diagnosis"
+
+
+class AccessLevel(StrEnum):
+    """Who may have the data."""
+
+    OPEN = "open"
+    NON_COMMERCIAL = "non-commercial"
+    CREDENTIALED = "credentialed"
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """The access level of a data set and, where one must be signed, the name of the agreement."""
+
+    level: AccessLevel
+    agreement: str | None = None
+
+
+OPEN = Access(AccessLevel.OPEN)
+NON_COMMERCIAL = Access(AccessLevel.NON_COMMERCIAL)
+
+
+def credentialed(agreement: str) -> Access:
+    """Access for people who signed `agreement` alone; such text never reaches a remote model unasked."""
+    return Access(AccessLevel.CREDENTIALED, agreement)
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One document of a data set, in the one schema that all prepared data shares (`docs/data.md`).
+
+    `inputs` holds the fields a prompt may show; the target is never among them. `choices` are the option
+    texts of a multiple-choice question, in the order of their letters A, B, C, …; such an example's target is
+    a letter. `metadata` holds what scores are broken down by (e.g. the subject of an MMLU question).
+    """
+
+    id: str
+    inputs: Mapping[str, str]
+    target: Value
+    choices: tuple[str, ...] = ()
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+class Outcome(StrEnum):
+    """What became of one output. Every sample has exactly one outcome."""
+
+    PARSED = "parsed"
+    """An answer was read."""
+    UNPARSED = "unparsed"
+    """The model finished, and no answer can be read: counts as wrong."""
+    TRUNCATED = "truncated"
+    """The output hit the length limit before an answer could be read: counts as wrong."""
+    REFUSED = "refused"
+    """The model, or a filter before it, declined to answer: counts as wrong."""
+    ERROR = "error"
+    """No output came back: never scored, tried again when the run is resumed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What was read from one output: the value (None unless the outcome is parsed) and the outcome."""
+
+    value: Value
+    outcome: Outcome
+
+
+class Parser(Protocol):
+    """Reads an answer from raw model output.
+
+    It sees the output, the option texts and the input fields, and never the target. It returns a JSON value, or
+    None where no answer can be read. It never raises on any text.
+    """
+
+    def __call__(
+        self, output: str, *, choices: Sequence[str] = (), inputs: Mapping[str, str] | None = None
+    ) -> Value | None: ...
+
+
+class Source(Protocol):
+    """Where a data set comes from and how its official raw files become examples.
+
+    `read` takes the raw files of the official download and returns split name → examples; it raises
+    `DataError` when they are not what they should be.
+    """
+
+    @property
+    def licence(self) -> str: ...
+    @property
+    def homepage(self) -> str: ...
+    @property
+    def obtain(self) -> str:
+        """One sentence: what to download, and where, so that `mibe data prepare` finds its files."""
+        ...
+
+    @property
+    def hub(self) -> str | None:
+        """The Hugging Face hub repository with the prepared test set, if there is one."""
+        ...
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """Split → number of examples in the default variant of the official release."""
+        ...
+
+    @property
+    def variants(self) -> tuple[str, ...]:
+        """Names of the versions that `read` knows; the first is the default."""
+        ...
+
+    def read(self, raw: RawFiles, *, variant: str) -> dict[str, list[Example]]: ...
+
+
+def plain_answer(example: Example) -> str:
+    """The target as a model should write it: text as it is, a list of labels joined by semicolons."""
+    return "; ".join(example.target) if isinstance(example.target, list | tuple) else str(example.target)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prompt:
+    """A prompt template: instruction, input and cue, as in the paper's table A2.
+
+    `input` is a format string over the example's input fields; `{options}` stands for the lettered options.
+    `cut` names the fields that may be shortened in the middle when the prompt is too long for the model; the
+    instruction, the question and the options never are. `answer` writes the target of a few-shot example.
+    """
+
+    instruction: str
+    input: str
+    cue: str = "OUTPUT:"
+    cut: tuple[str, ...] = ()
+    answer: Callable[[Example], str] = plain_answer
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """One dataset with everything needed to score a model on it.
+
+    `labels` is the closed label set, if there is one. `headline` names the figure shown first. `shots` is the
+    number of examples in the paper's few-shot setting. `dataset` names the folder of the prepared data where it is
+    not the task's own name; `subset` keeps only the examples whose metadata has one of the given values.
+    `shots_match` names the metadata field in which a few-shot example must agree with the document (MMLU's
+    subject). `version` goes up whenever prompt, parser or metrics change their results.
+    """
+
+    name: str
+    title: str
+    category: Category
+    access: Access
+    source: Source
+    prompt: Prompt
+    parser: Parser
+    metrics: tuple[Metric, ...]
+    headline: str
+    shots: int
+    max_new_tokens: int
+    version: int
+    labels: tuple[str, ...] = ()
+    dataset: str = ""
+    subset: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    breakdowns: tuple[str, ...] = ()
+    shots_match: str | None = None
+
+    @property
+    def data_name(self) -> str:
+        """The folder of this task's prepared data."""
+        return self.dataset or self.name
+
+    def candidates(self, example: Example) -> list[tuple[str, str]]:
+        """The closed set of answers as (value, text) pairs; empty where answers are free text."""
+        if example.choices:
+            return [(letter(i), text) for i, text in enumerate(example.choices)]
+        return [(label, label) for label in self.labels]
+
+
+def letter(index: int) -> str:
+    """The letter of the option at `index` (0 → A)."""
+    return chr(ord("A") + index)
