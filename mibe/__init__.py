@@ -1,1 +1,36 @@
+"""MIBE: how good is this medical language model? Twelve medical data sets, MMLU and diagnosis, scored with intervals.
+
+>>> import mibe
+>>> run = mibe.evaluate(model="demo", tasks=["pubmedqa"], limit=50)  # doctest: +SKIP
+>>> run.table()  # doctest: +SKIP
+
+Nothing heavy is imported until it is used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mibe.evaluate import evaluate
+    from mibe.registry import list_tasks, load_task
+    from mibe.results.run import Run, load_run
+
 __version__ = "0.1.0"
+
+_WHERE = {
+    "evaluate": "mibe.evaluate",
+    "list_tasks": "mibe.registry",
+    "load_task": "mibe.registry",
+    "Run": "mibe.results.run",
+    "load_run": "mibe.results.run",
+}
+
+__all__ = ["Run", "evaluate", "list_tasks", "load_run", "load_task"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _WHERE:
+        return getattr(import_module(_WHERE[name]), name)
+    raise AttributeError(f"module 'mibe' has no attribute {name!r}")

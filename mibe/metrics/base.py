@@ -6,8 +6,9 @@ sum, a paired comparison resamples two runs with the same draw, and a figure per
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,3 +36,44 @@ class Metric(Protocol):
     def figures(self, totals: FloatArray) -> FloatArray:
         """Shape (..., statistics) → (..., figures): column sums to figures, vectorised over leading axes."""
         ...
+
+
+class SampleMean(ABC):
+    """A metric each of whose figures is the mean of a value per sample (accuracy, exact match, ROUGE, …).
+
+    Such a figure has a standard error in closed form, and a sample has a score of its own.
+    """
+
+    @property
+    @abstractmethod
+    def names(self) -> tuple[str, ...]:
+        """Names of the figures, one for each value of a sample."""
+
+    @abstractmethod
+    def values(self, predictions: Sequence[Value | None], targets: Sequence[Value]) -> FloatArray:
+        """Shape (samples, figures): what each sample adds to each mean."""
+
+    def statistics(self, predictions: Sequence[Value | None], targets: Sequence[Value]) -> FloatArray:
+        """Shape (samples, figures + 1): the values, and a one that counts the sample."""
+        values = self.values(predictions, targets)
+        return np.concatenate([values, np.ones((len(values), 1))], axis=1)
+
+    def figures(self, totals: FloatArray) -> FloatArray:
+        """Shape (..., figures + 1) → (..., figures): the means; 0 where there is no sample."""
+        return ratio(totals[..., :-1], totals[..., -1:])
+
+
+def is_sample_mean(metric: Metric) -> TypeGuard[SampleMean]:
+    """Whether the metric's figures are means of a value per sample."""
+    return isinstance(metric, SampleMean)
+
+
+def ratio(numerator: FloatArray, denominator: FloatArray) -> FloatArray:
+    """numerator / denominator, and 0 where the denominator is 0 (scikit-learn's `zero_division=0`)."""
+    numerator, denominator = np.broadcast_arrays(numerator, denominator)
+    return np.divide(numerator, denominator, out=np.zeros(numerator.shape), where=denominator != 0)
+
+
+def as_column(values: Sequence[float]) -> FloatArray:
+    """Shape (samples, 1): one value of each sample."""
+    return np.array(values, dtype=np.float64).reshape(-1, 1)

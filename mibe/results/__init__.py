@@ -1,0 +1,1 @@
+"""What a run leaves behind: its folder, sample logs, record and tables, and the cache of responses."""

@@ -1,0 +1,67 @@
+"""Which documents of a split a run is about: all of them, or the same sample for everyone who asks for N."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from mibe.data import store
+from mibe.errors import UsageError
+from mibe.prompting import shot_order
+from mibe.task import Example, Task
+
+
+@dataclass(frozen=True)
+class Documents:
+    """The selected documents of one task's split, read from disk anew each time they are iterated.
+
+    With a limit, the documents with the smallest hash of seed and id are taken, in file order: the choice does not
+    depend on the order of the file (MMLU's begins with a hundred questions of algebra), and a smaller limit is a
+    part of a larger one.
+    """
+
+    task: Task
+    split: str
+    chosen: frozenset[str] | None
+    count: int
+    total: int
+
+    @classmethod
+    def select(cls, task: Task, split: str, limit: int | None, seed: int) -> Documents:
+        """Choose `limit` documents (None: all). A limit above the size of the split takes all of it."""
+        if limit is not None and limit < 1:
+            raise UsageError(f"--limit {limit} is out of range; it is a number of documents, at least 1")
+        check_split(task, split)
+        if limit is None:
+            total = sum(1 for _ in examples(task, split))
+            return cls(task, split, None, total, total)
+        total = 0
+
+        def keys() -> Iterator[tuple[str, str]]:
+            nonlocal total
+            for example in examples(task, split):
+                total += 1
+                yield shot_order(seed, example.id), example.id
+
+        chosen = frozenset(ident for _, ident in heapq.nsmallest(limit, keys()))
+        return cls(task, split, chosen, len(chosen), total)
+
+    def __iter__(self) -> Iterator[Example]:
+        for example in examples(self.task, self.split):
+            if self.chosen is None or example.id in self.chosen:
+                yield example
+
+
+def examples(task: Task, split: str) -> Iterator[Example]:
+    """The examples of a split that belong to the task."""
+    for example in store.iter_examples(task.data_name, split):
+        if all(example.metadata.get(field) in values for field, values in task.subset.items()):
+            yield example
+
+
+def check_split(task: Task, split: str) -> None:
+    """Raise when the data is not prepared (`DataError`) or has no such split (`UsageError`)."""
+    available = store.splits(task.data_name)
+    if split not in available:
+        raise UsageError(f"{task.name} has no {split} split here; it has {', '.join(available) or 'none'}")

@@ -1,0 +1,114 @@
+"""Scores where an answer is a set of labels. A prediction of None counts as the empty set: every gold label is missed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mibe.metrics.base import FloatArray, SampleMean, as_column, ratio
+from mibe.metrics.counts import count, membership, per_label, per_label_names, split
+from mibe.task import Value
+
+
+@dataclass(frozen=True)
+class SubsetAccuracy(SampleMean):
+    """Share of the samples whose predicted set is exactly the gold set; None is wrong even where the gold set is empty."""
+
+    name: str = "subset_accuracy"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """One figure."""
+        return (self.name,)
+
+    def values(self, predictions: Sequence[Value | None], targets: Sequence[Value]) -> FloatArray:
+        """Shape (samples, 1): 1 where the sets are equal, else 0."""
+        return as_column([p is not None and set(p) == set(t) for p, t in zip(predictions, targets, strict=True)])
+
+
+@dataclass(frozen=True)
+class _LabelSetCounts:
+    """What the metrics below have in common: hits, predictions and gold of each label."""
+
+    labels: tuple[str, ...]
+
+    def statistics(self, predictions: Sequence[Value | None], targets: Sequence[Value]) -> FloatArray:
+        """Shape (samples, 3 · labels): hits, predictions and gold of each label."""
+        return count(membership([p or () for p in predictions], self.labels), membership(targets, self.labels))
+
+
+@dataclass(frozen=True)
+class LabelwiseMacroF1(_LabelSetCounts):
+    """Mean of the F1 of each label taken as a yes-or-no question; a label that never occurs counts as 0."""
+
+    name: str = "macro_f1"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """One figure."""
+        return (self.name,)
+
+    def figures(self, totals: FloatArray) -> FloatArray:
+        """Shape (..., 3 · labels) → (..., 1)."""
+        return split(totals).f1.mean(axis=-1, keepdims=True)
+
+
+@dataclass(frozen=True)
+class MicroF1(_LabelSetCounts):
+    """F1 of the counts of all labels together."""
+
+    name: str = "micro_f1"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """One figure."""
+        return (self.name,)
+
+    def figures(self, totals: FloatArray) -> FloatArray:
+        """Shape (..., 3 · labels) → (..., 1)."""
+        return split(totals).pooled.f1
+
+
+@dataclass(frozen=True)
+class LabelwiseScores(_LabelSetCounts):
+    """Precision, recall and F1 of each label; 0 where the denominator is."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Three figures a label: precision[a], recall[a], f1[a], precision[b], …"""
+        return per_label_names(self.labels)
+
+    def figures(self, totals: FloatArray) -> FloatArray:
+        """Shape (..., 3 · labels) → (..., 3 · labels)."""
+        return per_label(split(totals))
+
+
+@dataclass(frozen=True)
+class ExampleF1:
+    """Example-based precision, recall and F1, as the BLUE benchmark scores Hallmarks of Cancer (`blue/eval_hoc.py`).
+
+    Precision and recall are taken in each document and averaged over the documents; F1 is the harmonic mean of those
+    two means, not the mean of the documents' F1. A document without predictions has precision 0, one without gold
+    labels (BLUE has none) recall 0. Peng et al. 2019, "Transfer learning in biomedical natural language processing".
+    """
+
+    prefix: str = "example_"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Three figures: example_precision, example_recall, example_f1."""
+        return tuple(f"{self.prefix}{figure}" for figure in ("precision", "recall", "f1"))
+
+    def statistics(self, predictions: Sequence[Value | None], targets: Sequence[Value]) -> FloatArray:
+        """Shape (samples, 3): precision and recall of the document, and a one that counts it."""
+        pairs = [(set(p or ()), set(t)) for p, t in zip(predictions, targets, strict=True)]
+        sizes = np.array([(len(p & t), len(p), len(t)) for p, t in pairs], dtype=np.float64).reshape(-1, 3)
+        return np.concatenate([ratio(sizes[:, :1], sizes[:, 1:]), np.ones((len(pairs), 1))], axis=1)
+
+    def figures(self, totals: FloatArray) -> FloatArray:
+        """Shape (..., 3) → (..., 3)."""
+        means = ratio(totals[..., :2], totals[..., 2:])
+        f1 = ratio(2 * means.prod(axis=-1, keepdims=True), means.sum(axis=-1, keepdims=True))
+        return np.concatenate([means, f1], axis=-1)

@@ -1,0 +1,103 @@
+"""Scores: every figure of a task's metrics with its interval, over all samples or in each group of them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mibe.errors import UsageError
+from mibe.metrics.base import FloatArray, Metric, is_sample_mean
+from mibe.metrics.intervals import bootstrap, standard_errors
+from mibe.task import Value
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One figure, its 95 % bootstrap interval, its standard error and the number of samples.
+
+    The standard error is exact where the figure is a mean over samples and the bootstrap's elsewhere; None for fewer
+    than two samples.
+    """
+
+    value: float
+    low: float
+    high: float
+    stderr: float | None
+    n: int
+
+
+def score(
+    metrics: Sequence[Metric],
+    predictions: Sequence[Value | None],
+    targets: Sequence[Value],
+    *,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> dict[str, Figure]:
+    """Figure name → figure, in the order of the metrics; nothing where there is no sample.
+
+    Each metric is resampled by itself from the same seed, so adding a metric changes no other figure. Raises
+    `UsageError` when two metrics share a figure's name or the lengths differ.
+    """
+    return score_statistics(metrics, sample_statistics(metrics, predictions, targets), resamples=resamples, seed=seed)
+
+
+def score_by(
+    groups: Sequence[str],
+    metrics: Sequence[Metric],
+    predictions: Sequence[Value | None],
+    targets: Sequence[Value],
+    *,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> dict[str, dict[str, Figure]]:
+    """Group → figures of the samples in it, groups in alphabetical order. `groups` holds each sample's group."""
+    if len(groups) != len(targets):
+        raise UsageError(f"{len(groups)} group values for {len(targets)} targets")
+    statistics = sample_statistics(metrics, predictions, targets)
+    of_sample = np.array(groups, dtype=object)
+    return {
+        group: score_statistics(
+            metrics, [table[of_sample == group] for table in statistics], resamples=resamples, seed=seed
+        )
+        for group in sorted(set(groups))
+    }
+
+
+def sample_statistics(
+    metrics: Sequence[Metric], predictions: Sequence[Value | None], targets: Sequence[Value]
+) -> list[FloatArray]:
+    """Each metric's table of shape (samples, statistics): the costly part of scoring, to be had once for many uses."""
+    if len(predictions) != len(targets):
+        raise UsageError(f"{len(predictions)} predictions for {len(targets)} targets")
+    return [metric.statistics(predictions, targets) for metric in metrics]
+
+
+def score_statistics(
+    metrics: Sequence[Metric], statistics: Sequence[FloatArray], *, resamples: int = 1000, seed: int = 0
+) -> dict[str, Figure]:
+    """Figure name → figure from the tables of `sample_statistics`, or from some of their rows."""
+    if repeated := [name for name, times in Counter(n for m in metrics for n in m.names).items() if times > 1]:
+        raise UsageError(f"two metrics share the figure name {repeated[0]!r}; give one of them another name")
+    figures: dict[str, Figure] = {}
+    for metric, table in zip(metrics, statistics, strict=True):
+        if len(table):
+            figures |= _score_one(metric, table, resamples, seed)
+    return figures
+
+
+def _score_one(metric: Metric, table: FloatArray, resamples: int, seed: int) -> dict[str, Figure]:
+    values = metric.figures(table.sum(axis=0))
+    interval = bootstrap(table, metric.figures, resamples=resamples, seed=seed)
+    errors = standard_errors(table[:, :-1]) if is_sample_mean(metric) else interval.stderr
+    return {
+        name: Figure(float(value), float(low), float(high), _number(error, len(table)), len(table))
+        for name, value, low, high, error in zip(metric.names, values, interval.low, interval.high, errors, strict=True)
+    }
+
+
+def _number(error: float, samples: int) -> float | None:
+    return float(error) if samples > 1 and not np.isnan(error) else None

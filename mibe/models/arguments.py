@@ -1,0 +1,76 @@
+"""Model arguments: from the text of the command line to typed values, with an error that says what is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from mibe.errors import UsageError
+from mibe.registry import unknown
+
+
+def parse_model_args(text: str) -> dict[str, str]:
+    """Arguments of a model from "pretrained=PATH,dtype=bfloat16".
+
+    A value may hold "=", and may not hold a comma. Raises `UsageError` for a piece without "=" or without a name,
+    and for a name given twice.
+    """
+    args: dict[str, str] = {}
+    for piece in filter(None, map(str.strip, text.split(","))):
+        name, equals, value = piece.partition("=")
+        name = name.strip()
+        if not equals or not name:
+            raise UsageError(f"model argument {piece!r} is not of the form NAME=VALUE; separate arguments by commas")
+        if name in args:
+            raise UsageError(f"model argument {name!r} is given twice")
+        args[name] = value.strip()
+    return args
+
+
+def check_names(model: str, args: Iterable[str], known: Iterable[str]) -> None:
+    """Raise `UsageError`, with the nearest known names, for an argument that `model` does not take."""
+    known = sorted(known)
+    for name in args:
+        if name not in known:
+            raise unknown(f"argument of the model {model!r}:", name, known)
+
+
+def convert(model: str, args: Mapping[str, str], kinds: Mapping[str, Callable[[str], Any]]) -> dict[str, Any]:
+    """Each argument through the converter of its name.
+
+    Raises `UsageError` for an unknown name, and for a value that its converter refuses by `ValueError`.
+    """
+    check_names(model, args, kinds)
+    values = {}
+    for name, text in args.items():
+        try:
+            values[name] = kinds[name](text)
+        except ValueError as error:
+            raise UsageError(f"argument {name}={text} of the model {model!r}: {error}") from None
+    return values
+
+
+def switch(text: str) -> bool:
+    """True or False from true/false, yes/no, on/off, 1/0 in any case."""
+    value = text.lower()
+    if value in ("true", "yes", "on", "1"):
+        return True
+    if value in ("false", "no", "off", "0"):
+        return False
+    raise ValueError("must be true or false")
+
+
+def whole(text: str) -> int:
+    """A whole number from its digits."""
+    try:
+        return int(text)
+    except ValueError:
+        raise ValueError("must be a whole number") from None
+
+
+def positive(text: str) -> int:
+    """A whole number of at least 1."""
+    value = whole(text)
+    if value < 1:
+        raise ValueError("must be at least 1")
+    return value

@@ -1,0 +1,155 @@
+"""Scoring without a model: text generated elsewhere, single outputs, and finished runs after a parser changed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import mibe
+from mibe.data import store
+from mibe.documents import Documents
+from mibe.errors import DataError, RunError
+from mibe.models.base import Response
+from mibe.parsers import read
+from mibe.registry import load_task
+from mibe.results import record
+from mibe.results.folder import RunFolder, read_record
+from mibe.results.log import Row, SampleLog, latest_rows
+from mibe.results.run import Run
+from mibe.scoring import best_candidate, judge_response, judged, score_rows
+from mibe.task import AccessLevel, Example, Outcome, Task
+
+
+def json_lines(lines: Iterable[str], source: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    """(line number, object) of JSON lines; blank lines are skipped. Raises `DataError` naming the line."""
+    for number, line in enumerate(lines, start=1):
+        text = line.lstrip("\ufeff").strip()
+        if not text:
+            continue
+        try:
+            value = json.loads(text)
+        except ValueError as error:
+            raise DataError(f"{source}, line {number}: not JSON ({error}); each line is one object") from None
+        if not isinstance(value, dict):
+            raise DataError(f"{source}, line {number}: not an object but {type(value).__name__}")
+        yield number, value
+
+
+def parse_outputs(task: Task, lines: Iterable[str], source: str = "standard input") -> Iterator[dict[str, Any]]:
+    """What the task's parser reads from each line {"output", "choices"?, "finish_reason"?}, in order."""
+    for number, item in json_lines(lines, source):
+        output, choices = item.get("output"), item.get("choices") or ()
+        if not isinstance(output, str):
+            raise DataError(f'{source}, line {number}: "output" is missing or not text')
+        if not isinstance(choices, list | tuple) or not all(isinstance(choice, str) for choice in choices):
+            raise DataError(f'{source}, line {number}: "choices" is not a list of texts')
+        finish_reason = item.get("finish_reason") or "stop"
+        found = read(output, finish_reason, task.parser, choices=tuple(choices), inputs=item.get("inputs") or {})
+        yield {"prediction": found.value, "outcome": found.outcome.value}
+
+
+def read_outputs(path: Path, known: set[str], *, partial: bool) -> dict[str, dict[str, Any]]:
+    """Outputs by id. Raises `DataError` for unknown, repeated or (unless `partial`) missing ids."""
+    found: dict[str, dict[str, Any]] = {}
+    try:
+        with path.open(encoding="utf-8-sig") as lines:
+            for number, item in json_lines(lines, str(path)):
+                ident = str(item.get("id", ""))
+                if "id" not in item or not isinstance(item.get("output"), str):
+                    raise DataError(f'{path}, line {number}: each line is {{"id": …, "output": text}}')
+                if ident in found:
+                    raise DataError(f"{path}, line {number}: the id {ident!r} stands there twice; keep one of them")
+                if ident not in known:
+                    raise DataError(
+                        f"{path}, line {number}: the id {ident!r} is not in the data; "
+                        f"ids look like {next(iter(sorted(known)), '')!r}"
+                    )
+                found[ident] = item
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not UTF-8 text: {error}") from None
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror}") from None
+    missing = known - set(found)
+    if missing and not partial:
+        raise DataError(
+            f"{path}: {len(missing)} of {len(known)} documents have no output, {min(missing)!r} first; "
+            "add them, or give --partial to score those that are there"
+        )
+    if not found:
+        raise DataError(f"{path} holds no outputs")
+    return found
+
+
+def score_outputs(
+    task: Task, path: Path, *, split: str = "test", partial: bool = False, resamples: int = 1000, seed: int = 1234
+) -> dict[str, Any]:
+    """Scores, as in a run record, of text that was generated elsewhere."""
+    documents = Documents.select(task, split, None, seed)
+    outputs = read_outputs(path, {example.id for example in documents}, partial=partial)
+
+    def rows() -> Iterator[Row]:
+        for example in documents:
+            if example.id in outputs:
+                item = outputs[example.id]
+                response = Response(text=item["output"], finish_reason=item.get("finish_reason") or "stop")
+                yield {"id": example.id, "finish_reason": response.finish_reason} | judge_response(task, example, response)
+
+    data = {"split": split, "manifest": store.load_manifest(task.data_name)}
+    return {"title": task.title, "version": task.version, "headline": task.headline, "data": data} | score_rows(
+        task, rows(), resamples=resamples, seed=seed
+    )
+
+
+def rescore(path: str | Path) -> Run:
+    """Score a finished run again from its raw text with today's parsers and metrics; the old record is kept.
+
+    Raises
+    ------
+    RunError
+        When the run is not finished or in use, or a sample is no longer in the data.
+    """
+    folder_path = Path(path)
+    old = read_record(folder_path)
+    if not old["tasks"] or any("outcomes" not in part for part in old["tasks"].values()):
+        raise RunError(f"{path} is not finished; run its command again first")
+    with RunFolder.hold(folder_path) as folder:
+        settings = old["settings"]
+        judged_rows = {name: _judge_again(load_task(name), folder.samples(name), part) for name, part in old["tasks"].items()}
+        kept = folder.keep_history(list(old["tasks"]))
+        new = old | {"mibe_version": mibe.__version__, "rescored": record.now(), "earlier": str(kept.relative_to(folder.path))}
+        new["tasks"] = {}
+        for name, rows in judged_rows.items():
+            task = load_task(name)
+            log = SampleLog(folder.samples(name), private=task.access.level is AccessLevel.CREDENTIALED)
+            for row in rows:
+                log.append(row)
+            log.sync()
+            log.close()
+            scores = score_rows(task, rows, resamples=settings["resamples"], seed=settings["seed"])
+            new["tasks"][name] = old["tasks"][name] | scores | {"version": task.version}
+        folder.write_record(new)
+    return Run(folder_path, new)
+
+
+def _judge_again(task: Task, samples: Path, part: dict[str, Any]) -> list[Row]:
+    wanted = {row["id"]: row for row in latest_rows(samples)}
+    rows = []
+    for example in Documents.select(task, part["data"]["split"], None, 0):
+        if example.id in wanted:
+            rows.append(_judged_row(task, example, wanted.pop(example.id)))
+    if wanted:
+        raise RunError(
+            f"{len(wanted)} samples of {task.name} are not in the data here, {min(wanted)!r} first; "
+            f"prepare the data the run was made with (mibe data prepare {task.data_name} --from PATH)"
+        )
+    return rows
+
+
+def _judged_row(task: Task, example: Example, row: Row) -> Row:
+    if row["outcome"] == Outcome.ERROR:
+        return row
+    if "loglikelihoods" in row:
+        return row | judged(task, example, best_candidate(task, example, row["loglikelihoods"]))
+    return row | judge_response(task, example, Response(text=row["output"], finish_reason=row["finish_reason"]))

@@ -1,0 +1,288 @@
+"""From an example to the text a model reads: few-shot choice, chat turns, and cuts that keep the question.
+
+The form is the same everywhere. Plain text is the instruction once, then each worked example and the document,
+each as input, cue and answer, separated by blank lines. For chat models each worked example is a pair of turns.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
+
+from mibe.errors import UsageError
+from mibe.models.base import Message, Model
+from mibe.task import Example, Prompt, Task, letter
+
+CUT_MARK = " […] "
+
+# A rendered prompt never has more tokens than bytes, whatever the tokenizer, but for the few it adds on its own.
+ADDED_TOKENS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """A prompt ready for a model: its turns, its text, whether a field was cut, and why it cannot be sent."""
+
+    messages: tuple[Message, ...]
+    text: str
+    cut: bool = False
+    problem: str | None = None
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the text, for the sample log and the response cache."""
+        return hashlib.sha256(self.text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def shot_order(seed: int, ident: str) -> str:
+    """A key that shuffles the same way on every machine and Python version, whatever the order of the file."""
+    return hashlib.sha256(f"{seed}\0{ident}".encode()).hexdigest()
+
+
+def content_hash(example: Example) -> int:
+    """Hash of what the model sees of an example, white space and case aside: equal content is a leak."""
+    seen = " ".join(" ".join(chain(example.inputs.values(), example.choices)).lower().split())
+    return int.from_bytes(hashlib.blake2b(seen.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big")
+
+
+def choose_shots(task: Task, pool: Sequence[Example], count: int, *, seed: int, key: str = "") -> tuple[Example, ...]:
+    """`count` worked examples out of `pool`, balanced over labels, the same for every equal `seed` and `key`.
+
+    Labels take turns, so that five shots over three labels are two, two and one. Where shots must match the
+    document (MMLU's subject) the pool is the matching part, in the order in which its authors list it.
+    """
+    if task.shots_match is not None:
+        return tuple(pool[:count])
+    queues: dict[str, list[Example]] = {}
+    for example in sorted(pool, key=lambda e: shot_order(seed, key + e.id)):
+        queues.setdefault(_balance_label(task, example), []).append(example)
+    turns = sorted(queues.values(), key=lambda queue: shot_order(seed, key + queue[0].id))
+    chosen: list[Example] = []
+    depth = 0
+    while len(chosen) < count and any(depth < len(queue) for queue in turns):
+        chosen += [queue[depth] for queue in turns if depth < len(queue)]
+        depth += 1
+    return tuple(sorted(chosen[:count], key=lambda e: shot_order(seed + 1, key + e.id)))
+
+
+def _balance_label(task: Task, example: Example) -> str:
+    """The label that shots are balanced over: the first of a set; free-text answers are one class."""
+    if not (task.labels or example.choices):
+        return ""
+    target = example.target
+    return str(target[0] if target else "") if isinstance(target, list | tuple) else str(target)
+
+
+@dataclass(frozen=True)
+class Shots:
+    """The worked examples of a task for one run, chosen from its train split alone.
+
+    `pool` never holds an example whose content also stands in the evaluated split (`leaked` lists those left out).
+    """
+
+    task: Task
+    pool: tuple[Example, ...]
+    count: int
+    seed: int
+    leaked: tuple[str, ...] = ()
+    per_document: bool = False
+
+    @classmethod
+    def prepare(
+        cls,
+        task: Task,
+        train: Iterable[Example],
+        evaluated: Iterable[Example],
+        count: int,
+        *,
+        seed: int,
+        per_document: bool = False,
+    ) -> Shots:
+        """Check the number against the pool and leave out of it whatever is evaluated."""
+        hashes = {content_hash(example) for example in evaluated}
+        pool, leaked = [], []
+        for example in train:
+            (leaked if content_hash(example) in hashes else pool).append(example)
+        smallest = len(pool)
+        if task.shots_match is not None:
+            sizes: dict[str, int] = {}
+            for example in pool:
+                value = example.metadata.get(task.shots_match, "")
+                sizes[value] = sizes.get(value, 0) + 1
+            smallest = min(sizes.values(), default=0)
+        if not 0 <= count <= smallest:
+            raise UsageError(
+                f"{task.name}: --num-fewshot {count} is out of range, the train split has {smallest} examples"
+                + (f" for each {task.shots_match}" if task.shots_match else "")
+            )
+        return cls(task, tuple(pool), count, seed, tuple(e.id for e in leaked), per_document)
+
+    def matching(self, example: Example) -> str:
+        """What tells this document's shots from another's: "" when all documents have the same."""
+        if self.task.shots_match is not None:
+            return example.metadata.get(self.task.shots_match, "")
+        return example.id if self.per_document else ""
+
+    def choose(self, key: str) -> tuple[Example, ...]:
+        """The worked examples for documents whose `matching` is `key`."""
+        field = self.task.shots_match
+        pool = self.pool if field is None else [e for e in self.pool if e.metadata.get(field, "") == key]
+        return choose_shots(self.task, pool, self.count, seed=self.seed, key="" if field else key)
+
+
+class PromptBuilder:
+    """Builds the prompts of one task for one model; worked examples are laid out once, not once a document."""
+
+    def __init__(self, task: Task, model: Model, shots: Shots | None, *, max_new_tokens: int) -> None:
+        self._prompt = task.prompt
+        self._model = model
+        self._shots = shots
+        window = model.context_window
+        self._budget = None if window is None else window - max_new_tokens
+        self._max_new_tokens = max_new_tokens
+        self._max_new_tokens = max_new_tokens
+        self._fitted: dict[str, tuple[Example, ...]] = {}
+
+    @property
+    def is_chat(self) -> bool:
+        """Whether the prompts are chat turns."""
+        return self._model.is_chat
+
+    def shots_for(self, example: Example) -> tuple[Example, ...]:
+        """The worked examples before this document, their long fields cut to at most half of the window."""
+        if self._shots is None or self._shots.count == 0:
+            return ()
+        key = self._shots.matching(example)
+        if key not in self._fitted:
+            if self._shots.per_document:
+                self._fitted.clear()
+            self._fitted[key] = self._fit_shots(self._shots.choose(key))
+        return self._fitted[key]
+
+    def build(self, example: Example) -> Rendered:
+        """The prompt for one document; its longest field is cut in the middle if the window is too small."""
+        shots = self.shots_for(example)
+
+        def render(document: Example) -> Rendered:
+            messages = layout(self._prompt, shots, document, chat=self._model.is_chat)
+            return Rendered(messages, self._model.render(messages))
+
+        rendered = render(example)
+        if self._budget is None or self._fits(rendered.text, self._budget):
+            return rendered
+        budget = self._budget
+
+        def fits(cap: int) -> bool:
+            return self._fits(render(shorten(example, self._prompt.cut, cap)).text, budget)
+
+        cap = largest_cap(_longest(self._prompt.cut, [example]), fits)
+        if cap is None:
+            tokens = self._model.count_tokens(rendered.text)
+            return replace(
+                rendered,
+                problem=f"the prompt ({tokens} tokens) and {self._max_new_tokens} new tokens do not fit the context "
+                f"window of {self._model.context_window}, and no more of it can be cut; use fewer shots or a larger window",
+            )
+        return replace(render(shorten(example, self._prompt.cut, cap)), cut=True)
+
+    def _fits(self, text: str, budget: int) -> bool:
+        return len(text.encode("utf-8", "surrogatepass")) + ADDED_TOKENS <= budget or (
+            self._model.count_tokens(text) <= budget
+        )
+
+    def _fit_shots(self, shots: tuple[Example, ...]) -> tuple[Example, ...]:
+        if self._budget is None:
+            return shots
+        half = self._budget // 2
+
+        def capped(cap: int) -> tuple[Example, ...]:
+            return tuple(shorten(shot, self._prompt.cut, cap) for shot in shots)
+
+        def fits(examples: tuple[Example, ...]) -> bool:
+            return self._fits(plain_text(self._prompt, examples[:-1], examples[-1]), half)
+
+        if fits(shots):
+            return shots
+        cap = largest_cap(_longest(self._prompt.cut, shots), lambda cap: fits(capped(cap)))
+        return capped(0 if cap is None else cap)
+
+
+def layout(prompt: Prompt, shots: Sequence[Example], example: Example, *, chat: bool) -> tuple[Message, ...]:
+    """The turns of a prompt: pairs of user and assistant for a chat model, one user turn of plain text otherwise."""
+    if not chat:
+        return (Message(role="user", content=plain_text(prompt, shots, example)),)
+    messages: list[Message] = []
+    head = prompt.instruction + "\n"
+    for shot in shots:
+        messages.append(Message(role="user", content=head + question(prompt, shot)))
+        messages.append(Message(role="assistant", content=prompt.answer(shot)))
+        head = ""
+    messages.append(Message(role="user", content=head + question(prompt, example)))
+    return tuple(messages)
+
+
+def plain_text(prompt: Prompt, shots: Sequence[Example], example: Example) -> str:
+    """Instruction, worked examples and document as one text that ends with the cue."""
+    if not shots:
+        return f"{prompt.instruction}\n{question(prompt, example)}"
+    blocks = [prompt.instruction]
+    blocks += [f"{question(prompt, shot)} {prompt.answer(shot)}" for shot in shots]
+    return "\n\n".join([*blocks, question(prompt, example)])
+
+
+def question(prompt: Prompt, example: Example) -> str:
+    """One document as the prompt shows it: input fields, lettered options, cue."""
+    fields: Mapping[str, str] = example.inputs
+    if example.choices:
+        fields = {**fields, "options": "\n".join(f"{letter(i)}. {text}" for i, text in enumerate(example.choices))}
+    return f"{prompt.input.format_map(fields)}\n{prompt.cue}"
+
+
+def stop_strings(prompt: Prompt, *, chat: bool) -> tuple[str, ...]:
+    """What ends a plain-text answer: the start of an invented next document. Chat models end their own turn."""
+    return () if chat else ("\n\n" + prompt.input.split("{", 1)[0].strip(),)
+
+
+def shorten(example: Example, fields: Sequence[str], cap: int) -> Example:
+    """The example with each of `fields` cut in the middle to at most `cap` characters."""
+    inputs = {name: cut_middle(text, cap) if name in fields else text for name, text in example.inputs.items()}
+    return replace(example, inputs=inputs)
+
+
+def cut_middle(text: str, cap: int) -> str:
+    """Beginning and end of a text, whole words where it has any, with a mark where the middle was."""
+    if len(text) <= cap:
+        return text
+    room = max(0, cap - len(CUT_MARK))
+    head, tail = text[: (room + 1) // 2], text[len(text) - room // 2 :]
+    if " " in head:
+        head = head.rsplit(" ", 1)[0]
+    if " " in tail:
+        tail = tail.split(" ", 1)[1]
+    return f"{head}{CUT_MARK}{tail}"
+
+
+def largest_cap(longest: int, fits: Callable[[int], bool]) -> int | None:
+    """The largest cap in characters, at most `longest`, for which `fits` holds; None if not even 0 does."""
+    if not fits(0):
+        return None
+    low, high = 0, longest
+    while low < high:
+        middle = (low + high + 1) // 2
+        if fits(middle):
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
+def _longest(fields: Sequence[str], examples: Iterable[Example]) -> int:
+    return max((len(e.inputs.get(name, "")) for e in examples for name in fields), default=0)
+
+
+def template_sha256(prompt: Prompt) -> str:
+    """Hash of the template itself, for the run record: equal hashes mean equal wording."""
+    return hashlib.sha256(json.dumps([prompt.instruction, prompt.input, prompt.cue]).encode()).hexdigest()

@@ -1,0 +1,60 @@
+"""Names to tasks and groups. Built-ins load by module when named; others come from the entry-point group `mibe.tasks`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+from functools import cache
+from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
+
+from mibe.errors import UsageError
+from mibe.task import Task
+from mibe.tasks import GROUPS, TASKS
+
+
+def list_tasks() -> list[str]:
+    """Names of all tasks: the built-in ones in the order of the paper, then those of installed plugins."""
+    return [*TASKS, *(name for name in _plugins() if name not in TASKS)]
+
+
+def list_groups() -> dict[str, tuple[str, ...]]:
+    """Group name → names of its tasks."""
+    return dict(GROUPS)
+
+
+@cache
+def load_task(name: str) -> Task:
+    """The task of this name. Raises `UsageError` with the nearest names when there is none."""
+    if name in TASKS:
+        module, _, attribute = TASKS[name].partition(":")
+        task = getattr(import_module(module), attribute)
+    elif name in _plugins():
+        task = _plugins()[name].load()
+    else:
+        raise unknown("task", name, [*list_tasks(), *GROUPS])
+    if not isinstance(task, Task) or task.name != name:
+        raise UsageError(f"the entry point {name!r} of the group mibe.tasks is not a mibe.task.Task of that name")
+    return task
+
+
+def resolve(names: str | Iterable[str]) -> list[Task]:
+    """Tasks and groups by name ("pubmedqa,ddi", or a list), each task once, in the order given."""
+    wanted = names.split(",") if isinstance(names, str) else list(names)
+    wanted = [name.strip() for name in wanted if name.strip()]
+    if not wanted:
+        raise UsageError("no task was named; `mibe tasks` lists them")
+    members = [member for name in wanted for member in GROUPS.get(name, (name,))]
+    return [load_task(name) for name in dict.fromkeys(members)]
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> UsageError:
+    """The error for an unknown name, with the nearest known ones."""
+    close = get_close_matches(name.lower(), list(known), n=3, cutoff=0.5)
+    hint = f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(sorted(known))}"
+    return UsageError(f"unknown {kind} {name!r}; {hint}")
+
+
+@cache
+def _plugins() -> dict[str, EntryPoint]:
+    return {point.name: point for point in entry_points(group="mibe.tasks")}

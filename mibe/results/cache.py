@@ -1,0 +1,84 @@
+"""The response cache that all runs share: what a model once said to a prompt, it need not say again.
+
+A key covers the model's identity, the rendered prompt, the generation settings and the task with its version, so
+that no other model, prompt or setting can ever be given this answer.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sqlite3
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+
+Key = bytes
+
+
+def cache_dir() -> Path:
+    """Where mibe keeps what it can make again: `MIBE_CACHE_DIR`, or the user's cache folder."""
+    return Path(os.environ.get("MIBE_CACHE_DIR") or platformdirs.user_cache_path("mibe"))
+
+
+def cache_key(identity: Mapping[str, Any], *parts: object) -> Key:
+    """The key of one response; `parts` are the prompt, the settings and the task with its version."""
+    return hashlib.sha256(json.dumps([identity, *parts], sort_keys=True).encode()).digest()
+
+
+class ResponseCache:
+    """A small SQLite store. When it cannot be used, a run goes on without it after one warning."""
+
+    def __init__(self, path: Path) -> None:
+        self._database: sqlite3.Connection | None = None
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            # The file may hold credentialed text: nobody else on this machine may read it.
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+            path.chmod(0o600)
+            self._database = sqlite3.connect(path, timeout=60)
+            self._database.execute("CREATE TABLE IF NOT EXISTS responses (key BLOB PRIMARY KEY, value TEXT) WITHOUT ROWID")
+        except (sqlite3.Error, OSError) as error:
+            self._give_up(error)
+
+    def get(self, keys: Sequence[Key]) -> dict[Key, dict[str, Any]]:
+        """The stored responses among `keys`."""
+        found: dict[Key, dict[str, Any]] = {}
+        if self._database is None:
+            return found
+        try:
+            for start in range(0, len(keys), 500):
+                part = keys[start : start + 500]
+                marks = ",".join("?" * len(part))
+                query = f"SELECT key, value FROM responses WHERE key IN ({marks})"
+                found.update((key, json.loads(value)) for key, value in self._database.execute(query, part))
+        except (sqlite3.Error, ValueError) as error:
+            self._give_up(error)
+        return found
+
+    def put(self, items: Mapping[Key, Mapping[str, Any]]) -> None:
+        """Store responses, in one transaction."""
+        if self._database is None or not items:
+            return
+        try:
+            with self._database:
+                self._database.executemany(
+                    "INSERT OR REPLACE INTO responses VALUES (?, ?)",
+                    [(key, json.dumps(value, ensure_ascii=False)) for key, value in items.items()],
+                )
+        except sqlite3.Error as error:
+            self._give_up(error)
+
+    def close(self) -> None:
+        """Close the database."""
+        if self._database is not None:
+            self._database.close()
+            self._database = None
+
+    def _give_up(self, error: Exception) -> None:
+        warnings.warn(f"the response cache cannot be used ({error}); the run goes on without it", stacklevel=3)
+        self.close()

@@ -1,0 +1,153 @@
+"""A run folder: `run.json`, `samples/<task>.jsonl` and the lock that keeps a second process out.
+
+A run that was cut off is found again by its fingerprint, so that the same command goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Any
+
+from mibe.errors import RunError
+
+RECORD = "run.json"
+SAMPLES = "samples"
+HISTORY = "history"
+LOCK = "run.lock"
+
+
+class RunFolder:
+    """One run on disk, held by this process alone until `close`."""
+
+    def __init__(self, path: Path, lock: IO[str]) -> None:
+        self.path = path
+        self._lock = lock
+
+    @classmethod
+    def open(cls, output_dir: Path, model_name: str, fingerprint: str | None) -> RunFolder:
+        """The unfinished run with this fingerprint under `output_dir`, or a new one.
+
+        Raises `RunError` when another process holds that run, or the folder cannot be written.
+        """
+        with _write_errors(output_dir):
+            output_dir.mkdir(parents=True, exist_ok=True)
+            if fingerprint is not None:
+                for path in sorted(output_dir.glob(f"*/{RECORD}"), reverse=True):
+                    record = read_record(path.parent)
+                    if record.get("fingerprint") == fingerprint and record.get("status") != "finished":
+                        return cls.hold(path.parent)
+            return cls.hold(_new_folder(output_dir, model_name))
+
+    @classmethod
+    def hold(cls, path: Path) -> RunFolder:
+        """Take the lock of an existing folder. The lock goes with the process, however it ends."""
+        with _write_errors(path):
+            lock = (path / LOCK).open("a+", encoding="utf-8")
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                lock.seek(0)
+                holder = lock.read().strip() or "another process"
+                lock.close()
+                raise RunError(
+                    f"{path} is being written by {holder}; wait for it to end, or give another --output-dir"
+                ) from None
+            lock.truncate(0)
+            lock.write(f"process {os.getpid()} on {os.uname().nodename}")
+            lock.flush()
+            return cls(path, lock)
+
+    def samples(self, task: str) -> Path:
+        """The sample log of a task."""
+        return self.path / SAMPLES / f"{task}.jsonl"
+
+    def write_record(self, record: Mapping[str, Any]) -> None:
+        """Replace `run.json` as a whole: a reader sees the old record or the new one, never half of one."""
+        with _write_errors(self.path):
+            write_atomically(self.path / RECORD, json.dumps(record, ensure_ascii=False, indent=1) + "\n")
+
+    def keep_history(self, tasks: list[str]) -> Path:
+        """Move the sample logs of `tasks` and a copy of the record to `history/<n>` before they are replaced."""
+        with _write_errors(self.path):
+            base = self.path / HISTORY
+            number = 1 + max((int(p.name) for p in base.glob("[0-9]*")), default=0)
+            kept = base / str(number)
+            (kept / SAMPLES).mkdir(parents=True)
+            (kept / RECORD).write_bytes((self.path / RECORD).read_bytes())
+            for task in tasks:
+                self.samples(task).rename(kept / SAMPLES / f"{task}.jsonl")
+            return kept
+
+    def close(self) -> None:
+        """Let go of the lock."""
+        self._lock.close()
+
+    def __enter__(self) -> RunFolder:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """The `run.json` of a run folder. Raises `RunError` when there is none or it is not one."""
+    try:
+        record = json.loads((path / RECORD).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RunError(f"{path} is not a run folder: it has no {RECORD}") from None
+    except (ValueError, OSError) as error:
+        raise RunError(f"{path / RECORD} cannot be read: {error}") from None
+    if not isinstance(record, dict):
+        raise RunError(f"{path / RECORD} is not a run record")
+    return record
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write beside the file, then rename over it."""
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        aside.write_text(text, encoding="utf-8")
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def _new_folder(output_dir: Path, model_name: str) -> Path:
+    """`<model>-<time>`; a number is added when two runs start within one second."""
+    safe = re.sub(r"[^A-Za-z0-9._-]+", "-", model_name).strip("-.") or "model"
+    stem = f"{safe[:80]}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
+    number = 1
+    while True:
+        path = output_dir / (stem if number == 1 else f"{stem}-{number}")
+        try:
+            (path / SAMPLES).mkdir(parents=True)
+        except FileExistsError:
+            number += 1
+        else:
+            return path
+
+
+@contextmanager
+def _write_errors(path: Path) -> Iterator[None]:
+    """Failures of the disk as `RunError` with what to do."""
+    try:
+        yield
+    except OSError as error:
+        raise disk_error(error, path) from error
+
+
+def disk_error(error: OSError, path: Path) -> RunError:
+    """What a failed write means for the user."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return RunError(
+            f"the disk is full: {path}; everything so far is kept, free some space and run the same command again"
+        )
+    return RunError(f"cannot write {path}: {error.strerror or error}; give another --output-dir")

@@ -1,0 +1,86 @@
+"""Scores as a table: for the terminal, Markdown, LaTeX, CSV, and as JSON with everything."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+FORMATS = ("text", "json", "csv", "markdown", "latex")
+HEADER = ("task", "metric", "value", "95 % interval", "n", "unparsed", "truncated", "refused", "errors")
+CONSTANT_SHARE = 0.9
+"""A label that makes up this much of the answers is reported: the model may answer without reading."""
+
+
+def render(tasks: Mapping[str, Any], form: str) -> str:
+    """The scores of a record's tasks in one of `FORMATS`; json and csv hold all figures, the others the main ones."""
+    if form == "json":
+        return json.dumps(tasks, ensure_ascii=False, indent=1)
+    if form == "csv":
+        return _csv(tasks)
+    from tabulate import tabulate
+
+    style = {"text": "simple", "markdown": "github", "latex": "latex"}[form]
+    rows = [row for name, task in tasks.items() for row in _task_rows(name, task)]
+    table = tabulate(rows, headers=HEADER, tablefmt=style, disable_numparse=True, colalign=("left", "left", *["right"] * 7))
+    if form != "text":
+        return table
+    notes = "\n".join(note for name, task in tasks.items() for note in _notes(name, task))
+    return _bold_header(table) + (f"\n\n{notes}" if notes else "")
+
+
+def _task_rows(name: str, task: Mapping[str, Any]) -> list[list[str]]:
+    """One line for each main figure, the headline first; outcomes stand beside the headline."""
+    main = [metric for metric in task["figures"] if "[" not in metric]
+    main.sort(key=lambda metric: metric != task["headline"])
+    outcomes = task["outcomes"]
+    samples = max(1, task["samples"])
+    rates = [f"{outcomes[kind] / samples:.1%}" for kind in ("unparsed", "truncated", "refused")]
+    rows = []
+    for number, metric in enumerate(main):
+        figure = task["figures"][metric]
+        cells = [f"{figure['value']:.3f}", f"{figure['low']:.3f} – {figure['high']:.3f}"]
+        beside = [str(task["scored"]), *rates, str(outcomes["error"])] if number == 0 else [""] * 5
+        rows.append([name if number == 0 else "", metric, *cells, *beside])
+    if not main:
+        rows.append([name, task["headline"], "–", "–", "0", *rates, str(outcomes["error"])])
+    return rows
+
+
+def _notes(name: str, task: Mapping[str, Any]) -> list[str]:
+    notes = []
+    for metric, figure in task["figures"].items():
+        if metric.startswith("share[") and figure["value"] >= CONSTANT_SHARE and task["scored"] > 1:
+            notes.append(f"{name}: {figure['value']:.0%} of the answers are {metric[6:-1]!r}, whatever the question")
+    if task.get("cut_prompts"):
+        notes.append(f"{name}: {task['cut_prompts']} prompts were too long for the model and cut in their longest field")
+    if task["outcomes"]["error"]:
+        notes.append(f"{name}: {task['outcomes']['error']} samples failed and are not scored; the same command tries them again")
+    manifest = (task.get("data") or {}).get("manifest") or {}
+    if manifest.get("variant") == "excerpt":
+        notes.append(f"{name}: measured on an excerpt of the data set, not comparable with published figures")
+    return notes
+
+
+def _csv(tasks: Mapping[str, Any]) -> str:
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    outcomes = ("parsed", "unparsed", "truncated", "refused", "error")
+    writer.writerow(["task", "metric", "value", "low", "high", "stderr", "n", *outcomes])
+    for name, task in tasks.items():
+        for metric, figure in task["figures"].items():
+            stderr = "" if figure["stderr"] is None else repr(figure["stderr"])
+            numbers = [repr(figure[key]) for key in ("value", "low", "high")]
+            writer.writerow([name, metric, *numbers, stderr, figure["n"], *(task["outcomes"][key] for key in outcomes)])
+    return out.getvalue().rstrip("\n")
+
+
+def _bold_header(table: str) -> str:
+    if not sys.stdout.isatty() or os.environ.get("NO_COLOR"):
+        return table
+    head, _, rest = table.partition("\n")
+    return f"\033[1m{head}\033[0m\n{rest}"

@@ -1,0 +1,31 @@
+"""Hallmarks of Cancer: which of ten hallmarks an abstract is about, several or one (Baker et al. 2016)."""
+
+from mibe.data.readers.hoc import HallmarksOfCancer
+from mibe.task import NON_COMMERCIAL, Category, Prompt, Task
+
+TASK = Task(
+    name="hoc",
+    title="Hallmarks of Cancer classification (HoC)",
+    category=Category.CLASSIFICATION,
+    access=OPEN,
+    source=HallmarksOfCancer(),
+    prompt=Prompt(
+        instruction=(
+            "The task is to decide the Hallmarks of Cancer (HOC) taxonomy of the article based on its abstract. The "
+            "input is an abstract text. There are 10 topics you will need to decide whether the article is related "
+            "to. Topics: sustaining proliferative signaling, evading growth suppressors, resisting cell death, "
+            "enabling replicative immortality, inducing angiogenesis, activating invasion and metastasis, genomic "
+            "instability and mutation, tumor promoting inflammation, cellular energetics, avoiding immune "
+            "destruction. The output should be topics from the above 10 topics, that are related to the input "
+            "article. Please note one article can be related to multiple topics. Output format: provide a "
+            "semicolon-separated list of relevant topics."
+        ),
+        input="INPUT: {text}",
+        cut=("text",),
+    ),
+    headline="macro_f1",
+    shots=5,
+    max_new_tokens=128,
+    version=1,
+    labels=LABELS,
+)

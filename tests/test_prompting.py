@@ -1,0 +1,163 @@
+"""Prompts are built as documented: shots balanced and never leaked, cuts only where they may be."""
+
+from collections import Counter
+
+import pytest
+
+from mibe.errors import UsageError
+from mibe.prompting import (
+    CUT_MARK,
+    PromptBuilder,
+    Shots,
+    choose_shots,
+    cut_middle,
+    layout,
+    plain_text,
+    stop_strings,
+)
+from mibe.registry import load_task
+from mibe.task import Example
+
+
+class WordModel:
+    """A model of known window whose tokens are words."""
+
+    name = "words"
+
+    def __init__(self, window=None, chat=False):
+        self.context_window = window
+        self.is_chat = chat
+
+    def render(self, messages):
+        if not self.is_chat:
+            return messages[0]["content"]
+        return "".join(f"<{m['role']}>{m['content']}</>" for m in messages) + "<assistant>"
+
+    def count_tokens(self, text):
+        return len(text.split())
+
+
+@pytest.fixture
+def task():
+    return load_task("pubmedqa")
+
+
+def document(number, target="yes", context="Some context."):
+    return Example(id=f"d{number}", inputs={"question": f"Is it {number}?", "context": context}, target=target)
+
+
+def pool(count=60):
+    return [document(n, ("yes", "yes", "no", "maybe")[n % 4]) for n in range(count)]
+
+
+def test_zero_shot_text_is_the_papers_words(task):
+    assert plain_text(task.prompt, (), document(1)) == (
+        "Your task is to answer biomedical questions using the given abstract. "
+        "Only output yes, no, or maybe as answer.\nINPUT: Is it 1?\nCONTEXT: Some context.\nOUTPUT:"
+    )
+
+
+def test_few_shot_text_has_the_instruction_once(task):
+    text = plain_text(task.prompt, (document(2, "no"),), document(1))
+    assert text.count("Your task is") == 1
+    assert text.endswith("OUTPUT: no\n\nINPUT: Is it 1?\nCONTEXT: Some context.\nOUTPUT:")
+
+
+def test_chat_shots_are_turns(task):
+    turns = layout(task.prompt, (document(2, "no"),), document(1), chat=True)
+    assert [turn["role"] for turn in turns] == ["user", "assistant", "user"]
+    assert turns[1]["content"] == "no"
+    assert turns[0]["content"].startswith("Your task is") and "Your task is" not in turns[2]["content"]
+
+
+def test_options_are_lettered():
+    task = load_task("medqa")
+    example = Example(id="q", inputs={"question": "Which {one}?"}, target="B", choices=("x", "y", "z"))
+    assert plain_text(task.prompt, (), example).endswith("Question: Which {one}?\nOptions:\nA. x\nB. y\nC. z\nAnswer:")
+
+
+def test_plain_text_stops_where_the_next_document_would_begin(task):
+    assert stop_strings(task.prompt, chat=False) == ("\n\nINPUT:",)
+    assert stop_strings(task.prompt, chat=True) == ()
+
+
+def test_shots_are_balanced_over_labels_whatever_their_share(task):
+    chosen = choose_shots(task, pool(), 5, seed=1)
+    assert sorted(Counter(e.target for e in chosen).values()) == [1, 2, 2]
+    assert len({e.id for e in chosen}) == 5
+
+
+def test_shots_do_not_depend_on_the_order_of_the_file(task):
+    assert choose_shots(task, pool(), 5, seed=1) == choose_shots(task, pool()[::-1], 5, seed=1)
+    assert choose_shots(task, pool(), 5, seed=1) != choose_shots(task, pool(), 5, seed=2)
+
+
+def test_shots_are_the_same_for_every_document_unless_asked(task):
+    same = Shots.prepare(task, pool(), [], 3, seed=1)
+    assert same.choose(same.matching(document(1))) == same.choose(same.matching(document(2)))
+    each = Shots.prepare(task, pool(), [], 3, seed=1, per_document=True)
+    assert each.choose(each.matching(document(1))) != each.choose(each.matching(document(2)))
+
+
+def test_mmlu_shots_are_the_first_of_the_subject_in_file_order():
+    task = load_task("mmlu")
+    train = [
+        Example(id=f"{s}/{n}", inputs={"question": f"{s} {n}"}, target="A", choices=("a", "b"), metadata={"subject": s})
+        for s in ("virology", "anatomy")
+        for n in range(5)
+    ]
+    shots = Shots.prepare(task, train, [], 3, seed=1)
+    assert [e.id for e in shots.choose("anatomy")] == ["anatomy/0", "anatomy/1", "anatomy/2"]
+    with pytest.raises(UsageError, match="5 examples for each subject"):
+        Shots.prepare(task, train, [], 6, seed=1)
+
+
+def test_an_example_that_is_also_evaluated_is_never_a_shot(task):
+    evaluated = Example(id="t", inputs={"question": "IS it  3?", "context": "some context."}, target="yes")
+    shots = Shots.prepare(task, pool(8), [evaluated], 7, seed=1)
+    assert shots.leaked == ("d3",)
+    assert "d3" not in {e.id for e in shots.choose("")}
+    with pytest.raises(UsageError, match="--num-fewshot 8 is out of range, the train split has 7"):
+        Shots.prepare(task, pool(8), [evaluated], 8, seed=1)
+
+
+def test_only_the_context_is_cut_and_in_its_middle(task):
+    words = " ".join(f"w{n}" for n in range(500))
+    example = document(1, context=words)
+    built = PromptBuilder(task, WordModel(window=100), None, max_new_tokens=10).build(example)
+    assert built.cut and built.problem is None
+    assert len(built.text.split()) <= 90
+    assert "Is it 1?" in built.text and task.prompt.instruction in built.text and built.text.endswith("OUTPUT:")
+    assert "CONTEXT: w0 w1 " in built.text and " w499\n" in built.text and CUT_MARK in built.text
+    # As much as fits is kept: the words around the cut fill the window but for a few.
+    assert len(built.text.split()) >= 85
+
+
+def test_a_prompt_that_fits_is_never_cut(task):
+    example = document(1, context=" ".join(["w"] * 50))
+    words = len(plain_text(task.prompt, (), example).split())
+    built = PromptBuilder(task, WordModel(window=words + 10), None, max_new_tokens=10).build(example)
+    assert not built.cut and built.text == plain_text(task.prompt, (), example)
+    assert PromptBuilder(task, WordModel(window=words + 9), None, max_new_tokens=10).build(example).cut
+
+
+def test_question_and_options_are_never_cut():
+    task = load_task("medqa")
+    example = Example(id="q", inputs={"question": "long " * 500}, target="A", choices=("x", "y"))
+    built = PromptBuilder(task, WordModel(window=100), None, max_new_tokens=10).build(example)
+    assert not built.cut and "do not fit the context window of 100" in built.problem
+
+
+def test_long_shots_take_at_most_half_of_the_window_and_are_the_same_for_all(task):
+    shots = Shots.prepare(task, [document(n, context="s " * 300) for n in range(5)], [], 2, seed=1)
+    builder = PromptBuilder(task, WordModel(window=400), shots, max_new_tokens=10)
+    first, second = (builder.build(document(n, context="d " * 300)) for n in (8, 9))
+    assert first.cut and len(first.text.split()) <= 390
+    assert first.text.split("INPUT: Is it 8?")[0] == second.text.split("INPUT: Is it 9?")[0]
+    assert first.text.split("INPUT: Is it 8?")[1].count("d ") > 100
+
+
+def test_cut_middle_keeps_both_ends_on_whole_words():
+    assert cut_middle("short", 10) == "short"
+    assert cut_middle("alpha beta gamma delta epsilon zeta eta theta", 30) == f"alpha beta{CUT_MARK}eta theta"
+    assert cut_middle("x" * 100, 0) == CUT_MARK
