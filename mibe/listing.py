@@ -13,7 +13,8 @@ from mibe.errors import UsageError
 from mibe.models import load_model
 from mibe.models.base import Model, Message
 from mibe.prompting import PromptBuilder
-from mibe.registry import list_groups, list_tasks, load_task, unknown
+from mibe.registry import list_groups, list_tasks, load_task
+from mibe.scoring import is_main
 from mibe.task import Example, Task
 
 
@@ -32,7 +33,7 @@ def describe(task: Task) -> dict[str, Any]:
         "title": task.title,
         "category": task.category.value,
         "splits": counts,
-        "metrics": [name for metric in task.metrics for name in metric.names if "[" not in name],
+        "metrics": [name for metric in task.metrics for name in metric.names if is_main(name)],
         "headline": task.headline,
         "licence": task.source.licence,
         "access": task.access.level.value,

@@ -12,7 +12,7 @@ import numpy as np
 from mibe.metrics.base import Metric, is_sample_mean
 from mibe.metrics.confusion import confusion_matrix
 from mibe.metrics.outcomes import OutcomeRates
-from mibe.metrics.score import Figure, score
+from mibe.metrics.score import Figure, score, score_by
 from mibe.models.base import Response
 from mibe.parsers import read
 from mibe.results.log import Row
@@ -33,8 +33,8 @@ def judged(task: Task, example: Example, prediction: Prediction) -> Row:
     if prediction.outcome is not Outcome.ERROR:
         for metric in task.metrics:
             if is_sample_mean(metric):
-                row = metric.statistics([prediction.value], [example.target])
-                scores.update(zip(metric.names, map(float, metric.figures(row.sum(axis=0))), strict=True))
+                values = metric.values([prediction.value], [example.target])[0]
+                scores.update((name, float(v)) for name, v in zip(metric.names, values, strict=True) if is_main(name))
     return {
         "outcome": prediction.outcome.value,
         "prediction": prediction.value,
@@ -77,37 +77,32 @@ def score_rows(task: Task, rows: Iterable[Row], *, resamples: int, seed: int) ->
         "figures": _figures(task.metrics, predictions, targets, resamples, seed),
         "rates": _figures((OutcomeRates(),), all_outcomes, all_outcomes, resamples, seed),
         "breakdowns": {
-            field: _breakdown(task, field, predictions, targets, metadata, resamples, seed) for field in task.breakdowns
+            field: _breakdown(task, [row.get(field, "") for row in metadata], predictions, targets, resamples, seed)
+            for field in task.breakdowns
         },
-        "confusion": confusion_matrix(predictions, targets, task.labels)
-        if task.labels and targets and all(isinstance(target, str) for target in targets)
-        else None,
+        "confusion": _confusion(task, predictions, targets),
     }
 
 
+def is_main(name: str) -> bool:
+    """Whether a figure stands in tables: those of single labels, such as "f1[yes]", are in the record alone."""
+    return "[" not in name
+
+
 def _breakdown(
-    task: Task,
-    field: str,
-    predictions: Sequence[Any],
-    targets: Sequence[Any],
-    metadata: Sequence[Mapping[str, str]],
-    resamples: int,
-    seed: int,
+    task: Task, groups: Sequence[str], predictions: Sequence[Any], targets: Sequence[Any], resamples: int, seed: int
 ) -> dict[str, Any]:
-    """Headline and macro figures for each value of a metadata field, and their plain mean over the values."""
-    values = sorted({row.get(field, "") for row in metadata})
-    parts: dict[str, Any] = {}
-    for value in values:
-        chosen = [i for i, row in enumerate(metadata) if row.get(field, "") == value]
-        figures = _figures(
-            [metric for metric in task.metrics if len(metric.names) == 1],
-            [predictions[i] for i in chosen],
-            [targets[i] for i in chosen],
-            resamples,
-            seed,
-        )
-        parts[value] = {"scored": len(chosen), "figures": figures}
-    return parts
+    """The main figures of each group of samples."""
+    metrics = [metric for metric in task.metrics if all(map(is_main, metric.names))]
+    parts = score_by(groups, metrics, predictions, targets, resamples=resamples, seed=seed)
+    return {group: {name: asdict(figure) for name, figure in figures.items()} for group, figures in parts.items()}
+
+
+def _confusion(task: Task, predictions: Sequence[Any], targets: Sequence[Any]) -> dict[str, Any] | None:
+    """Labels and counts (gold × predicted, the last column for no answer) where an answer is one label."""
+    if not task.labels or not all(isinstance(target, str) for target in targets):
+        return None
+    return {"labels": list(task.labels), "counts": confusion_matrix(predictions, targets, task.labels)}
 
 
 def _figures(

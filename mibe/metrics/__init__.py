@@ -1,0 +1,1 @@
+"""Metrics, and the uncertainty of their figures. A metric is additive statistics of each sample (`base`)."""

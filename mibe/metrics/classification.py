@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mibe.metrics.base import FloatArray, SampleMean, as_column, ratio
+from mibe.metrics.base import FloatArray, SampleMean, as_column, mean_of_labels, ratio
 from mibe.metrics.counts import count, membership, per_label, per_label_names, split
 from mibe.task import Value
 
@@ -59,7 +59,7 @@ class MacroF1(_LabelCounts):
 
     def figures(self, totals: FloatArray) -> FloatArray:
         """Shape (..., 3 · labels) → (..., 1)."""
-        return split(totals).f1.mean(axis=-1, keepdims=True)
+        return mean_of_labels(split(totals).f1)
 
 
 @dataclass(frozen=True)

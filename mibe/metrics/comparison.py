@@ -11,6 +11,9 @@ from mibe.errors import UsageError
 from mibe.metrics.base import FloatArray
 from mibe.metrics.intervals import interval, resampled_totals
 
+ROUNDING = 1e-12
+"""Differences up to this size are rounding in the sums: two equal runs must not differ by it in every resample."""
+
 
 class Difference(NamedTuple):
     """Figures of run A minus those of run B, their interval and two-sided p; four arrays of shape (figures,)."""
@@ -48,7 +51,8 @@ def paired_bootstrap(
     value = differences(pairs.sum(axis=0))
     replicates = differences(resampled_totals(pairs, resamples=resamples, seed=seed))
     low, high, _ = interval(replicates, value, level)
-    beyond = np.minimum((replicates <= 0).sum(axis=0), (replicates >= 0).sum(axis=0))
+    # A difference that is no number speaks for neither run; negation counts it on both sides.
+    beyond = np.minimum((~(replicates > ROUNDING)).sum(axis=0), (~(replicates < -ROUNDING)).sum(axis=0))
     return Difference(value, low, high, np.minimum(1.0, 2 * (1 + beyond) / (1 + resamples)))
 
 
@@ -63,7 +67,7 @@ def mcnemar(only_a: int, only_b: int) -> float:
     for k in range(min(only_a, only_b) + 1):
         tail += term
         term = term * (discordant - k) // (k + 1)
-    return min(1.0, 2 * tail / 2**discordant)
+    return min(1.0, tail / (1 << (discordant - 1))) if discordant else 1.0
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -1,4 +1,4 @@
-"""Scores where an answer is a set of labels. A prediction of None counts as the empty set: every gold label is missed."""
+"""Scores where an answer is a set of labels. None counts as the empty set: it misses every gold label."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mibe.metrics.base import FloatArray, SampleMean, as_column, ratio
+from mibe.metrics.base import FloatArray, SampleMean, as_column, mean_of_labels, ratio
 from mibe.metrics.counts import count, membership, per_label, per_label_names, split
 from mibe.task import Value
 
 
 @dataclass(frozen=True)
 class SubsetAccuracy(SampleMean):
-    """Share of the samples whose predicted set is exactly the gold set; None is wrong even where the gold set is empty."""
+    """Share of the samples whose predicted set is the gold set. None is wrong even where the gold set is empty."""
 
     name: str = "subset_accuracy"
 
@@ -52,7 +52,7 @@ class LabelwiseMacroF1(_LabelSetCounts):
 
     def figures(self, totals: FloatArray) -> FloatArray:
         """Shape (..., 3 · labels) → (..., 1)."""
-        return split(totals).f1.mean(axis=-1, keepdims=True)
+        return mean_of_labels(split(totals).f1)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from typing import TypeAlias, cast
 from mibe.errors import UsageError
 from mibe.models.arguments import parse_model_args
 from mibe.models.base import Model
-from mibe.models.callable import CallableModel
+from mibe.models.function import FunctionModel
 from mibe.registry import unknown
 
 __all__ = ["BUILTIN", "as_model", "list_models", "load_model", "parse_model_args"]
@@ -59,7 +59,7 @@ def as_model(
     if hasattr(model, "generate") and hasattr(model, "render"):
         return cast(Model, model)
     if callable(model):
-        return CallableModel(model)
+        return FunctionModel(model)
     raise UsageError(f"a model is a name, a mibe Model or a function of a list of prompts, not {type(model).__name__}")
 
 

@@ -10,6 +10,8 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+from mibe.scoring import is_main
+
 FORMATS = ("text", "json", "csv", "markdown", "latex")
 HEADER = ("task", "metric", "value", "95 % interval", "n", "unparsed", "truncated", "refused", "errors")
 CONSTANT_SHARE = 0.9
@@ -35,7 +37,7 @@ def render(tasks: Mapping[str, Any], form: str) -> str:
 
 def _task_rows(name: str, task: Mapping[str, Any]) -> list[list[str]]:
     """One line for each main figure, the headline first; outcomes stand beside the headline."""
-    main = [metric for metric in task["figures"] if "[" not in metric]
+    main = [metric for metric in task["figures"] if is_main(metric)]
     main.sort(key=lambda metric: metric != task["headline"])
     outcomes = task["outcomes"]
     samples = max(1, task["samples"])

@@ -30,5 +30,6 @@ TASK = Task(
     shots=5,
     max_new_tokens=128,
     version=1,
+    labels=LETTERS,
     breakdowns=("subject",),
 )

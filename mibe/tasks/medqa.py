@@ -33,6 +33,7 @@ TASK = Task(
     shots=5,
     max_new_tokens=128,
     version=1,
+    labels=FIVE,
 )
 
 FOUR_OPTIONS = replace(
@@ -41,5 +42,6 @@ FOUR_OPTIONS = replace(
     title="MedQA (USMLE), four options",
     source=MedQa(options=4),
     prompt=replace(TASK.prompt, instruction=TASK.prompt.instruction.replace("from A to E", "from A to D")),
+    labels=FOUR,
     metrics=(Accuracy(), MacroF1(FOUR), WeightedF1(FOUR), PerLabel(FOUR), PredictedShare(FOUR)),
 )

@@ -36,6 +36,7 @@ TASK = Task(
     shots=5,
     max_new_tokens=128,
     version=1,
+    labels=LETTERS,
     breakdowns=("category", "subject"),
     shots_match="subject",
 )

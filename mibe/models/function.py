@@ -14,7 +14,7 @@ BATCH = 64
 """Prompts handed to the function at once."""
 
 
-class CallableModel:
+class FunctionModel:
     """A function `list[str] -> list[str]` as a `Model`.
 
     The function gets plain text, at most 64 prompts at once, and returns one text for each, in their order. The
