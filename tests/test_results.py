@@ -24,12 +24,14 @@ def write_log(path, rows):
 
 
 def test_rows_come_back_as_written(tmp_path):
-    rows = [{"id": "a", "output": "Zeile\nzwei  \u2028 and \"quotes\""}, {"id": "b", "output": ""}]
+    rows = [{"id": "a", "output": 'Zeile\nzwei  \u2028 and "quotes"'}, {"id": "b", "output": ""}]
     write_log(tmp_path / "t.jsonl", rows)
     assert list(read_rows(tmp_path / "t.jsonl")) == rows
 
 
-@pytest.mark.parametrize("torn", ['{"id": "c", "out', '{"id": "c"', "\0\0\0\0", '{"id": "c", "output": "no newline"}', "xx\n"])
+@pytest.mark.parametrize(
+    "torn", ['{"id": "c", "out', '{"id": "c"', "\0\0\0\0", '{"id": "c", "output": "no newline"}', "xx\n"]
+)
 def test_a_torn_last_line_is_dropped_and_nothing_else(tmp_path, torn):
     path = tmp_path / "t.jsonl"
     write_log(path, [{"id": "a"}, {"id": "b", "output": "x" * 100_000}])

@@ -1,0 +1,300 @@
+"""A run scores what it should, keeps every response, and goes on where it stopped."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+import mibe
+from mibe.errors import DataError, ModelError, RunError, UsageError
+from mibe.models.base import Response
+from mibe.offline import rescore
+from mibe.registry import load_task
+from mibe.results.log import read_rows
+
+
+class Scripted:
+    """A model that answers from a function of the prompt and counts what it was asked."""
+
+    name = "scripted"
+    is_remote = False
+    is_chat = False
+    context_window = None
+
+    def __init__(self, answer, identity="scripted-1"):
+        self.identity = {"model": identity}
+        self.answer = answer
+        self.asked = []
+
+    def render(self, messages):
+        return "\n\n".join(m["content"] for m in messages)
+
+    def count_tokens(self, text):
+        return len(text)
+
+    def generate(self, requests):
+        order = list(range(len(requests)))
+        random.Random(1).shuffle(order)
+        for index in order:
+            self.asked.append(requests[index].text)
+            answer = self.answer(requests[index].text)
+            yield index, answer if isinstance(answer, Response) else Response(text=answer, finish_reason="stop")
+
+    def loglikelihood(self, requests):
+        for index, request in enumerate(requests):
+            yield index, tuple(-float(len(c)) * (2 if "maybe" in c else 1) for c in request.continuations)
+
+    def device_memory_peak(self):
+        return None
+
+    def close(self):
+        pass
+
+
+def run(model, tmp_path, **settings):
+    arguments = {"tasks": "pubmedqa", "limit": 20, "resamples": 50} | settings
+    return mibe.evaluate(model=model, output_dir=tmp_path / "runs", **arguments)
+
+
+def test_accuracy_is_the_share_of_right_answers(tmp_path):
+    done = run(lambda prompts: ["yes"] * len(prompts), tmp_path, limit=None)
+    task = done.record["tasks"]["pubmedqa"]
+    # The official test set has 276 yes, 169 no, 55 maybe.
+    assert task["figures"]["accuracy"]["value"] == 276 / 500
+    assert task["figures"]["macro_f1"]["value"] == pytest.approx((2 * 276 / (276 + 500)) / 3)
+    low, high = (task["figures"]["accuracy"][k] for k in ("low", "high"))
+    assert low < 276 / 500 < high and 0.05 < high - low < 0.12
+    assert task["confusion"]["counts"] == [[276, 0, 0, 0], [169, 0, 0, 0], [55, 0, 0, 0]]
+    assert task["outcomes"] == {"parsed": 500, "unparsed": 0, "truncated": 0, "refused": 0, "error": 0}
+
+
+def test_each_outcome_is_counted_and_errors_are_not_scored(tmp_path):
+    kinds = [
+        Response(text="yes", finish_reason="stop"),
+        Response(text="The abstract is about", finish_reason="length"),
+        Response(text="I cannot say anything of use here.", finish_reason="stop"),
+        Response(text="", finish_reason="filter"),
+        Response(text="", finish_reason="error", error="server went away"),
+    ]
+    count = iter(range(1000))
+    done = run(Scripted(lambda _: kinds[next(count) % 5]), tmp_path)
+    task = done.record["tasks"]["pubmedqa"]
+    assert task["outcomes"] == {"parsed": 4, "unparsed": 4, "truncated": 4, "refused": 4, "error": 4}
+    assert task["scored"] == 16 and task["figures"]["accuracy"]["n"] == 16
+    assert done.failed == 4 and done.record["status"] == "incomplete"
+    assert task["rates"]["error"]["value"] == pytest.approx(0.2)
+
+
+def test_failed_samples_are_asked_again_by_the_same_command_and_only_those(tmp_path):
+    flaky = Scripted(lambda p: Response(text="", finish_reason="error", error="x") if len(p) % 3 == 0 else "no")
+    first = run(flaky, tmp_path)
+    assert 0 < first.failed < 20
+    well = Scripted(lambda _: "no")
+    second = run(well, tmp_path, use_cache=False)
+    assert second.path == first.path
+    assert len(well.asked) == first.failed and second.failed == 0
+    assert second.record["status"] == "finished" and len(second.record["sessions"]) == 2
+    assert len(second.samples("pubmedqa")) == 20
+
+
+def test_a_model_that_breaks_in_the_middle_loses_nothing(tmp_path):
+    def breaks(prompt):
+        if len(broken.asked) > 7:
+            raise ModelError("the engine died")
+        return "yes"
+
+    broken = Scripted(breaks)
+    with pytest.raises(ModelError):
+        run(broken, tmp_path, use_cache=False)
+    well = Scripted(lambda _: "yes")
+    done = run(well, tmp_path, use_cache=False)
+    assert len(well.asked) == 20 - 7
+    assert not set(well.asked) & set(broken.asked[:7])
+    assert done.scores("pubmedqa") == run(Scripted(lambda _: "yes"), tmp_path / "other", use_cache=False).scores("pubmedqa")
+
+
+def test_ctrl_c_leaves_a_run_that_goes_on(tmp_path):
+    def interrupted(prompt):
+        if len(stopped.asked) > 5:
+            raise KeyboardInterrupt
+        return "yes"
+
+    stopped = Scripted(interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run(stopped, tmp_path, use_cache=False)
+    [record] = (tmp_path / "runs").glob("*/run.json")
+    assert json.loads(record.read_text())["status"] == "interrupted"
+    well = Scripted(lambda _: "yes")
+    run(well, tmp_path, use_cache=False)
+    assert len(well.asked) == 15
+
+
+def test_another_model_task_or_setting_is_another_run(tmp_path):
+    def fails(_):
+        return Response(text="", finish_reason="error", error="x")
+
+    paths = {run(Scripted(fails), tmp_path).path}
+    paths.add(run(Scripted(fails, identity="scripted-2"), tmp_path).path)
+    paths.add(run(Scripted(fails), tmp_path, limit=19).path)
+    paths.add(run(Scripted(fails), tmp_path, num_fewshot=1).path)
+    paths.add(run(Scripted(fails), tmp_path, tasks="medqa").path)
+    assert len(paths) == 5
+
+
+def test_the_cache_is_shared_between_runs_and_never_between_models(tmp_path):
+    first = Scripted(lambda _: "yes")
+    run(first, tmp_path)
+    again = Scripted(lambda _: "no")
+    done = run(again, tmp_path)
+    assert again.asked == [] and set(done.samples("pubmedqa")["output"]) == {"yes"}
+    assert done.record["tasks"]["pubmedqa"]["timing"]["from_cache"] == 20
+    other = Scripted(lambda _: "no", identity="scripted-2")
+    assert set(run(other, tmp_path).samples("pubmedqa")["output"]) == {"no"}
+    longer = Scripted(lambda _: "no")
+    run(longer, tmp_path, max_new_tokens=7)
+    assert len(longer.asked) == 20
+
+
+def test_a_limit_is_part_of_a_larger_limit_and_not_the_head_of_the_file(tmp_path):
+    small = set(run(Scripted(lambda _: "A"), tmp_path, tasks="mmlu", limit=50).samples("mmlu")["id"])
+    large = set(run(Scripted(lambda _: "A"), tmp_path, tasks="mmlu", limit=200).samples("mmlu")["id"])
+    assert len(small) == 50 and small < large
+    assert len({ident.split("/")[0] for ident in large}) > 30
+
+
+def test_mmlu_is_broken_down_by_subject_and_category(tmp_path):
+    done = run(Scripted(lambda _: "B"), tmp_path, tasks="mmlu,mmlu_medical", limit=None)
+    parts = done.record["tasks"]["mmlu"]["breakdowns"]
+    assert len(parts["subject"]) == 57 and len(parts["category"]) == 4
+    assert done.record["tasks"]["mmlu"]["scored"] == 14042
+    total = sum(f["accuracy"]["value"] * f["accuracy"]["n"] for f in parts["subject"].values())
+    assert total / 14042 == pytest.approx(done.scores("mmlu")["accuracy"])
+    medical = done.record["tasks"]["mmlu_medical"]
+    assert len(medical["breakdowns"]["subject"]) == 6
+    assert medical["breakdowns"]["subject"]["anatomy"] == parts["subject"]["anatomy"]
+
+
+def test_likelihood_scoring_takes_the_likeliest_text_per_byte(tmp_path):
+    # Every byte costs the same, but those of "maybe" cost double and the leading space counts for short texts more.
+    done = run(Scripted(lambda _: ""), tmp_path, scoring="loglikelihood")
+    assert set(done.samples("pubmedqa")["prediction"]) == {"yes"}
+    with pytest.raises(UsageError, match="no closed set of answers"):
+        run(Scripted(lambda _: ""), tmp_path, tasks="hoc", scoring="loglikelihood")
+
+
+def test_shots_are_listed_in_the_record_and_in_every_prompt(tmp_path):
+    model = Scripted(lambda _: "yes")
+    done = run(model, tmp_path, num_fewshot=5)
+    [ids] = done.record["tasks"]["pubmedqa"]["shots"].values()
+    assert len(ids) == 5
+    heads = {text.rsplit("INPUT:", 1)[0] for text in model.asked}
+    assert len(heads) == 1 and heads.pop().count("OUTPUT: ") == 5
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "message"),
+    [
+        ({"tasks": "pubmedq"}, UsageError, "did you mean pubmedqa"),
+        ({"tasks": ""}, UsageError, "no task was named"),
+        ({"limit": 0}, UsageError, "--limit 0 is out of range"),
+        ({"num_fewshot": -1}, UsageError, "--num-fewshot -1 is out of range"),
+        ({"num_fewshot": 10_000}, UsageError, "--num-fewshot 10000 is out of range, the train split has 450"),
+        ({"tasks": "medqa", "num_fewshot": 5}, UsageError, "medqa: --num-fewshot 5 takes its examples from a train split"),
+        ({"split": "dev"}, UsageError, "pubmedqa has no dev split here; it has"),
+        ({"scoring": "likelihood"}, UsageError, "unknown scoring"),
+        ({"shots": 5}, UsageError, "unknown setting 'shots'"),
+        ({"tasks": "ddi"}, DataError, "mibe data prepare ddi --from"),
+    ],
+)
+def test_bad_requests_end_before_the_model_is_asked(tmp_path, settings, error, message):
+    model = Scripted(lambda _: "yes")
+    with pytest.raises(error, match=message):
+        run(model, tmp_path, **settings)
+    assert model.asked == [] and not (tmp_path / "runs").exists()
+
+
+def test_a_callable_that_returns_too_few_texts_is_told_so(tmp_path):
+    with pytest.raises(ModelError):
+        run(lambda prompts: prompts[:-1], tmp_path)
+
+
+def test_rescore_reads_the_saved_text_again_and_keeps_the_old_record(tmp_path):
+    done = run(Scripted(lambda _: "yes"), tmp_path)
+    samples = done.path / "samples" / "pubmedqa.jsonl"
+    rows = [row | {"prediction": "no", "scores": {}} for row in read_rows(samples)]
+    samples.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    again = rescore(done.path)
+    assert again.scores("pubmedqa") == done.scores("pubmedqa")
+    assert set(again.samples("pubmedqa")["prediction"]) == {"yes"}
+    kept = again.path / again.record["earlier"]
+    assert json.loads((kept / "run.json").read_text())["tasks"] == done.record["tasks"]
+    assert {row["prediction"] for row in read_rows(kept / "samples" / "pubmedqa.jsonl")} == {"no"}
+
+
+def test_rescore_refuses_a_run_that_is_not_finished(tmp_path):
+    with pytest.raises(RunError, match="not a run folder"):
+        rescore(tmp_path)
+
+
+def test_kill_at_random_moments_costs_only_what_was_in_flight(tmp_path):
+    """A real process, killed by SIGKILL several times, ends with the scores of an undisturbed one."""
+    script = tmp_path / "slow.py"
+    script.write_text(
+        "import sys, time\n"
+        "sys.path.insert(0, sys.argv[1])\n"
+        "from tests.test_evaluate import Scripted\n"
+        "import mibe\n"
+        "asked = open(sys.argv[3], 'a')\n"
+        "def answer(text):\n"
+        "    time.sleep(0.02)\n"
+        "    asked.write(str(hash(text) * 0 + len(text)) + '\\n'); asked.flush()\n"
+        "    return 'yes' if len(text) % 2 else 'no'\n"
+        "mibe.evaluate(model=Scripted(answer), tasks='pubmedqa', limit=60, resamples=50, output_dir=sys.argv[2],\n"
+        "              use_cache=False)\n"
+    )
+    root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    command = [sys.executable, str(script), root, str(tmp_path / "killed"), str(tmp_path / "asked")]
+    kills = 0
+    rng = random.Random(7)
+    while True:
+        process = subprocess.Popen(command, stderr=subprocess.PIPE)
+        before = len(list((tmp_path / "killed").glob("*/samples/*.jsonl")))
+        time.sleep(0.5 + rng.random() if not before else 0.4 + 0.6 * rng.random())
+        if process.poll() is not None:
+            assert process.returncode == 0, process.stderr.read().decode()
+            break
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        kills += 1
+        assert kills < 60
+    assert kills >= 2
+    [path] = (tmp_path / "killed").iterdir()
+    killed = mibe.load_run(path)
+    calm = mibe.evaluate(
+        model=Scripted(lambda text: "yes" if len(text) % 2 else "no"),
+        tasks="pubmedqa",
+        limit=60,
+        resamples=50,
+        output_dir=tmp_path / "calm",
+        use_cache=False,
+    )
+    assert killed.record["tasks"]["pubmedqa"]["figures"] == calm.record["tasks"]["pubmedqa"]["figures"]
+    # Each response was asked for once, but for at most one in flight at each kill.
+    assert 60 <= len((tmp_path / "asked").read_text().splitlines()) <= 60 + kills
+
+
+def test_the_record_says_what_is_needed_to_run_again(tmp_path):
+    record = run(Scripted(lambda _: "yes"), tmp_path).record
+    assert record["model"]["identity"] == {"model": "scripted-1"}
+    assert record["settings"]["limit"] == 20 and record["protocol"] == "default"
+    assert record["versions"]["packages"]["mibe"] == mibe.__version__
+    assert record["hardware"]["cores"] == os.cpu_count() and record["memory"]["process_peak_bytes"] > 1e6
+    task = record["tasks"]["pubmedqa"]
+    assert task["version"] == load_task("pubmedqa").version
+    assert len(task["data"]["sha256"]) == 64 and task["data"]["documents"] == 20 and task["data"]["of"] == 500
+    assert "INPUT: " in task["first_prompt"]

@@ -1,0 +1,241 @@
+"""The bootstrap, standard errors, scores and comparisons: seeded, order-free, and right in distribution."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mibe.errors import UsageError
+from mibe.metrics import intervals
+from mibe.metrics.base import as_column
+from mibe.metrics.classification import Accuracy, MacroF1, PerLabel, PredictedShare, WeightedF1
+from mibe.metrics.comparison import holm, mcnemar, paired_bootstrap
+from mibe.metrics.score import Figure, sample_statistics, score, score_by, score_statistics
+
+LABELS = ("A", "B", "C")
+METRICS = (Accuracy(), MacroF1(LABELS), WeightedF1(LABELS), PerLabel(LABELS), PredictedShare(LABELS))
+
+
+def answers(n, seed=0, right=0.6):
+    rng = np.random.default_rng(seed)
+    targets = rng.choice(LABELS, size=n).tolist()
+    guesses = rng.choice([*LABELS, None], size=n).tolist()
+    kept = rng.random(n) < right
+    return [t if keep else g for t, g, keep in zip(targets, guesses, kept, strict=True)], targets
+
+
+def mean(totals):
+    return totals[..., :1] / totals[..., 1:]
+
+
+def test_the_same_seed_gives_the_same_figures_and_another_seed_others():
+    predictions, targets = answers(200)
+    once = score(METRICS, predictions, targets, seed=1)
+    assert once == score(METRICS, predictions, targets, seed=1)
+    assert once["accuracy"].low != score(METRICS, predictions, targets, resamples=997, seed=2)["macro_f1"].low
+    assert once["macro_f1"] != score(METRICS, predictions, targets, seed=2)["macro_f1"]
+
+
+def test_figures_stand_in_the_order_of_the_metrics_with_plain_numbers():
+    predictions, targets = answers(50)
+    figures = score(METRICS, predictions, targets, resamples=20)
+    assert list(figures) == [name for metric in METRICS for name in metric.names]
+    for figure in figures.values():
+        assert [type(x) for x in (figure.value, figure.low, figure.high, figure.stderr, figure.n)] == [float] * 4 + [
+            int
+        ]
+
+
+@pytest.mark.parametrize("values", [[0.0, 1.0, 1.0], np.random.default_rng(0).random(300).tolist()])
+def test_the_order_of_the_samples_does_not_matter(values):
+    table = np.array([(v, 1.0) for v in values])
+    forward = intervals.bootstrap(table, mean, resamples=50, seed=3)
+    backward = intervals.bootstrap(table[::-1], mean, resamples=50, seed=3)
+    np.testing.assert_array_equal(forward, backward)
+
+
+def test_adding_a_metric_changes_no_other_figure():
+    predictions, targets = answers(100)
+    alone = score([MacroF1(LABELS)], predictions, targets, resamples=50)
+    assert alone["macro_f1"] == score(METRICS, predictions, targets, resamples=50)["macro_f1"]
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from([*LABELS, None]), st.sampled_from(LABELS)), min_size=1, max_size=30))
+def test_every_interval_contains_its_figure(pairs):
+    figures = score(METRICS, [p for p, _ in pairs], [t for _, t in pairs], resamples=30)
+    for figure in figures.values():
+        assert 0 <= figure.low <= figure.value <= figure.high <= 1
+
+
+def test_one_sample_has_a_point_for_an_interval_and_no_standard_error():
+    assert score([Accuracy()], ["A"], ["A"]) == {"accuracy": Figure(1.0, 1.0, 1.0, None, 1)}
+    assert score([MacroF1(("A",))], ["A"], ["A"]) == {"macro_f1": Figure(1.0, 1.0, 1.0, None, 1)}
+
+
+def test_no_sample_no_figure():
+    assert score(METRICS, [], []) == {}
+    assert score_by([], METRICS, [], []) == {}
+
+
+def test_the_standard_error_of_a_mean_is_exact():
+    predictions, targets = answers(80)
+    hits = np.array([p == t for p, t in zip(predictions, targets, strict=True)], dtype=float)
+    assert score([Accuracy()], predictions, targets)["accuracy"].stderr == pytest.approx(
+        hits.std(ddof=1) / math.sqrt(80), abs=1e-15
+    )
+
+
+def test_the_standard_error_of_other_figures_is_the_spread_of_the_resamples():
+    predictions, targets = answers(400)
+    statistics = MacroF1(LABELS).statistics(predictions, targets)
+    spread = MacroF1(LABELS).figures(intervals.resampled_totals(statistics, resamples=1000, seed=0)).std(ddof=1)
+    assert score([MacroF1(LABELS)], predictions, targets)["macro_f1"].stderr == pytest.approx(spread)
+    # With labels about balanced, macro-F1 spreads about as accuracy does.
+    exact = score([Accuracy()], predictions, targets)["accuracy"].stderr
+    assert spread == pytest.approx(exact, rel=0.25)
+
+
+def test_coverage_on_a_binomial():
+    rng = np.random.default_rng(5)
+    truth, covered = 0.3, 0
+    for trial in range(400):
+        hits = (rng.random(100) < truth).astype(float)
+        low, high, _ = intervals.bootstrap(np.stack([hits, np.ones(100)], axis=1), mean, resamples=200, seed=trial)
+        covered += bool(low[0] <= truth <= high[0])
+    # 95 % nominal; a percentile interval of 100 samples covers about 94 %; four standard errors around that.
+    assert 0.89 <= covered / 400 <= 0.99
+
+
+def test_both_ways_to_draw_have_the_same_distribution():
+    counts = np.array([30, 1, 19])
+    rows = np.array([[0.0], [5.0], [1.0]])
+    totals = []
+    for draw in (intervals.draw_counts, intervals.draw_positions):
+        drawn = np.concatenate(list(draw(counts, 20_000, np.random.default_rng(0))))
+        assert drawn.shape == (20_000, 3)
+        assert (drawn.sum(axis=1) == 50).all()
+        np.testing.assert_allclose(drawn.mean(axis=0), counts, rtol=0.03)
+        np.testing.assert_allclose(drawn.var(axis=0), counts * (1 - counts / 50), rtol=0.05)
+        totals.append((drawn @ rows)[:, 0])
+    np.testing.assert_allclose(*(np.quantile(t, [0.025, 0.25, 0.5, 0.75, 0.975]) for t in totals), atol=1.01)
+
+
+def test_chunks_do_not_change_how_many_resamples_there_are(monkeypatch):
+    monkeypatch.setattr(intervals, "CHUNK_CELLS", 70)
+    for table in (np.random.default_rng(0).random((30, 2)), np.ones((30, 2))):
+        assert intervals.resampled_totals(table, resamples=11, seed=0).shape == (11, 2)
+
+
+@given(st.lists(st.tuples(st.sampled_from([0.0, 0.5, 1.0]), st.integers(0, 3)), min_size=1))
+def test_collapsed_rows_are_the_same_samples(rows):
+    table = np.array(rows, dtype=np.float64)
+    distinct, counts = intervals.collapse(table)
+    assert sorted(map(tuple, np.repeat(distinct, counts, axis=0))) == sorted(map(tuple, table))
+    assert len({tuple(row) for row in distinct}) == len(distinct)
+
+
+def test_resamples_without_a_value_do_not_count():
+    table = np.array([[1.0, 1.0], [0.0, 0.0], [0.0, 0.0]])  # the second column is often 0 in a resample
+
+    def undefined(totals):
+        with np.errstate(invalid="ignore"):
+            return totals[..., :1] / totals[..., 1:]
+
+    low, high, stderr = intervals.bootstrap(table, undefined)
+    assert (low[0], high[0], stderr[0]) == (1.0, 1.0, 0.0)
+    low, high, stderr = intervals.bootstrap(np.ones((3, 2)), lambda totals: totals[..., :1] * np.nan)
+    assert np.isnan([low[0], high[0], stderr[0]]).all()
+
+
+def test_groups_have_the_figures_of_their_samples():
+    predictions, targets = answers(60)
+    groups = ["b" if i % 3 else "a" for i in range(60)]
+    parts = score_by(groups, METRICS, predictions, targets, resamples=20)
+    assert list(parts) == ["a", "b"]
+    for group, figures in parts.items():
+        chosen = [i for i in range(60) if groups[i] == group]
+        own = score(METRICS, [predictions[i] for i in chosen], [targets[i] for i in chosen], resamples=20)
+        assert figures == own
+    statistics = sample_statistics(METRICS, predictions, targets)
+    assert score_statistics(METRICS, statistics, resamples=20) == score(METRICS, predictions, targets, resamples=20)
+
+
+def test_misuse_is_told():
+    with pytest.raises(UsageError, match="resamples"):
+        score([Accuracy()], ["A"], ["A"], resamples=0)
+    with pytest.raises(UsageError, match="'accuracy'"):
+        score([Accuracy(), Accuracy()], ["A"], ["A"])
+    with pytest.raises(UsageError, match="2 predictions for 1 targets"):
+        score([Accuracy()], ["A", "B"], ["A"])
+    with pytest.raises(UsageError, match="group"):
+        score_by(["x"], [Accuracy()], [], [])
+    with pytest.raises(UsageError, match="common samples"):
+        paired_bootstrap(np.ones((2, 2)), np.ones((3, 2)), mean)
+
+
+def test_a_metric_of_one_s_own_needs_three_methods():
+    @dataclass(frozen=True)
+    class Sum:
+        names: tuple[str, ...] = ("sum",)
+
+        def statistics(self, predictions, targets):
+            return as_column(predictions)
+
+        def figures(self, totals):
+            return totals
+
+    assert score([Sum()], [1, 2, 3], [0, 0, 0], resamples=10)["sum"].value == 6
+
+
+def test_two_equal_runs_do_not_differ():
+    values = np.random.default_rng(0).random(500)
+    table = np.stack([values, np.ones(500)], axis=1)
+    difference = paired_bootstrap(table, table, mean)
+    assert difference.value[0] == 0
+    assert difference.p[0] == 1
+    np.testing.assert_allclose([difference.low[0], difference.high[0]], 0, atol=1e-12)
+
+
+def test_a_clear_difference_is_found_and_noise_is_not():
+    rng = np.random.default_rng(1)
+    base = rng.random(400)
+    ones = np.ones(400)
+    better = paired_bootstrap(np.stack([base + 0.02, ones], 1), np.stack([base, ones], 1), mean)
+    assert better.value[0] == pytest.approx(0.02)
+    assert better.p[0] == pytest.approx(2 / 1001)
+    noise = paired_bootstrap(
+        np.stack([base + rng.normal(0, 0.1, 400), ones], 1), np.stack([base + rng.normal(0, 0.1, 400), ones], 1), mean
+    )
+    assert noise.p[0] > 0.05
+    assert noise.low[0] < 0 < noise.high[0]
+
+
+def test_the_paired_p_is_about_uniform_when_nothing_differs():
+    rng = np.random.default_rng(2)
+    p = []
+    for trial in range(300):
+        a, b = (np.stack([rng.random(60), np.ones(60)], axis=1) for _ in range(2))
+        p.append(paired_bootstrap(a, b, mean, resamples=200, seed=trial).p[0])
+    assert np.mean(np.array(p) < 0.05) < 0.1
+    assert 0.4 < np.mean(p) < 0.6
+
+
+def test_mcnemar_is_the_exact_binomial_test():
+    assert mcnemar(0, 0) == 1
+    assert mcnemar(5, 5) == 1
+    assert mcnemar(1, 9) == pytest.approx(2 * (1 + 10) / 2**10)
+    assert mcnemar(9, 1) == mcnemar(1, 9)
+    # A long tail must neither overflow nor lose digits.
+    expected = 2 * sum(math.comb(3000, k) for k in range(1401)) / 2**3000
+    assert mcnemar(1400, 1600) == pytest.approx(expected, rel=1e-12)
+    assert mcnemar(0, 26_804) == 0
+
+
+def test_holm_multiplies_the_smallest_most_and_keeps_the_order():
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.6, 0.7]) == [1.0, 1.0]
+    assert holm([]) == []
