@@ -74,12 +74,6 @@ def ratio(numerator: FloatArray, denominator: FloatArray) -> FloatArray:
     return np.divide(numerator, denominator, out=np.zeros(numerator.shape), where=denominator != 0)
 
 
-def mean_of_labels(figures: FloatArray) -> FloatArray:
-    """Shape (..., labels) → (..., 1): the plain mean, as in a macro average."""
-    mean: FloatArray = figures.mean(axis=-1, keepdims=True)
-    return mean
-
-
 def as_column(values: Sequence[float]) -> FloatArray:
     """Shape (samples, 1): one value of each sample."""
     return np.array(values, dtype=np.float64).reshape(-1, 1)

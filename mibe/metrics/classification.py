@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mibe.metrics.base import FloatArray, SampleMean, as_column, mean_of_labels, ratio
+from mibe.metrics.base import FloatArray, SampleMean, as_column, ratio
 from mibe.metrics.counts import count, membership, per_label, per_label_names, split
 from mibe.task import Value
 
@@ -59,7 +59,7 @@ class MacroF1(_LabelCounts):
 
     def figures(self, totals: FloatArray) -> FloatArray:
         """Shape (..., 3 · labels) → (..., 1)."""
-        return mean_of_labels(split(totals).f1)
+        return split(totals).macro_f1
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class MacroF1Gold(_LabelCounts):
     prompt offers a label that the data never use). In a resample, the labels that occur in that resample count.
     """
 
-    name: str = "macro_f1"
+    name: str = "macro_f1_gold"
 
     @property
     def names(self) -> tuple[str, ...]:

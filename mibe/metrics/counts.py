@@ -39,6 +39,12 @@ class Counts(NamedTuple):
         return ratio(2 * self.hits, self.predicted + self.gold)
 
     @property
+    def macro_f1(self) -> FloatArray:
+        """Shape (..., 1): the plain mean of the labels' F1."""
+        mean: FloatArray = self.f1.mean(axis=-1, keepdims=True)
+        return mean
+
+    @property
     def pooled(self) -> Counts:
         """The counts of all labels together, shape (..., 1): what micro averages are made of."""
         return Counts(*(part.sum(axis=-1, keepdims=True) for part in self))

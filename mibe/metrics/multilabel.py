@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mibe.metrics.base import FloatArray, SampleMean, as_column, mean_of_labels, ratio
+from mibe.metrics.base import FloatArray, SampleMean, as_column, ratio
 from mibe.metrics.counts import count, membership, per_label, per_label_names, split
 from mibe.task import Value
 
@@ -52,7 +52,7 @@ class LabelwiseMacroF1(_LabelSetCounts):
 
     def figures(self, totals: FloatArray) -> FloatArray:
         """Shape (..., 3 · labels) → (..., 1)."""
-        return mean_of_labels(split(totals).f1)
+        return split(totals).macro_f1
 
 
 @dataclass(frozen=True)

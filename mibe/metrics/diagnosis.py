@@ -1,0 +1,37 @@
+"""Top-k accuracy of ranked diagnoses, from a judge's verdict on each of them (McDuff et al. 2023)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mibe.metrics.base import FloatArray, SampleMean
+from mibe.task import Value
+
+
+@dataclass(frozen=True)
+class TopKAccuracy(SampleMean):
+    """Share of all cases with a match among the first k diagnoses, for each k from 1 to `depth`.
+
+    A prediction is the list of verdicts on the ranked diagnoses, true where one is the gold diagnosis. None, or a list
+    with no match, is a miss; the denominator is always the number of cases.
+    """
+
+    depth: int = 5
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """One figure a rank: top1_accuracy, top2_accuracy, …"""
+        return tuple(f"top{k}_accuracy" for k in range(1, self.depth + 1))
+
+    def values(self, predictions: Sequence[Value | None], targets: Sequence[Value]) -> FloatArray:
+        """Shape (samples, depth): 1 from the rank of the first match on. Targets are not looked at."""
+        ranks = np.array([first_match(verdicts or ()) for verdicts in predictions], dtype=np.float64)
+        return (ranks.reshape(-1, 1) <= np.arange(1, self.depth + 1)).astype(np.float64)
+
+
+def first_match(verdicts: Sequence[bool | None]) -> float:
+    """Rank of the first match, counted from 1; infinite if there is none. A verdict of None (unread) is no match."""
+    return next((float(rank) for rank, verdict in enumerate(verdicts, start=1) if verdict), float("inf"))
