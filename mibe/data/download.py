@@ -1,0 +1,180 @@
+"""The authors' prepared test sets from the Hugging Face hub, turned back into examples.
+
+The records there hold finished prompts (`query`). Since a prompt is made anew from the fields of an example, the fields
+are read back out of it by the marks of the two prompts it can be made with: that of the paper (table A2: "INPUT: …
+OUTPUT:", "Question: … Options: … Answer:") and that of the released code ("… The answer is:"). A query that does not
+have these marks, or has them so that the fields could be told apart in two ways, is an error and never a guess.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from mibe.data.prepare import describe, write
+from mibe.data.raw import RawFiles
+from mibe.data.readers.common import json_lines
+from mibe.data.store import Manifest, data_dir
+from mibe.errors import DataError
+from mibe.task import AccessLevel, Example, Task, letter
+
+VARIANT = "hub"
+
+Fields = tuple[dict[str, str], tuple[str, ...]]
+"""The input fields of an example and its choices."""
+
+
+def download(task: Task, path: Path | None = None) -> Manifest:
+    """Write the hub's test set of a task to the data directory; returns the manifest, whose variant is "hub".
+
+    `path` is a local copy of the hub repository, used in place of the network. Raises `DataError` when there is no such
+    repository, the hub cannot be reached, or the records are not in the form described above.
+    """
+    prepare_instead = f"{task.source.obtain} Then: mibe data prepare {task.data_name} --from PATH"
+    if task.source.hub is None:
+        raise DataError(f"{task.name} has no prepared test set on the hub. {prepare_instead}")
+    if task.data_name not in SPLITTERS:
+        raise DataError(f"{task.name}: the prompts on the hub cannot be split into fields. {prepare_instead}")
+    folder = path if path is not None else _snapshot(task.source.hub, prepare_instead)
+    raw = RawFiles(folder)
+    examples = [
+        _example(record, index, task, f"{where} of {task.source.hub}")
+        for index, (where, record) in enumerate(_records(raw, prepare_instead))
+    ]
+    raw.notes.append(f"from the hub repository {task.source.hub}" + ("" if path else f", revision {folder.name}"))
+    official = task.source.counts.get("test")
+    if official is not None and official != len(examples):
+        raw.notes.append(f"test: {len(examples):,} examples where the official release has {official:,}")
+    splits = {"test": examples}
+    about = describe(task.data_name, task.source, splits, raw, variant=VARIANT)
+    private = task.access.level is AccessLevel.CREDENTIALED
+    return write(data_dir() / task.data_name, splits, about, private=private)
+
+
+def _snapshot(repository: str, prepare_instead: str) -> Path:
+    try:
+        from huggingface_hub import snapshot_download
+        from huggingface_hub.errors import HfHubHTTPError
+    except ImportError:
+        raise DataError('downloading needs huggingface_hub: pip install "mibe[hub]"') from None
+    # The first base is the HTTP library's own error, which stands for a connection that breaks in the middle; the
+    # library differs between versions of the client. No network is an OSError, a bad name a ValueError.
+    transport_error = HfHubHTTPError.__mro__[1]
+    try:
+        patterns = ["*.parquet", "*.jsonl", "README.md"]
+        return Path(snapshot_download(repository, repo_type="dataset", allow_patterns=patterns))
+    except (OSError, ValueError, transport_error) as error:
+        reason = str(error).strip().split("\n")[0]
+        raise DataError(f"cannot download {repository} from the hub ({reason}). Instead: {prepare_instead}") from None
+
+
+def _records(raw: RawFiles, prepare_instead: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    for pattern in ("test*.jsonl", "test*.parquet"):
+        if names := raw.find(pattern):
+            for name in names:
+                yield from json_lines(raw, name) if name.endswith(".jsonl") else _parquet(raw, name)
+            return
+    raise DataError(f"{raw.path} holds no test*.parquet or test*.jsonl. Instead: {prepare_instead}")
+
+
+def _parquet(raw: RawFiles, name: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    try:
+        from pyarrow import (  # type: ignore[import-untyped,import-not-found,unused-ignore]
+            ArrowException,
+            BufferReader,
+            parquet,
+        )
+    except ImportError:
+        raise DataError('reading parquet files needs pyarrow: pip install "mibe[hub]"') from None
+    try:
+        rows = parquet.read_table(BufferReader(raw.content(name))).to_pylist()
+    except ArrowException as error:
+        raise DataError(f"{name} is damaged or incomplete ({error}); download it again") from None
+    return ((f"{name}, row {number}", row) for number, row in enumerate(rows, 1))
+
+
+def _example(record: Mapping[str, Any], index: int, task: Task, where: str) -> Example:
+    query = record.get("query")
+    if not isinstance(query, str):
+        raise DataError(f"{where}: query must be a text, found {query!r:.60}")
+    answer = _answer(record, where)
+    fields = SPLITTERS[task.data_name](query)
+    if fields is None:
+        raise DataError(
+            f"{where}: cannot tell the parts of the prompt apart ({query[:60]!r}…). "
+            f"Instead: {task.source.obtain} Then: mibe data prepare {task.data_name} --from PATH"
+        )
+    inputs, choices = fields
+    allowed = [letter(i) for i in range(len(choices))] or list(task.labels)
+    given = answer if isinstance(answer, list) else [answer]
+    unknown = [label for label in given if label not in allowed]
+    if unknown:
+        raise DataError(f"{where}: the answer {unknown[0]!r} is not one of {', '.join(allowed)}")
+    target = [label for label in allowed if label in given] if isinstance(answer, list) else answer
+    ident = record.get("id")
+    return Example(str(index if ident is None else ident), inputs, target, choices)
+
+
+def _answer(record: Mapping[str, Any], where: str) -> str | list[str]:
+    """The label, or for a record with a 0/1 list as `gold` the list of labels; both ways to say it must agree."""
+    answer, choices, gold = record.get("answer"), record.get("choices"), record.get("gold")
+    if not isinstance(answer, str):
+        raise DataError(f"{where}: answer must be a text, found {answer!r:.60}")
+    if isinstance(gold, list):
+        labels = [label.strip() for label in answer.split(";") if label.strip()]
+        marked = [label for label, one in zip(choices or [], gold, strict=False) if one]
+        if len(labels) != sum(map(bool, gold)) or (choices and set(marked) != set(labels)):
+            raise DataError(f"{where}: gold {gold} and answer {answer!r} do not agree")
+        return labels
+    if isinstance(gold, int) and choices and (gold not in range(len(choices)) or choices[gold] != answer):
+        raise DataError(f"{where}: gold {gold} of {choices} and answer {answer!r} do not agree")
+    return answer.strip()
+
+
+def _text(query: str) -> Fields | None:
+    match = re.search(r"\bINPUT:(.*)\bOUTPUT:\s*$", query, re.DOTALL)
+    return ({"text": match[1].strip()}, ()) if match else None
+
+
+def _question_and_context(query: str) -> Fields | None:
+    paper = re.search(r"\bINPUT:(.*?)\bCONTEXT:(.*)\bOUTPUT:\s*$", query, re.DOTALL)
+    if paper:
+        return {"question": paper[1].strip(), "context": paper[2].strip()}, ()
+    # The released code puts the contexts and then the question after its instruction, without marks between them:
+    # only a question on a line of its own can be told from the contexts.
+    released = re.search(r"\byes, no, or maybe\.\s*(.+)\n\s*([^\n]+\?)\s*The answer is:?\s*$", query, re.DOTALL)
+    return ({"question": released[2].strip(), "context": released[1].strip()}, ()) if released else None
+
+
+def _question_and_options(query: str) -> Fields | None:
+    match = re.search(
+        r"\bQuestion:\s*(.*?)\s*^(?:Options:\s*)?((?:\(?A[.:)]).*?)\s*(?:Answer:|The answer is:?)\s*$",
+        query,
+        re.DOTALL | re.MULTILINE,
+    )
+    if match is None:
+        return None
+    question = match[1].removesuffix("Options:").strip()
+    choices = _lettered(match[2])
+    return ({"question": question}, choices) if choices else None
+
+
+def _lettered(block: str) -> tuple[str, ...]:
+    """The texts of lines "A. …", "B. …", …; empty where the lines are not lettered in order."""
+    parts = re.split(r"^\s*\(?([A-Z])[.:)]\s*", block, flags=re.MULTILINE)
+    letters, texts = parts[1::2], parts[2::2]
+    in_order = parts[0].strip() == "" and letters == [letter(i) for i in range(len(letters))]
+    return tuple(text.strip() for text in texts) if in_order and len(letters) > 1 else ()
+
+
+SPLITTERS: Mapping[str, Callable[[str], Fields | None]] = {
+    "pubmedqa": _question_and_context,
+    "medqa": _question_and_options,
+    "medmcqa": _question_and_options,
+    "ddi": _text,
+    "hoc": _text,
+    "mtsample": _text,
+}
+"""Data set → how its prompts on the hub are split into fields; None where a prompt cannot be."""

@@ -1,0 +1,77 @@
+"""What the readers share: checked access to JSON records, counts, and seeded splits."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from mibe.data.raw import RawFiles
+from mibe.data.splits import SEED, stratified_split
+from mibe.errors import DataError
+from mibe.task import Example
+
+
+def json_lines(raw: RawFiles, name: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Where a record stands ("dev.json, line 3"), and the record, for a file of one JSON object a line."""
+    for number, line in raw.lines(name):
+        if not line.strip():
+            continue
+        where = f"{name}, line {number}"
+        try:
+            record = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise DataError(f"{where}: not a JSON object on one line ({error.msg}); download the file again") from None
+        if not isinstance(record, dict):
+            raise DataError(f"{where}: expected a JSON object, found {type(record).__name__}; download the file again")
+        yield where, record
+
+
+def json_object(raw: RawFiles, name: str) -> dict[str, Any]:
+    """The one JSON object that a file holds."""
+    try:
+        content = json.loads(raw.text(name))
+    except json.JSONDecodeError as error:
+        raise DataError(f"{name}, line {error.lineno}: not JSON ({error.msg}); download the file again") from None
+    if not isinstance(content, dict):
+        raise DataError(f"{name}: expected a JSON object, found {type(content).__name__}; download the file again")
+    return content
+
+
+def text_field(record: Mapping[str, Any], key: str, where: str) -> str:
+    """A field that must hold text."""
+    value = record.get(key)
+    if not isinstance(value, str):
+        found = "it is missing" if key not in record else f"found {value!r:.60}"
+        raise DataError(f"{where}: {key} must be a text, and {found}; is this the official file?")
+    return value
+
+
+def list_field(record: Mapping[str, Any], key: str, where: str) -> list[str]:
+    """A field that must hold a list of texts."""
+    value = record.get(key)
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise DataError(f"{where}: {key} must be a list of texts, found {value!r:.60}; is this the official file?")
+    return value
+
+
+def expect_count(what: str, found: int, expected: int, advice: str) -> None:
+    """Raise when a number is not that of the official release."""
+    if found != expected:
+        raise DataError(f"{what}: expected {expected:,}, found {found:,}; {advice}")
+
+
+def split_examples(
+    raw: RawFiles,
+    examples: Sequence[Example],
+    *,
+    labels: Sequence[str],
+    groups: Sequence[str],
+    sizes: Mapping[str, int],
+    by: str,
+) -> dict[str, list[Example]]:
+    """A seeded stratified split, and a note of it for the manifest; `by` says what it is stratified by."""
+    positions = stratified_split([e.id for e in examples], labels=labels, groups=groups, sizes=sizes)
+    shares = "/".join(f"{size:,} {split}" for split, size in sizes.items())
+    raw.notes.append(f"split made by mibe: {shares}, stratified by {by}, equal documents together, seed {SEED}")
+    return {split: [examples[i] for i in chosen] for split, chosen in positions.items()}
