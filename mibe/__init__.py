@@ -13,14 +13,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mibe.evaluate import evaluate
+    from mibe.evaluation import evaluate
     from mibe.registry import list_tasks, load_task
     from mibe.results.run import Run, load_run
 
 __version__ = "0.1.0"
 
 _WHERE = {
-    "evaluate": "mibe.evaluate",
+    "evaluate": "mibe.evaluation",
     "list_tasks": "mibe.registry",
     "load_task": "mibe.registry",
     "Run": "mibe.results.run",

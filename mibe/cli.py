@@ -57,7 +57,9 @@ def _add_model_arguments(p: argparse.ArgumentParser, *, required: bool) -> None:
     p.add_argument("--fewshot-per-document", action="store_true", help="choose the examples anew for each document")
     p.add_argument("--split", default="test", help="the split that is scored (default test)")
     p.add_argument("--seed", type=int, default=1234, help="of document choice, examples and intervals (default 1234)")
-    p.add_argument("--max-new-tokens", type=int, metavar="N", help="length limit of an answer (default: each task's own)")
+    p.add_argument(
+        "--max-new-tokens", type=int, metavar="N", help="length limit of an answer (default: each task's own)"
+    )
 
 
 def _eval_parser(p: argparse.ArgumentParser) -> None:
@@ -68,7 +70,9 @@ def _eval_parser(p: argparse.ArgumentParser) -> None:
     p.add_argument("--scoring", choices=("generate", "loglikelihood"), default="generate")
     p.add_argument("--output-dir", default="runs", metavar="DIR", help="where run folders go (default runs)")
     p.add_argument("--no-cache", action="store_true", help="ask the model even where an earlier run has its answer")
-    p.add_argument("--max-errors", type=int, default=0, metavar="N", help="exit with 1 above N failed samples (default 0)")
+    p.add_argument(
+        "--max-errors", type=int, default=0, metavar="N", help="exit with 1 above N failed samples (default 0)"
+    )
     p.add_argument("--resamples", type=int, default=1000, metavar="N", help="bootstrap resamples (default 1000)")
     p.add_argument("--format", choices=FORMATS, default="text", help="of the result table (default text)")
 
@@ -117,7 +121,9 @@ def _score_parser(p: argparse.ArgumentParser) -> None:
 def _parse_parser(p: argparse.ArgumentParser) -> None:
     p.set_defaults(command=_parse)
     p.add_argument("--task", required=True)
-    p.add_argument("file", nargs="?", default="-", help='JSON lines {"output": …, "choices": […]} (default: standard input)')
+    p.add_argument(
+        "file", nargs="?", default="-", help='JSON lines {"output": …, "choices": […]} (default: standard input)'
+    )
 
 
 def _rescore_parser(p: argparse.ArgumentParser) -> None:
@@ -127,7 +133,7 @@ def _rescore_parser(p: argparse.ArgumentParser) -> None:
 
 
 def _eval(a: argparse.Namespace) -> int:
-    from mibe.evaluate import evaluate
+    from mibe.evaluation import evaluate
     from mibe.models import parse_model_args
     from mibe.progress import Terminal
     from mibe.results.table import render
@@ -230,9 +236,7 @@ def _score(a: argparse.Namespace) -> int:
     from mibe.results.table import render
 
     task = load_task(a.task)
-    scores = score_outputs(
-        task, Path(a.outputs), split=a.split, partial=a.partial, resamples=a.resamples, seed=a.seed
-    )
+    scores = score_outputs(task, Path(a.outputs), split=a.split, partial=a.partial, resamples=a.resamples, seed=a.seed)
     print(render({task.name: scores}, a.format))
     return 0
 

@@ -10,11 +10,11 @@ from typing import Any
 from mibe.data import store
 from mibe.documents import check_split, examples
 from mibe.errors import UsageError
+from mibe.metrics.base import is_main
 from mibe.models import load_model
-from mibe.models.base import Model, Message
+from mibe.models.base import Message, Model
 from mibe.prompting import PromptBuilder
 from mibe.registry import list_groups, list_tasks, load_task
-from mibe.scoring import is_main
 from mibe.task import Example, Task
 
 
@@ -96,7 +96,9 @@ def manifest_text(name: str, manifest: Mapping[str, Any]) -> str:
 
 def verify_text(name: str | None) -> tuple[str, bool]:
     """Findings for one data set or all that are here, and whether all are sound."""
-    names = [name] if name else [n for n in dict.fromkeys(load_task(t).data_name for t in list_tasks()) if store.find(n)]
+    names = (
+        [name] if name else [n for n in dict.fromkeys(load_task(t).data_name for t in list_tasks()) if store.find(n)]
+    )
     lines, sound = [], True
     for each in names:
         task = task_of_data(each)
@@ -117,11 +119,9 @@ class _PlainModel:
         return messages[-1]["content"]
 
 
-def show(
-    name: str, index: int, *, model: str | None, model_args: Mapping[str, str], **settings: Any
-) -> str:
+def show(name: str, index: int, *, model: str | None, model_args: Mapping[str, str], **settings: Any) -> str:
     """One document: the prompt as the model gets it, the target, and what the parser accepts."""
-    from mibe.evaluate import Settings, plan_task
+    from mibe.evaluation import Settings, plan_task
 
     task = load_task(name)
     chosen = Settings(**settings)
@@ -131,13 +131,13 @@ def show(
     llm: Model = load_model(model, model_args) if model else _PlainModel()  # type: ignore[assignment]
     builder = PromptBuilder(task, llm, plan.shots, max_new_tokens=plan.max_new_tokens)
     rendered = builder.build(example)
-    form = "chat template" if llm.is_chat else "plain text"
+    form = f"{llm.name}, {'chat template' if llm.is_chat else 'plain text'}" if model else llm.name
     notes = [note for note in ("cut to fit the context window" if rendered.cut else "", rendered.problem or "") if note]
     accepted = " | ".join(value if value == text else f"{value} ({text})" for value, text in task.candidates(example))
     return "\n".join(
         [
             f"task:    {task.name}, {chosen.split} {index}, id {example.id}",
-            f"prompt:  {llm.name}, {form}, {len(builder.shots_for(example))} shots{''.join('; ' + note for note in notes)}",
+            "; ".join([f"prompt:  {form}, {len(builder.shots_for(example))} shots", *notes]),
             "─" * 80,
             rendered.text,
             "─" * 80,

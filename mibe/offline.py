@@ -12,7 +12,7 @@ from mibe.data import store
 from mibe.documents import Documents
 from mibe.errors import DataError, RunError
 from mibe.models.base import Response
-from mibe.parsers import read
+from mibe.parsers.outcome import read
 from mibe.registry import load_task
 from mibe.results import record
 from mibe.results.folder import RunFolder, read_record
@@ -94,7 +94,9 @@ def score_outputs(
             if example.id in outputs:
                 item = outputs[example.id]
                 response = Response(text=item["output"], finish_reason=item.get("finish_reason") or "stop")
-                yield {"id": example.id, "finish_reason": response.finish_reason} | judge_response(task, example, response)
+                yield {"id": example.id, "finish_reason": response.finish_reason} | judge_response(
+                    task, example, response
+                )
 
     data = {"split": split, "manifest": store.load_manifest(task.data_name)}
     return {"title": task.title, "version": task.version, "headline": task.headline, "data": data} | score_rows(
@@ -116,9 +118,15 @@ def rescore(path: str | Path) -> Run:
         raise RunError(f"{path} is not finished; run its command again first")
     with RunFolder.hold(folder_path) as folder:
         settings = old["settings"]
-        judged_rows = {name: _judge_again(load_task(name), folder.samples(name), part) for name, part in old["tasks"].items()}
+        judged_rows = {
+            name: _judge_again(load_task(name), folder.samples(name), part) for name, part in old["tasks"].items()
+        }
         kept = folder.keep_history(list(old["tasks"]))
-        new = old | {"mibe_version": mibe.__version__, "rescored": record.now(), "earlier": str(kept.relative_to(folder.path))}
+        new = old | {
+            "mibe_version": mibe.__version__,
+            "rescored": record.now(),
+            "earlier": str(kept.relative_to(folder.path)),
+        }
         new["tasks"] = {}
         for name, rows in judged_rows.items():
             task = load_task(name)

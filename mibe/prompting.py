@@ -103,7 +103,8 @@ class Shots:
     ) -> Shots:
         """Check the number against the pool and leave out of it whatever is evaluated."""
         hashes = {content_hash(example) for example in evaluated}
-        pool, leaked = [], []
+        pool: list[Example] = []
+        leaked: list[Example] = []
         for example in train:
             (leaked if content_hash(example) in hashes else pool).append(example)
         smallest = len(pool)
@@ -184,7 +185,7 @@ class PromptBuilder:
             return replace(
                 rendered,
                 problem=f"the prompt ({tokens} tokens) and {self._max_new_tokens} new tokens do not fit the context "
-                f"window of {self._model.context_window}, and no more of it can be cut; use fewer shots or a larger window",
+                f"window of {self._model.context_window}, and no more can be cut; use fewer shots or a larger window",
             )
         return replace(render(shorten(example, self._prompt.cut, cap)), cut=True)
 

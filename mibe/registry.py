@@ -1,4 +1,4 @@
-"""Names to tasks and groups. Built-ins load by module when named; others come from the entry-point group `mibe.tasks`."""
+"""Names to tasks and groups. Built-ins load when named; others come from the entry-point group `mibe.tasks`."""
 
 from __future__ import annotations
 

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from mibe.metrics.base import Metric, is_sample_mean
+from mibe.metrics.base import Metric, is_main, is_sample_mean
 from mibe.metrics.confusion import confusion_matrix
 from mibe.metrics.outcomes import OutcomeRates
 from mibe.metrics.score import Figure, score, score_by
 from mibe.models.base import Response
-from mibe.parsers import read
+from mibe.parsers.outcome import read
 from mibe.results.log import Row
 from mibe.task import Example, Outcome, Prediction, Task
 
@@ -82,11 +82,6 @@ def score_rows(task: Task, rows: Iterable[Row], *, resamples: int, seed: int) ->
         },
         "confusion": _confusion(task, predictions, targets),
     }
-
-
-def is_main(name: str) -> bool:
-    """Whether a figure stands in tables: those of single labels, such as "f1[yes]", are in the record alone."""
-    return "[" not in name
 
 
 def _breakdown(

@@ -104,7 +104,9 @@ class Parser(Protocol):
 
     def __call__(
         self, output: str, *, choices: Sequence[str] = (), inputs: Mapping[str, str] | None = None
-    ) -> Value | None: ...
+    ) -> Value | None:
+        """The answer, or None."""
+        ...
 
 
 class Source(Protocol):
@@ -115,9 +117,15 @@ class Source(Protocol):
     """
 
     @property
-    def licence(self) -> str: ...
+    def licence(self) -> str:
+        """The licence of the data, as its authors name it."""
+        ...
+
     @property
-    def homepage(self) -> str: ...
+    def homepage(self) -> str:
+        """Where the data set lives."""
+        ...
+
     @property
     def obtain(self) -> str:
         """One sentence: what to download, and where, so that `mibe data prepare` finds its files."""
@@ -138,7 +146,14 @@ class Source(Protocol):
         """Names of the versions that `read` knows; the first is the default."""
         ...
 
-    def read(self, raw: RawFiles, *, variant: str) -> dict[str, list[Example]]: ...
+    @property
+    def version(self) -> int:
+        """Version of the reader; it goes up whenever the same raw files give other examples."""
+        ...
+
+    def read(self, raw: RawFiles, *, variant: str) -> dict[str, list[Example]]:
+        """Split name → examples."""
+        ...
 
 
 def plain_answer(example: Example) -> str:

@@ -57,7 +57,7 @@ def test_tasks_tells_what_each_task_is_and_how_to_get_its_data():
     assert "mibe data prepare ddi --from PATH" in text
     found = json.loads(mibe("tasks", "--format", "json", check=0).stdout)
     by_name = {task["name"]: task for task in found["tasks"]}
-    assert by_name["mmlu"]["splits"] == {"train": 285, "valid": 1531, "test": 14042}
+    assert by_name["mmlu"]["splits"] == {"train": 285, "valid": 1542, "test": 14042}
     assert by_name["ddi"]["splits"] == {"train": 27792, "test": 5716} and by_name["ddi"]["data"] == "not here"
 
 
@@ -103,7 +103,17 @@ def test_exit_code_counts_failed_samples(tmp_path):
         "Response(text='yes', finish_reason='stop')\n"
         "def load(args):\n    return Failing()\n"
     )
-    arguments = ["eval", "--model", "failing", "--tasks", "pubmedqa", "--limit", "5", "--output-dir", str(tmp_path / "r")]
+    arguments = [
+        "eval",
+        "--model",
+        "failing",
+        "--tasks",
+        "pubmedqa",
+        "--limit",
+        "5",
+        "--output-dir",
+        str(tmp_path / "r"),
+    ]
     path = os.pathsep.join([str(plugin), os.environ.get("PYTHONPATH", "")])
     done = mibe(*arguments, check=1, PYTHONPATH=path)
     assert "1 samples failed and are not scored" in done.stdout
@@ -140,7 +150,9 @@ def test_score_reads_outputs_made_elsewhere(tmp_path):
 
 
 def test_parse_prints_predictions_in_the_form_of_the_labelled_cases():
-    stdin = lines([{"output": "C) Metformin", "choices": ["a", "b", "Metformin"]}, {"output": "", "choices": ["a", "b"]}])
+    stdin = lines(
+        [{"output": "C) Metformin", "choices": ["a", "b", "Metformin"]}, {"output": "", "choices": ["a", "b"]}]
+    )
     out = mibe("parse", "--task", "medqa", stdin=stdin, check=0).stdout
     assert [json.loads(line) for line in out.splitlines()] == [
         {"prediction": "C", "outcome": "parsed"},
@@ -158,7 +170,10 @@ def test_parse_prints_predictions_in_the_form_of_the_labelled_cases():
         (["eval", "--model", "dummy", "--tasks", "pubmedqa", "--limit", "-3"], "--limit -3 is out of range"),
         (["eval", "--model", "dummy", "--tasks", "pubmedqa", "--max-errors", "-1"], "--max-errors -1 is out of range"),
         (["eval", "--model", "dummy", "--tasks", "hoc"], "mibe data prepare hoc --from"),
-        (["eval", "--model", "hf", "--model-args", "pretrained=/nowhere/at/all", "--tasks", "pubmedqa"], "/nowhere/at/all"),
+        (
+            ["eval", "--model", "hf", "--model-args", "pretrained=/nowhere/at/all", "--tasks", "pubmedqa"],
+            "/nowhere/at/all",
+        ),
         (["rescore", "/nowhere"], "not a run folder"),
         (["score", "--task", "pubmedqa", "--outputs", "/nowhere"], "cannot read /nowhere"),
         (["data", "prepare", "ddi", "--from", "/nowhere"], "/nowhere"),

@@ -22,6 +22,7 @@ class Hub:
     hub: str | None = "clinicalnlplab/DDI2013_test"
     counts: dict = field(default_factory=lambda: {"test": 2})
     variants: tuple = ("official",)
+    version: int = 1
 
 
 def task(name, labels=(), source=None):

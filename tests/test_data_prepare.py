@@ -30,6 +30,7 @@ class Words:
     obtain: str = "Download words.txt from https://example.org."
     hub: None = None
     variants: tuple = ("official", "other")
+    version: int = 1
 
     def read(self, raw, *, variant):
         lines = [line.split(",") for _, line in raw.lines(raw.one("words.txt"))]

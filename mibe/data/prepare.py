@@ -83,7 +83,7 @@ def describe(name: str, source: Source, splits: Splits, raw: RawFiles, *, varian
         "name": name,
         "variant": variant,
         "reader": type(source).__name__,
-        "reader_version": getattr(source, "version", None),
+        "reader_version": source.version,
         "licence": source.licence,
         "homepage": source.homepage,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),

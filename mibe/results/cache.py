@@ -41,7 +41,9 @@ class ResponseCache:
             os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
             path.chmod(0o600)
             self._database = sqlite3.connect(path, timeout=60)
-            self._database.execute("CREATE TABLE IF NOT EXISTS responses (key BLOB PRIMARY KEY, value TEXT) WITHOUT ROWID")
+            self._database.execute(
+                "CREATE TABLE IF NOT EXISTS responses (key BLOB PRIMARY KEY, value TEXT) WITHOUT ROWID"
+            )
         except (sqlite3.Error, OSError) as error:
             self._give_up(error)
 

@@ -19,7 +19,7 @@ from mibe.results import environment
 from mibe.results.log import latest_rows
 
 if TYPE_CHECKING:
-    from mibe.evaluate import Plan, Settings
+    from mibe.evaluation import Plan, Settings
 
 SCHEMA = 1
 SHOWN_HEAD, SHOWN_TAIL = 1600, 600

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from mibe.scoring import is_main
+from mibe.metrics.base import is_main
 
 FORMATS = ("text", "json", "csv", "markdown", "latex")
 HEADER = ("task", "metric", "value", "95 % interval", "n", "unparsed", "truncated", "refused", "errors")
@@ -28,7 +28,9 @@ def render(tasks: Mapping[str, Any], form: str) -> str:
 
     style = {"text": "simple", "markdown": "github", "latex": "latex"}[form]
     rows = [row for name, task in tasks.items() for row in _task_rows(name, task)]
-    table = tabulate(rows, headers=HEADER, tablefmt=style, disable_numparse=True, colalign=("left", "left", *["right"] * 7))
+    table = tabulate(
+        rows, headers=HEADER, tablefmt=style, disable_numparse=True, colalign=("left", "left", *["right"] * 7)
+    )
     if form != "text":
         return table
     notes = "\n".join(note for name, task in tasks.items() for note in _notes(name, task))
@@ -56,12 +58,16 @@ def _task_rows(name: str, task: Mapping[str, Any]) -> list[list[str]]:
 def _notes(name: str, task: Mapping[str, Any]) -> list[str]:
     notes = []
     for metric, figure in task["figures"].items():
-        if metric.startswith("share[") and figure["value"] >= CONSTANT_SHARE and task["scored"] > 1:
+        if metric.startswith("share[") and metric != "share[none]" and figure["value"] >= CONSTANT_SHARE and task["scored"] > 1:
             notes.append(f"{name}: {figure['value']:.0%} of the answers are {metric[6:-1]!r}, whatever the question")
     if task.get("cut_prompts"):
-        notes.append(f"{name}: {task['cut_prompts']} prompts were too long for the model and cut in their longest field")
+        notes.append(
+            f"{name}: {task['cut_prompts']} prompts were too long for the model and cut in their longest field"
+        )
     if task["outcomes"]["error"]:
-        notes.append(f"{name}: {task['outcomes']['error']} samples failed and are not scored; the same command tries them again")
+        notes.append(
+            f"{name}: {task['outcomes']['error']} samples failed and are not scored; the same command tries them again"
+        )
     manifest = (task.get("data") or {}).get("manifest") or {}
     if manifest.get("variant") == "excerpt":
         notes.append(f"{name}: measured on an excerpt of the data set, not comparable with published figures")

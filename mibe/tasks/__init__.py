@@ -14,7 +14,7 @@ TASKS = {
 
 GROUPS = {
     "mibe": ("pubmedqa", "medqa", "medmcqa", "ddi", "hoc", "mtsample"),
-    "mibe_open": ("pubmedqa", "medqa", "medmcqa", "mtsample", "mmlu"),
+    "mibe_open": ("pubmedqa", "medqa", "medmcqa", "ddi", "hoc", "mtsample", "mmlu"),
     "qa": ("pubmedqa", "medqa", "medmcqa"),
     "relation_extraction": ("ddi",),
     "classification": ("hoc", "mtsample"),

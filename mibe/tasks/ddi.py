@@ -3,6 +3,7 @@
 from mibe.data.readers.ddi import DdiCorpus
 from mibe.metrics.classification import Accuracy, MacroF1, PerLabel, PredictedShare, WeightedF1
 from mibe.parsers.labels import OneLabel
+from mibe.parsers.vocabularies import DDI_ALIASES, DDI_AS_ANSWER_ONLY
 from mibe.task import NON_COMMERCIAL, Category, Prompt, Task
 
 LABELS = ("DDI-effect", "DDI-mechanism", "DDI-advise", "DDI-int", "DDI-false")
@@ -15,7 +16,7 @@ TASK = Task(
     access=NON_COMMERCIAL,
     source=DdiCorpus(),
     prompt=Prompt(
-        # The paper's "@DRUG\\$" is an escape left over from typesetting; the data say "@DRUG$".
+        # The paper's "@DRUG\$" is an escape left over from typesetting; the data say "@DRUG$".
         instruction=(
             "TASK: The input is a sentence where the drug is labeled as @DRUG$. Extract the relationship between 2 "
             "@DRUG$ from the input sentence by selecting only one of the following options: 'DDI-effect', "
@@ -29,7 +30,7 @@ TASK = Task(
         input="INPUT: {text}",
         cut=("text",),
     ),
-    parser=OneLabel(LABELS, aliases=ALIASES),
+    parser=OneLabel(LABELS, aliases=DDI_ALIASES, as_answer_only=DDI_AS_ANSWER_ONLY),
     metrics=(
         MacroF1(LABELS),
         MacroF1(POSITIVE, name="macro_f1_positive"),

@@ -1,7 +1,10 @@
 """Hallmarks of Cancer: which of ten hallmarks an abstract is about, several or one (Baker et al. 2016)."""
 
-from mibe.data.readers.hoc import HallmarksOfCancer
-from mibe.task import NON_COMMERCIAL, Category, Prompt, Task
+from mibe.data.readers.hoc import LABELS, HallmarksOfCancer
+from mibe.metrics.multilabel import ExampleF1, LabelwiseMacroF1, LabelwiseScores, MicroF1, SubsetAccuracy
+from mibe.parsers.labels import LabelSet
+from mibe.parsers.vocabularies import HOC_ALIASES
+from mibe.task import OPEN, Category, Prompt, Task
 
 TASK = Task(
     name="hoc",
@@ -23,6 +26,8 @@ TASK = Task(
         input="INPUT: {text}",
         cut=("text",),
     ),
+    parser=LabelSet(LABELS, aliases=HOC_ALIASES),
+    metrics=(LabelwiseMacroF1(LABELS), MicroF1(LABELS), ExampleF1(), SubsetAccuracy(), LabelwiseScores(LABELS)),
     headline="macro_f1",
     shots=5,
     max_new_tokens=128,

@@ -26,7 +26,9 @@ TASK = Task(
     access=OPEN,
     source=Mmlu(),
     prompt=Prompt(
-        instruction="The following are multiple choice questions (with answers). Select one correct answer from A to D.",
+        instruction=(
+            "The following are multiple choice questions (with answers). Select one correct answer from A to D."
+        ),
         input="Question: {question}\nOptions:\n{options}",
         cue="Answer:",
     ),

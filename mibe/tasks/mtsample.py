@@ -1,5 +1,11 @@
 """MTSamples: the medical specialty of a transcription, one of forty (mtsamples.com, CC0)."""
 
+from mibe.data.readers.mtsamples import LABELS, MtSamples
+from mibe.metrics.classification import Accuracy, MacroF1Gold, PerLabel, PredictedShare, WeightedF1
+from mibe.parsers.labels import OneLabel
+from mibe.parsers.vocabularies import MTSAMPLE_ALIASES, MTSAMPLE_AS_ANSWER_ONLY
+from mibe.task import OPEN, Category, Prompt, Task
+
 TASK = Task(
     name="mtsample",
     title="MTSamples: the specialty of a transcription",
@@ -26,7 +32,15 @@ TASK = Task(
         input="INPUT:{text}",
         cut=("text",),
     ),
-    parser=OneLabel(LABELS, aliases=ALIASES),
+    parser=OneLabel(LABELS, aliases=MTSAMPLE_ALIASES, as_answer_only=MTSAMPLE_AS_ANSWER_ONLY),
+    metrics=(
+        Accuracy(),
+        # Several of the forty specialties are too rare to occur in every sample of the data.
+        MacroF1Gold(LABELS, name="macro_f1"),
+        WeightedF1(LABELS),
+        PerLabel(LABELS),
+        PredictedShare(LABELS),
+    ),
     headline="accuracy",
     shots=5,
     max_new_tokens=64,

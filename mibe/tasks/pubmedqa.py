@@ -3,6 +3,7 @@
 from mibe.data.readers.pubmedqa import PubMedQa
 from mibe.metrics.classification import Accuracy, MacroF1, PerLabel, PredictedShare, WeightedF1
 from mibe.parsers.labels import OneLabel
+from mibe.parsers.vocabularies import PUBMEDQA_AS_ANSWER_ONLY
 from mibe.task import OPEN, Category, Prompt, Task
 
 LABELS = ("yes", "no", "maybe")
@@ -21,7 +22,7 @@ TASK = Task(
         input="INPUT: {question}\nCONTEXT: {context}",
         cut=("context",),
     ),
-    parser=OneLabel(LABELS),
+    parser=OneLabel(LABELS, as_answer_only=PUBMEDQA_AS_ANSWER_ONLY),
     metrics=(Accuracy(), MacroF1(LABELS), WeightedF1(LABELS), PerLabel(LABELS), PredictedShare(LABELS)),
     headline="accuracy",
     shots=5,

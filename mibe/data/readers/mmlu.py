@@ -50,7 +50,8 @@ class Mmlu:
     """dev (five questions a subject, the worked examples) → train, val → valid, test.
 
     The variant `prerelease` takes its validation set from `val_prerelease`, the 1,542 questions that stand in the
-    early history of the official repository, where the release has 1,531; train and test are the same.
+    early history of the official repository, where the release has 1,531; train and test are the same. Files that have
+    that set alone give no valid split unless the variant is asked for.
     """
 
     licence: ClassVar[str] = "MIT"
@@ -64,11 +65,11 @@ class Mmlu:
     def read(self, raw: RawFiles, *, variant: str) -> dict[str, list[Example]]:
         """The three splits, subjects in the order of their names and questions in the order of their files."""
         valid = "val_prerelease" if variant == "prerelease" else "val"
-        splits = {
-            "train": _questions(raw, "dev", "dev", "train"),
-            "valid": _questions(raw, valid, "val", "valid"),
-            "test": _questions(raw, "test", "test", "test"),
-        }
+        folders = {"train": ("dev", "dev"), "valid": (valid, "val"), "test": ("test", "test")}
+        if variant != "prerelease" and not raw.find("val/*.csv") and raw.find("val_prerelease/*.csv"):
+            del folders["valid"]
+            raw.notes.append("valid is left out: these files have the pre-release one alone (variant prerelease)")
+        splits = {split: _questions(raw, folder, suffix, split) for split, (folder, suffix) in folders.items()}
         if variant == "prerelease":
             for split, expected in {**self.counts, "valid": PRERELEASE_VALID}.items():
                 expect_count(f"the {split} split", len(splits[split]), expected, "download the data again")
@@ -81,8 +82,7 @@ def _questions(raw: RawFiles, folder: str, suffix: str, split: str) -> list[Exam
         PurePosixPath(name).name.removesuffix(f"_{suffix}.csv"): name for name in raw.find(f"{folder}/*_{suffix}.csv")
     }
     if not names:
-        hint = " (for the pre-release validation set: --variant prerelease)" if raw.find("val_prerelease/*.csv") else ""
-        raise DataError(f"{raw.missing(f'{folder}/<subject>_{suffix}.csv')}{hint}")
+        raise raw.missing(f"{folder}/<subject>_{suffix}.csv")
     if names.keys() != CATEGORIES.keys():
         missing, extra = sorted(CATEGORIES.keys() - names.keys()), sorted(names.keys() - CATEGORIES.keys())
         raise DataError(

@@ -153,9 +153,7 @@ def plan_task(task: Task, settings: Settings) -> Plan:
     if documents.count == 0:
         raise DataError(f"{task.name}: the {settings.split} split is empty; run: mibe data verify {task.data_name}")
     first = next(iter(documents))
-    if settings.scoring == "loglikelihood" and (
-        not task.candidates(first) or not isinstance(first.target, str)
-    ):
+    if settings.scoring == "loglikelihood" and (not task.candidates(first) or not isinstance(first.target, str)):
         raise UsageError(f"{task.name} has no closed set of answers; leave out --scoring loglikelihood for it")
     shots = None
     if settings.num_fewshot:
@@ -181,7 +179,12 @@ def _fingerprint(model: Model, plans: Sequence[Plan], settings: Settings) -> str
     if model.identity is None:
         return None
     tasks = [
-        [p.task.name, p.task.version, template_sha256(p.task.prompt), store.data_fingerprint(p.task.data_name, p.documents.split)]
+        [
+            p.task.name,
+            p.task.version,
+            template_sha256(p.task.prompt),
+            store.data_fingerprint(p.task.data_name, p.documents.split),
+        ]
         for p in plans
     ]
     content = json.dumps([model.identity, tasks, asdict(settings)], sort_keys=True)

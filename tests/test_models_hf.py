@@ -1,0 +1,475 @@
+"""Models in the Hugging Face format, on a tiny random Llama that is made here, against lm-eval's own loops."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+torch = pytest.importorskip("torch")
+transformers = pytest.importorskip("transformers")
+pytest.importorskip("lm_eval")
+
+from lm_eval.api.instance import Instance  # noqa: E402
+from lm_eval.models.huggingface import HFLM  # noqa: E402
+from safetensors.torch import load_file, save_file  # noqa: E402
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers  # noqa: E402
+
+from mibe.errors import ModelError  # noqa: E402
+from mibe.models import load_model  # noqa: E402
+from mibe.models.base import ChoiceRequest, Message, Request, Sampling  # noqa: E402
+from mibe.models.batches import Batcher, batch_that_fits, is_out_of_memory  # noqa: E402
+from mibe.models.hf_generation import finish  # noqa: E402
+from mibe.models.hf_likelihood import encode_pairs  # noqa: E402
+from mibe.models.hf_loading import untrained_weights  # noqa: E402
+from mibe.models.hf_model import HfModel  # noqa: E402
+from mibe.models.identity import file_sha256  # noqa: E402
+
+TEMPLATE = (
+    "{{ bos_token }}{% for m in messages %}<|{{ m['role'] }}|>{{ m['content'] }}<|im_end|>{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
+TEXTS = ["A man of 54 has chest pain.", "Which drug?", "The patient was given 5 mg of warfarin and then bled", "No."]
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    core = Tokenizer(models.BPE())
+    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    core.decoder = decoders.ByteLevel()
+    core.train_from_iterator(
+        TEXTS * 5,
+        trainers.BpeTrainer(
+            vocab_size=320,
+            special_tokens=["<s>", "</s>", "<|im_end|>"],
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+            show_progress=False,
+        ),
+    )
+    core.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 0)])
+    made = transformers.PreTrainedTokenizerFast(
+        tokenizer_object=core, bos_token="<s>", eos_token="</s>", pad_token="</s>", extra_special_tokens=["<|im_end|>"]
+    )
+    made.chat_template = TEMPLATE
+    return made
+
+
+def tiny_llama(kind=transformers.LlamaForCausalLM, **settings):
+    """A random Llama, with weights large enough that its greedy text is varied."""
+    config = transformers.LlamaConfig(
+        vocab_size=320,
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=256,
+        bos_token_id=0,
+        eos_token_id=1,
+        pad_token_id=1,
+        initializer_range=0.6,
+        **settings,
+    )
+    torch.manual_seed(1)
+    return kind(config).float().eval()
+
+
+def wrap(model, tokenizer, *, batch_size=4, chat=False):
+    engine = HFLM(pretrained=model, tokenizer=tokenizer, batch_size=2)
+    return HfModel(engine, name="tiny", identity=None, batch_size=batch_size, chat=chat)
+
+
+@pytest.fixture
+def model(tokenizer):
+    return wrap(tiny_llama(), tokenizer)
+
+
+@pytest.fixture(scope="module")
+def saved(tokenizer, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("models") / "tiny-llama"
+    tiny_llama().save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def folder(saved, tmp_path):
+    """A copy of the saved model that a test may spoil."""
+    return shutil.copytree(saved, tmp_path / "copy")
+
+
+def ask(text, *, max_new_tokens=12, stop=(), temperature=0.0, seed=0):
+    return Request((), text, Sampling(max_new_tokens=max_new_tokens, stop=stop, temperature=temperature, seed=seed))
+
+
+def generate(model, requests):
+    found = dict(model.generate(requests))
+    assert sorted(found) == list(range(len(requests)))
+    return [found[index] for index in range(len(requests))]
+
+
+def load(folder, **args):
+    return load_model("hf", {"pretrained": str(folder), "device": "cpu", **args})
+
+
+# Generation
+
+
+def test_text_is_that_of_lm_eval(model):
+    stop = generate(model, [ask(TEXTS[0])])[0].text[5:8]
+    settings = {"until": [stop], "max_gen_toks": 12, "do_sample": False}
+    theirs = model._engine.generate_until(
+        [Instance("generate_until", {}, (text, dict(settings)), 0) for text in TEXTS], disable_tqdm=True
+    )
+    ours = generate(model, [ask(text, stop=(stop,)) for text in TEXTS])
+    assert [response.text for response in ours] == theirs
+
+
+def test_a_batch_gives_what_each_prompt_gives_alone(model):
+    alone = [generate(model, [ask(text)])[0] for text in TEXTS]
+    together = generate(model, [ask(text) for text in TEXTS])
+    assert [(r.text, r.prompt_tokens, r.new_tokens) for r in together] == [
+        (r.text, r.prompt_tokens, r.new_tokens) for r in alone
+    ]
+    assert [r.prompt_tokens for r in together] == [model.count_tokens(text) for text in TEXTS]
+
+
+def test_longest_prompts_come_first(model):
+    model._batches = Batcher(2)
+    order = [index for index, _ in model.generate([ask(text) for text in TEXTS])]
+    assert order == [2, 0, 1, 3]
+
+
+def test_each_row_has_its_own_end(model):
+    free = generate(model, [ask(text) for text in TEXTS])
+    assert {(r.finish_reason, r.new_tokens) for r in free} == {("length", 12)}
+    stop = free[0].text[6:9]
+    rows = generate(model, [ask(text, stop=(stop, "never said")) for text in TEXTS])
+    for row, before in zip(rows, free, strict=True):
+        if stop in before.text:
+            assert (row.text, row.finish_reason) == (before.text.split(stop)[0], "stop")
+            assert row.new_tokens <= 12
+        else:
+            assert row == type(row)(
+                text=before.text,
+                finish_reason="length",
+                prompt_tokens=before.prompt_tokens,
+                new_tokens=12,
+                seconds=row.seconds,
+            )
+    assert rows[0].finish_reason == "stop" and rows[0].new_tokens < 12
+
+
+def test_the_end_token_ends_one_row_and_not_the_others(tokenizer):
+    plain = wrap(tiny_llama(), tokenizer)
+    first, second = (plain._encode([r.text])[0] for r in generate(plain, [ask(t, max_new_tokens=8) for t in TEXTS[:2]]))
+    end = next(token for token in first[1:] if token not in second)
+    llama = tiny_llama()
+    llama.generation_config.eos_token_id = [1, end]
+    ended, whole = generate(wrap(llama, tokenizer), [ask(t, max_new_tokens=8) for t in TEXTS[:2]])
+    assert ended.finish_reason == "stop" and ended.new_tokens < 8
+    assert (whole.finish_reason, whole.new_tokens) == ("length", 8)
+
+
+def test_rows_that_meet_different_stop_strings_do_not_wait_for_the_limit(model):
+    free = generate(model, [ask(text, max_new_tokens=100) for text in TEXTS[:2]])
+    stops = tuple(response.text[4:6] for response in free)
+    steps = []
+    forward = model._model.forward
+    model._model.forward = lambda *args, **kwargs: (steps.append(1), forward(*args, **kwargs))[1]
+    rows = generate(model, [ask(text, max_new_tokens=100, stop=stops) for text in TEXTS[:2]])
+    assert [row.finish_reason for row in rows] == ["stop", "stop"]
+    assert len(steps) == max(row.new_tokens for row in rows) < 20
+
+
+def test_finish_takes_what_comes_first():
+    assert finish([5, 6, 1, 1], None, [1]).tokens == [5, 6, 1]
+    assert finish([5, 6, 7, 1], 2, [1]).tokens == [5, 6]
+    assert finish([5, 1, 7, 8], 3, [1, 9]).finish_reason == "stop"
+    assert (finish([5, 6], None, [1]).tokens, finish([5, 6], None, []).finish_reason) == ([5, 6], "length")
+
+
+def test_settings_of_a_checkpoint_do_not_bend_greedy_decoding(tokenizer):
+    llama = tiny_llama()
+    expected = generate(wrap(llama, tokenizer), [ask(TEXTS[0])])[0].text
+    llama = tiny_llama()
+    llama.generation_config.update(do_sample=True, temperature=5.0, repetition_penalty=9.0, top_k=3)
+    assert generate(wrap(llama, tokenizer), [ask(TEXTS[0])])[0].text == expected
+
+
+def test_sampling_depends_on_the_seed_alone(model):
+    texts = [generate(model, [ask(TEXTS[0], temperature=1.5, seed=s)])[0].text for s in (1, 1, 2)]
+    assert texts[0] == texts[1] != texts[2]
+
+
+def test_what_does_not_fit_the_window_is_an_error_response(model):
+    fits, too_long, empty = generate(model, [ask("No."), ask("Which drug? " * 60), ask("")])
+    assert fits.finish_reason == "length"
+    assert "do not fit the context window of 256" in too_long.error
+    assert (too_long.finish_reason, too_long.text) == ("error", "")
+    assert empty.finish_reason == "length" and empty.prompt_tokens == 1
+
+
+# Memory
+
+
+class HungryLlama(transformers.LlamaForCausalLM):
+    """Runs out of memory with more than `room` tokens of prompts, padding with them."""
+
+    room = 0
+
+    def generate(self, input_ids=None, **kwargs):
+        if input_ids.numel() > self.room:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+        return super().generate(input_ids=input_ids, **kwargs)
+
+    def forward(self, input_ids=None, **kwargs):
+        if input_ids.numel() > self.room:
+            raise RuntimeError("[enforce fail at alloc_cpu.cpp:118] DefaultCPUAllocator: not enough memory")
+        return super().forward(input_ids=input_ids, **kwargs)
+
+
+def test_batches_are_halved_until_they_fit_with_one_warning(model, tokenizer):
+    requests = [ask(TEXTS[0] + "x" * i) for i in range(9)]
+    expected = [response.text for response in generate(model, requests)]
+    hungry = wrap(tiny_llama(HungryLlama), tokenizer, batch_size=8)
+    hungry._model.room = 70
+    with pytest.warns(UserWarning, match="out of memory with 8 prompts at once") as caught:
+        assert [response.text for response in generate(hungry, requests)] == expected
+    assert len(caught) == 1 and hungry._batches.limit == 2
+
+
+def test_a_prompt_too_large_for_memory_fails_alone(tokenizer):
+    hungry = wrap(tiny_llama(HungryLlama), tokenizer, batch_size=2)
+    hungry._model.room = 30
+    with pytest.warns(UserWarning, match="out of memory"):
+        long, short = generate(hungry, [ask("Which drug? " * 15), ask("No.")])
+    assert (long.finish_reason, long.error) == ("error", "out of memory, even alone in a batch")
+    assert short.finish_reason == "length"
+
+
+def test_likelihoods_shrink_their_batches_too(model, tokenizer):
+    requests = [ChoiceRequest(text, ("Aorta", " vena cava")) for text in TEXTS]
+    expected = dict(model.loglikelihood(requests))
+    hungry = wrap(tiny_llama(HungryLlama), tokenizer, batch_size=8)
+    hungry._model.room = 60
+    with pytest.warns(UserWarning, match="out of memory"):
+        found = dict(hungry.loglikelihood(requests))
+    assert found.keys() == expected.keys()
+    for index, values in expected.items():
+        assert found[index] == pytest.approx(values, abs=1e-4)
+    hungry._model.room = 2
+    with pytest.raises(ModelError, match="out of memory for a single prompt"):
+        list(hungry.loglikelihood(requests))
+
+
+def test_other_errors_are_not_taken_for_a_lack_of_memory():
+    def fails(batch):
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+    with pytest.raises(RuntimeError, match="mat1"):
+        list(Batcher(4).run([1, 2], fails))
+    assert is_out_of_memory(RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"))
+    assert not is_out_of_memory(RuntimeError("index out of range"))
+
+
+def test_automatic_batches_follow_memory_and_length():
+    config = transformers.LlamaConfig(hidden_size=4096, num_hidden_layers=32, num_key_value_heads=8, vocab_size=128_256)
+    short, long = (batch_that_fits(40 * 2**30, tokens, config, 2) for tokens in (500, 8000))
+    assert 10 <= long < short <= 1000
+    assert batch_that_fits(0, 100, config, 2) == 1
+    assert [len(batch) for batch, _ in Batcher(4).run([9, 9, 1, 1, 1, 1], list, lambda item: 10 // item)] == [1, 1, 4]
+
+
+# Likelihood
+
+
+def test_likelihoods_are_those_of_lm_eval(model):
+    requests = [
+        ChoiceRequest(TEXTS[0] + "\nAnswer:", (" A", " B", " warfarin and more", "x")),
+        ChoiceRequest("Which drug? \n", ("A", "patient")),
+        ChoiceRequest("", ("A man", "No.")),
+    ]
+    pairs = [(r.text, continuation) for r in requests for continuation in r.continuations]
+    theirs = model._engine.loglikelihood([Instance("loglikelihood", {}, p, 0) for p in pairs], disable_tqdm=True)
+    ours = dict(model.loglikelihood(requests))
+    assert sorted(ours) == [0, 1, 2]
+    assert [v for index in range(3) for v in ours[index]] == pytest.approx([v for v, _ in theirs], abs=1e-4)
+
+
+def test_likelihoods_without_choices_or_room(model):
+    assert list(model.loglikelihood([])) == []
+    assert list(model.loglikelihood([ChoiceRequest("q", ())])) == [(0, ())]
+    with pytest.raises(ModelError, match="do not fit the context window"):
+        list(model.loglikelihood([ChoiceRequest("Which drug? " * 60, ("A",))]))
+    with pytest.raises(ModelError, match="empty continuation"):
+        list(model.loglikelihood([ChoiceRequest("q", ("A", ""))]))
+
+
+def test_white_space_before_an_answer_is_scored_with_it():
+    def words(texts):
+        return [[int.from_bytes(w.encode(), "big") for w in text.replace(" ", "| ").split("|")] for text in texts]
+
+    (pair,) = encode_pairs("Answer: ", ["B"], words, words, prefix=0)
+    assert pair.continuation == tuple(words(["Answer: B"])[0][1:])
+    assert pair.context == tuple(words(["Answer:"])[0])
+
+
+# Prompts
+
+
+def test_the_beginning_token_stands_once(tokenizer):
+    turns = (Message(role="user", content="Which drug?"),)
+    chat, plain = wrap(tiny_llama(), tokenizer, chat=True), wrap(tiny_llama(), tokenizer)
+    rendered = chat.render(turns)
+    assert rendered == "<s><|user|>Which drug?<|im_end|><|assistant|>"
+    assert plain.render(turns) == "Which drug?"
+    for model, text in ((chat, rendered), (plain, "Which drug?"), (plain, "<s>Which drug?")):
+        (ids,) = model._encode([text])
+        assert ids.count(0) == 1 and ids[0] == 0
+        assert model.count_tokens(text) == len(ids)
+    # A template that does without is taken at its word.
+    assert 0 not in chat._encode(["<|user|>Which drug?"])[0]
+
+
+def test_a_chat_ends_with_its_turn_whatever_the_configuration_says(tokenizer):
+    end = tokenizer.convert_tokens_to_ids("<|im_end|>")
+    assert wrap(tiny_llama(), tokenizer, chat=True)._end_tokens == [1, end]
+    assert wrap(tiny_llama(), tokenizer)._end_tokens == [1]
+
+
+# Folders
+
+
+def test_a_folder_is_loaded_and_says_what_it_is(saved, capfd):
+    model = load(saved)
+    assert (model.name, model.is_chat, model.is_remote, model.context_window) == ("tiny-llama", True, False, 256)
+    assert model.device_memory_peak() is None
+    assert generate(model, [ask("<s>No.")])[0].new_tokens == 12
+    plain = load(saved, chat_template="off", max_length="64")
+    assert (plain.is_chat, plain.context_window) == (False, 64)
+    assert capfd.readouterr().err == ""
+    model.close()
+
+
+def test_identity_is_content_and_settings(saved, folder):
+    one = load(saved).identity
+    assert load(folder, batch_size="2").identity == one
+    assert json.loads(json.dumps(one)) == one
+    others = [
+        load(saved, dtype="bfloat16").identity,
+        load(saved, chat_template="off").identity,
+        load(saved, max_length="64").identity,
+    ]
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "rms_norm_eps": 1e-4}))
+    others.append(load(folder).identity)
+    assert len({json.dumps(i, sort_keys=True) for i in [one, *others]}) == 5
+
+
+def test_a_hash_is_remembered_until_the_file_changes(tmp_path, own_folders):
+    file = tmp_path / "a.bin"
+    file.write_bytes(b"one")
+    first = file_sha256(file)
+    (note,) = (own_folders / "cache" / "hashes").iterdir()
+    note.write_text("0" * 64)
+    assert file_sha256(file) == "0" * 64
+    file.write_bytes(b"two")
+    os.utime(file, ns=(1, 1))
+    assert file_sha256(file) not in (first, "0" * 64)
+    with pytest.raises(ModelError, match="cannot read"):
+        file_sha256(tmp_path / "missing")
+
+
+@pytest.mark.parametrize(
+    ("missing", "says"),
+    [
+        (("model.safetensors",), "holds no weights"),
+        (("config.json",), r"holds no config\.json"),
+        (("tokenizer.json", "tokenizer_config.json"), "holds no tokenizer"),
+    ],
+)
+def test_an_incomplete_folder_says_what_is_missing(folder, missing, says):
+    for name in missing:
+        (folder / name).unlink()
+    with pytest.raises(ModelError, match=says):
+        load(folder)
+
+
+def test_an_adapter_given_as_a_model_says_where_it_goes(folder):
+    (folder / "config.json").rename(folder / "adapter_config.json")
+    with pytest.raises(ModelError, match="an adapter goes into peft="):
+        load(folder)
+
+
+@pytest.mark.parametrize("name", ["/no/such/folder", "./no/such", "runs/model/checkpoint-5"])
+def test_a_folder_that_is_not_there(name):
+    with pytest.raises(ModelError, match="there is no such folder"):
+        load(name)
+
+
+def test_a_file_is_not_a_folder(saved):
+    with pytest.raises(ModelError, match="is a file; give the folder"):
+        load(saved / "model.safetensors")
+    with pytest.raises(ModelError, match="peft=/no/adapter: there is no such folder"):
+        load(saved, peft="/no/adapter")
+
+
+def test_spoilt_files_are_one_line(folder):
+    (folder / "model.safetensors").write_bytes(b"not weights")
+    with pytest.raises(ModelError, match="cannot load") as caught:
+        load(folder)
+    (folder / "config.json").write_text("{")
+    with pytest.raises(ModelError, match="cannot load") as also:
+        load(folder)
+    assert "\n" not in str(caught.value) + str(also.value)
+
+
+def test_missing_weights_are_not_made_up(folder):
+    weights = load_file(folder / "model.safetensors")
+    del weights["model.layers.1.mlp.up_proj.weight"]
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ModelError, match=r"lacks weights of its model \(model\.layers\.1\.mlp\.up_proj\.weight\)"):
+        load(folder)
+    assert untrained_weights(["A harmless warning"]) == ""
+
+
+def test_a_device_that_is_not_there(saved):
+    missing = f"cuda:{torch.cuda.device_count()}"
+    with pytest.raises(ModelError, match="CUDA devices that torch can use"):
+        load_model("hf", {"pretrained": str(saved), "device": missing})
+
+
+def test_a_hub_out_of_reach_is_one_line(tmp_path):
+    code = "from mibe.models import load_model; load_model('hf', {'pretrained': 'nobody/nothing', 'device': 'cpu'})"
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("mibe.errors.ModelError: cannot load nobody/nothing: ")
+
+
+def test_without_the_extra_the_error_names_it(saved, monkeypatch):
+    monkeypatch.setitem(sys.modules, "mibe.models.hf_model", None)
+    with pytest.raises(ModelError, match=r'pip install "mibe\[hf\]"'):
+        load(saved)
+
+
+def test_an_adapter_changes_outputs_and_identity(saved, tmp_path):
+    peft = pytest.importorskip("peft")
+    adapted = peft.get_peft_model(tiny_llama(), peft.LoraConfig(task_type="CAUSAL_LM", init_lora_weights=False, r=2))
+    adapted.save_pretrained(tmp_path / "adapter")
+    base, tuned = load(saved), load(saved, peft=str(tmp_path / "adapter"))
+    assert base.identity != tuned.identity
+    request = ChoiceRequest(TEXTS[0], (" A", " B"))
+    assert list(base.loglikelihood([request])) != list(tuned.loglikelihood([request]))
+    assert generate(tuned, [ask(TEXTS[0])])[0].finish_reason in ("stop", "length")
+
+
+def test_quantisation_is_part_of_what_is_loaded(saved):
+    if shutil.which("nvidia-smi"):
+        pytest.skip("here bitsandbytes may well be able to load it")
+    with pytest.raises(ModelError, match="bitsandbytes"):
+        load(saved, load_in_4bit="true")
