@@ -1,0 +1,33 @@
+"""From a response to a prediction: what was read from it, or why nothing was."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from mibe.parsers.text import is_refusal
+from mibe.task import Outcome, Parser, Prediction
+
+
+def read(
+    text: str,
+    finish_reason: str,
+    parser: Parser,
+    *,
+    choices: Sequence[str] = (),
+    inputs: Mapping[str, str] | None = None,
+) -> Prediction:
+    """The prediction of one response.
+
+    An answer that can be read counts even if the output was cut off or sounds like a refusal. `finish_reason` is the
+    model's: "error" (no output), "filter" (withheld), "length" (cut off); any other means that it finished.
+    """
+    if finish_reason == "error":
+        return Prediction(None, Outcome.ERROR)
+    if finish_reason == "filter":
+        return Prediction(None, Outcome.REFUSED)
+    value = parser(text, choices=choices, inputs=inputs)
+    if value is not None:
+        return Prediction(value, Outcome.PARSED)
+    if finish_reason == "length":
+        return Prediction(None, Outcome.TRUNCATED)
+    return Prediction(None, Outcome.REFUSED if is_refusal(text) else Outcome.UNPARSED)

@@ -1,0 +1,193 @@
+"""A ranked list of diagnoses (NEJM CPC)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mibe.parsers.text import NOTHING, find_json, free_text, is_refusal, states_no_answer
+
+_LONGEST = 400  # no name is longer, whatever a broken output puts on one line
+_FENCE = re.compile(r"^[ ]*```[\w+-]*[ ]*$", re.M)
+_NUMBER = (
+    r"(?:\#\d{1,2}[.):]?[ ]|(?:(?:diagnosis|rank|\#|no\.?)[ ]?)?[(\[]?\d{1,2}(?:st|nd|rd|th)?(?:[.)\]:]+|[ ]-)"
+    r"(?:[ ]|(?=[*_A-Z])))"
+)
+_NUMBERED = re.compile(rf"^[ *#_>|]*{_NUMBER}[ ]*[-|]?[ ]*(\S.*)$", re.I)
+_FIRST = re.compile(r"^\D{0,20}1\b")
+_TABLE_ROW = re.compile(r"^[ ]*\|[ ]*\d{1,2}\.?[ ]*\|([^|\n]+)\|")
+_BULLET = re.compile(r"^([ ]*)(?:[-*•+‣▪◦–])[ ]+(\S.*)$")
+_INLINE = re.compile(r"(?:(?<=\s)|(?<=^))\(?\d{1,2}[.)][ ]+(?=[A-Za-z*\"'])")
+_LIKELIEST = re.compile(
+    r"^[\s*#_>-]*(?:the )?(?:(?:single )?most likely(?: (?:diagnosis|cause|etiology))?|(?:leading|top|primary"
+    r"|working|probable|main|final) diagnosis)"
+    r"[*_]*[ ]*(?::[*_]*|[ ]is\b:?)[ ]*(\S.*)$",
+    re.I,
+)
+_FINAL = re.compile(
+    r"^[\s*#_>]*(?:my |the |here is (?:my|the) )?(?:final|revised|updated|corrected)\b[^:\n]{0,60}(?::|\*\*|$)", re.I
+)
+_HEADING = re.compile(
+    r"^[\s*#_>]*[^\n]{0,120}\b(?:differential|diagnos[ei]s|possibilit\w+|ranked)\b[^\n]{0,80}:?[\s*_]*$", re.I
+)
+_AFTER = re.compile(
+    r"^[\s*#_>]*(?:next steps?|recommend\w*|work-?up|further|investigations?|tests?|management|treatment"
+    r"|explanations?|reasoning|rationale"
+    r"|notes?|please note|disclaimer|justification|summary|conclusion|supporting|key (?:findings|features))\b",
+    re.I,
+)
+_NEXT = re.compile(r"\n[ ]*(?:question|case|input|human|user)[ ]*\d*[ ]*:", re.I)
+_EXPLAINED = re.compile(
+    r"[ ]+[-–—]+[ ]+|—|:\s|:$|[ ]*\|[ ]*|,[ ]+(?:given|because|since|due to|as|which|based on"
+    r"|considering|supported|suggested|likely"
+    r"|although|but|with)\b|[ ]+(?:because|given (?:the|his|her|this))\b|[.;!][ ]+(?=[A-Z])"
+)
+_REMARK = re.compile(
+    r"[ ]*[(\[](?:(?:most|less|least|highly|very|more|un)?[ ]?(?:likely|probable|unlikely|possible)\b[^()]*"
+    r"|[^()]*\d[ ]?%[^()]*|(?:given|because|due to|based on"
+    r"|e\.g\.|i\.e\.|rank|score|probability|confidence|high|low|moderate)\b[^()]*|(?:[^\s()]+[ ]){4,}[^()]*)[)\]]",
+    re.I,
+)
+_DIAGNOSIS_IS = re.compile(
+    r"\b(?:diagnos[ei]s|condition|disease|answer)\b[^.\n:]{0,60}?(?:\bis\b|\bare\b|\bwould be\b"
+    r"|:)[ ]*:?[ ]*([^\n]+)",
+    re.I,
+)
+_NAME_KEY = re.compile(r"diagnos|name|disease|condition", re.I)
+
+
+@dataclass(frozen=True)
+class RankedDiagnoses:
+    """Reads up to `most` diagnoses in order of rank, named as written.
+
+    Numbering, bold and explanations are removed, abbreviations in parentheses stay, a repeated name keeps its first
+    rank. A name given as the most likely comes first; a list announced as final replaces the earlier ones.
+    """
+
+    most: int = 10
+
+    def __call__(
+        self, output: str, *, choices: Sequence[str] = (), inputs: Mapping[str, str] | None = None
+    ) -> list[str] | None:
+        """Names, best first, or None where none can be read."""
+        text = _FENCE.sub("", free_text(output)).strip()[:20_000]
+        following = _NEXT.search(text)
+        if following:
+            text = text[: following.start()]
+        if not text or (is_refusal(text) and not re.search(r"^\s*1[.)]", text, re.M)):
+            return None
+        stated = find_json(text)
+        names = _of_json(stated) if stated is not NOTHING else _of_text(text)
+        unique: dict[str, str] = {}
+        for name in filter(None, names):
+            unique.setdefault(name.casefold(), name)
+        return list(unique.values())[: self.most] or None
+
+
+def _of_json(value: Any) -> list[str]:
+    """The names in a JSON list of strings or objects, or under the one key that holds such a list."""
+    if isinstance(value, dict):
+        lists = [item for item in value.values() if isinstance(item, list)]
+        if lists:
+            return _of_json(lists[-1] if len(lists) == 1 else lists[0])
+        return [clean_name(item) for key, item in value.items() if isinstance(item, str) and _is_name_key(key)]
+    names = []
+    for item in value:
+        if isinstance(item, dict):
+            found = [v for key, v in item.items() if isinstance(v, str) and _NAME_KEY.search(key)]
+            names += [clean_name(found[0])] if found else []
+        elif isinstance(item, str):
+            names.append(clean_name(item))
+    return names
+
+
+def _is_name_key(key: str) -> bool:
+    return bool(_NAME_KEY.search(key)) or key.strip().isdigit()
+
+
+def _of_text(text: str) -> list[str]:
+    lines = text.split("\n")
+    first: list[str] = []
+    for line in lines:
+        likeliest = _LIKELIEST.match(line)
+        if likeliest and not _NUMBERED.match(line):
+            first = [clean_name(likeliest[1])]
+    lines = [line for line in lines if not _LIKELIEST.match(line) or _NUMBERED.match(line)]
+    return [*first, *_listed(_last_list(lines))] or _unlisted(lines)
+
+
+def _last_list(lines: Sequence[str]) -> list[str]:
+    """The lines from the list that counts: the one announced as final, else the one announced as the differential."""
+    finals = [i for i, line in enumerate(lines) if _FINAL.match(line)]
+    if finals and _listed(lines[finals[-1] + 1 :]):
+        return list(lines[finals[-1] + 1 :])
+    for i, line in enumerate(lines):
+        is_item = _NUMBERED.match(line) or _BULLET.match(line)
+        if not is_item and _HEADING.match(line) and _listed(lines[i + 1 :]):
+            return list(lines[i + 1 :])
+    return list(lines)
+
+
+def _listed(lines: Sequence[str]) -> list[str]:
+    """Names of a numbered list; failing that, of the outermost bullets."""
+    numbered: list[str] = []
+    bullets: list[tuple[int, str]] = []
+    ended = False
+    for line in lines:
+        row = _TABLE_ROW.match(line)
+        number = _NUMBERED.match(line)
+        bullet = _BULLET.match(line)
+        if ended and ((bullet and not numbered) or (number and _FIRST.match(line))):
+            break
+        if row:
+            numbered.append(row[1])
+        elif number:
+            numbered += _split_inline(number[1])
+        elif bullet:
+            bullets.append((len(bullet[1]), bullet[2]))
+        elif numbered or bullets:
+            ended = ended or _AFTER.match(line) is not None
+    if numbered:
+        return [clean_name(item) for item in numbered]
+    outermost = min((indent for indent, _ in bullets), default=0)
+    return [clean_name(item) for indent, item in bullets if indent == outermost]
+
+
+def _split_inline(item: str) -> Iterable[str]:
+    """Items that are numbered within one line ("Gout 2. Pseudogout 3. Septic arthritis")."""
+    return [part for part in _INLINE.split(item) if part.strip()]
+
+
+def _unlisted(lines: Sequence[str]) -> list[str]:
+    """Names of a text without a list: numbered within a sentence, named by one, or the text itself if it is short."""
+    text = " ".join(line.strip() for line in lines if line.strip())
+    if len(_INLINE.findall(text)) >= 2:
+        return [clean_name(part) for part in _INLINE.split(text)[1:]]
+    named = _DIAGNOSIS_IS.search(text)
+    if named:
+        return _separated(re.split(r"[.!?](?:\s|$)", named[1])[0])
+    if states_no_answer(text) or is_refusal(text):
+        return []
+    short = [line.strip() for line in lines if line.strip()]
+    if all(len(line.split()) <= 8 and not re.search(r"[.!?:]\s*$", line) for line in short):
+        return [name for line in short for name in _separated(line)]
+    return _separated(short[0]) if len(short) == 1 and len(short[0].split()) <= 12 else []
+
+
+def _separated(text: str) -> list[str]:
+    """Names separated by semicolons, or by commas where there are several."""
+    parts = text.split(";") if ";" in text else re.split(r",[ ]+(?:and |or )?", text)
+    return [clean_name(part) for part in parts]
+
+
+def clean_name(item: str) -> str:
+    """A diagnosis as written, without numbering, bold, remarks and the explanation after it."""
+    item = item[:_LONGEST]
+    bold = re.match(r"\s*(?:\*\*|__)(.+?)(?:\*\*|__)", item)
+    name = bold[1] if bold else item
+    name = re.sub(rf"^\s*{_NUMBER}", "", name, flags=re.I)
+    name = _REMARK.sub("", name.replace("**", "").replace("__", ""))
+    name = _EXPLAINED.split(name.strip(), maxsplit=1)[0]
+    return re.sub(r"^(?:\*|\"|')+|(?:\*|\"|')+$", "", name.strip(" .;,:*_|-")).strip()

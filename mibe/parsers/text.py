@@ -1,0 +1,243 @@
+"""What every parser does first: take away what surrounds an answer, and never the answer.
+
+Chat models wrap answers in reasoning blocks, template tokens, code fences, markdown and LaTeX; base models run on
+into an invented next document. Each function here undoes one of these and is linear in the length of the text.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+from collections.abc import Iterator
+from typing import Any
+
+INVISIBLE = dict.fromkeys(
+    [0x00AD, 0x180E, 0xFEFF, *range(0x200B, 0x2010), *range(0x202A, 0x202F), *range(0x2060, 0x2065)]
+)
+
+_REASONING = r"(?:think|thinking|thoughts?|reasoning|scratchpad|analysis|reflection)"
+_REASONING_TAG = re.compile(rf"[<◁]\s{{0,3}}(/?)\|?{_REASONING}\b[^<>◁▷]{{0,80}}[>▷]|\[(/?)THINK\]", re.I)
+_HARMONY_FINAL = "<|channel|>final<|message|>"
+_HARMONY_BARE = "assistantfinal"
+
+_OPENING_TOKEN = re.compile(
+    r"<s>|<bos>|\[/INST\]|<\|(?:begin_of_text|startoftext|assistant|begin▁of▁sentence)\|>"
+    r"|<\|im_start\|>(?:\s*assistant\b)?|<start_of_turn>(?:\s*model\b)?"
+    r"|<\|(?:start_header_id|start)\|>assistant(?:<\|(?:end_header_id|message)\|>)?"
+)
+_END_TOKEN = re.compile(r"</s>|<eos>|<pad>|\[(?:EOS|PAD|INST)\]|<end_of_turn>|<[|｜][^|｜<>\n]{1,40}[|｜]>", re.I)
+
+# Long outputs are loops of a broken model: an answer stands near one of the two ends, and the cut bounds the time.
+_HEAD = _TAIL = 12_000
+
+_TYPOGRAPHY = str.maketrans(
+    {
+        **dict.fromkeys("‘’‚‛′`´", "'"),
+        **dict.fromkeys("“”„‟″「」『』«»", '"'),
+        **dict.fromkeys("‐‑‒–—―−", "-"),
+        **dict.fromkeys("【〔〈", "["),
+        **dict.fromkeys("】〕〉", "]"),
+        **dict.fromkeys("、،", ","),
+        "。": ". ",
+        "→": "->",
+        "⇒": "=>",
+        "İ": "I",
+        "\r": "\n",
+        "\t": " ",
+    }
+)
+_FENCE = re.compile(r"^[ ]*```[\w+-]*[ ]*$", re.M)
+_ANSWER_TAG = re.compile(
+    r"<(/?)\s{0,3}(?:final[_ -]?)?(?:answer|ans|label|labels|output|choice|option|result|response|prediction)\s{0,3}>"
+    r"|\[(/?)(?:final[_ ]?)?answer\]",
+    re.I,
+)
+_BREAK_TAG = re.compile(r"<(?:br|p|/p|div|/div|li|/li|h\d|/h\d|ul|ol|/ul|/ol|hr)\b[^<>]{0,100}>", re.I)
+_STYLE_TAG = re.compile(r"</?(?:b|i|u|em|strong|span|code|pre|mark|center|font)\b[^<>]{0,100}>", re.I)
+_BOX = re.compile(r"\\f?box(?:ed)?\s{0,3}\{")
+_MACRO = re.compile(r"\\(?:text|math|operatorname|emph|bf|rm|it|sf)[a-z]{0,8}\s{0,3}|\\[()\[\],;! ]|[{}$]")
+_MATH = re.compile(r"\$([^$\n]{1,60})\$")
+_STRUCK = re.compile(r"~~[^~\n]{1,200}~~")
+_LINE_MARK = re.compile(r"^[ ]*(?:#{1,6}[ ]*|>[ ]?|[•▪◦●‣][ ]*|[*+-][ ]+)+", re.M)
+_EMPHASIS = re.compile(r"\*+(?=\S)|(?<=\S)\*+|(?<![^\W_])_+|_+(?![^\W_])")
+_SPACES = re.compile(r"[^\S\n]+")
+
+
+def strip_reasoning(text: str) -> str:
+    """Without reasoning blocks. Text before a lone closing tag is reasoning too; an unclosed block leaves nothing."""
+    if _HARMONY_FINAL in text:
+        return text.rsplit(_HARMONY_FINAL, 1)[1]
+    if text.startswith("<|channel|>analysis"):
+        return ""
+    if text.startswith("analysis") and _HARMONY_BARE in text:
+        return text.rsplit(_HARMONY_BARE, 1)[1]
+    kept: list[str] = []
+    position, inside = 0, False
+    for tag in _REASONING_TAG.finditer(text):
+        closing = bool(tag[1] or tag[2])
+        if closing and not inside:
+            kept.clear()
+        elif not closing and not inside:
+            kept.append(text[position : tag.start()])
+        position, inside = tag.end(), not closing
+    return "" if inside else "".join([*kept, text[position:]])
+
+
+def strip_tokens(text: str) -> str:
+    """Without template tokens; what follows an end token is not part of the answer."""
+    parts = _END_TOKEN.split(_OPENING_TOKEN.sub("\n", text))
+    return next((part for part in parts if part.strip()), "")
+
+
+def free_text(output: str) -> str:
+    """An answer in free text: invisible characters, reasoning and template tokens removed, nothing else changed."""
+    return strip_tokens(strip_reasoning(output.translate(INVISIBLE))).strip()
+
+
+def normalise(text: str) -> str:
+    """One form for each letter, quote, dash and space, so that patterns need to know only one of each."""
+    text = unicodedata.normalize("NFKC", text.translate(INVISIBLE).replace("′", "'"))
+    return _SPACES.sub(" ", text.translate(_TYPOGRAPHY))
+
+
+def strip_markup(text: str) -> str:
+    """Without markdown, HTML and LaTeX; boxes and answer tags become a line that states a final answer."""
+    if "~~" in text:
+        text = _STRUCK.sub("", text)
+    if "<" in text or "[" in text:
+        text = _ANSWER_TAG.sub(lambda tag: "\n" if tag[1] or tag[2] else "\nFinal answer: ", text)
+        text = _STYLE_TAG.sub("", _BREAK_TAG.sub("\n", text))
+    if "$" in text:
+        text = _MATH.sub(r"\1", text)
+    if "\\" in text:
+        text = _MACRO.sub(" ", _BOX.sub("\nFinal answer: ", text))
+    text = _EMPHASIS.sub("", _LINE_MARK.sub("", text))
+    return _SPACES.sub(" ", text)
+
+
+def shorten(text: str) -> str:
+    """Both ends of a text that is too long to be an answer."""
+    return text if len(text) <= _HEAD + _TAIL else f"{text[:_HEAD]}\n{text[-_TAIL:]}"
+
+
+def closed_text(output: str) -> str:
+    """An answer from a closed set (letter, label), with code fences removed but markup still in place."""
+    return _FENCE.sub("", normalise(shorten(free_text(output)).replace("```", "\n```"))).strip()
+
+
+# --- JSON -----------------------------------------------------------------------------------------------------------
+
+_JSON_START = re.compile(r"[{\[]")
+_ANSWER_KEY = re.compile(
+    r"answer|label|choice|option|predict|categor|class|relation|output|result|special|domain|diagnos|decision"
+    r"|response|topic|hallmark|conclusion|verdict|letter|final|type",
+    re.I,
+)
+_OTHER_KEY = re.compile(
+    r"expla|reason|ration|confid|evidence|justif|comment|note|thought|step|text|question|analysis|prob"
+)
+_VERDICTS = (True, "yes", "true", False, "no", "false")
+NOTHING = object()
+"""There is no JSON, which is not the same as a JSON null."""
+
+
+def find_json(text: str) -> Any:
+    """The first JSON object or array in the text, or `NOTHING`."""
+    decoder = json.JSONDecoder()
+    for tries, start in enumerate(_JSON_START.finditer(text)):
+        if tries == 8:
+            break
+        try:
+            value, _ = decoder.raw_decode(text, start.start())
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(value, dict) or (isinstance(value, list) and all(isinstance(v, str | dict) for v in value)):
+            return value
+    return NOTHING
+
+
+def json_answer(value: Any) -> Any:
+    """The part of a JSON value that holds the answer: a string, a list of them, or `NOTHING`."""
+    for _ in range(4):
+        if isinstance(value, list) and len(value) == 1:
+            value = value[0]
+        elif isinstance(value, dict):
+            keys = [key for key in value if not _OTHER_KEY.search(key.lower())]
+            named = [key for key in keys if _ANSWER_KEY.search(key)]
+            best = [key for key in named if re.search("final|answer", key, re.I)] or named or keys
+            if keys and not named and all(value[key] in _VERDICTS for key in keys):
+                value = [key for key in keys if value[key] in _VERDICTS[:3]]
+                continue
+            if len(best) != 1 and not named:
+                return NOTHING
+            value = value[best[-1] if len(best) == 1 else best[0]]
+        else:
+            break
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return str(value)
+    return value
+
+
+# --- documents ------------------------------------------------------------------------------------------------------
+
+_DOCUMENT = re.compile(
+    r"(?i:(?:^|\n)[ ]*(?:next |new )?(?:question|q|input|input text|context|passage|abstract|sentence|premise"
+    r"|transcription|task|instructions?|human|user|example|problem)[ ]*(?:\#?[ ]?\d{1,3})?[ ]*:)"
+    r"|(?<=\S)[ ](?:Question|QUESTION|INPUT|Input Text|Human|User)(?:[ ]\d{1,3})?:"
+)
+
+
+def documents(text: str) -> Iterator[str]:
+    """The text up to an invented next document, and each such document, without their headings.
+
+    Whoever asks takes the first that holds an answer: a base model may repeat the prompt before it answers and
+    may invent further prompts after it.
+    """
+    position = 0
+    for mark in _DOCUMENT.finditer(text):
+        if text[position : mark.start()].strip():
+            yield text[position : mark.start()]
+        position = mark.end()
+    yield text[position:]
+
+
+# --- refusals and statements that there is no answer ----------------------------------------------------------------
+
+_REFUSAL = re.compile(
+    r"\b(?:i|we)(?:'m| am| are)? (?:(?:really |very |so )?sorry|apologi[sz]e)\b.{0,40}?\b(?:can't|cannot"
+    r"|can not|unable|not able|won't)\b"
+    r"|\b(?:i|we)(?: am|'m)? ?(?:can't|cannot|can not|could not|couldn't|won't|will not|unable to|not able to"
+    r"|must decline to"
+    r"|decline to|am not qualified to|not qualified to|not comfortable) ?"
+    r"(?:safely |ethically |currently |legally )?(?:provide|help|assist|answer|give|offer|diagnos|comply"
+    r"|fulfill?|make|complete|respond"
+    r"|engage|continue|do that|process|support|advise|recommend|share|discuss)"
+    r"|\bas an? (?:ai|large language|language)\b(?=.{0,120}\b(?:can't|cannot|can not|unable|not able|do not"
+    r"|don't|not)\b)"
+    r"|\bi(?: am|'m) (?:just |only )?an? (?:ai|language model|large language model)\b(?=.{0,120}\b(?:can't"
+    r"|cannot|unable|not|don't)\b)"
+    r"|\bi must (?:respectfully )?decline\b"
+    r"|\bi (?:do not|don't) (?:provide|give|offer) (?:medical )?(?:advice|diagnos)",
+    re.I | re.S,
+)
+_NO_ANSWER = re.compile(
+    r"\bunknown\b|\bundetermined\b|\bindeterminate\b|\b(?:can't|cannot|can not|could not|couldn't"
+    r"|not possible to|impossible to|unable to) "
+    r"(?:be )?(?:determined?|decided?|answer(?:ed)?|classif(?:y|ied)|conclude[d]?|tell|say|judge[d]?|choose|select)"
+    r"|\bnot (?:entirely |completely |quite )?(?:sure|certain)\b|\bunsure\b|\buncertain\b|\bno (?:answer|conclusion)\b"
+    r"|\bi (?:do not|don't) know\b|\bnot enough information\b|\binsufficient (?:information|data|evidence)\b"
+    r"|\bnone of (?:the|these|them|those)\b|\bnot (?:listed|given|among)\b",
+    re.I,
+)
+
+
+def is_refusal(text: str) -> bool:
+    """Whether the model declines to answer, as the words at the beginning or the end of its output say."""
+    plain = normalise(f"{text[:600]}\n{text[-300:]}" if len(text) > 900 else text)
+    return _REFUSAL.search(plain) is not None
+
+
+def states_no_answer(text: str) -> bool:
+    """Whether the text says that no answer can be given ("unknown", "cannot be determined", "not sure")."""
+    return _NO_ANSWER.search(text) is not None
