@@ -26,6 +26,7 @@ from mibe.models.hf_likelihood import encode_pairs  # noqa: E402
 from mibe.models.hf_loading import untrained_weights  # noqa: E402
 from mibe.models.hf_model import HfModel  # noqa: E402
 from mibe.models.identity import file_sha256  # noqa: E402
+from mibe.models.prefix import can_share, common_length  # noqa: E402
 
 TEMPLATE = (
     "{{ bos_token }}{% for m in messages %}<|{{ m['role'] }}|>{{ m['content'] }}<|im_end|>{% endfor %}"
@@ -114,6 +115,15 @@ def load(folder, **args):
     return load_model("hf", {"pretrained": str(folder), "device": "cpu", **args})
 
 
+def tokens_read(model):
+    """Filled as the model runs: the number of tokens of each forward pass."""
+    counts = []
+    model._model.register_forward_pre_hook(
+        lambda module, args, kwargs: counts.append(kwargs["input_ids"].numel()), with_kwargs=True
+    )
+    return counts
+
+
 # Generation
 
 
@@ -176,9 +186,7 @@ def test_the_end_token_ends_one_row_and_not_the_others(tokenizer):
 def test_rows_that_meet_different_stop_strings_do_not_wait_for_the_limit(model):
     free = generate(model, [ask(text, max_new_tokens=100) for text in TEXTS[:2]])
     stops = tuple(response.text[4:6] for response in free)
-    steps = []
-    forward = model._model.forward
-    model._model.forward = lambda *args, **kwargs: (steps.append(1), forward(*args, **kwargs))[1]
+    steps = tokens_read(model)
     rows = generate(model, [ask(text, max_new_tokens=100, stop=stops) for text in TEXTS[:2]])
     assert [row.finish_reason for row in rows] == ["stop", "stop"]
     assert len(steps) == max(row.new_tokens for row in rows) < 20
@@ -205,7 +213,7 @@ def test_sampling_depends_on_the_seed_alone(model):
 
 
 def test_what_does_not_fit_the_window_is_an_error_response(model):
-    fits, too_long, empty = generate(model, [ask("No."), ask("Which drug? " * 60), ask("")])
+    fits, too_long, empty = generate(model, [ask("No."), ask("xyz " * 100), ask("")])
     assert fits.finish_reason == "length"
     assert "do not fit the context window of 256" in too_long.error
     assert (too_long.finish_reason, too_long.text) == ("error", "")
@@ -235,7 +243,7 @@ def test_batches_are_halved_until_they_fit_with_one_warning(model, tokenizer):
     requests = [ask(TEXTS[0] + "x" * i) for i in range(9)]
     expected = [response.text for response in generate(model, requests)]
     hungry = wrap(tiny_llama(HungryLlama), tokenizer, batch_size=8)
-    hungry._model.room = 70
+    hungry._model.room = 3 * model.count_tokens(requests[-1].text)
     with pytest.warns(UserWarning, match="out of memory with 8 prompts at once") as caught:
         assert [response.text for response in generate(hungry, requests)] == expected
     assert len(caught) == 1 and hungry._batches.limit == 2
@@ -254,14 +262,14 @@ def test_likelihoods_shrink_their_batches_too(model, tokenizer):
     requests = [ChoiceRequest(text, ("Aorta", " vena cava")) for text in TEXTS]
     expected = dict(model.loglikelihood(requests))
     hungry = wrap(tiny_llama(HungryLlama), tokenizer, batch_size=8)
-    hungry._model.room = 60
+    hungry._model.room = max(model.count_tokens(text + " vena cava") for text in TEXTS) + 1
     with pytest.warns(UserWarning, match="out of memory"):
         found = dict(hungry.loglikelihood(requests))
     assert found.keys() == expected.keys()
     for index, values in expected.items():
         assert found[index] == pytest.approx(values, abs=1e-4)
     hungry._model.room = 2
-    with pytest.raises(ModelError, match="out of memory for a single prompt"):
+    with pytest.raises(ModelError, match="out of memory for one prompt"):
         list(hungry.loglikelihood(requests))
 
 
@@ -303,7 +311,7 @@ def test_likelihoods_without_choices_or_room(model):
     assert list(model.loglikelihood([])) == []
     assert list(model.loglikelihood([ChoiceRequest("q", ())])) == [(0, ())]
     with pytest.raises(ModelError, match="do not fit the context window"):
-        list(model.loglikelihood([ChoiceRequest("Which drug? " * 60, ("A",))]))
+        list(model.loglikelihood([ChoiceRequest("xyz " * 100, ("A",))]))
     with pytest.raises(ModelError, match="empty continuation"):
         list(model.loglikelihood([ChoiceRequest("q", ("A", ""))]))
 
@@ -315,6 +323,55 @@ def test_white_space_before_an_answer_is_scored_with_it():
     (pair,) = encode_pairs("Answer: ", ["B"], words, words, prefix=0)
     assert pair.continuation == tuple(words(["Answer: B"])[0][1:])
     assert pair.context == tuple(words(["Answer:"])[0])
+
+
+# What prompts share
+
+SHOTS = "Which drug? Warfarin. The patient bled.\n" * 5
+
+
+def without_sharing(model):
+    model._shared._usable = False
+    return model
+
+
+def test_shared_beginnings_change_no_output(model, tokenizer):
+    requests = [ask(SHOTS + text, stop=("zz",)) for text in [*TEXTS, TEXTS[0] + " He bled."]]
+    read = tokens_read(model)
+    found = generate(model, requests)
+    expected = generate(without_sharing(wrap(tiny_llama(), tokenizer)), requests)
+    assert [(r.text, r.prompt_tokens, r.new_tokens) for r in found] == [
+        (r.text, r.prompt_tokens, r.new_tokens) for r in expected
+    ]
+    shots = model.count_tokens(SHOTS)
+    # The shots are read once, for both batches together.
+    assert shots > 50 and read[0] >= shots - 1 and sum(read) < 2 * shots + 5 * 12 + 5 * 40
+
+
+def test_shared_beginnings_change_no_likelihood(model, tokenizer):
+    requests = [ChoiceRequest(SHOTS + text, (" A", " B", " warfarin and more", " No.")) for text in TEXTS]
+    requests += [ChoiceRequest(SHOTS + "Which drug?" * 9, (" vena cava", " A man")), ChoiceRequest(SHOTS, (" A", " B"))]
+    found = dict(model.loglikelihood(requests))
+    assert model._shared._cache is not None
+    expected = dict(without_sharing(wrap(tiny_llama(), tokenizer)).loglikelihood(requests))
+    assert found.keys() == expected.keys()
+    for index, values in expected.items():
+        assert found[index] == pytest.approx(values, abs=1e-4)
+
+
+def test_common_beginnings():
+    assert common_length([[1, 2, 3], [1, 2, 4, 5], [1, 2]]) == 2
+    assert common_length([[1, 2]]) == 2
+    assert common_length([[1], [2]]) == 0
+
+
+def test_models_that_forget_share_nothing():
+    sliding = transformers.MistralConfig(
+        vocab_size=32, hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2,
+        num_key_value_heads=2, sliding_window=8,
+    )  # fmt: skip
+    assert can_share(tiny_llama())
+    assert not can_share(transformers.MistralForCausalLM(sliding))
 
 
 # Prompts

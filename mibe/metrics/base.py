@@ -77,3 +77,8 @@ def ratio(numerator: FloatArray, denominator: FloatArray) -> FloatArray:
 def as_column(values: Sequence[float]) -> FloatArray:
     """Shape (samples, 1): one value of each sample."""
     return np.array(values, dtype=np.float64).reshape(-1, 1)
+
+
+def is_main(name: str) -> bool:
+    """Whether a figure stands in tables: those of single labels, such as "f1[yes]", are in the record alone."""
+    return "[" not in name

@@ -69,7 +69,7 @@ class DummyModel:
             return self._answer
         if self._mode == "echo":
             return prompt
-        letters = sorted(set(_OPTION.findall(prompt))) or ["A", "B", "C", "D"]
+        letters: list[str] = sorted(set(_OPTION.findall(prompt))) or ["A", "B", "C", "D"]
         return letters[0 if self._mode == "first" else self._hash(prompt) % len(letters)]
 
     def loglikelihood(self, requests: Sequence[ChoiceRequest]) -> Iterator[tuple[int, tuple[float, ...]]]:

@@ -28,7 +28,7 @@ class FunctionModel:
     context_window: int | None = None
 
     def __init__(self, function: Callable[[list[str]], list[str]], name: str | None = None) -> None:
-        self.name = name or getattr(function, "__name__", type(function).__name__)
+        self.name = name or str(getattr(function, "__name__", type(function).__name__))
         self._function = function
 
     def render(self, messages: Sequence[Message]) -> str:

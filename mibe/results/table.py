@@ -58,7 +58,12 @@ def _task_rows(name: str, task: Mapping[str, Any]) -> list[list[str]]:
 def _notes(name: str, task: Mapping[str, Any]) -> list[str]:
     notes = []
     for metric, figure in task["figures"].items():
-        if metric.startswith("share[") and metric != "share[none]" and figure["value"] >= CONSTANT_SHARE and task["scored"] > 1:
+        if (
+            metric.startswith("share[")
+            and metric != "share[none]"
+            and figure["value"] >= CONSTANT_SHARE
+            and task["scored"] > 1
+        ):
             notes.append(f"{name}: {figure['value']:.0%} of the answers are {metric[6:-1]!r}, whatever the question")
     if task.get("cut_prompts"):
         notes.append(

@@ -1,0 +1,97 @@
+"""Batches that shrink when memory runs out."""
+
+from __future__ import annotations
+
+import gc
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar
+
+import torch
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+CPU_BATCH = 8
+"""Automatic batch size where there is no accelerator: more is no faster there."""
+
+LARGEST_BATCH = 128
+"""Automatic batch sizes go no higher: responses should come, and be kept, in small steps."""
+
+_MEMORY_MESSAGES = ("can't allocate memory", "not enough memory", "out of memory", "cublas_status_alloc_failed")
+
+
+class Batcher:
+    """Cuts work into batches of at most `limit` items, and of half as many after each lack of memory.
+
+    The limit stays lowered for all later work, so that one lesson is enough.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self._warned = False
+
+    def run(
+        self,
+        items: Sequence[T],
+        work: Callable[[Sequence[T]], R],
+        fit: Callable[[T], int] = lambda _: sys.maxsize,
+    ) -> Iterator[tuple[Sequence[T], R | None]]:
+        """Yield (batch, result of `work`) in order; the result is None for a single item that does not fit memory.
+
+        `fit` says how many items like the first one of a batch should fit.
+        """
+        start = 0
+        while start < len(items):
+            size = max(1, min(self.limit, fit(items[start])))
+            batch = items[start : start + size]
+            result: R | None = None
+            try:
+                result = work(batch)
+            except RuntimeError as error:
+                if not is_out_of_memory(error):
+                    raise
+            if result is None:
+                # Outside the handler: there the error's frames would still hold the memory.
+                release_memory()
+                if len(batch) > 1:
+                    self._halve(len(batch))
+                    continue
+            yield batch, result
+            start += len(batch)
+
+    def _halve(self, size: int) -> None:
+        self.limit = size // 2
+        if not self._warned:
+            self._warned = True
+            warnings.warn(f"out of memory with {size} prompts at once; going on with fewer", stacklevel=4)
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Whether torch ran out of memory, on an accelerator or on the CPU."""
+    return isinstance(error, torch.OutOfMemoryError) or any(m in str(error).lower() for m in _MEMORY_MESSAGES)
+
+
+def release_memory() -> None:
+    """Give back what torch holds in reserve."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def batch_that_fits(free: int, tokens: int, config: Any, itemsize: int) -> int:
+    """How many sequences of `tokens` tokens should fit into `free` bytes beside the weights; at least 1.
+
+    A rough estimate from the key-value cache, the widest activations of one layer and one row of logits in float32.
+    `config` is the model's configuration, `itemsize` the bytes of one number in the model's precision.
+    """
+    text = config.get_text_config()
+    width = getattr(text, "hidden_size", 4096)
+    heads = getattr(text, "num_attention_heads", 32)
+    kv_heads = getattr(text, "num_key_value_heads", None) or heads
+    head_width = getattr(text, "head_dim", None) or width // heads
+    cache = 2 * getattr(text, "num_hidden_layers", 32) * kv_heads * head_width
+    activations = 6 * width + 3 * (getattr(text, "intermediate_size", None) or 4 * width)
+    each = tokens * (cache + activations) * itemsize + 8 * getattr(text, "vocab_size", 32_000)
+    return max(1, int(0.8 * free / each))

@@ -1,0 +1,308 @@
+"""A decoder-only model in the Hugging Face format, loaded by lm-eval and run in batches of our own.
+
+lm-eval's own loops return nothing before the last request is done and keep neither finish reasons nor token counts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import hashlib
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import torch
+from lm_eval.models.huggingface import HFLM
+from lm_eval.models.utils import resolve_max_length
+from transformers import GenerationConfig
+
+from mibe.errors import ModelError
+from mibe.models.base import ChoiceRequest, Message, Request, Response, Sampling
+from mibe.models.batches import CPU_BATCH, LARGEST_BATCH, Batcher, batch_that_fits, release_memory
+from mibe.models.hf import PLACEMENT
+from mibe.models.hf_generation import Generated, generate_batch
+from mibe.models.hf_likelihood import Pair, encode_pairs, score_batch
+from mibe.models.hf_loading import end_tokens, load_engine, quiet
+from mibe.models.identity import source_identity
+from mibe.models.prefix import SharedPrefix, uses_virtual_tokens
+from mibe.models.text import first_stop, plain_text
+
+NO_LIMIT = 10**9
+"""Tokenizers without a known limit report a number above this one."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """One request on its way: its place, its tokens and what was asked."""
+
+    index: int
+    tokens: list[int]
+    request: Request
+
+
+_Row: TypeAlias = tuple[int, list[int]]
+"""Index of a request, and those of its continuations for which the model reads the same input."""
+
+
+class HfModel:
+    """A causal language model on this machine.
+
+    `batch_size` None means as many as memory should hold. With `chat` the tokenizer's chat template renders the
+    prompts, and nothing is added to the rendered text; plain prompts get what the tokenizer puts before a text.
+    """
+
+    is_remote = False
+
+    def __init__(
+        self, engine: HFLM, *, name: str, identity: Mapping[str, Any] | None, batch_size: int | None, chat: bool
+    ) -> None:
+        self.name = name
+        self.identity = identity
+        self.is_chat = chat
+        self._engine = engine
+        self._model = engine.model
+        self._tokenizer = engine.tokenizer
+        self._end_tokens = end_tokens(engine, chat=chat)
+        self._shared = SharedPrefix(engine.model)
+        self._prefix = [] if chat else added_before(engine.tokenizer)
+        self.context_window = context_window(engine)
+        self._by_memory = batch_size is None and engine.device.type == "cuda"
+        self._batches = Batcher(batch_size or (LARGEST_BATCH if self._by_memory else CPU_BATCH))
+        # The settings a checkpoint comes with (sampling, penalties) would make "greedy" something else for each model.
+        self._model.generation_config = GenerationConfig(
+            eos_token_id=self._end_tokens or None,
+            pad_token_id=self._tokenizer.pad_token_id,
+            bos_token_id=self._tokenizer.bos_token_id,
+        )
+
+    @classmethod
+    def open(cls, name: str, values: Mapping[str, Any]) -> HfModel:
+        """Load the model that the converted arguments of `mibe.models.hf` describe. Raises `ModelError`."""
+        engine = load_engine(values)
+        chat = values.get("chat_template", True) and bool(getattr(engine.tokenizer, "chat_template", None))
+        return cls(
+            engine,
+            name=name,
+            identity=identity(engine, values, chat=chat),
+            batch_size=values.get("batch_size"),
+            chat=chat,
+        )
+
+    def render(self, messages: Sequence[Message]) -> str:
+        """The text of the messages: by the chat template, up to where the answer begins, or as they are."""
+        if not self.is_chat:
+            return plain_text(messages)
+        text: str = self._tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True)
+        return text
+
+    def count_tokens(self, text: str) -> int:
+        """Exact number of tokens of a rendered prompt."""
+        return len(self._encode([text])[0])
+
+    def generate(self, requests: Sequence[Request]) -> Iterator[tuple[int, Response]]:
+        """Yield responses batch by batch, longest prompts first.
+
+        A request that does not fit the context window, or alone does not fit memory, is an error response.
+        """
+        groups: dict[Sampling, list[_Job]] = defaultdict(list)
+        for index, (request, tokens) in enumerate(zip(requests, self._encode([r.text for r in requests]), strict=True)):
+            job = _Job(index, tokens, request)
+            if problem := self._problem(len(tokens), request.sampling.max_new_tokens):
+                yield index, _failed(job, problem)
+            else:
+                groups[request.sampling].append(job)
+        for sampling, jobs in groups.items():
+            yield from self._generate(sorted(jobs, key=lambda job: -len(job.tokens)), sampling)
+
+    def _generate(self, jobs: Sequence[_Job], sampling: Sampling) -> Iterator[tuple[int, Response]]:
+        def work(batch: Sequence[_Job]) -> tuple[list[Generated], float]:
+            start = time.perf_counter()
+            with quiet(), self._precision():
+                prompts = [job.tokens for job in batch]
+                rows = generate_batch(self._model, self._tokenizer, prompts, sampling, self._end_tokens, self._shared)
+            return rows, (time.perf_counter() - start) / len(batch)
+
+        self._shared.begin([job.tokens for job in jobs])
+        fit = self._fit(lambda job: len(job.tokens) + sampling.max_new_tokens)
+        for batch, result in self._batches.run(jobs, work, fit):
+            if result is None:
+                yield from ((job.index, _failed(job, "out of memory, even alone in a batch")) for job in batch)
+                continue
+            rows, seconds = result
+            for job, row in zip(batch, rows, strict=True):
+                yield job.index, self._response(job, row, seconds)
+
+    def _response(self, job: _Job, row: Generated, seconds: float) -> Response:
+        text: str = self._tokenizer.decode(row.tokens, skip_special_tokens=True)
+        return Response(
+            text=text[: first_stop(text, job.request.sampling.stop)],
+            finish_reason=row.finish_reason,
+            prompt_tokens=len(job.tokens),
+            new_tokens=len(row.tokens),
+            seconds=seconds,
+        )
+
+    def loglikelihood(self, requests: Sequence[ChoiceRequest]) -> Iterator[tuple[int, tuple[float, ...]]]:
+        """Yield the log-likelihoods request by request, longest first.
+
+        Raises `ModelError` when a prompt with its continuation does not fit the context window, or alone does not
+        fit memory, or when an adapter with virtual tokens shifts all positions.
+        """
+        if uses_virtual_tokens(self._model):
+            raise ModelError(f"{self.name}: prompt and prefix tuning can be scored by generation alone")
+        pairs = [self._pairs(request) for request in requests]
+        self._shared.begin([pair.input for choices in pairs for pair in choices])
+        done: dict[int, dict[int, float]] = {index: {} for index in range(len(pairs))}
+        fit = self._fit(lambda row: len(pairs[row[0]][row[1][0]].input))
+
+        def work(batch: Sequence[_Row]) -> list[list[float]]:
+            with quiet(), self._precision():
+                choices = [[pairs[index][choice] for choice in choices] for index, choices in batch]
+                return score_batch(self._model, choices, self._shared)
+
+        for rows in _rows(pairs):
+            for batch, result in self._batches.run(rows, work, fit):
+                if result is None:
+                    raise ModelError(f"{self.name}: out of memory for one prompt; use a smaller dtype or more GPUs")
+                for (index, choices), values in zip(batch, result, strict=True):
+                    done[index].update(zip(choices, values, strict=True))
+                    if len(done[index]) == len(pairs[index]):
+                        found = done.pop(index)
+                        yield index, tuple(found[choice] for choice in range(len(found)))
+        yield from ((index, ()) for index in done)
+
+    def _pairs(self, request: ChoiceRequest) -> list[Pair]:
+        try:
+            pairs = encode_pairs(
+                request.text, request.continuations, self._encode, self._bare, self._engine.prefix_token_id
+            )
+        except ValueError as error:
+            raise ModelError(str(error)) from None
+        if problem := self._problem(max((len(pair.input) for pair in pairs), default=1), 0):
+            raise ModelError(problem)
+        return pairs
+
+    def _problem(self, prompt: int, new: int) -> str | None:
+        if prompt == 0:
+            return "the prompt is empty"
+        if self.context_window is None or prompt + new <= self.context_window:
+            return None
+        return f"{prompt} prompt and {new} new tokens do not fit the context window of {self.context_window}"
+
+    def _encode(self, texts: Sequence[str]) -> list[list[int]]:
+        """Token ids of each text, with what the tokenizer puts before a text exactly once."""
+        prefix = self._prefix
+        return [ids if ids[: len(prefix)] == prefix else prefix + ids for ids in self._bare(texts)]
+
+    def _bare(self, texts: Sequence[str]) -> list[list[int]]:
+        if not texts:
+            return []
+        ids: list[list[int]] = self._tokenizer(list(texts), add_special_tokens=False, verbose=False)["input_ids"]
+        return ids
+
+    def _fit(self, length: Callable[[Any], int]) -> Callable[[Any], int]:
+        """How many items like this one should fit the memory that is free now; no bound for a fixed batch size."""
+        if not self._by_memory:
+            return lambda _: self._batches.limit
+        release_memory()
+        free = torch.cuda.mem_get_info(self._engine.device)[0]
+        config, itemsize = self._engine.config, self._model.dtype.itemsize
+        return lambda item: batch_that_fits(free, length(item), config, itemsize)
+
+    def _precision(self) -> contextlib.AbstractContextManager[Any]:
+        dtype = self._engine.mixed_precision_dtype
+        precision: contextlib.AbstractContextManager[Any] = torch.autocast(
+            self._engine.device.type, dtype=dtype, enabled=dtype is not None
+        )
+        return precision
+
+    def device_memory_peak(self) -> int | None:
+        """Peak bytes over all CUDA devices of this process, or None without one."""
+        if self._engine.device.type != "cuda":
+            return None
+        peaks: list[int] = [torch.cuda.max_memory_allocated(number) for number in range(torch.cuda.device_count())]
+        return sum(peaks)
+
+    def close(self) -> None:
+        """Free the weights; the model cannot be used afterwards."""
+        self.__dict__.pop("_engine", None)
+        self.__dict__.pop("_model", None)
+        self.__dict__.pop("_shared", None)
+        gc.collect()
+        release_memory()
+
+
+def _rows(pairs: Sequence[Sequence[Pair]]) -> Iterator[list[_Row]]:
+    """What is read together, longest first.
+
+    Continuations with the same input are one row (those of one token all are). Requests of one row go together;
+    any other request goes alone, since its rows share the whole prompt and nothing shares more.
+    """
+    singles: list[_Row] = []
+    groups: list[list[_Row]] = []
+    for index, choices in enumerate(pairs):
+        same: dict[tuple[int, ...], list[int]] = defaultdict(list)
+        for choice, pair in enumerate(choices):
+            same[pair.input].append(choice)
+        rows = [(index, numbers) for numbers in same.values()]
+        (singles.extend if len(rows) == 1 else groups.append)(rows)
+
+    def length(row: _Row) -> int:
+        return len(pairs[row[0]][row[1][0]].input)
+
+    groups = [sorted(rows, key=length, reverse=True) for rows in [singles, *groups] if rows]
+    yield from sorted(groups, key=lambda rows: length(rows[0]), reverse=True)
+
+
+def _failed(job: _Job, reason: str) -> Response:
+    return Response(text="", finish_reason="error", error=reason, prompt_tokens=len(job.tokens))
+
+
+def added_before(tokenizer: Any) -> list[int]:
+    """What the tokenizer puts before every text: usually nothing, or the token that begins a sequence."""
+    alone = tokenizer("a", add_special_tokens=False)["input_ids"]
+    full: list[int] = tokenizer("a")["input_ids"]
+    start = next((at for at in range(len(full)) if full[at : at + len(alone)] == alone), 0)
+    return full[:start]
+
+
+def context_window(engine: HFLM) -> int | None:
+    """Tokens of prompt and output together: the argument `max_length`, or what configuration or tokenizer say."""
+    window: int = engine._max_length or resolve_max_length(engine.config, engine.tokenizer, default=NO_LIMIT)
+    return window if window < NO_LIMIT else None
+
+
+def identity(engine: HFLM, values: Mapping[str, Any], *, chat: bool) -> dict[str, Any] | None:
+    """Content of weights, tokenizer and adapter, precision, chat template and every argument that bears on outputs.
+
+    None, and so no caching, when the commit of something from a hub is not known.
+    """
+    revision = values.get("revision", "main")
+    sources: dict[str, Mapping[str, str] | None] = {}
+    for argument in ("pretrained", "tokenizer", "peft", "delta"):
+        if argument in values:
+            sources[argument] = source_identity(_with_subfolder(argument, values), revision)
+    commit = getattr(engine.config, "_commit_hash", None)
+    if commit is not None and not Path(values["pretrained"]).is_dir():
+        sources["pretrained"] = {"repository": values["pretrained"], "commit": commit}
+    if None in sources.values():
+        return None
+    template = str(engine.tokenizer.chat_template) if chat else None
+    others = {k: v for k, v in values.items() if k not in PLACEMENT | sources.keys() | {"revision", "chat_template"}}
+    return {
+        "model": "hf",
+        **sources,
+        "dtype": str(engine.model.dtype).removeprefix("torch."),
+        "chat_template": template and hashlib.sha256(template.encode()).hexdigest(),
+        **others,
+    }
+
+
+def _with_subfolder(argument: str, values: Mapping[str, Any]) -> str:
+    source = str(values[argument])
+    folder = Path(source) / values.get("subfolder", "")
+    return str(folder) if argument == "pretrained" and folder.is_dir() else source
