@@ -7,8 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-import numpy as np
-
+from mibe.arrays import np
 from mibe.metrics.base import Metric, is_main, is_sample_mean
 from mibe.metrics.confusion import confusion_matrix
 from mibe.metrics.outcomes import OutcomeRates
