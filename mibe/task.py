@@ -212,9 +212,9 @@ class Task:
         return self.dataset or self.name
 
     def candidates(self, example: Example) -> list[tuple[str, str]]:
-        """The closed set of answers as (value, text) pairs, options as the prompt lists them; empty for free text."""
+        """The closed set of answers as (value, text) pairs; empty where answers are free text."""
         if example.choices:
-            return [(letter(i), f"{letter(i)}. {text}") for i, text in enumerate(example.choices)]
+            return [(letter(i), text) for i, text in enumerate(example.choices)]
         return [(label, label) for label in self.labels]
 
 
