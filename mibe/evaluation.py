@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
@@ -179,16 +180,16 @@ def _fingerprint(model: Model, plans: Sequence[Plan], settings: Settings) -> str
     if model.identity is None:
         return None
     tasks = [
-        [
-            p.task.name,
-            p.task.version,
-            template_sha256(p.task.prompt),
-            store.data_fingerprint(p.task.data_name, p.documents.split),
-        ]
-        for p in plans
+        [plan.task.name, plan.task.version, template_sha256(plan.task.prompt), *_data_hashes(plan)] for plan in plans
     ]
     content = json.dumps([model.identity, tasks, asdict(settings)], sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()
+
+
+def _data_hashes(plan: Plan) -> list[str]:
+    """Content of the evaluated split, and of the train split where worked examples come from it."""
+    splits = [plan.documents.split, *(["train"] if plan.shots else [])]
+    return [store.data_fingerprint(plan.task.data_name, split) for split in splits]
 
 
 def _run(
@@ -306,8 +307,12 @@ def _choose(model: Model, plan: Plan, jobs: Sequence[_Job]) -> Iterator[tuple[_J
         ChoiceRequest(job.rendered.text, tuple(space + text for _, text in plan.task.candidates(job.example)))
         for job in jobs
     ]
+    before = time.perf_counter()
     for index, values in model.loglikelihood(requests):
-        yield jobs[index], {"response": Response(text="", finish_reason="stop"), "loglikelihoods": list(values)}
+        now = time.perf_counter()
+        response = Response(text="", finish_reason="stop", seconds=now - before)
+        before = now
+        yield jobs[index], {"response": response, "loglikelihoods": list(values)}
 
 
 def _sampling(model: Model, plan: Plan) -> Sampling:
