@@ -15,7 +15,7 @@ from mibe.progress import Terminal
 from mibe.registry import load_task
 from mibe.results.table import render
 
-TASKS = ("pubmedqa", "medqa", "medqa_4", "medmcqa", "mmlu", "mmlu_medical", "ddi", "hoc", "mtsample")
+TASKS = ("pubmedqa", "medqa", "medmcqa", "mmlu", "ddi", "hoc", "mtsample")
 
 
 def main() -> None:
