@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 
 from mibe.errors import UsageError
 from mibe.models.base import Message, Model
-from mibe.task import Example, Prompt, Task, letter
+from mibe.task import Example, Prompt, Task
 
 CUT_MARK = " […] "
 
@@ -213,7 +213,7 @@ class PromptBuilder:
 
 def layout(prompt: Prompt, shots: Sequence[Example], example: Example, *, chat: bool) -> tuple[Message, ...]:
     """The turns of a prompt: pairs of user and assistant for a chat model, one user turn of plain text otherwise."""
-    if not chat:
+    if not chat or prompt.verbatim:
         return (Message(role="user", content=plain_text(prompt, shots, example)),)
     messages: list[Message] = []
     head = prompt.instruction + "\n"
@@ -227,6 +227,9 @@ def layout(prompt: Prompt, shots: Sequence[Example], example: Example, *, chat: 
 
 def plain_text(prompt: Prompt, shots: Sequence[Example], example: Example) -> str:
     """Instruction, worked examples and document as one text that ends with the cue."""
+    if prompt.verbatim:
+        texts = [prompt.instruction + question(prompt, shot) + prompt.answer(shot) for shot in shots]
+        return "\n\n".join([*texts, prompt.instruction + question(prompt, example)])
     if not shots:
         return f"{prompt.instruction}\n{question(prompt, example)}"
     blocks = [prompt.instruction]
@@ -236,15 +239,13 @@ def plain_text(prompt: Prompt, shots: Sequence[Example], example: Example) -> st
 
 def question(prompt: Prompt, example: Example) -> str:
     """One document as the prompt shows it: input fields, lettered options, cue."""
-    fields: Mapping[str, str] = example.inputs
-    if example.choices:
-        fields = {**fields, "options": "\n".join(f"{letter(i)}. {text}" for i, text in enumerate(example.choices))}
-    return f"{prompt.input.format_map(fields)}\n{prompt.cue}"
+    separator = "" if prompt.verbatim else "\n"
+    return prompt.input.format_map(prompt.fields(example)) + separator + prompt.cue
 
 
 def stop_strings(prompt: Prompt, *, chat: bool) -> tuple[str, ...]:
     """What ends a plain-text answer: the start of an invented next document. Chat models end their own turn."""
-    return () if chat else ("\n\n" + prompt.input.split("{", 1)[0].strip(),)
+    return () if chat or prompt.verbatim else ("\n\n" + prompt.input.split("{", 1)[0].strip(),)
 
 
 def shorten(example: Example, fields: Sequence[str], cap: int) -> Example:
@@ -286,4 +287,5 @@ def _longest(fields: Sequence[str], examples: Iterable[Example]) -> int:
 
 def template_sha256(prompt: Prompt) -> str:
     """Hash of the template itself, for the run record: equal hashes mean equal wording."""
-    return hashlib.sha256(json.dumps([prompt.instruction, prompt.input, prompt.cue]).encode()).hexdigest()
+    parts = [prompt.instruction, prompt.input, prompt.cue, *(["verbatim"] if prompt.verbatim else [])]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
