@@ -18,8 +18,6 @@ from mibe.metrics.base import FloatArray
 
 IntArray = NDArray[np.int64]
 
-LEVEL = 0.95
-"""Of the intervals that stand beside figures."""
 CHUNK_CELLS = 2_000_000
 """Counts held at a time, resamples × distinct rows or samples: the working memory stays under 100 MB."""
 POSITIONS_PER_ROW = 12
@@ -40,7 +38,7 @@ def bootstrap(
     *,
     resamples: int = 1000,
     seed: int = 0,
-    level: float = LEVEL,
+    level: float = 0.95,
 ) -> Interval:
     """Percentile interval of every figure, over resamples of the samples (Efron & Tibshirani 1993, chapter 13).
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from mibe.errors import UsageError
 from mibe.metrics.base import BootstrapMedian, FloatArray, Metric, is_sample_mean
-from mibe.metrics.intervals import LEVEL, interval, resampled_totals, standard_errors
+from mibe.metrics.intervals import bootstrap, resampled_totals, standard_errors
 from mibe.task import Value
 
 
@@ -90,14 +90,14 @@ def score_statistics(
 
 
 def _score_one(metric: Metric, table: FloatArray, resamples: int, seed: int) -> dict[str, Figure]:
-    replicates = metric.figures(resampled_totals(table, resamples=resamples, seed=seed))
-    of_replicates = isinstance(metric, BootstrapMedian)
-    values = np.median(replicates, axis=0) if of_replicates else metric.figures(table.sum(axis=0))
-    bounds = interval(replicates, values, LEVEL)
-    errors = standard_errors(table[:, :-1]) if is_sample_mean(metric) else bounds.stderr
+    values = metric.figures(table.sum(axis=0))
+    if isinstance(metric, BootstrapMedian):
+        values = np.median(metric.figures(resampled_totals(table, resamples=resamples, seed=seed)), axis=0)
+    interval = bootstrap(table, metric.figures, resamples=resamples, seed=seed)
+    errors = standard_errors(table[:, :-1]) if is_sample_mean(metric) else interval.stderr
     return {
         name: Figure(float(value), float(low), float(high), _number(error, len(table)), len(table))
-        for name, value, low, high, error in zip(metric.names, values, bounds.low, bounds.high, errors, strict=True)
+        for name, value, low, high, error in zip(metric.names, values, interval.low, interval.high, errors, strict=True)
     }
 
 
