@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from mibe.data import store
+from mibe.data_use import check_egress
 from mibe.documents import check_split, examples
 from mibe.errors import UsageError
 from mibe.metrics.base import is_main
@@ -112,6 +113,7 @@ class _PlainModel:
     """Renders plain text and nothing else: what `show` uses when no model is named."""
 
     name = "plain text"
+    is_remote = False
     is_chat = False
     context_window = None
 
@@ -119,16 +121,29 @@ class _PlainModel:
         return messages[-1]["content"]
 
 
-def show(name: str, index: int, *, model: str | None, model_args: Mapping[str, str], **settings: Any) -> str:
-    """One document: the prompt as the model gets it, the target, and what the parser accepts."""
-    from mibe.evaluation import Settings, plan_task
+def show(
+    name: str,
+    index: int,
+    *,
+    model: str | None,
+    model_args: Mapping[str, str],
+    allow_egress: Collection[str] = (),
+    agreement: str | None = None,
+    **settings: Any,
+) -> str:
+    """One document: the prompt as the model gets it, the target, and what the parser accepts.
 
-    task = load_task(name)
+    Raises `DataUseError` as `evaluate` does: a remote model may send a prompt away only to lay it out.
+    """
+    from mibe.planning import Settings, plan_task
+
     chosen = Settings(**settings)
-    check_split(task, chosen.split)
+    check_split(load_task(name), chosen.split)
+    plan = plan_task(load_task(name), chosen)
+    task = plan.task
     example = _at(task, chosen.split, index)
-    plan = plan_task(task, chosen)
     llm: Model = load_model(model, model_args) if model else _PlainModel()  # type: ignore[assignment]
+    check_egress(task, llm, allow_egress, agreement)
     builder = PromptBuilder(task, llm, plan.shots, max_new_tokens=plan.max_new_tokens)
     rendered = builder.build(example)
     form = f"{llm.name}, {'chat template' if llm.is_chat else 'plain text'}" if model else llm.name

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import mibe
+from mibe import protocols
 from mibe.data import store
+from mibe.data_use import is_credentialed
 from mibe.documents import Documents
 from mibe.errors import DataError, RunError
 from mibe.models.base import Response
@@ -18,8 +21,8 @@ from mibe.results import record
 from mibe.results.folder import RunFolder, read_record
 from mibe.results.log import Row, SampleLog, latest_rows
 from mibe.results.run import Run
-from mibe.scoring import best_candidate, judge_response, judged, score_rows
-from mibe.task import AccessLevel, Example, Outcome, Task
+from mibe.scoring import best_candidate, judge_response, judged, late_metrics, score_rows
+from mibe.task import Example, Outcome, Task
 
 
 def json_lines(lines: Iterable[str], source: str) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -83,9 +86,17 @@ def read_outputs(path: Path, known: set[str], *, partial: bool) -> dict[str, dic
 
 
 def score_outputs(
-    task: Task, path: Path, *, split: str = "test", partial: bool = False, resamples: int = 1000, seed: int = 1234
+    task: Task,
+    path: Path,
+    *,
+    split: str = "test",
+    partial: bool = False,
+    bertscore: str | None = None,
+    resamples: int = 1000,
+    seed: int = 1234,
 ) -> dict[str, Any]:
-    """Scores, as in a run record, of text that was generated elsewhere."""
+    """Scores, as in a run record, of text that was generated elsewhere; `bertscore` is as in `Settings`."""
+    late = late_metrics([task], bertscore)[task.name]
     documents = Documents.select(task, split, None, seed)
     outputs = read_outputs(path, {example.id for example in documents}, partial=partial)
 
@@ -100,12 +111,14 @@ def score_outputs(
 
     data = {"split": split, "manifest": store.load_manifest(task.data_name)}
     return {"title": task.title, "version": task.version, "headline": task.headline, "data": data} | score_rows(
-        task, rows(), resamples=resamples, seed=seed
+        task, rows(), late=late, resamples=resamples, seed=seed
     )
 
 
-def rescore(path: str | Path) -> Run:
+def rescore(path: str | Path, *, bertscore: str | None = None) -> Run:
     """Score a finished run again from its raw text with today's parsers and metrics; the old record is kept.
+
+    The protocol stays the run's own. `bertscore` is as in `Settings`; None keeps what the run had.
 
     Raises
     ------
@@ -116,29 +129,37 @@ def rescore(path: str | Path) -> Run:
     old = read_record(folder_path)
     if not old["tasks"] or any("outcomes" not in part for part in old["tasks"].values()):
         raise RunError(f"{path} is not finished; run its command again first")
+    settings = old["settings"] | {"bertscore": bertscore or old["settings"].get("bertscore")}
+    tasks = [protocols.apply(old["protocol"], load_task(name)) for name in old["tasks"]]
+    late = late_metrics(tasks, settings["bertscore"])
     with RunFolder.hold(folder_path) as folder:
-        settings = old["settings"]
-        judged_rows = {
-            name: _judge_again(load_task(name), folder.samples(name), part) for name, part in old["tasks"].items()
-        }
+        # All that can fail comes before the old logs are moved away.
+        rows = {task.name: _judge_again(task, folder.samples(task.name), old["tasks"][task.name]) for task in tasks}
+        parts = {}
+        for task in tasks:
+            scores = score_rows(
+                task, rows[task.name], late=late[task.name], resamples=settings["resamples"], seed=settings["seed"]
+            )
+            parts[task.name] = old["tasks"][task.name] | scores | {"version": task.version}
         kept = folder.keep_history(list(old["tasks"]))
+        for task in tasks:
+            _write_log(folder.samples(task.name), rows[task.name], private=is_credentialed(task))
         new = old | {
             "mibe_version": mibe.__version__,
+            "settings": settings,
             "rescored": record.now(),
             "earlier": str(kept.relative_to(folder.path)),
+            "tasks": parts,
         }
-        new["tasks"] = {}
-        for name, rows in judged_rows.items():
-            task = load_task(name)
-            log = SampleLog(folder.samples(name), private=task.access.level is AccessLevel.CREDENTIALED)
-            for row in rows:
-                log.append(row)
-            log.sync()
-            log.close()
-            scores = score_rows(task, rows, resamples=settings["resamples"], seed=settings["seed"])
-            new["tasks"][name] = old["tasks"][name] | scores | {"version": task.version}
         folder.write_record(new)
     return Run(folder_path, new)
+
+
+def _write_log(path: Path, rows: Iterable[Row], *, private: bool) -> None:
+    with closing(SampleLog(path, private=private)) as log:
+        for row in rows:
+            log.append(row)
+        log.sync()
 
 
 def _judge_again(task: Task, samples: Path, part: dict[str, Any]) -> list[Row]:

@@ -10,6 +10,7 @@ import fcntl
 import json
 import os
 import re
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -81,6 +82,8 @@ class RunFolder:
             number = 1 + max((int(p.name) for p in base.glob("[0-9]*")), default=0)
             kept = base / str(number)
             (kept / SAMPLES).mkdir(parents=True)
+            # A samples folder that is for its owner alone (credentialed text) stays so.
+            shutil.copymode(self.path / SAMPLES, kept / SAMPLES)
             (kept / RECORD).write_bytes((self.path / RECORD).read_bytes())
             for task in tasks:
                 self.samples(task).rename(kept / SAMPLES / f"{task}.jsonl")
