@@ -36,6 +36,8 @@ def tagged_words(marked: str) -> list[Tagged] | None:
     """
     from bs4 import BeautifulSoup, MarkupResemblesLocatorWarning, ParserRejectedMarkup, Tag
 
+    # Lone surrogates, which JSON can carry, are no UTF-8 and so no text to either package.
+    marked = marked.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", MarkupResemblesLocatorWarning)
         try:
@@ -59,8 +61,6 @@ def _inside(words: Iterable[str], classes: Sequence[str] | str | None) -> list[T
 
 
 def _tokenize(text: str) -> list[str]:
-    # Lone surrogates, which JSON can carry, are no UTF-8 and so no text to spaCy.
-    text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     return [token.text for token in _tokenizer()(text)]
 
 
