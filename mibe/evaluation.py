@@ -10,7 +10,7 @@ import hashlib
 import json
 import sys
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from contextlib import closing, nullcontext
+from contextlib import ExitStack, closing
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -19,6 +19,7 @@ from typing import Any
 from mibe.data import store
 from mibe.data_use import check_egress, check_names, note, without_text_in_errors
 from mibe.errors import UsageError
+from mibe.judging import Judge, Judging, load_judge
 from mibe.metrics.base import Metric
 from mibe.models import as_model
 from mibe.models.base import Model
@@ -32,8 +33,9 @@ from mibe.results.cache import ResponseCache, cache_path
 from mibe.results.folder import RunFolder, read_record
 from mibe.results.log import latest_rows
 from mibe.results.run import Run
-from mibe.scoring import late_metrics, score_rows
+from mibe.scoring import late_metrics
 from mibe.task import Task
+from mibe.verdicts import describe_judge, is_judged, judge_samples, judged_tasks, score_task
 
 
 def evaluate(
@@ -47,6 +49,7 @@ def evaluate(
     progress: Progress | None = None,
     allow_egress: Collection[str] = (),
     agreement: str | None = None,
+    judge: Judging | None = None,
     **settings: Any,
 ) -> Run:
     """Score a model on tasks and return the run, which is also on disk under `output_dir`.
@@ -63,6 +66,9 @@ def evaluate(
         Arguments of a model given by name, e.g. {"pretrained": PATH, "dtype": "bfloat16"}.
     allow_egress, agreement:
         Names of the credentialed tasks whose text a remote model may get, and the agreement that permits it.
+    judge:
+        Who says whether a predicted diagnosis is the true one: "exact" (spelling alone), MODEL:ARGUMENTS (such as
+        "openai:gpt-4o"), or whatever `model` may be. None leaves it to each diagnosis task's own metric.
     settings:
         The fields of `Settings`: limit, num_fewshot, protocol, split, scoring, seed, max_new_tokens, resamples, …
 
@@ -79,21 +85,26 @@ def evaluate(
     check_names(allow_egress)
     plans = [plan_task(task, chosen) for task in wanted]
     late = late_metrics([plan.task for plan in plans], chosen.bertscore)
+    judged = [] if judge is None else judged_tasks([plan.task for plan in plans])
     news = progress if progress is not None else (Terminal() if sys.stderr.isatty() else Silent())
     llm = as_model(model, model_args)
-    try:
-        egress = [leaving for p in plans if (leaving := check_egress(p.task, llm, allow_egress, agreement))]
-        for line in filter(None, (note(plan.task, llm) for plan in plans)):
+    with ExitStack() as held:
+        held.callback(llm.close)
+        held.callback(news.stop)
+        arbiter = None if judge is None else held.enter_context(closing(load_judge(judge, use_cache=use_cache)))
+        receivers = [(plan.task, llm) for plan in plans]
+        if arbiter is not None and arbiter.model is not None:
+            receivers += [(task, arbiter.model) for task in judged]
+        egress = [leaving for to in receivers if (leaving := check_egress(*to, allow_egress, agreement))]
+        for line in filter(None, (note(*to) for to in receivers)):
             news.message(line)
-        fingerprint = _fingerprint(llm, plans, chosen)
-        with RunFolder.open(Path(output_dir), llm.name, fingerprint) as folder:
-            begun = record.begin(llm, plans, chosen, fingerprint, suite, egress, previous=_previous(folder))
-            cached = use_cache and llm.identity is not None
-            with closing(ResponseCache(cache_path())) if cached else nullcontext() as cache:
-                return _run(Session(llm, folder, cache, news), plans, late, begun)
-    finally:
-        news.stop()
-        llm.close()
+        fingerprint = _fingerprint(llm, plans, chosen, arbiter)
+        folder = held.enter_context(RunFolder.open(Path(output_dir), llm.name, fingerprint))
+        begun = record.begin(llm, plans, chosen, fingerprint, suite, egress, previous=_previous(folder))
+        begun["judge"] = None if arbiter is None else describe_judge(arbiter)
+        cached = use_cache and llm.identity is not None
+        cache = held.enter_context(closing(ResponseCache(cache_path()))) if cached else None
+        return _run(Session(llm, folder, cache, news, arbiter), plans, late, begun)
 
 
 def _wanted(
@@ -118,9 +129,9 @@ def _settings(values: Mapping[str, Any]) -> Settings:
     return Settings(**values)
 
 
-def _fingerprint(model: Model, plans: Sequence[Plan], settings: Settings) -> str | None:
-    """What makes two commands the same run. None (a model without identity) never resumes."""
-    if model.identity is None:
+def _fingerprint(model: Model, plans: Sequence[Plan], settings: Settings, judge: Judge | None) -> str | None:
+    """What makes two commands the same run. None (a model or judge without identity) never resumes."""
+    if model.identity is None or (judge is not None and judge.identity is None):
         return None
     tasks = [
         [
@@ -131,7 +142,8 @@ def _fingerprint(model: Model, plans: Sequence[Plan], settings: Settings) -> str
         ]
         for p in plans
     ]
-    content = json.dumps([model.identity, tasks, asdict(settings)], sort_keys=True)
+    asked = [model.identity, tasks, asdict(settings), *([] if judge is None else [judge.identity])]
+    content = json.dumps(asked, sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()
 
 
@@ -165,9 +177,19 @@ def _run_task(session: Session, plan: Plan, late: tuple[Metric, ...], run_record
         session.progress.message(record.show_prompt(task.name, first.text))
     respond_all(session, plan, builder)
     samples = folder.samples(task.name)
-    scores = score_rows(task, latest_rows(samples), late=late, resamples=settings.resamples, seed=settings.seed)
+    if session.judge is not None and is_judged(task):
+        _judge(session.judge, task, samples, session.progress)
+    scores = score_task(task, latest_rows(samples), late=late, resamples=settings.resamples, seed=settings.seed)
     run_record["tasks"][task.name] |= scores | {"timing": record.timing(samples)}
     folder.write_record(run_record)
+
+
+def _judge(judge: Judge, task: Task, samples: Path, progress: Progress) -> None:
+    judge_task = partial(judge_samples, judge, task, samples, progress)
+    if judge.model is None:
+        judge_task()
+    else:
+        without_text_in_errors(task, judge.model, judge_task)
 
 
 def _previous(folder: RunFolder) -> dict[str, Any] | None:

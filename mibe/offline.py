@@ -23,6 +23,7 @@ from mibe.results.log import Row, SampleLog, latest_rows
 from mibe.results.run import Run
 from mibe.scoring import best_candidate, judge_response, judged, late_metrics, score_rows
 from mibe.task import Example, Outcome, Task
+from mibe.verdicts import keep_verdicts, score_task
 
 
 def json_lines(lines: Iterable[str], source: str) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -137,7 +138,7 @@ def rescore(path: str | Path, *, bertscore: str | None = None) -> Run:
         rows = {task.name: _judge_again(task, folder.samples(task.name), old["tasks"][task.name]) for task in tasks}
         parts = {}
         for task in tasks:
-            scores = score_rows(
+            scores = score_task(
                 task, rows[task.name], late=late[task.name], resamples=settings["resamples"], seed=settings["seed"]
             )
             parts[task.name] = old["tasks"][task.name] | scores | {"version": task.version}
@@ -181,4 +182,5 @@ def _judged_row(task: Task, example: Example, row: Row) -> Row:
         return row
     if "loglikelihoods" in row:
         return row | judged(task, example, best_candidate(task, example, row["loglikelihoods"]))
-    return row | judge_response(task, example, Response(text=row["output"], finish_reason=row["finish_reason"]))
+    response = Response(text=row["output"], finish_reason=row["finish_reason"])
+    return keep_verdicts(row | judge_response(task, example, response))

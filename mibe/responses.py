@@ -8,6 +8,7 @@ from itertools import islice
 from typing import Any
 
 from mibe.errors import ModelError
+from mibe.judging import Judge
 from mibe.models.base import ChoiceRequest, Model, Request, Response, Sampling
 from mibe.planning import Plan
 from mibe.progress import Progress
@@ -24,12 +25,13 @@ CHUNK = 1024
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """What a run works with: the model, the folder it writes to, the cache if it uses one, and who hears of it."""
+    """What a run works with: model, run folder, the cache if it uses one, who hears of it, the judge of diagnoses."""
 
     model: Model
     folder: RunFolder
     cache: ResponseCache | None
     progress: Progress
+    judge: Judge | None = None
 
 
 @dataclass(frozen=True, slots=True)

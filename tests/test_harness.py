@@ -69,7 +69,6 @@ def through_lm_eval(task, *, outputs=scripted, **settings):
     from lm_eval.tasks import TaskManager
 
     class Scripted(LM):
-        prompts: list = []
         tokenizer_name = "script"
 
         def generate_until(self, requests, disable_tqdm=False):
@@ -144,13 +143,12 @@ def test_both_doors_give_the_same_prompts_predictions_and_scores(name, shots, li
 
 
 def test_chat_turns_are_laid_out_as_for_a_chat_model_of_ours(own_folders):
+    from mibe.documents import examples
     from mibe.prompting import Shots, layout
 
-    settings = {"limit": 3, "apply_chat_template": True, "fewshot_as_multiturn": True, "system_instruction": "Be brief."}
-    results, prompts = through_lm_eval("mibe_pubmedqa", num_fewshot=2, **settings)
+    settings = {"apply_chat_template": True, "fewshot_as_multiturn": True, "system_instruction": "Be brief."}
+    results, prompts = through_lm_eval("mibe_pubmedqa", num_fewshot=2, limit=3, **settings)
     task = load_task("pubmedqa")
-    from mibe.documents import examples
-
     test = {e.id: e for e in examples(task, "test")}
     shots = Shots.prepare(task, examples(task, "train"), test.values(), 2, seed=1234).choose("")
     for sample, prompt in zip(results["samples"]["mibe_pubmedqa"], prompts, strict=True):
@@ -160,7 +158,8 @@ def test_chat_turns_are_laid_out_as_for_a_chat_model_of_ours(own_folders):
 
 
 def test_one_turn_holds_the_worked_examples_where_lm_eval_wants_a_single_turn():
-    _, prompts = through_lm_eval("mibe_pubmedqa", num_fewshot=2, limit=1, apply_chat_template=True, fewshot_as_multiturn=False)
+    settings = {"apply_chat_template": True, "fewshot_as_multiturn": False}
+    _, prompts = through_lm_eval("mibe_pubmedqa", num_fewshot=2, limit=1, **settings)
     _, plain = through_lm_eval("mibe_pubmedqa", num_fewshot=2, limit=1)
     assert prompts == [json.dumps([{"role": "user", "content": plain[0]}]) + "<assistant>"]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mibe.metrics.base import FloatArray, SampleMean
+from mibe.metrics.base import FloatArray, SampleMean, ratio
 from mibe.task import Value
 
 
@@ -30,6 +30,28 @@ class TopKAccuracy(SampleMean):
         """Shape (samples, depth): 1 from the rank of the first match on. Targets are not looked at."""
         ranks = np.array([first_match(verdicts or ()) for verdicts in predictions], dtype=np.float64)
         return (ranks.reshape(-1, 1) <= np.arange(1, self.depth + 1)).astype(np.float64)
+
+
+@dataclass(frozen=True)
+class UnreadableVerdicts:
+    """Share of a judge's verdicts that could not be read: each counted as no match in the figures above.
+
+    A prediction is the list of verdicts that the judge was asked for, None where one could not be read.
+    """
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """One figure."""
+        return ("unreadable_verdicts",)
+
+    def statistics(self, predictions: Sequence[Value | None], targets: Sequence[Value]) -> FloatArray:
+        """Shape (samples, 2): unreadable verdicts, and all of them. Targets are not looked at."""
+        rows = [(sum(verdict is None for verdict in verdicts or ()), len(verdicts or ())) for verdicts in predictions]
+        return np.array(rows, dtype=np.float64).reshape(-1, 2)
+
+    def figures(self, totals: FloatArray) -> FloatArray:
+        """Shape (..., 2) → (..., 1)."""
+        return ratio(totals[..., :1], totals[..., 1:])
 
 
 def first_match(verdicts: Sequence[bool | None]) -> float:
