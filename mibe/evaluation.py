@@ -178,18 +178,10 @@ def _run_task(session: Session, plan: Plan, late: tuple[Metric, ...], run_record
     respond_all(session, plan, builder)
     samples = folder.samples(task.name)
     if session.judge is not None and is_judged(task):
-        _judge(session.judge, task, samples, session.progress)
+        judge_samples(session.judge, task, samples, session.progress)
     scores = score_task(task, latest_rows(samples), late=late, resamples=settings.resamples, seed=settings.seed)
     run_record["tasks"][task.name] |= scores | {"timing": record.timing(samples)}
     folder.write_record(run_record)
-
-
-def _judge(judge: Judge, task: Task, samples: Path, progress: Progress) -> None:
-    judge_task = partial(judge_samples, judge, task, samples, progress)
-    if judge.model is None:
-        judge_task()
-    else:
-        without_text_in_errors(task, judge.model, judge_task)
 
 
 def _previous(folder: RunFolder) -> dict[str, Any] | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,10 @@ from typing import Any
 import mibe
 from mibe import protocols
 from mibe.data import store
-from mibe.data_use import is_credentialed
+from mibe.data_use import check_egress, is_credentialed
 from mibe.documents import Documents
 from mibe.errors import DataError, RunError
+from mibe.judging import Judging, load_judge
 from mibe.models.base import Response
 from mibe.parsers.outcome import read
 from mibe.registry import load_task
@@ -21,9 +22,9 @@ from mibe.results import record
 from mibe.results.folder import RunFolder, read_record
 from mibe.results.log import Row, SampleLog, latest_rows
 from mibe.results.run import Run
-from mibe.scoring import best_candidate, judge_response, judged, late_metrics, score_rows
+from mibe.scoring import best_candidate, judge_response, judged, late_metrics
 from mibe.task import Example, Outcome, Task
-from mibe.verdicts import keep_verdicts, score_task
+from mibe.verdicts import judge_rows, judged_tasks, keep_verdicts, score_task
 
 
 def json_lines(lines: Iterable[str], source: str) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -93,10 +94,13 @@ def score_outputs(
     split: str = "test",
     partial: bool = False,
     bertscore: str | None = None,
+    judge: Judging | None = None,
+    allow_egress: Collection[str] = (),
+    agreement: str | None = None,
     resamples: int = 1000,
     seed: int = 1234,
 ) -> dict[str, Any]:
-    """Scores, as in a run record, of text that was generated elsewhere; `bertscore` is as in `Settings`."""
+    """Scores, as in a run record, of text that was generated elsewhere; the options are those of `evaluate`."""
     late = late_metrics([task], bertscore)[task.name]
     documents = Documents.select(task, split, None, seed)
     outputs = read_outputs(path, {example.id for example in documents}, partial=partial)
@@ -110,10 +114,21 @@ def score_outputs(
                     task, example, response
                 )
 
+    scored = rows() if judge is None else _judged_rows(task, rows(), judge, allow_egress, agreement)
     data = {"split": split, "manifest": store.load_manifest(task.data_name)}
-    return {"title": task.title, "version": task.version, "headline": task.headline, "data": data} | score_rows(
-        task, rows(), late=late, resamples=resamples, seed=seed
+    return {"title": task.title, "version": task.version, "headline": task.headline, "data": data} | score_task(
+        task, scored, late=late, resamples=resamples, seed=seed
     )
+
+
+def _judged_rows(
+    task: Task, rows: Iterable[Row], judge: Judging, allow_egress: Collection[str], agreement: str | None
+) -> list[Row]:
+    judged_tasks([task])
+    with closing(load_judge(judge)) as arbiter:
+        if arbiter.model is not None:
+            check_egress(task, arbiter.model, allow_egress, agreement)
+        return list(judge_rows(arbiter, task, rows))
 
 
 def rescore(path: str | Path, *, bertscore: str | None = None) -> Run:

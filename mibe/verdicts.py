@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from mibe.data_use import is_credentialed
+from mibe.data_use import is_credentialed, without_text_in_errors
 from mibe.diagnoses import accepted_names
 from mibe.errors import UsageError
 from mibe.judging import DEPTH, EXACT, QUESTION, Case, Judge, Judgement, Verdict
@@ -22,7 +22,7 @@ from mibe.scoring import score_rows
 from mibe.task import Category, Outcome, Task
 
 CHUNK = 256
-"""Samples judged between two writes to the log."""
+"""Samples that a judge is asked about together."""
 
 TOP_K = TopKAccuracy(DEPTH)
 
@@ -52,21 +52,40 @@ def describe_judge(judge: Judge) -> dict[str, Any]:
 
 
 def judge_samples(judge: Judge, task: Task, samples: Path, progress: Progress) -> None:
-    """Bring the sample log of one task to verdicts for every sample that has a response.
-
-    A sample on which the judge failed becomes an error: it is not scored, and tried again when the run is resumed.
-    """
+    """Bring the sample log of one task to verdicts for every sample that has a response."""
     answered = [row for row in latest_rows(samples) if row["outcome"] != Outcome.ERROR]
     waiting = [row for row in answered if "verdicts" not in row]
     progress.start(f"{task.name}, judge {judge.name}", len(answered), len(answered) - len(waiting))
-    remaining = iter(waiting)
     with closing(SampleLog(samples, private=is_credentialed(task))) as log:
-        while chunk := list(islice(remaining, CHUNK)):
-            for row, judgement in zip(chunk, judge.judge([_case(row) for row in chunk]), strict=True):
-                log.append(_with_judgement(row, judgement))
-                progress.advance()
-            log.sync()
+        for row in judge_rows(judge, task, waiting):
+            log.append(row)
+            progress.advance()
+        log.sync()
     progress.stop()
+
+
+def judge_rows(judge: Judge, task: Task, rows: Iterable[Row]) -> Iterator[Row]:
+    """The rows with their verdicts.
+
+    A sample on which the judge failed becomes an error: it is not scored, and tried again when a run is resumed.
+    """
+    remaining = iter(rows)
+    while chunk := list(islice(remaining, CHUNK)):
+        for row, judgement in zip(chunk, _ask(judge, task, [_case(row) for row in chunk]), strict=True):
+            yield _with_judgement(row, judgement)
+
+
+def _ask(judge: Judge, task: Task, cases: Sequence[Case]) -> list[Judgement]:
+    found: list[Judgement] = []
+
+    def ask() -> None:
+        found.extend(judge.judge(cases))
+
+    if judge.model is None:
+        ask()
+    else:
+        without_text_in_errors(task, judge.model, ask)
+    return found
 
 
 def _case(row: Row) -> Case:

@@ -16,7 +16,7 @@ from mibe.errors import DataUseError, UsageError
 from mibe.judging import Case, ExactJudge, ModelJudge, load_judge, question, read_verdict
 from mibe.models.base import Response
 from mibe.models.dummy import DummyModel
-from mibe.offline import rescore
+from mibe.offline import rescore, score_outputs
 from mibe.parsers.ranked import RankedDiagnoses
 from mibe.registry import load_task
 from mibe.results.cache import ResponseCache, cache_path
@@ -341,3 +341,16 @@ def test_verdicts_follow_their_diagnosis_when_the_output_is_parsed_anew():
         (2, "b", True, "asked"),
     ]
     assert keep_verdicts({"prediction": ["a"], "target": ["x"]}) == {"prediction": ["a"], "target": ["x"]}
+
+
+def test_text_generated_elsewhere_is_judged_too(cases, tmp_path):
+    path = tmp_path / "outputs.jsonl"
+    lines = [json.dumps({"id": i, "output": output}) + "\n" for i, (_, output) in CASES.items()]
+    path.write_text("".join(lines), encoding="utf-8")
+    scores = score_outputs(cases, path, judge=Asked(yes_to("Borreliosis")))
+    assert scores["figures"]["top1_accuracy"]["value"] == 0.4
+    remote = Asked(yes_to())
+    remote.is_remote = True
+    with pytest.raises(DataUseError):
+        score_outputs(cases, path, judge=remote)
+    assert remote.questions == []
