@@ -23,7 +23,7 @@ from mibe.judging import Judge, Judging, load_judge
 from mibe.metrics.base import Metric
 from mibe.models import as_model
 from mibe.models.base import Model
-from mibe.planning import Plan, Settings, plan_task
+from mibe.planning import Plan, Settings, arguments_under, plan_task
 from mibe.progress import Progress, Silent, Terminal
 from mibe.prompting import PromptBuilder, template_sha256
 from mibe.registry import resolve
@@ -87,7 +87,7 @@ def evaluate(
     late = late_metrics([plan.task for plan in plans], chosen.bertscore)
     judged = [] if judge is None else judged_tasks([plan.task for plan in plans])
     news = progress if progress is not None else (Terminal() if sys.stderr.isatty() else Silent())
-    llm = as_model(model, model_args)
+    llm = as_model(model, arguments_under(chosen.protocol, model, model_args))
     with ExitStack() as held:
         held.callback(llm.close)
         held.callback(news.stop)

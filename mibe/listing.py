@@ -135,14 +135,16 @@ def show(
 
     Raises `DataUseError` as `evaluate` does: a remote model may send a prompt away only to lay it out.
     """
-    from mibe.planning import Settings, plan_task
+    from mibe.planning import Settings, arguments_under, plan_task
 
     chosen = Settings(**settings)
     check_split(load_task(name), chosen.split)
     plan = plan_task(load_task(name), chosen)
     task = plan.task
     example = _at(task, chosen.split, index)
-    llm: Model = load_model(model, model_args) if model else _PlainModel()  # type: ignore[assignment]
+    llm: Model = _PlainModel()  # type: ignore[assignment]
+    if model:
+        llm = load_model(model, arguments_under(chosen.protocol, model, model_args))
     check_egress(task, llm, allow_egress, agreement)
     builder = PromptBuilder(task, llm, plan.shots, max_new_tokens=plan.max_new_tokens)
     rendered = builder.build(example)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -14,6 +13,7 @@ from mibe.data import store
 from mibe.data_use import check_egress, is_credentialed
 from mibe.documents import Documents
 from mibe.errors import DataError, RunError
+from mibe.jsonlines import json_lines, read_json_lines
 from mibe.judging import Judging, load_judge
 from mibe.models.base import Response
 from mibe.parsers.outcome import read
@@ -25,21 +25,6 @@ from mibe.results.run import Run
 from mibe.scoring import best_candidate, judge_response, judged, late_metrics
 from mibe.task import Example, Outcome, Task
 from mibe.verdicts import judge_rows, judged_tasks, keep_verdicts, score_task
-
-
-def json_lines(lines: Iterable[str], source: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    """(line number, object) of JSON lines; blank lines are skipped. Raises `DataError` naming the line."""
-    for number, line in enumerate(lines, start=1):
-        text = line.lstrip("\ufeff").strip()
-        if not text:
-            continue
-        try:
-            value = json.loads(text)
-        except ValueError as error:
-            raise DataError(f"{source}, line {number}: not JSON ({error}); each line is one object") from None
-        if not isinstance(value, dict):
-            raise DataError(f"{source}, line {number}: not an object but {type(value).__name__}")
-        yield number, value
 
 
 def parse_outputs(task: Task, lines: Iterable[str], source: str = "standard input") -> Iterator[dict[str, Any]]:
@@ -58,24 +43,18 @@ def parse_outputs(task: Task, lines: Iterable[str], source: str = "standard inpu
 def read_outputs(path: Path, known: set[str], *, partial: bool) -> dict[str, dict[str, Any]]:
     """Outputs by id. Raises `DataError` for unknown, repeated or (unless `partial`) missing ids."""
     found: dict[str, dict[str, Any]] = {}
-    try:
-        with path.open(encoding="utf-8-sig") as lines:
-            for number, item in json_lines(lines, str(path)):
-                ident = str(item.get("id", ""))
-                if "id" not in item or not isinstance(item.get("output"), str):
-                    raise DataError(f'{path}, line {number}: each line is {{"id": …, "output": text}}')
-                if ident in found:
-                    raise DataError(f"{path}, line {number}: the id {ident!r} stands there twice; keep one of them")
-                if ident not in known:
-                    raise DataError(
-                        f"{path}, line {number}: the id {ident!r} is not in the data; "
-                        f"ids look like {next(iter(sorted(known)), '')!r}"
-                    )
-                found[ident] = item
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not UTF-8 text: {error}") from None
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror}") from None
+    for number, item in read_json_lines(path):
+        ident = str(item.get("id", ""))
+        if "id" not in item or not isinstance(item.get("output"), str):
+            raise DataError(f'{path}, line {number}: each line is {{"id": …, "output": text}}')
+        if ident in found:
+            raise DataError(f"{path}, line {number}: the id {ident!r} stands there twice; keep one of them")
+        if ident not in known:
+            raise DataError(
+                f"{path}, line {number}: the id {ident!r} is not in the data; "
+                f"ids look like {next(iter(sorted(known)), '')!r}"
+            )
+        found[ident] = item
     missing = known - set(found)
     if missing and not partial:
         raise DataError(

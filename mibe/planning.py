@@ -14,6 +14,8 @@ from mibe.prompting import Shots
 from mibe.task import Task
 
 SCORINGS = ("generate", "loglikelihood")
+WITH_CHAT_TEMPLATE = frozenset({"hf", "demo"})
+"""Built-in models that lay prompts out by a chat template unless their argument `chat_template` is false."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +72,13 @@ class Plan:
     def private(self) -> bool:
         """Whether the text may be seen by its owner alone."""
         return is_credentialed(self.task)
+
+
+def arguments_under(protocol: str, model: object, args: Mapping[str, str] | None) -> Mapping[str, str] | None:
+    """A model's arguments. The released code gave every local model the bare prompt: so does `paper`, unless told to."""
+    if protocol == "paper" and isinstance(model, str) and model in WITH_CHAT_TEMPLATE:
+        return {"chat_template": "false", **(args or {})}
+    return args
 
 
 def plan_task(task: Task, settings: Settings) -> Plan:
