@@ -263,14 +263,11 @@ def test_what_counts_as_on_this_machine(settings, local):
 
 
 def test_commands(capsys):
-    import argparse
+    from mibe import cli
 
-    from mibe.harness.commands import add_commands
-
-    parser = argparse.ArgumentParser()
-    add_commands(parser.add_subparsers())
-    arguments = parser.parse_args(["lm-eval-path"])
-    assert arguments.command(arguments) == 0
+    assert cli.main(["lm-eval-path"]) == 0
     assert capsys.readouterr().out.strip() == str(harness_path())
     passed = ["--model", "hf", "--tasks", "mibe_pubmedqa", "--help", "-x", "--model_args", "a=b"]
-    assert parser.parse_args(["lm-eval", *passed]).argv == passed
+    assert cli.parser().parse_args(["lm-eval", *passed]).argv == passed
+    assert cli.main(["lm-eval", "ls", "groups"]) == 0
+    assert "mibe_open" in capsys.readouterr().out

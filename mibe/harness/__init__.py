@@ -1,7 +1,8 @@
 """The other front door: every registered task for lm-eval's own runner (`docs/lm-eval.md`).
 
-Nothing here imports lm_eval until `run` is called. The task definitions are YAML files that lm-eval finds in a
-folder; they name the task and refer to `mibe.harness.task.MibeTask` by `!function`, and hold nothing else.
+Nothing here imports lm_eval until `run` is called, and little else before it is needed: the command line asks this
+package for its commands at every start. The task definitions are YAML files that lm-eval finds in a folder; they name
+the task and refer to `mibe.harness.task.MibeTask` by `!function`, and hold nothing else.
 """
 
 from __future__ import annotations
@@ -13,9 +14,6 @@ from pathlib import Path
 
 import mibe
 from mibe.errors import ModelError, UsageError
-from mibe.registry import list_groups, list_tasks
-from mibe.results.cache import cache_dir
-from mibe.results.folder import disk_error, write_atomically
 
 PREFIX = "mibe_"
 """Stands before every task, group and figure, so that none can be taken for one of lm-eval's own."""
@@ -27,6 +25,9 @@ def harness_path() -> Path:
     Its name follows from its content, so versions of mibe, and sets of plugins, have folders of their own and no
     process ever sees a file change.
     """
+    from mibe.results.cache import cache_dir
+    from mibe.results.folder import disk_error, write_atomically
+
     files = definitions()
     digest = hashlib.sha256(json.dumps(files).encode()).hexdigest()[:12]
     folder = cache_dir() / "lm-eval" / f"{mibe.__version__}-{digest}"
@@ -43,6 +44,8 @@ def harness_path() -> Path:
 
 def definitions() -> dict[str, str]:
     """File name → YAML of every registered task and group."""
+    from mibe.registry import list_groups, list_tasks
+
     files = {f"{prefixed(name)}.yaml": _task_yaml(name) for name in list_tasks()}
     for group, members in list_groups().items():
         name = f"{prefixed(group)}.yaml"
