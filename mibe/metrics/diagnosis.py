@@ -1,4 +1,4 @@
-"""Top-k accuracy of ranked diagnoses, from a judge's verdict on each of them (McDuff et al. 2023)."""
+"""Top-k accuracy of ranked diagnoses (McDuff et al. 2023), by a judge's verdict on each of them or by their names."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mibe.diagnoses import accepted_names, same_diagnosis
 from mibe.metrics.base import FloatArray, SampleMean, ratio
 from mibe.task import Value
 
@@ -52,6 +53,23 @@ class UnreadableVerdicts:
     def figures(self, totals: FloatArray) -> FloatArray:
         """Shape (..., 2) → (..., 1)."""
         return ratio(totals[..., :1], totals[..., 1:])
+
+
+@dataclass(frozen=True)
+class TopKExact(TopKAccuracy):
+    """The same figures without a judge's verdicts: a diagnosis is right if it has an accepted name.
+
+    A prediction is the list of ranked diagnoses and a target the accepted names. Spelling alone decides
+    (`same_diagnosis`), so that a synonym is a miss and the figures are a lower bound of a judge's.
+    """
+
+    def values(self, predictions: Sequence[Value | None], targets: Sequence[Value]) -> FloatArray:
+        """Shape (samples, depth): 1 from the rank of the first match on."""
+        verdicts = [
+            [same_diagnosis(name, accepted_names(target)) for name in prediction or ()]
+            for prediction, target in zip(predictions, targets, strict=True)
+        ]
+        return super().values(verdicts, targets)
 
 
 def first_match(verdicts: Sequence[bool | None]) -> float:
