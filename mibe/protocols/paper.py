@@ -80,12 +80,8 @@ def _mtsample(task: Task) -> Task:
     return one_answer(task, paper_prompts.specialty(task.prompt), first(*task.labels))
 
 
-def _bionli(task: Task) -> Task:
-    return one_answer(task, paper_prompts.table_a2(task.prompt), first(*NLI_LABELS))
-
-
-def _mednli(task: Task) -> Task:
-    return one_answer(task, paper_prompts.MEDNLI, first(*NLI_LABELS))
+def _nli(task: Task) -> Task:
+    return one_answer(task, paper_prompts.NLI, first(*NLI_LABELS))
 
 
 def _hoc(task: Task) -> Task:
@@ -101,7 +97,7 @@ def _emrqa(task: Task) -> Task:
 
 def _marked(task: Task) -> Task:
     check_packages()
-    prompt = paper_prompts.table_a2(task.prompt)
+    prompt = paper_prompts.marking(task.prompt)
     return replace(task, prompt=prompt, parser=MarkedWords(), metrics=(AlignedEntities(),), headline="entity_f1")
 
 
@@ -126,8 +122,8 @@ RULES: Mapping[str, Callable[[Task], Task]] = {
     "pubmedsum": _summary(paper_prompts.PUBMEDSUM),
     "sumpubmed": _summary(paper_prompts.PUBMEDSUM),
     "mimic_cxr": _summary(paper_prompts.MIMIC_CXR),
-    "bionli": _bionli,
-    "mednli": _mednli,
+    "bionli": _nli,
+    "mednli": _nli,
 }
 """Task → what the released code makes of it. The open stand-ins go the way of the task they stand in for."""
 

@@ -72,18 +72,6 @@ def _tokenizer() -> Callable[[str], Any]:
     return tokenizer
 
 
-def mark(sentence: str, entities: Iterable[Entity]) -> str:
-    """The gold sentence: `<span class="TYPE">` around each entity that is not inside or across another one."""
-    pieces: list[str] = []
-    position = 0
-    for entity in sorted(entities, key=lambda e: (e.start, -e.end)):
-        if entity.start >= position:
-            pieces += [sentence[position : entity.start], f'<span class="{entity.type}">']
-            pieces += [sentence[entity.start : entity.end], "</span>"]
-            position = entity.end
-    return "".join([*pieces, sentence[position:]])
-
-
 def align(predicted: Sequence[Tagged], gold: Sequence[Tagged]) -> tuple[list[str], list[str]]:
     """The tags of predicted and gold words that line up, as two lists of equal length.
 

@@ -10,8 +10,8 @@ import numpy as np
 
 from mibe.metrics.base import FloatArray, SampleMean, as_column
 from mibe.metrics.counts import split
-from mibe.metrics.extraction import Entity
-from mibe.protocols.paper_marks import align, chunks, mark, tagged_words
+from mibe.parsers.spans import Span, write_marks
+from mibe.protocols.paper_marks import align, chunks, tagged_words
 from mibe.task import Value
 
 _PUNCTUATION = frozenset(string.punctuation)
@@ -101,7 +101,7 @@ def _entity_counts(prediction: Value | None, target: Value) -> tuple[int, int, i
     """Hits, predicted and gold entities; none at all for an output, or a sentence, that is no HTML."""
     if prediction is None:
         return 0, 0, 0
-    gold = tagged_words(mark(prediction["sentence"], [Entity(*item) for item in target])) or []
+    gold = tagged_words(write_marks(prediction["sentence"], [Span(*item) for item in target])) or []
     predicted_tags, gold_tags = align(prediction["words"], gold)
     predicted_entities, gold_entities = chunks(predicted_tags), chunks(gold_tags)
     return len(predicted_entities & gold_entities), len(predicted_entities), len(gold_entities)

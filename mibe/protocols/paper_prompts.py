@@ -1,7 +1,7 @@
 """Prompts in the wording of the released builder (Me-LLaMA, `src/preprocess_instruct.py`), line breaks included.
 
-The paper's table A2 prints most of them differently. Two data sets have no builder there, i2b2 and BioNLI: these keep
-the wording of table A2 in the builder's form.
+The paper's table A2 prints most of them differently. Two data sets have no builder there: BioNLI takes MedNLI's
+wording, as it does in table A2, and i2b2 that of table A2 in the form of the others.
 """
 
 from __future__ import annotations
@@ -139,7 +139,7 @@ MIMIC_CXR = Prompt(
     verbatim=True,
 )
 
-MEDNLI = Prompt(
+NLI = Prompt(
     instruction=(
         "\nTASK: Please classify the relationship between the given premise and hypothesis into one of the following "
         "labels: entailment, contradiction, or neutral. Return only the label.\n###\n"
@@ -150,8 +150,8 @@ MEDNLI = Prompt(
 )
 
 
-def table_a2(prompt: Prompt) -> Prompt:
-    """The wording of table A2 in the builder's form, for data sets that the released builder has no wording for."""
+def marking(prompt: Prompt) -> Prompt:
+    """The prompt of i2b2: table A2's, with line breaks where the released builder has them."""
     return replace(
         prompt,
         instruction=prompt.instruction + "\n",
