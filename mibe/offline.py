@@ -136,7 +136,7 @@ def rescore(path: str | Path, *, bertscore: str | None = None) -> Run:
                 task, rows[task.name], late=late[task.name], resamples=settings["resamples"], seed=settings["seed"]
             )
             parts[task.name] = old["tasks"][task.name] | scores | {"version": task.version}
-        kept = folder.keep_history(list(old["tasks"]))
+        kept = folder.keep_history(rows, private=[task.name for task in tasks if is_credentialed(task)])
         for task in tasks:
             _write_log(folder.samples(task.name), rows[task.name], private=is_credentialed(task))
         new = old | {

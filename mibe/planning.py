@@ -75,7 +75,7 @@ class Plan:
 
 
 def arguments_under(protocol: str, model: object, args: Mapping[str, str] | None) -> Mapping[str, str] | None:
-    """A model's arguments. The released code gave every local model the bare prompt: so does `paper`, unless told to."""
+    """The arguments of a model: `paper` gives local ones the bare prompt, as the released code did, unless told not to."""
     if protocol == "paper" and isinstance(model, str) and model in WITH_CHAT_TEMPLATE:
         return {"chat_template": "false", **(args or {})}
     return args
