@@ -34,6 +34,7 @@ from mibe.results.folder import RunFolder, read_record
 from mibe.results.log import latest_rows
 from mibe.results.run import Run
 from mibe.scoring import late_metrics
+from mibe.suites import load_suite
 from mibe.task import Task
 from mibe.verdicts import describe_judge, is_judged, judge_samples, judged_tasks, score_task
 
@@ -115,11 +116,8 @@ def _wanted(
         raise UsageError("name the tasks or a suite of them, one of the two (mibe tasks lists both)")
     if suite is None:
         return resolve(tasks or ()), _settings(settings)
-    from mibe.suites import load_suite
-
     chosen = load_suite(suite)
-    shots = chosen.num_fewshot if isinstance(chosen.num_fewshot, int) else dict(chosen.num_fewshot)
-    return resolve(chosen.tasks), _settings({"num_fewshot": shots, **settings})
+    return resolve(chosen.tasks), _settings({"num_fewshot": dict(chosen.num_fewshot), **settings})
 
 
 def _settings(values: Mapping[str, Any]) -> Settings:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import textwrap
 from collections.abc import Collection, Mapping
+from dataclasses import asdict
 from typing import Any
 
 from mibe.data import store
@@ -16,6 +17,7 @@ from mibe.models import load_model
 from mibe.models.base import Message, Model
 from mibe.prompting import PromptBuilder
 from mibe.registry import list_groups, list_tasks, load_task
+from mibe.suites import list_suites, load_suite
 from mibe.task import Example, Task
 
 
@@ -46,16 +48,20 @@ def describe(task: Task) -> dict[str, Any]:
 
 
 def tasks_json() -> str:
-    """All tasks and groups as JSON."""
+    """All tasks, groups and suites as JSON."""
     return json.dumps(
-        {"tasks": [describe(load_task(name)) for name in list_tasks()], "groups": list_groups()},
+        {
+            "tasks": [describe(load_task(name)) for name in list_tasks()],
+            "groups": list_groups(),
+            "suites": [asdict(load_suite(name)) for name in list_suites()],
+        },
         ensure_ascii=False,
         indent=1,
     )
 
 
 def tasks_text() -> str:
-    """All tasks, a block each, and the groups."""
+    """All tasks, a block each, the groups and the suites."""
     blocks = []
     for name in list_tasks():
         d = describe(load_task(name))
@@ -72,7 +78,9 @@ def tasks_text() -> str:
         ]
         blocks.append("\n    ".join(lines))
     groups = "\n".join(f"{name:20} {', '.join(members)}" for name, members in list_groups().items())
-    return "\n\n".join([*blocks, f"groups\n{textwrap.indent(groups, '    ')}"])
+    suites = "\n".join(f"{name:20} {load_suite(name).title}" for name in list_suites())
+    listed = [f"{kind}\n{textwrap.indent(lines, '    ')}" for kind, lines in (("groups", groups), ("suites", suites))]
+    return "\n\n".join([*blocks, *listed])
 
 
 def data_text() -> str:

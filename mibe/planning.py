@@ -75,7 +75,7 @@ class Plan:
 
 
 def arguments_under(protocol: str, model: object, args: Mapping[str, str] | None) -> Mapping[str, str] | None:
-    """The arguments of a model: `paper` gives local ones the bare prompt, as the released code did, unless told not to."""
+    """A model's arguments: `paper` gives it the bare prompt, as the released code did, unless they say otherwise."""
     if protocol == "paper" and isinstance(model, str) and model in WITH_CHAT_TEMPLATE:
         return {"chat_template": "false", **(args or {})}
     return args
