@@ -3,7 +3,8 @@
 import json
 import os
 import re
-from dataclasses import replace
+import subprocess
+import sys
 from hashlib import sha256
 
 import pytest
@@ -14,7 +15,6 @@ from mibe.harness import PREFIX, definitions, harness_path, prefixed
 from mibe.metrics.base import is_main
 from mibe.registry import list_groups, list_tasks, load_task
 from mibe.results.log import latest_rows
-from mibe.task import credentialed
 
 lm_eval = pytest.importorskip("lm_eval")
 
@@ -40,7 +40,20 @@ OUTPUTS = [
     "sustaining proliferative signaling; inducing angiogenesis",
     "resisting cell death",
     "word " * 700,
+    'The <span class="problem">chest pain</span> was treated with <span class="treatment">aspirin</span>.',
+    "chest pain",
+    "1. Gout\n2. Pneumonia\n3. Sepsis",
+    "entailment",
 ]
+
+
+@pytest.fixture
+def here(monkeypatch):
+    """The user's word that the model is on this machine; what it does to new files ends with the test."""
+    monkeypatch.setenv("MIBE_LM_EVAL_LOCAL", "1")
+    before = os.umask(0o022)
+    yield
+    os.umask(before)
 
 
 @pytest.fixture
@@ -57,10 +70,18 @@ def prepared(own_folders):
     write("ddi", [_text(i, ddi[i % 5]) for i in range(60)])
     hallmarks = load_task("hoc").labels
     write("hoc", [_text(i, [hallmarks[i % 10], hallmarks[(i * 3 + 1) % 10]][: 1 + i % 2]) for i in range(60)])
+    sentence = "The chest pain was treated with aspirin."
+    spans = [["problem", 4, 14], ["treatment", 32, 39]]
+    write("i2b2", [_text(i, spans[: i % 3], text=f"{sentence} Day {i}.") for i in range(60)])
+    write("emrqa", [_text(i, ["chest pain", "pain"], context=sentence, question=f"What {i}?") for i in range(60)])
+    write("mednli", [_text(i, "entailment", premise=sentence, hypothesis=f"Pain {i}.") for i in range(60)])
+    write("pubmedsum", [_text(i, "A word was treated with aspirin.\nPain.", text=sentence * i) for i in range(60)])
+    write("nejm_cpc", [_text(i, ["Pneumonia", "Gout"][: 1 + i % 2], case=f"Case {i}.") for i in range(60)])
 
 
-def _text(number, target):
-    return {"id": f"d{number}", "inputs": {"text": f"Sentence {number} about a drug."}, "target": target}
+def _text(number, target, **inputs):
+    inputs = inputs or {"text": f"Sentence {number} about a drug."}
+    return {"id": f"d{number}", "inputs": inputs, "target": target}
 
 
 def through_lm_eval(task, *, outputs=scripted, **settings):
@@ -105,9 +126,14 @@ def _until(text, stops):
         ("ddi", 5, None),
         ("hoc", 0, None),
         ("hoc", 2, 10),
+        ("i2b2", 0, None),
+        ("emrqa", 0, 25),
+        ("mednli", 1, 20),
+        ("pubmedsum", 1, None),
+        ("nejm_cpc", 0, None),
     ],
 )
-def test_both_doors_give_the_same_prompts_predictions_and_scores(name, shots, limit, prepared, tmp_path):
+def test_both_doors_give_the_same_prompts_predictions_and_scores(name, shots, limit, prepared, tmp_path, here):
     prompts = []
 
     def model(texts):
@@ -223,22 +249,37 @@ def test_lm_evals_command_line_runs_our_tasks_alone(tmp_path, capsys):
     assert after is before
 
 
-def test_credentialed_text_needs_a_word_that_the_model_is_here(monkeypatch):
-    from mibe.harness.task import LOCAL, refuse_unless_local
+def test_credentialed_text_needs_a_word_that_the_model_is_here(prepared, monkeypatch):
+    monkeypatch.delenv("MIBE_LM_EVAL_LOCAL", raising=False)
+    with pytest.raises(DataUseError, match="mednli is under an agreement \\(PhysioNet"):
+        through_lm_eval("mibe_mednli")
 
-    monkeypatch.delenv(LOCAL, raising=False)
-    secret = replace(load_task("pubmedqa"), name="secret", access=credentialed("the agreement"))
-    with pytest.raises(DataUseError, match="secret is under an agreement \\(the agreement\\)"):
-        refuse_unless_local(secret)
-    monkeypatch.setenv(LOCAL, "1")
-    before = os.umask(0o022)
-    try:
-        refuse_unless_local(load_task("pubmedqa"))
-        assert os.umask(0o022) == 0o022
-        refuse_unless_local(secret)
-        assert os.umask(0o022) == 0o077
-    finally:
-        os.umask(before)
+
+def test_files_of_a_run_on_credentialed_text_are_the_users_alone(prepared, here):
+    from mibe.harness.task import MibeTask
+
+    MibeTask({"dataset_name": "nejm_cpc"})
+    assert os.umask(0o022) == 0o022
+    MibeTask({"dataset_name": "mednli"})
+    assert os.umask(0o022) == 0o077
+
+
+@pytest.mark.slow
+def test_mibe_lm_eval_vouches_for_local_models_alone(prepared, tmp_path):
+    # A process of its own, as lm-eval sets up the logging of the whole process.
+    def lm_eval_with(*model):
+        command = [sys.executable, "-m", "mibe", "lm-eval", "--tasks", "mibe_mednli", "--limit", "3", "--model", *model]
+        env = {**os.environ, "HF_HUB_OFFLINE": "1"}
+        env.pop("MIBE_LM_EVAL_LOCAL", None)
+        return subprocess.run(command, env=env, capture_output=True, text=True)
+
+    remote = lm_eval_with("dummy", "--hf_hub_log_args", "details_repo_name=elsewhere")
+    assert remote.returncode == 2
+    assert remote.stderr.splitlines()[-1].startswith("mibe: mednli is under an agreement")
+    assert "chest pain" not in remote.stdout + remote.stderr
+    local = lm_eval_with("dummy", "--output_path", str(tmp_path), "--log_samples")
+    assert local.returncode == 0 and "mibe_macro_f1" in local.stdout
+    assert {path.stat().st_mode & 0o777 for path in tmp_path.rglob("*.json*")} == {0o600}
 
 
 @pytest.mark.parametrize(
