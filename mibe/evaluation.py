@@ -132,17 +132,17 @@ def _fingerprint(model: Model, plans: Sequence[Plan], settings: Settings, judge:
     if model.identity is None or (judge is not None and judge.identity is None):
         return None
     tasks = [
-        [
-            p.task.name,
-            p.task.version,
-            template_sha256(p.task.prompt),
-            store.data_fingerprint(p.task.data_name, p.documents.split),
-        ]
-        for p in plans
+        [plan.task.name, plan.task.version, template_sha256(plan.task.prompt), *_data_hashes(plan)] for plan in plans
     ]
     asked = [model.identity, tasks, asdict(settings), *([] if judge is None else [judge.identity])]
     content = json.dumps(asked, sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()
+
+
+def _data_hashes(plan: Plan) -> list[str]:
+    """Content of the evaluated split, and of the train split where worked examples come from it."""
+    splits = [plan.documents.split, *(["train"] if plan.shots else [])]
+    return [store.data_fingerprint(plan.task.data_name, split) for split in splits]
 
 
 def _run(

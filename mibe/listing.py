@@ -158,7 +158,7 @@ def show(
     rendered = builder.build(example)
     form = f"{llm.name}, {'chat template' if llm.is_chat else 'plain text'}" if model else llm.name
     notes = [note for note in ("cut to fit the context window" if rendered.cut else "", rendered.problem or "") if note]
-    accepted = " | ".join(value if value == text else f"{value} ({text})" for value, text in task.candidates(example))
+    accepted = " | ".join(value if value == text else f"{value}. {text}" for value, text in task.candidates(example))
     return "\n".join(
         [
             f"task:    {task.name}, {chosen.split} {index}, id {example.id}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
@@ -127,8 +128,12 @@ def _choose(model: Model, plan: Plan, jobs: Sequence[_Job]) -> Iterator[tuple[_J
         ChoiceRequest(job.rendered.text, tuple(space + text for _, text in plan.task.candidates(job.example)))
         for job in jobs
     ]
+    before = time.perf_counter()
     for index, values in model.loglikelihood(requests):
-        yield jobs[index], {"response": Response(text="", finish_reason="stop"), "loglikelihoods": list(values)}
+        now = time.perf_counter()
+        response = Response(text="", finish_reason="stop", seconds=now - before)
+        before = now
+        yield jobs[index], {"response": response, "loglikelihoods": list(values)}
 
 
 def _sampling(model: Model, plan: Plan) -> Sampling:

@@ -7,10 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-import numpy as np
-
+from mibe.arrays import FloatArray, np
 from mibe.errors import UsageError
-from mibe.metrics.base import FloatArray, Metric, is_main, is_sample_mean
+from mibe.metrics.base import Metric, is_main, is_sample_mean
 from mibe.metrics.confusion import confusion_matrix
 from mibe.metrics.outcomes import OutcomeRates
 from mibe.metrics.score import sample_statistics, score_statistics

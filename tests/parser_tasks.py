@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from mibe.errors import UsageError
-from mibe.parsers import ExtractedAnswer, MarkedSpans, OneLabel, PlainText, RankedDiagnoses
+from mibe.parsers.extracted import ExtractedAnswer
+from mibe.parsers.labels import OneLabel
+from mibe.parsers.plain import PlainText
+from mibe.parsers.ranked import RankedDiagnoses
+from mibe.parsers.spans import MarkedSpans
 from mibe.parsers.vocabularies import NLI_ALIASES
 from mibe.registry import load_task
 from mibe.task import Parser

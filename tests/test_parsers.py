@@ -11,8 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from parser_tasks import PARSERS
 
-from mibe.parsers import LabelSet, MarkedSpans, OneLabel, OptionLetter, RankedDiagnoses, read
-from mibe.parsers.spans import Span, read_marks
+from mibe.parsers.labels import LabelSet, OneLabel
+from mibe.parsers.options import OptionLetter
+from mibe.parsers.outcome import read
+from mibe.parsers.ranked import RankedDiagnoses
+from mibe.parsers.spans import MarkedSpans, Span, read_marks
 from mibe.parsers.text import free_text, is_refusal, strip_reasoning
 from mibe.task import Outcome, Prediction
 

@@ -85,6 +85,13 @@ def test_an_unfinished_run_is_found_again_and_a_finished_one_is_not(tmp_path):
         assert new.path != first.path
 
 
+def test_a_damaged_record_of_another_run_is_passed_by(tmp_path):
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "run.json").write_text("{")
+    with RunFolder.open(tmp_path, "demo", "f1") as folder:
+        assert folder.path.name.startswith("demo-")
+
+
 def test_the_record_is_replaced_as_a_whole(tmp_path, monkeypatch):
     with RunFolder.open(tmp_path, "demo", None) as folder:
         folder.write_record({"status": "running"})

@@ -8,13 +8,13 @@ from copy import deepcopy
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-import numpy as np
 from lm_eval.api.instance import Instance
 from lm_eval.api.metrics import mean
 from lm_eval.api.task import Task as LmEvalTask
 from lm_eval.config.task import TaskConfig
 from lm_eval.filters import build_filter_ensemble
 
+from mibe.arrays import np
 from mibe.data_use import is_credentialed
 from mibe.documents import check_split, examples
 from mibe.errors import DataUseError

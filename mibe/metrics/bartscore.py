@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-import numpy as np
-
+from mibe.arrays import FloatArray, np
 from mibe.errors import ModelError
-from mibe.metrics.base import FloatArray, ratio
+from mibe.metrics.base import ratio
 from mibe.task import Value
 
 DEFAULT_MODEL = "facebook/bart-large-cnn"

@@ -11,12 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeGuard
 
-import numpy as np
-from numpy.typing import NDArray
-
+from mibe.arrays import FloatArray, np
 from mibe.task import Value
-
-FloatArray = NDArray[np.float64]
 
 
 class Metric(Protocol):

@@ -12,10 +12,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from mibe.arrays import FloatArray, np
 from mibe.errors import ModelError
-from mibe.metrics.base import FloatArray, ratio
+from mibe.metrics.base import ratio
 from mibe.task import Value
 
 DEFAULT_MODEL = "bert-base-multilingual-cased"

@@ -8,9 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
-from mibe.metrics.base import FloatArray, SampleMean, as_column, ratio
+from mibe.arrays import FloatArray, np
+from mibe.metrics.base import SampleMean, as_column, ratio
 from mibe.metrics.counts import count, membership, per_label, per_label_names, split
 from mibe.task import Value
 

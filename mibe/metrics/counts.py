@@ -5,12 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
-from mibe.metrics.base import FloatArray, ratio
-
-BoolArray = NDArray[np.bool_]
+from mibe.arrays import BoolArray, FloatArray, np
+from mibe.metrics.base import ratio
 
 
 class Counts(NamedTuple):

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
+from mibe.arrays import FloatArray, np
 from mibe.diagnoses import accepted_names, same_diagnosis
-from mibe.metrics.base import FloatArray, SampleMean, ratio
+from mibe.metrics.base import SampleMean, ratio
 from mibe.task import Value
 
 

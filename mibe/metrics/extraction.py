@@ -14,9 +14,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
-import numpy as np
-
-from mibe.metrics.base import FloatArray
+from mibe.arrays import FloatArray, np
 from mibe.metrics.counts import per_label, per_label_names, split
 from mibe.task import Value
 

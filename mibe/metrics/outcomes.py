@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
-from mibe.metrics.base import FloatArray, SampleMean
+from mibe.arrays import FloatArray, np
+from mibe.metrics.base import SampleMean
 from mibe.metrics.counts import membership
 from mibe.task import Outcome, Value
 

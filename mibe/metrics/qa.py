@@ -12,7 +12,8 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from mibe.metrics.base import FloatArray, SampleMean, as_column
+from mibe.arrays import FloatArray
+from mibe.metrics.base import SampleMean, as_column
 from mibe.task import Value
 
 _PUNCTUATION = str.maketrans("", "", string.punctuation)

@@ -6,10 +6,9 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
+from mibe.arrays import FloatArray, np
 from mibe.errors import UsageError
-from mibe.metrics.base import BootstrapMedian, FloatArray, Metric, is_sample_mean
+from mibe.metrics.base import BootstrapMedian, Metric, is_sample_mean
 from mibe.metrics.intervals import bootstrap, resampled_totals, standard_errors
 from mibe.task import Value
 

@@ -12,9 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
-import numpy as np
-
-from mibe.metrics.base import FloatArray, SampleMean
+from mibe.arrays import FloatArray, np
+from mibe.metrics.base import SampleMean
 from mibe.task import Value
 
 _WORD = re.compile(r"[a-z0-9]+")

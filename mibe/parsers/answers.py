@@ -97,6 +97,8 @@ _CONCLUDED = re.compile(
     r"|\bcorresponds? to\b|\b(?:leaves|leaving)(?: us with| only)?\b|\bgo(?:ing)? with\b"
     r"|(?:^|(?<=[.!?:] ))(?:choose|pick|select|mark)\b"
     r"|\banswer(?:s|ed)?\b[^.\n]{0,40}\bwith an?\b(?:[ ](?:clear|definite|firm|strong|simple|qualified|tentative))?"
+    r"|\bthe (?:single )?(?:best|likeliest|correct|right|most (?:likely|appropriate|suitable|accurate))(?: \w+){0,3}?"
+    r" (?:is|would be|must be|remains)\b"
     r"|\bsuggests?\b|\bindicates?\b|\bpoints? to\b)",
     re.M,
 )

@@ -110,6 +110,11 @@ _SET_CUE = re.compile(
     re.I,
 )
 _SET_NO = re.compile(r"[\"')\]]*[ ]?[:=(|-]+[ ]?(?:no|not|false|0|none|absent|n/a|unrelated|irrelevant)\b", re.I)
+_REMARK = re.compile(
+    r"(?<=[\w\"'*])[ ]?\((?![^()\n]*\b(?:no|not|non|false|0|absent|n/a|unlikely|unrelated|irrelevant|incorrect)\b)"
+    r"[^()\n]{1,80}\)",
+    re.I,
+)
 _NONE_STATED = re.compile(
     r"\bnone of (?:the|these|them)\b|\bnot (?:\w+ly )?(?:related|relevant|linked|associated|connected) (?:to"
     r"|with) any\b"
@@ -185,6 +190,7 @@ class LabelSet:
         """The labels that a stretch of text affirms."""
         if self._none.match(text):
             return []
+        text = self._without_remarks(text)
         groups = group_mentions(text, self._vocabulary.mentions(text))
         groups = [g for g in groups if len(g.values) < len(self.labels)]
         affirmed = [g for g in groups if not g.negated and not _SET_NO.match(text, g.end)]
@@ -195,6 +201,10 @@ class LabelSet:
         if found:
             return self._ordered(found)
         return [] if not groups and _NONE_STATED.search(text) else None
+
+    def _without_remarks(self, text: str) -> str:
+        """The text without remarks in parentheses ("resisting cell death (apoptosis), …") that name no label."""
+        return _REMARK.sub(lambda match: match[0] if self._vocabulary.mentions(match[0]) else "", text)
 
     def _ordered(self, found: set[str]) -> list[str] | None:
         return [label for label in self.labels if label in found] if len(found) < len(self.labels) else None

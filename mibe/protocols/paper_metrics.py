@@ -6,9 +6,8 @@ import string
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
-from mibe.metrics.base import FloatArray, SampleMean, as_column
+from mibe.arrays import FloatArray, np
+from mibe.metrics.base import SampleMean, as_column
 from mibe.metrics.counts import split
 from mibe.parsers.spans import Span, write_marks
 from mibe.protocols.paper_marks import align, chunks, tagged_words

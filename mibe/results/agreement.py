@@ -6,11 +6,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
+from mibe.arrays import FloatArray, np
 from mibe.errors import DataError
 from mibe.jsonlines import read_json_lines
-from mibe.metrics.base import FloatArray, ratio
+from mibe.metrics.base import ratio
 from mibe.metrics.intervals import bootstrap
 
 Key = tuple[str, int | None]

@@ -11,12 +11,11 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from mibe import protocols
+from mibe.arrays import FloatArray, np
 from mibe.data_use import is_credentialed
 from mibe.errors import UsageError
-from mibe.metrics.base import BootstrapMedian, FloatArray, Metric, is_main, is_sample_mean
+from mibe.metrics.base import BootstrapMedian, Metric, is_main, is_sample_mean
 from mibe.metrics.comparison import holm, mcnemar, paired_bootstrap
 from mibe.registry import load_task
 from mibe.results.folder import SAMPLES

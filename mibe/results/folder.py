@@ -41,8 +41,7 @@ class RunFolder:
             output_dir.mkdir(parents=True, exist_ok=True)
             if fingerprint is not None:
                 for path in sorted(output_dir.glob(f"*/{RECORD}"), reverse=True):
-                    record = read_record(path.parent)
-                    if record.get("fingerprint") == fingerprint and record.get("status") != "finished":
+                    if _is_unfinished(path.parent, fingerprint):
                         return cls.hold(path.parent)
             return cls.hold(_new_folder(output_dir, model_name))
 
@@ -115,6 +114,15 @@ def read_record(path: Path) -> dict[str, Any]:
     if not isinstance(record, dict):
         raise RunError(f"{path / RECORD} is not a run record")
     return record
+
+
+def _is_unfinished(path: Path, fingerprint: str) -> bool:
+    try:
+        record = read_record(path)
+    except RunError:
+        # Somebody's damaged record must not keep others from running beside it.
+        return False
+    return record.get("fingerprint") == fingerprint and record.get("status") != "finished"
 
 
 def write_atomically(path: Path, text: str) -> None:
