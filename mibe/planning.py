@@ -15,7 +15,7 @@ from mibe.task import Task
 
 SCORINGS = ("generate", "loglikelihood")
 WITH_CHAT_TEMPLATE = frozenset({"hf", "demo"})
-"""Built-in models that lay prompts out by a chat template unless their argument `chat_template` is false."""
+"""Built-in models that lay prompts out by a chat template unless their argument `chat_template` is off."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +77,7 @@ class Plan:
 def arguments_under(protocol: str, model: object, args: Mapping[str, str] | None) -> Mapping[str, str] | None:
     """A model's arguments: `paper` gives it the bare prompt, as the released code did, unless they say otherwise."""
     if protocol == "paper" and isinstance(model, str) and model in WITH_CHAT_TEMPLATE:
-        return {"chat_template": "false", **(args or {})}
+        return {"chat_template": "off", **(args or {})}
     return args
 
 

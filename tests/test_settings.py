@@ -64,8 +64,8 @@ def test_an_unknown_protocol_ends_before_the_model_is_asked(tmp_path):
 
 
 def test_the_paper_protocol_gives_local_models_no_chat_template_unless_told_to():
-    assert arguments_under("paper", "hf", {"pretrained": "x"}) == {"chat_template": "false", "pretrained": "x"}
-    assert arguments_under("paper", "demo", {"chat_template": "true"}) == {"chat_template": "true"}
+    assert arguments_under("paper", "hf", {"pretrained": "x"}) == {"chat_template": "off", "pretrained": "x"}
+    assert arguments_under("paper", "demo", {"chat_template": "auto"}) == {"chat_template": "auto"}
     assert arguments_under("default", "hf", {"pretrained": "x"}) == {"pretrained": "x"}
     assert arguments_under("paper", "dummy", None) is None and arguments_under("paper", [].append, None) is None
 
