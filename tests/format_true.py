@@ -51,6 +51,20 @@ SENTENCES = [
 ]
 """What the lines of NOTE are, each with its entities."""
 
+
+def in_training(text: str) -> str:
+    """The words of the training notes, which differ from those of the test notes in every sentence."""
+    for word, other in (
+        ("Admission", "Discharge"),
+        ("aspirin", "heparin"),
+        ("EKG", "ECG"),
+        ("ekg", "ecg"),
+        ("lower", "upper"),
+    ):
+        text = text.replace(word, other)
+    return text
+
+
 TRAINING = "concept_assertion_relation_training_data"
 REFERENCE, TEST = "reference_standard_for_test_data", "test_data"
 
@@ -58,8 +72,9 @@ REFERENCE, TEST = "reference_standard_for_test_data", "test_data"
 def i2b2(folder: Path, concepts: str = CONCEPTS) -> Path:
     """The three archives of 2010; one note has CRLF, one a byte order mark, and there are files of other kinds."""
     training = {}
-    for site, stem, note in (("beth", "record-13", NOTE), ("partners", "018636330_DH", NOTE.replace("\n", "\r\n"))):
-        training |= {f"{TRAINING}/{site}/txt/{stem}.txt": note, f"{TRAINING}/{site}/concept/{stem}.con": CONCEPTS}
+    for site, stem, end in (("beth", "record-13", "\n"), ("partners", "018636330_DH", "\r\n")):
+        training[f"{TRAINING}/{site}/txt/{stem}.txt"] = in_training(NOTE).replace("\n", end)
+        training[f"{TRAINING}/{site}/concept/{stem}.con"] = in_training(CONCEPTS).replace("\n", end)
         training |= {f"{TRAINING}/{site}/rel/{stem}.rel": "", f"{TRAINING}/{site}/ast/{stem}.ast": ""}
     training[f"{TRAINING}/README.txt"] = "nothing"
     write_tar(folder / f"{TRAINING}.tar.gz", training)
@@ -201,7 +216,11 @@ REPORT = """                                 FINAL REPORT
 
 def mimic_cxr(folder: Path, reports: dict[str, str] | None = None, rows: list[tuple] | None = None) -> Path:
     """The reports as a zip file and the split file as it is, compressed; a study has a line for each image."""
-    reports = reports if reports is not None else {f"10000{n:03}/5000{n}": REPORT for n in range(12)}
+    reports = (
+        reports
+        if reports is not None
+        else {f"10000{n:03}/5000{n}": REPORT.replace("effusion", f"effusion {n}") for n in range(12)}
+    )
     if rows is None:
         splits = ["train"] * 8 + ["validate"] * 2 + ["test"] * 2
         rows = [
@@ -225,9 +244,9 @@ def bionli_row(number: int, kind: str) -> list[str]:
 
 
 def bionli(folder: Path, rows: list[list[str]] | None = None) -> Path:
-    for name, count in (("train_balanced", 8), ("dev_balanced", 4), ("test", 4)):
+    for name, count in (("train_balanced", 8), ("dev_balanced", 2), ("test", 4)):
         out = io.StringIO()
-        made = [bionli_row(n, "pos" if n % 2 else "neg_lexical_polarity") for n in range(count)]
+        made = [bionli_row(count * 10 + n, "pos" if n % 2 else "neg_lexical_polarity") for n in range(count)]
         header = ["index", "supp_set", "conclusion", "label_cat", "pmid"]
         csv.writer(out).writerows([header, *(rows if rows and name == "test" else made)])
         (folder / f"{name}.csv").write_text(out.getvalue(), newline="", encoding="utf-8-sig")

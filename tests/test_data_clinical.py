@@ -65,7 +65,8 @@ def unpacked(folder):
 def test_i2b2_reads_the_download_as_it_comes(tmp_path, arrange):
     splits, notes = read(I2b2(), arrange(format_true.i2b2(tmp_path)))
     assert texts(splits["test"]) == SENTENCES
-    assert texts(splits["train"]) == SENTENCES * 2, "CRLF makes no difference"
+    in_training = [[format_true.in_training(str(part)) for part in sentence] for sentence in SENTENCES]
+    assert [list(map(str, sentence)) for sentence in texts(splits["train"])] == in_training * 2, "also with CRLF"
     assert [e.id for e in splits["test"]] == [f"test/0001/{line}" for line in (1, 3, 4, 5)]
     assert notes == [
         "train: 2 notes, 10 entities",
@@ -305,7 +306,7 @@ def test_mimic_cxr(tmp_path):
     assert sizes(splits) == {"train": 8, "valid": 2, "test": 2} and notes == []
     example = splits["test"][0]
     assert example.id == "s500010"
-    assert example.inputs == {"findings": "The lungs are clear. NOTE: no effusion."}
+    assert example.inputs == {"findings": "The lungs are clear. NOTE: no effusion 10."}
     assert example.target == "No acute process. Stable, 3. mm nodule."
 
 
@@ -380,11 +381,11 @@ def test_mimic_cxr_with_other_files(tmp_path):
 
 def test_bionli(tmp_path):
     splits, _ = read(BioNli(), format_true.bionli(tmp_path))
-    assert sizes(splits) == {"train": 8, "valid": 4, "test": 4}
+    assert sizes(splits) == {"train": 8, "valid": 2, "test": 4}
     assert [e.target for e in splits["test"]] == ["contradiction", "entailment"] * 2
     assert splits["test"][1].inputs == {
-        "premise": "Line one,\nwith p < 0.05 in 1.",
-        "hypothesis": "Taken together, IL-1 activates TNF, we find.",
+        "premise": "Line one,\nwith p < 0.05 in 41.",
+        "hypothesis": "Taken together, IL-41 activates TNF, we find.",
     }
     format_true.bionli(tmp_path, [format_true.bionli_row(1, "pos"), format_true.bionli_row(2, " ")])
     with pytest.raises(DataError, match="test.csv, record 2: supp_set, conclusion or label_cat is empty"):
