@@ -69,11 +69,12 @@ def choose_shots(task: Task, pool: Sequence[Example], count: int, *, seed: int, 
 
 
 def _balance_label(task: Task, example: Example) -> str:
-    """The label that shots are balanced over: the first of a set; free-text answers are one class."""
-    if not (task.labels or example.choices):
-        return ""
+    """The label that shots are balanced over: the first of a set, the type of the first entity; texts are one class."""
     target = example.target
-    return str(target[0] if target else "") if isinstance(target, list | tuple) else str(target)
+    first = (target[0] if target else "") if isinstance(target, list | tuple) else target
+    if isinstance(first, list | tuple):  # an entity, [type, start, end]: most sentences of a note have none
+        return str(first[0])
+    return str(first) if task.labels or example.choices else ""
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from mibe.metrics.extraction import EntityMacroF1, EntityMicroF1, EntityScores, 
 from mibe.task import OPEN
 from mibe.tasks import i2b2
 
-# Tests are not annotated in BC5CDR: they are asked for, as in i2b2, and a marked one is an error of no type here.
+# The prompt is that of i2b2 and asks for tests too, which BC5CDR does not annotate: they are not scored.
 KINDS = tuple(TYPES.values())
 
 TASK = replace(

@@ -36,12 +36,12 @@ Line = tuple[int, int]
 
 
 class Entity(NamedTuple):
-    """An annotated span of a note, in characters of the note, with the text that the annotation quotes."""
+    """An annotated span of a note, in characters of the note, and whether the text that it quotes stands there."""
 
     type: str
     start: int
     end: int
-    quoted: str
+    fits: bool
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def _sentences(raw: RawFiles, split: str, notes: Sequence[Note]) -> list[Example
     crossing = misfits = total = 0
     for name, text, entities in notes:
         crossing += sum("\n" in text[e.start : e.end] for e in entities)
-        misfits += sum(_squeezed(text[e.start : e.end]) != _squeezed(e.quoted) for e in entities)
+        misfits += sum(not e.fits for e in entities)
         total += len(entities)
         for number, line in enumerate(_lines(text), 1):
             if inside := _visible(text, *line):
@@ -167,7 +167,7 @@ def _note(raw: RawFiles, text_name: str, concepts_name: str) -> Note:
     text = _unix(raw.text(text_name))
     lines = _token_lines(text)
     entities = [
-        _concept(line, lines, f"{concepts_name}, line {number}")
+        _concept(line, text, lines, f"{concepts_name}, line {number}")
         for number, line in raw.lines(concepts_name)
         if line.strip()
     ]
@@ -179,7 +179,7 @@ def _token_lines(text: str) -> list[list[Line]]:
     return [[token.span() for token in _TOKEN.finditer(text, start, end)] for start, end in _lines(text)]
 
 
-def _concept(line: str, lines: Sequence[Sequence[Line]], where: str) -> Entity:
+def _concept(line: str, text: str, lines: Sequence[Sequence[Line]], where: str) -> Entity:
     """A line such as `c="chest pain" 12:3 12:4||t="problem"`: lines from 1, tokens from 0, the end inclusive."""
     concept = _CONCEPT.fullmatch(line.strip())
     if concept is None or concept["type"] not in TYPES:
@@ -191,7 +191,9 @@ def _concept(line: str, lines: Sequence[Sequence[Line]], where: str) -> Entity:
         raise DataError(f"{where}: the note has no such line or token; take both from one release") from None
     if len(places) < len(tokens):
         raise DataError(f"{where}: lines are counted from 1; take the file from the official release")
-    return Entity(concept["type"], min(places)[0], max(places)[1], concept["text"])
+    parts = zip(places[::2], places[1::2], strict=True)
+    found = " ".join(text[first[0] : last[1]] for first, last in parts)
+    return Entity(concept["type"], min(places)[0], max(places)[1], _squeezed(found) == _squeezed(concept["text"]))
 
 
 # 2012: one XML file a note
@@ -221,13 +223,14 @@ def _note_2012(raw: RawFiles, name: str) -> Note:
     wanted = [event for event in events if event.get("type", "").lower() in TYPES]
     try:
         # Offsets count from 1, or from 0 with the line end before the text: what the events quote tells which.
-        readings = [[_event(event, first) for event in wanted] for first in (1, 0)]
+        readings = [[_event(event, text, first) for event in wanted] for first in (1, 0)]
     except (KeyError, ValueError) as error:
         raise DataError(f"{name}: an EVENT is not as expected ({error}); download the file again") from None
-    entities = max(readings, key=lambda reading: sum(text[e.start : e.end] == e.quoted for e in reading))
+    entities = max(readings, key=lambda reading: sum(entity.fits for entity in reading))
     return PurePosixPath(name).stem, text, entities
 
 
-def _event(event: Mapping[str, str], first: int) -> Entity:
+def _event(event: Mapping[str, str], text: str, first: int) -> Entity:
     start, end = int(event["start"]) - first, int(event["end"]) - first
-    return Entity(event["type"].lower(), start, end, html.unescape(event["text"]))
+    fits = _squeezed(text[start:end]) == _squeezed(html.unescape(event["text"]))
+    return Entity(event["type"].lower(), start, end, fits)
