@@ -103,11 +103,17 @@ class Shots:
         per_document: bool = False,
     ) -> Shots:
         """Check the number against the pool and leave out of it whatever is evaluated."""
-        hashes = {content_hash(example) for example in evaluated}
+
+        # MMLU asks some questions in two subjects; only a subject's own test split is shown after its examples.
+        def seen(example: Example) -> tuple[str, int]:
+            matched = "" if task.shots_match is None else example.metadata.get(task.shots_match, "")
+            return matched, content_hash(example)
+
+        hashes = {seen(example) for example in evaluated}
         pool: list[Example] = []
         leaked: list[Example] = []
         for example in train:
-            (leaked if content_hash(example) in hashes else pool).append(example)
+            (leaked if seen(example) in hashes else pool).append(example)
         smallest = len(pool)
         if task.shots_match is not None:
             sizes: dict[str, int] = {}
