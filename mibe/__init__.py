@@ -15,11 +15,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mibe.evaluation import evaluate
     from mibe.registry import list_tasks, load_task
+    from mibe.results.compare import compare
     from mibe.results.run import Run, load_run
 
 __version__ = "0.1.0"
 
 _WHERE = {
+    "compare": "mibe.results.compare",
     "evaluate": "mibe.evaluation",
     "list_tasks": "mibe.registry",
     "load_task": "mibe.registry",
@@ -27,7 +29,7 @@ _WHERE = {
     "load_run": "mibe.results.run",
 }
 
-__all__ = ["Run", "evaluate", "list_tasks", "load_run", "load_task"]
+__all__ = ["Run", "compare", "evaluate", "list_tasks", "load_run", "load_task"]
 
 
 def __getattr__(name: str) -> Any:

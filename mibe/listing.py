@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import asdict
 from typing import Any
 
 from mibe.data import store
+from mibe.data_use import check_egress
 from mibe.documents import check_split, examples
 from mibe.errors import UsageError
 from mibe.metrics.base import is_main
@@ -15,6 +17,7 @@ from mibe.models import load_model
 from mibe.models.base import Message, Model
 from mibe.prompting import PromptBuilder
 from mibe.registry import list_groups, list_tasks, load_task
+from mibe.suites import list_suites, load_suite
 from mibe.task import Example, Task
 
 
@@ -45,16 +48,20 @@ def describe(task: Task) -> dict[str, Any]:
 
 
 def tasks_json() -> str:
-    """All tasks and groups as JSON."""
+    """All tasks, groups and suites as JSON."""
     return json.dumps(
-        {"tasks": [describe(load_task(name)) for name in list_tasks()], "groups": list_groups()},
+        {
+            "tasks": [describe(load_task(name)) for name in list_tasks()],
+            "groups": list_groups(),
+            "suites": [asdict(load_suite(name)) for name in list_suites()],
+        },
         ensure_ascii=False,
         indent=1,
     )
 
 
 def tasks_text() -> str:
-    """All tasks, a block each, and the groups."""
+    """All tasks, a block each, the groups and the suites."""
     blocks = []
     for name in list_tasks():
         d = describe(load_task(name))
@@ -71,7 +78,9 @@ def tasks_text() -> str:
         ]
         blocks.append("\n    ".join(lines))
     groups = "\n".join(f"{name:20} {', '.join(members)}" for name, members in list_groups().items())
-    return "\n\n".join([*blocks, f"groups\n{textwrap.indent(groups, '    ')}"])
+    suites = "\n".join(f"{name:20} {load_suite(name).title}" for name in list_suites())
+    listed = [f"{kind}\n{textwrap.indent(lines, '    ')}" for kind, lines in (("groups", groups), ("suites", suites))]
+    return "\n\n".join([*blocks, *listed])
 
 
 def data_text() -> str:
@@ -112,6 +121,7 @@ class _PlainModel:
     """Renders plain text and nothing else: what `show` uses when no model is named."""
 
     name = "plain text"
+    is_remote = False
     is_chat = False
     context_window = None
 
@@ -119,16 +129,31 @@ class _PlainModel:
         return messages[-1]["content"]
 
 
-def show(name: str, index: int, *, model: str | None, model_args: Mapping[str, str], **settings: Any) -> str:
-    """One document: the prompt as the model gets it, the target, and what the parser accepts."""
-    from mibe.evaluation import Settings, plan_task
+def show(
+    name: str,
+    index: int,
+    *,
+    model: str | None,
+    model_args: Mapping[str, str],
+    allow_egress: Collection[str] = (),
+    agreement: str | None = None,
+    **settings: Any,
+) -> str:
+    """One document: the prompt as the model gets it, the target, and what the parser accepts.
 
-    task = load_task(name)
+    Raises `DataUseError` as `evaluate` does: a remote model may send a prompt away only to lay it out.
+    """
+    from mibe.planning import Settings, arguments_under, plan_task
+
     chosen = Settings(**settings)
-    check_split(task, chosen.split)
+    check_split(load_task(name), chosen.split)
+    plan = plan_task(load_task(name), chosen)
+    task = plan.task
     example = _at(task, chosen.split, index)
-    plan = plan_task(task, chosen)
-    llm: Model = load_model(model, model_args) if model else _PlainModel()  # type: ignore[assignment]
+    llm: Model = _PlainModel()  # type: ignore[assignment]
+    if model:
+        llm = load_model(model, arguments_under(chosen.protocol, model, model_args))
+    check_egress(task, llm, allow_egress, agreement)
     builder = PromptBuilder(task, llm, plan.shots, max_new_tokens=plan.max_new_tokens)
     rendered = builder.build(example)
     form = f"{llm.name}, {'chat template' if llm.is_chat else 'plain text'}" if model else llm.name

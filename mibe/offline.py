@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import mibe
+from mibe import protocols
 from mibe.data import store
+from mibe.data_use import check_egress, is_credentialed
 from mibe.documents import Documents
 from mibe.errors import DataError, RunError
+from mibe.jsonlines import json_lines, read_json_lines
+from mibe.judging import Judging, load_judge
 from mibe.models.base import Response
 from mibe.parsers.outcome import read
 from mibe.registry import load_task
@@ -18,23 +22,9 @@ from mibe.results import record
 from mibe.results.folder import RunFolder, read_record
 from mibe.results.log import Row, SampleLog, latest_rows
 from mibe.results.run import Run
-from mibe.scoring import best_candidate, judge_response, judged, score_rows
-from mibe.task import AccessLevel, Example, Outcome, Task
-
-
-def json_lines(lines: Iterable[str], source: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    """(line number, object) of JSON lines; blank lines are skipped. Raises `DataError` naming the line."""
-    for number, line in enumerate(lines, start=1):
-        text = line.lstrip("\ufeff").strip()
-        if not text:
-            continue
-        try:
-            value = json.loads(text)
-        except ValueError as error:
-            raise DataError(f"{source}, line {number}: not JSON ({error}); each line is one object") from None
-        if not isinstance(value, dict):
-            raise DataError(f"{source}, line {number}: not an object but {type(value).__name__}")
-        yield number, value
+from mibe.scoring import best_candidate, judge_response, judged, late_metrics
+from mibe.task import Example, Outcome, Task
+from mibe.verdicts import judge_rows, judged_tasks, keep_verdicts, score_task
 
 
 def parse_outputs(task: Task, lines: Iterable[str], source: str = "standard input") -> Iterator[dict[str, Any]]:
@@ -53,24 +43,18 @@ def parse_outputs(task: Task, lines: Iterable[str], source: str = "standard inpu
 def read_outputs(path: Path, known: set[str], *, partial: bool) -> dict[str, dict[str, Any]]:
     """Outputs by id. Raises `DataError` for unknown, repeated or (unless `partial`) missing ids."""
     found: dict[str, dict[str, Any]] = {}
-    try:
-        with path.open(encoding="utf-8-sig") as lines:
-            for number, item in json_lines(lines, str(path)):
-                ident = str(item.get("id", ""))
-                if "id" not in item or not isinstance(item.get("output"), str):
-                    raise DataError(f'{path}, line {number}: each line is {{"id": …, "output": text}}')
-                if ident in found:
-                    raise DataError(f"{path}, line {number}: the id {ident!r} stands there twice; keep one of them")
-                if ident not in known:
-                    raise DataError(
-                        f"{path}, line {number}: the id {ident!r} is not in the data; "
-                        f"ids look like {next(iter(sorted(known)), '')!r}"
-                    )
-                found[ident] = item
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not UTF-8 text: {error}") from None
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror}") from None
+    for number, item in read_json_lines(path):
+        ident = str(item.get("id", ""))
+        if "id" not in item or not isinstance(item.get("output"), str):
+            raise DataError(f'{path}, line {number}: each line is {{"id": …, "output": text}}')
+        if ident in found:
+            raise DataError(f"{path}, line {number}: the id {ident!r} stands there twice; keep one of them")
+        if ident not in known:
+            raise DataError(
+                f"{path}, line {number}: the id {ident!r} is not in the data; "
+                f"ids look like {next(iter(sorted(known)), '')!r}"
+            )
+        found[ident] = item
     missing = known - set(found)
     if missing and not partial:
         raise DataError(
@@ -83,9 +67,20 @@ def read_outputs(path: Path, known: set[str], *, partial: bool) -> dict[str, dic
 
 
 def score_outputs(
-    task: Task, path: Path, *, split: str = "test", partial: bool = False, resamples: int = 1000, seed: int = 1234
+    task: Task,
+    path: Path,
+    *,
+    split: str = "test",
+    partial: bool = False,
+    bertscore: str | None = None,
+    judge: Judging | None = None,
+    allow_egress: Collection[str] = (),
+    agreement: str | None = None,
+    resamples: int = 1000,
+    seed: int = 1234,
 ) -> dict[str, Any]:
-    """Scores, as in a run record, of text that was generated elsewhere."""
+    """Scores, as in a run record, of text that was generated elsewhere; the options are those of `evaluate`."""
+    late = late_metrics([task], bertscore)[task.name]
     documents = Documents.select(task, split, None, seed)
     outputs = read_outputs(path, {example.id for example in documents}, partial=partial)
 
@@ -98,14 +93,27 @@ def score_outputs(
                     task, example, response
                 )
 
+    scored = rows() if judge is None else _judged_rows(task, rows(), judge, allow_egress, agreement)
     data = {"split": split, "manifest": store.load_manifest(task.data_name)}
-    return {"title": task.title, "version": task.version, "headline": task.headline, "data": data} | score_rows(
-        task, rows(), resamples=resamples, seed=seed
+    return {"title": task.title, "version": task.version, "headline": task.headline, "data": data} | score_task(
+        task, scored, late=late, resamples=resamples, seed=seed
     )
 
 
-def rescore(path: str | Path) -> Run:
+def _judged_rows(
+    task: Task, rows: Iterable[Row], judge: Judging, allow_egress: Collection[str], agreement: str | None
+) -> list[Row]:
+    judged_tasks([task])
+    with closing(load_judge(judge)) as arbiter:
+        if arbiter.model is not None:
+            check_egress(task, arbiter.model, allow_egress, agreement)
+        return list(judge_rows(arbiter, task, rows))
+
+
+def rescore(path: str | Path, *, bertscore: str | None = None) -> Run:
     """Score a finished run again from its raw text with today's parsers and metrics; the old record is kept.
+
+    The protocol stays the run's own. `bertscore` is as in `Settings`; None keeps what the run had.
 
     Raises
     ------
@@ -116,29 +124,37 @@ def rescore(path: str | Path) -> Run:
     old = read_record(folder_path)
     if not old["tasks"] or any("outcomes" not in part for part in old["tasks"].values()):
         raise RunError(f"{path} is not finished; run its command again first")
+    settings = old["settings"] | {"bertscore": bertscore or old["settings"].get("bertscore")}
+    tasks = [protocols.apply(old["protocol"], load_task(name)) for name in old["tasks"]]
+    late = late_metrics(tasks, settings["bertscore"])
     with RunFolder.hold(folder_path) as folder:
-        settings = old["settings"]
-        judged_rows = {
-            name: _judge_again(load_task(name), folder.samples(name), part) for name, part in old["tasks"].items()
-        }
-        kept = folder.keep_history(list(old["tasks"]))
+        # All that can fail comes before the old logs are moved away.
+        rows = {task.name: _judge_again(task, folder.samples(task.name), old["tasks"][task.name]) for task in tasks}
+        parts = {}
+        for task in tasks:
+            scores = score_task(
+                task, rows[task.name], late=late[task.name], resamples=settings["resamples"], seed=settings["seed"]
+            )
+            parts[task.name] = old["tasks"][task.name] | scores | {"version": task.version}
+        kept = folder.keep_history(rows, private=[task.name for task in tasks if is_credentialed(task)])
+        for task in tasks:
+            _write_log(folder.samples(task.name), rows[task.name], private=is_credentialed(task))
         new = old | {
             "mibe_version": mibe.__version__,
+            "settings": settings,
             "rescored": record.now(),
             "earlier": str(kept.relative_to(folder.path)),
+            "tasks": parts,
         }
-        new["tasks"] = {}
-        for name, rows in judged_rows.items():
-            task = load_task(name)
-            log = SampleLog(folder.samples(name), private=task.access.level is AccessLevel.CREDENTIALED)
-            for row in rows:
-                log.append(row)
-            log.sync()
-            log.close()
-            scores = score_rows(task, rows, resamples=settings["resamples"], seed=settings["seed"])
-            new["tasks"][name] = old["tasks"][name] | scores | {"version": task.version}
         folder.write_record(new)
     return Run(folder_path, new)
+
+
+def _write_log(path: Path, rows: Iterable[Row], *, private: bool) -> None:
+    with closing(SampleLog(path, private=private)) as log:
+        for row in rows:
+            log.append(row)
+        log.sync()
 
 
 def _judge_again(task: Task, samples: Path, part: dict[str, Any]) -> list[Row]:
@@ -160,4 +176,5 @@ def _judged_row(task: Task, example: Example, row: Row) -> Row:
         return row
     if "loglikelihoods" in row:
         return row | judged(task, example, best_candidate(task, example, row["loglikelihoods"]))
-    return row | judge_response(task, example, Response(text=row["output"], finish_reason=row["finish_reason"]))
+    response = Response(text=row["output"], finish_reason=row["finish_reason"])
+    return keep_verdicts(row | judge_response(task, example, response))

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 
 from mibe.errors import UsageError
 from mibe.models.base import Message, Model
-from mibe.task import Example, Prompt, Task, letter
+from mibe.task import Example, Prompt, Task
 
 CUT_MARK = " […] "
 
@@ -69,11 +69,12 @@ def choose_shots(task: Task, pool: Sequence[Example], count: int, *, seed: int, 
 
 
 def _balance_label(task: Task, example: Example) -> str:
-    """The label that shots are balanced over: the first of a set; free-text answers are one class."""
-    if not (task.labels or example.choices):
-        return ""
+    """The label that shots are balanced over: the first of a set, the type of the first entity; texts are one class."""
     target = example.target
-    return str(target[0] if target else "") if isinstance(target, list | tuple) else str(target)
+    first = (target[0] if target else "") if isinstance(target, list | tuple) else target
+    if isinstance(first, list | tuple):  # an entity, [type, start, end]: most sentences of a note have none
+        return str(first[0])
+    return str(first) if task.labels or example.choices else ""
 
 
 @dataclass(frozen=True)
@@ -102,11 +103,17 @@ class Shots:
         per_document: bool = False,
     ) -> Shots:
         """Check the number against the pool and leave out of it whatever is evaluated."""
-        hashes = {content_hash(example) for example in evaluated}
+
+        # MMLU asks some questions in two subjects; only a subject's own test split is shown after its examples.
+        def seen(example: Example) -> tuple[str, int]:
+            matched = "" if task.shots_match is None else example.metadata.get(task.shots_match, "")
+            return matched, content_hash(example)
+
+        hashes = {seen(example) for example in evaluated}
         pool: list[Example] = []
         leaked: list[Example] = []
         for example in train:
-            (leaked if content_hash(example) in hashes else pool).append(example)
+            (leaked if seen(example) in hashes else pool).append(example)
         smallest = len(pool)
         if task.shots_match is not None:
             sizes: dict[str, int] = {}
@@ -213,7 +220,7 @@ class PromptBuilder:
 
 def layout(prompt: Prompt, shots: Sequence[Example], example: Example, *, chat: bool) -> tuple[Message, ...]:
     """The turns of a prompt: pairs of user and assistant for a chat model, one user turn of plain text otherwise."""
-    if not chat:
+    if not chat or prompt.verbatim:
         return (Message(role="user", content=plain_text(prompt, shots, example)),)
     messages: list[Message] = []
     head = prompt.instruction + "\n"
@@ -227,6 +234,9 @@ def layout(prompt: Prompt, shots: Sequence[Example], example: Example, *, chat: 
 
 def plain_text(prompt: Prompt, shots: Sequence[Example], example: Example) -> str:
     """Instruction, worked examples and document as one text that ends with the cue."""
+    if prompt.verbatim:
+        texts = [prompt.instruction + question(prompt, shot) + prompt.answer(shot) for shot in shots]
+        return "\n\n".join([*texts, prompt.instruction + question(prompt, example)])
     if not shots:
         return f"{prompt.instruction}\n{question(prompt, example)}"
     blocks = [prompt.instruction]
@@ -236,15 +246,13 @@ def plain_text(prompt: Prompt, shots: Sequence[Example], example: Example) -> st
 
 def question(prompt: Prompt, example: Example) -> str:
     """One document as the prompt shows it: input fields, lettered options, cue."""
-    fields: Mapping[str, str] = example.inputs
-    if example.choices:
-        fields = {**fields, "options": "\n".join(f"{letter(i)}. {text}" for i, text in enumerate(example.choices))}
-    return f"{prompt.input.format_map(fields)}\n{prompt.cue}"
+    separator = "" if prompt.verbatim else "\n"
+    return prompt.input.format_map(prompt.fields(example)) + separator + prompt.cue
 
 
 def stop_strings(prompt: Prompt, *, chat: bool) -> tuple[str, ...]:
     """What ends a plain-text answer: the start of an invented next document. Chat models end their own turn."""
-    return () if chat else ("\n\n" + prompt.input.split("{", 1)[0].strip(),)
+    return () if chat or prompt.verbatim else ("\n\n" + prompt.input.split("{", 1)[0].strip(),)
 
 
 def shorten(example: Example, fields: Sequence[str], cap: int) -> Example:
@@ -286,4 +294,5 @@ def _longest(fields: Sequence[str], examples: Iterable[Example]) -> int:
 
 def template_sha256(prompt: Prompt) -> str:
     """Hash of the template itself, for the run record: equal hashes mean equal wording."""
-    return hashlib.sha256(json.dumps([prompt.instruction, prompt.input, prompt.cue]).encode()).hexdigest()
+    parts = [prompt.instruction, prompt.input, prompt.cue, *(["verbatim"] if prompt.verbatim else [])]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()

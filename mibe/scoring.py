@@ -7,15 +7,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from mibe.arrays import np
+from mibe.arrays import FloatArray, np
+from mibe.errors import UsageError
 from mibe.metrics.base import Metric, is_main, is_sample_mean
 from mibe.metrics.confusion import confusion_matrix
 from mibe.metrics.outcomes import OutcomeRates
-from mibe.metrics.score import Figure, score, score_by
+from mibe.metrics.score import sample_statistics, score_statistics
 from mibe.models.base import Response
 from mibe.parsers.outcome import read
 from mibe.results.log import Row
-from mibe.task import Example, Outcome, Prediction, Task
+from mibe.task import Category, Example, Outcome, Prediction, Task
 
 
 def judge_response(task: Task, example: Example, response: Response) -> Row:
@@ -50,7 +51,26 @@ def best_candidate(task: Task, example: Example, loglikelihoods: Sequence[float]
     return Prediction(candidates[int(np.argmax(per_byte))][0], Outcome.PARSED)
 
 
-def score_rows(task: Task, rows: Iterable[Row], *, resamples: int, seed: int) -> dict[str, Any]:
+def late_metrics(tasks: Sequence[Task], bertscore: str | None) -> dict[str, tuple[Metric, ...]]:
+    """Task name → metrics too costly to be had sample by sample; they see all samples at once, after the responses.
+
+    `bertscore` is MODEL or MODEL:LAYER, for the summarization tasks among `tasks`; one object, so that its encoder
+    is loaded once. Raises `UsageError` when there is no such task.
+    """
+    if bertscore is None:
+        return {task.name: () for task in tasks}
+    if not any(task.category is Category.SUMMARIZATION for task in tasks):
+        raise UsageError("--bertscore is for summaries, and none of the tasks is a summarization task; leave it out")
+    from mibe.metrics.bertscore import BertScore
+
+    model, separator, layer = bertscore.rpartition(":")
+    chosen = BertScore(model=model, layer=int(layer)) if separator and layer.isdecimal() else BertScore(model=bertscore)
+    return {task.name: (chosen,) if task.category is Category.SUMMARIZATION else () for task in tasks}
+
+
+def score_rows(
+    task: Task, rows: Iterable[Row], *, late: Sequence[Metric] = (), resamples: int, seed: int
+) -> dict[str, Any]:
     """The scores of one task as they stand in the run record. Rows with errors are counted and not scored."""
     predictions: list[Any] = []
     targets: list[Any] = []
@@ -66,17 +86,20 @@ def score_rows(task: Task, rows: Iterable[Row], *, resamples: int, seed: int) ->
             predictions.append(row["prediction"])
             targets.append(row["target"])
             metadata.append(row.get("metadata") or {})
+    metrics = (*task.metrics, *late)
+    tables = sample_statistics(metrics, predictions, targets)
     all_outcomes = [name for name, count in outcomes.items() for _ in range(count)]
+    rates = OutcomeRates()
     return {
         "samples": sum(outcomes.values()),
         "scored": len(predictions),
         "outcomes": {outcome.value: outcomes[outcome.value] for outcome in Outcome},
         "finish_reasons": dict(finish_reasons),
         "cut_prompts": cut,
-        "figures": _figures(task.metrics, predictions, targets, resamples, seed),
-        "rates": _figures((OutcomeRates(),), all_outcomes, all_outcomes, resamples, seed),
+        "figures": _figures(metrics, tables, resamples, seed),
+        "rates": _figures((rates,), [rates.statistics(all_outcomes, all_outcomes)], resamples, seed),
         "breakdowns": {
-            field: _breakdown(task, [row.get(field, "") for row in metadata], predictions, targets, resamples, seed)
+            field: _breakdown([row.get(field, "") for row in metadata], metrics, tables, resamples, seed)
             for field in task.breakdowns
         },
         "confusion": _confusion(task, predictions, targets),
@@ -84,12 +107,17 @@ def score_rows(task: Task, rows: Iterable[Row], *, resamples: int, seed: int) ->
 
 
 def _breakdown(
-    task: Task, groups: Sequence[str], predictions: Sequence[Any], targets: Sequence[Any], resamples: int, seed: int
+    groups: Sequence[str], metrics: Sequence[Metric], tables: Sequence[FloatArray], resamples: int, seed: int
 ) -> dict[str, Any]:
-    """The main figures of each group of samples."""
-    metrics = [metric for metric in task.metrics if all(map(is_main, metric.names))]
-    parts = score_by(groups, metrics, predictions, targets, resamples=resamples, seed=seed)
-    return {group: {name: asdict(figure) for name, figure in figures.items()} for group, figures in parts.items()}
+    """The main figures of each group of samples: rows of the tables that all samples have already."""
+    main = [(metric, table) for metric, table in zip(metrics, tables, strict=True) if all(map(is_main, metric.names))]
+    of_sample = np.array(groups, dtype=object)
+    return {
+        group: _figures(
+            [metric for metric, _ in main], [table[of_sample == group] for _, table in main], resamples, seed
+        )
+        for group in sorted(set(groups))
+    }
 
 
 def _confusion(task: Task, predictions: Sequence[Any], targets: Sequence[Any]) -> dict[str, Any] | None:
@@ -100,7 +128,7 @@ def _confusion(task: Task, predictions: Sequence[Any], targets: Sequence[Any]) -
 
 
 def _figures(
-    metrics: Sequence[Metric], predictions: Sequence[Any], targets: Sequence[Any], resamples: int, seed: int
+    metrics: Sequence[Metric], tables: Sequence[FloatArray], resamples: int, seed: int
 ) -> dict[str, dict[str, Any]]:
-    scored: dict[str, Figure] = score(metrics, predictions, targets, resamples=resamples, seed=seed)
-    return {name: asdict(figure) for name, figure in scored.items()}
+    figures = score_statistics(metrics, tables, resamples=resamples, seed=seed)
+    return {name: asdict(figure) for name, figure in figures.items()}

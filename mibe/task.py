@@ -161,13 +161,22 @@ def plain_answer(example: Example) -> str:
     return "; ".join(example.target) if isinstance(example.target, list | tuple) else str(example.target)
 
 
+def shown_fields(example: Example) -> Mapping[str, str]:
+    """What a prompt can show: the input fields and, where there are options, these as lettered lines."""
+    if not example.choices:
+        return example.inputs
+    return {**example.inputs, "options": "\n".join(f"{letter(i)}. {text}" for i, text in enumerate(example.choices))}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Prompt:
     """A prompt template: instruction, input and cue, as in the paper's table A2.
 
-    `input` is a format string over the example's input fields; `{options}` stands for the lettered options.
+    `input` is a format string over `fields` of the example: its input fields, and `{options}` for the lettered options.
     `cut` names the fields that may be shortened in the middle when the prompt is too long for the model; the
-    instruction, the question and the options never are. `answer` writes the target of a few-shot example.
+    instruction, the question and the options never are. `answer` writes the target of a few-shot example. With
+    `verbatim`, the three parts follow each other as they stand, worked examples repeat the instruction, and all of it
+    is one user turn that no string stops: the form of the released code (`mibe.protocols.paper`).
     """
 
     instruction: str
@@ -175,6 +184,8 @@ class Prompt:
     cue: str = "OUTPUT:"
     cut: tuple[str, ...] = ()
     answer: Callable[[Example], str] = plain_answer
+    fields: Callable[[Example], Mapping[str, str]] = shown_fields
+    verbatim: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

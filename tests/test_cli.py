@@ -30,7 +30,9 @@ def lines(rows):
     return "".join(json.dumps(row) + "\n" for row in rows)
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["tasks"], ["eval", "--help"], ["data", "list"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["tasks"], ["eval", "--help"], ["compare", "--help"], ["data", "list"]]
+)
 def test_light_commands_import_nothing_heavy(arguments):
     code = (
         "import sys, runpy\n"
@@ -161,6 +163,54 @@ def test_parse_prints_predictions_in_the_form_of_the_labelled_cases():
     assert "line 1" in mibe("parse", "--task", "ddi", stdin='{"text": 1}\n', check=2).stderr
 
 
+def test_the_paper_protocol_parses_scores_and_shows_as_the_released_code_did(tmp_path):
+    stdin = lines(
+        [
+            {
+                "output": "According to the guidelines, the answer is C.",
+                "choices": ["Aspirin", "Heparin", "Metformin", "Insulin", "Rest"],
+            }
+        ]
+    )
+    out = mibe("parse", "--task", "medqa", "--protocol", "paper", stdin=stdin, check=0).stdout
+    assert json.loads(out)["prediction"] == "A"
+    assert json.loads(mibe("parse", "--task", "medqa", stdin=stdin, check=0).stdout)["prediction"] == "C"
+    from mibe.data import store
+
+    file = tmp_path / "outputs.jsonl"
+    file.write_text(lines({"id": e.id, "output": "unknown"} for e in store.load_examples("pubmedqa", "test")))
+    score = ["score", "--task", "pubmedqa", "--outputs", str(file), "--format", "json", "--protocol"]
+    figures = [json.loads(mibe(*score, name, check=0).stdout)["pubmedqa"]["figures"] for name in ("paper", "default")]
+    assert [f["accuracy"]["value"] for f in figures] == [169 / 500, 0]
+    shown = mibe("show", "pubmedqa", "--protocol", "paper", "--num-fewshot", "1", check=0).stdout
+    assert shown.count("As an expert doctor") == 2 and "Only output yes" not in shown
+
+
+def test_a_suite_runs_and_two_runs_are_compared(tmp_path):
+    arguments = ["eval", "--suite", "forgetting", "--limit", "20", "--output-dir", str(tmp_path), "--model", "dummy"]
+    for mode in ("first", "random"):
+        out = mibe(*arguments, "--model-args", f"mode={mode}", check=0).stdout
+        assert "mmlu" in out and "medqa" in out
+    runs = [str(path) for path in sorted(tmp_path.iterdir())]
+    found = json.loads(mibe("compare", *runs, "--format", "json", check=0).stdout)
+    assert {row["task"] for row in found["rows"]} == {"mmlu", "medqa"} and found["rows"][0]["n"] == 20
+    listed = mibe("compare", *runs, "--list", "medqa", "--format", "csv", check=0).stdout
+    assert listed.startswith("id,outcome_a,scores_a,prediction_a,outcome_b,scores_b,prediction_b,target\n")
+    neither = mibe("eval", "--model", "dummy", check=2).stderr
+    assert "one of the arguments --tasks --suite is required" in neither
+    both = mibe("eval", "--model", "dummy", "--tasks", "mmlu", "--suite", "forgetting", check=2).stderr
+    assert "not allowed with argument" in both
+
+
+def test_agreement_of_two_files(tmp_path):
+    rows = [{"id": i, "match": i < 3} for i in range(6)]
+    (tmp_path / "a").write_text(lines(rows))
+    (tmp_path / "b").write_text(lines([*rows[:5], {"id": 5, "match": True}]))
+    out = mibe("agreement", str(tmp_path / "a"), str(tmp_path / "b"), check=0).stdout
+    # 5 of 6 equal; kappa = (5/6 - 1/2) / (1 - 1/2).
+    assert "0.833" in out and "0.667" in out and "6 ratings of 6 cases" in out
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -174,6 +224,12 @@ def test_parse_prints_predictions_in_the_form_of_the_labelled_cases():
             ["eval", "--model", "hf", "--model-args", "pretrained=/nowhere/at/all", "--tasks", "pubmedqa"],
             "/nowhere/at/all",
         ),
+        (["eval", "--model", "dummy", "--suite", "zeroshot"], "unknown suite 'zeroshot'; did you mean zero_shot"),
+        (["eval", "--model", "dummy", "--tasks", "pubmedqa", "--protocol", "p"], "unknown protocol 'p'"),
+        (["eval", "--model", "dummy", "--tasks", "pubmedqa", "--bertscore", "x"], "none of the tasks is a summar"),
+        (["eval", "--model", "dummy", "--tasks", "pubmedqa", "--judge", "exact"], "none of the tasks is a diagnosis"),
+        (["compare", "/nowhere", "/nowhere"], "not a run folder"),
+        (["agreement", "/nowhere", "/nowhere"], "cannot read /nowhere"),
         (["rescore", "/nowhere"], "not a run folder"),
         (["score", "--task", "pubmedqa", "--outputs", "/nowhere"], "cannot read /nowhere"),
         (["data", "prepare", "ddi", "--from", "/nowhere"], "/nowhere"),

@@ -192,3 +192,19 @@ def test_many_sources_of_one_folder_are_one_entry(tmp_path):
     listing = "".join(f"{hashlib.sha256(b'ab').hexdigest()}  {i:02}.csv\n" for i in range(12))
     expected = hashlib.sha256(listing.encode()).hexdigest()
     assert raw.sources() == [{"file": "dev/", "files": 12, "bytes": 24, "sha256": expected}]
+
+
+def test_sources_of_very_many_folders_are_one_entry_for_each_at_the_top(tmp_path):
+    for number in range(120):
+        path = tmp_path / "files" / f"p{number:03}" / "s1.txt"
+        path.parent.mkdir(parents=True)
+        path.write_text("x")
+    (tmp_path / "split.csv").write_text("y")
+    raw = RawFiles(tmp_path)
+    for name in raw.find("*"):
+        raw.content(name)
+    listing = "".join(f"{hashlib.sha256(b'x').hexdigest()}  p{number:03}/s1.txt\n" for number in range(120))
+    assert raw.sources() == [
+        {"file": "split.csv", "bytes": 1, "sha256": hashlib.sha256(b"y").hexdigest()},
+        {"file": "files/", "files": 120, "bytes": 120, "sha256": hashlib.sha256(listing.encode()).hexdigest()},
+    ]

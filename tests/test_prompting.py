@@ -4,6 +4,7 @@ from collections import Counter
 
 import pytest
 
+from mibe.data import store
 from mibe.errors import UsageError
 from mibe.prompting import (
     CUT_MARK,
@@ -161,3 +162,9 @@ def test_cut_middle_keeps_both_ends_on_whole_words():
     assert cut_middle("short", 10) == "short"
     assert cut_middle("alpha beta gamma delta epsilon zeta eta theta", 30) == f"alpha beta{CUT_MARK}eta theta"
     assert cut_middle("x" * 100, 0) == CUT_MARK
+
+
+def test_five_shots_are_there_for_every_subject_of_mmlu():
+    task = load_task("mmlu")
+    shots = Shots.prepare(task, store.iter_examples("mmlu", "train"), store.iter_examples("mmlu", "test"), 5, seed=1)
+    assert len(shots.pool) == 285 and shots.leaked == ()

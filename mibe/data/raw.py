@@ -28,8 +28,10 @@ TAR = (".tar", ".tar.gz", ".tgz")
 MAX_BYTES = 2 << 30
 """The most that one file of an archive, or one tar archive, may hold once decompressed."""
 
-# A folder from which more files than this were read is one entry of the manifest.
+# A folder from which more files than this were read is one entry of the manifest. Where files of more than so many
+# folders were read (MIMIC-CXR has one for each patient), each folder at the top is one, with all that is below it.
 MAX_LISTED = 10
+MAX_FOLDERS = 100
 
 Opener = Callable[[], IO[bytes]]
 
@@ -112,19 +114,25 @@ class RawFiles:
         Where many files of one folder were read, the folder is one entry with their number and total size; its sha256
         is that of the `sha256sum` listing of the files, sorted by name.
         """
-        by_folder: dict[str, list[Path]] = defaultdict(list)
+        many = len({path.parent for path in self._read}) > MAX_FOLDERS
+        by_folder: dict[Path, list[Path]] = defaultdict(list)
         for path in sorted(self._read):
-            by_folder[self._name(path.parent) if path != self.path else ""].append(path)
+            by_folder[self._top(path) if many else path.parent].append(path)
         return [entry for folder, paths in sorted(by_folder.items()) for entry in self._entries(folder, paths)]
 
-    def _entries(self, folder: str, paths: list[Path]) -> list[dict[str, Any]]:
+    def _top(self, path: Path) -> Path:
+        """The folder right below `self.path` that holds a file at any depth, or `self.path` itself."""
+        return self.path.joinpath(*path.relative_to(self.path).parts[:-1][:1])
+
+    def _entries(self, folder: Path, paths: list[Path]) -> list[dict[str, Any]]:
         files = [{"file": self._name(p), "bytes": p.stat().st_size, "sha256": file_sha256(p)} for p in paths]
         if len(files) <= MAX_LISTED:
             return files
-        listing = "".join(f"{f['sha256']}  {PurePosixPath(str(f['file'])).name}\n" for f in files)
+        names = [path.relative_to(folder).as_posix() for path in paths]
+        listing = "".join(f"{file['sha256']}  {name}\n" for file, name in zip(files, names, strict=True))
         size = sum(p.stat().st_size for p in paths)
         sha256 = hashlib.sha256(listing.encode()).hexdigest()
-        return [{"file": f"{folder}/", "files": len(files), "bytes": size, "sha256": sha256}]
+        return [{"file": f"{self._name(folder)}/", "files": len(files), "bytes": size, "sha256": sha256}]
 
     def _name(self, path: Path) -> str:
         return path.name if path == self.path else path.relative_to(self.path).as_posix()

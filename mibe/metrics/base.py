@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol, TypeGuard
 
 from mibe.arrays import FloatArray, np
@@ -62,6 +63,31 @@ class SampleMean(ABC):
 def is_sample_mean(metric: Metric) -> TypeGuard[SampleMean]:
     """Whether the metric's figures are means of a value per sample."""
     return isinstance(metric, SampleMean)
+
+
+@dataclass(frozen=True)
+class BootstrapMedian:
+    """The figures of a metric, each as the median over the bootstrap resamples rather than over the samples once.
+
+    What the Hugging Face package evaluate reports as ROUGE (rouge-score's `BootstrapAggregator`, 1,000 resamples): the
+    metric's own figure but for the noise of the resampling. `score` takes the median; `figures` knows no resample and
+    gives the metric's own figures.
+    """
+
+    metric: Metric
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The metric's names with "_median" appended."""
+        return tuple(f"{name}_median" for name in self.metric.names)
+
+    def statistics(self, predictions: Sequence[Value | None], targets: Sequence[Value]) -> FloatArray:
+        """Those of the metric."""
+        return self.metric.statistics(predictions, targets)
+
+    def figures(self, totals: FloatArray) -> FloatArray:
+        """Those of the metric."""
+        return self.metric.figures(totals)
 
 
 def ratio(numerator: FloatArray, denominator: FloatArray) -> FloatArray:

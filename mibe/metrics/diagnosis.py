@@ -1,4 +1,4 @@
-"""Top-k accuracy of ranked diagnoses, from a judge's verdict on each of them (McDuff et al. 2023)."""
+"""Top-k accuracy of ranked diagnoses (McDuff et al. 2023), by a judge's verdict on each of them or by their names."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mibe.arrays import FloatArray, np
-from mibe.metrics.base import SampleMean
+from mibe.diagnoses import accepted_names, same_diagnosis
+from mibe.metrics.base import SampleMean, ratio
 from mibe.task import Value
 
 
@@ -29,6 +30,45 @@ class TopKAccuracy(SampleMean):
         """Shape (samples, depth): 1 from the rank of the first match on. Targets are not looked at."""
         ranks = np.array([first_match(verdicts or ()) for verdicts in predictions], dtype=np.float64)
         return (ranks.reshape(-1, 1) <= np.arange(1, self.depth + 1)).astype(np.float64)
+
+
+@dataclass(frozen=True)
+class UnreadableVerdicts:
+    """Share of a judge's verdicts that could not be read: each counted as no match in the figures above.
+
+    A prediction is the list of verdicts that the judge was asked for, None where one could not be read.
+    """
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """One figure."""
+        return ("unreadable_verdicts",)
+
+    def statistics(self, predictions: Sequence[Value | None], targets: Sequence[Value]) -> FloatArray:
+        """Shape (samples, 2): unreadable verdicts, and all of them. Targets are not looked at."""
+        rows = [(sum(verdict is None for verdict in verdicts or ()), len(verdicts or ())) for verdicts in predictions]
+        return np.array(rows, dtype=np.float64).reshape(-1, 2)
+
+    def figures(self, totals: FloatArray) -> FloatArray:
+        """Shape (..., 2) → (..., 1)."""
+        return ratio(totals[..., :1], totals[..., 1:])
+
+
+@dataclass(frozen=True)
+class TopKExact(TopKAccuracy):
+    """The same figures without a judge's verdicts: a diagnosis is right if it has an accepted name.
+
+    A prediction is the list of ranked diagnoses and a target the accepted names. Spelling alone decides
+    (`same_diagnosis`), so that a synonym is a miss and the figures are a lower bound of a judge's.
+    """
+
+    def values(self, predictions: Sequence[Value | None], targets: Sequence[Value]) -> FloatArray:
+        """Shape (samples, depth): 1 from the rank of the first match on."""
+        verdicts = [
+            [same_diagnosis(name, accepted_names(target)) for name in prediction or ()]
+            for prediction, target in zip(predictions, targets, strict=True)
+        ]
+        return super().values(verdicts, targets)
 
 
 def first_match(verdicts: Sequence[bool | None]) -> float:

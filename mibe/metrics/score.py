@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from mibe.arrays import FloatArray, np
 from mibe.errors import UsageError
-from mibe.metrics.base import Metric, is_sample_mean
-from mibe.metrics.intervals import bootstrap, standard_errors
+from mibe.metrics.base import BootstrapMedian, Metric, is_sample_mean
+from mibe.metrics.intervals import bootstrap, resampled_totals, standard_errors
 from mibe.task import Value
 
 
@@ -90,6 +90,8 @@ def score_statistics(
 
 def _score_one(metric: Metric, table: FloatArray, resamples: int, seed: int) -> dict[str, Figure]:
     values = metric.figures(table.sum(axis=0))
+    if isinstance(metric, BootstrapMedian):
+        values = np.median(metric.figures(resampled_totals(table, resamples=resamples, seed=seed)), axis=0)
     interval = bootstrap(table, metric.figures, resamples=resamples, seed=seed)
     errors = standard_errors(table[:, :-1]) if is_sample_mean(metric) else interval.stderr
     return {

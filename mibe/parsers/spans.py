@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import html
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
+from mibe.parsers.alignment import Alignment, fold
 from mibe.parsers.text import free_text, is_refusal
+from mibe.task import Example
 
 _TAG = re.compile(r"<[ ]{0,3}(/?)[ ]{0,3}([A-Za-z][\w-]{0,30})([^<>]{0,200})>")
 _CLASS = re.compile(r"\b(?:class|type|label)[ ]{0,3}=[ ]{0,3}\\?[\"'“”‘’]?([^\"'“”‘’\\]+)", re.I)
@@ -20,6 +23,9 @@ _NEXT = re.compile(
 )
 _CUE_START = re.compile(r"(?:input text|input|task|instruction)\b", re.I)
 _PROMPT = re.compile(r"\bto denote an? (?:medical problem|treatment|test)\b", re.I)
+
+
+Entity = tuple[str, int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,28 +89,85 @@ def _trim(text: str, span: Span) -> Span | None:
     return Span(span.type, start, end) if start < end else None
 
 
+def write_marks(text: str, spans: Iterable[Span]) -> str:
+    """The text with a mark around each span: the inverse of `read_marks`.
+
+    Marks may be nested. Of two that cross, which tags cannot say, the one that begins first is kept.
+    """
+    pieces: list[str] = []
+    open_ends: list[int] = []
+    position = 0
+    for span in sorted(spans, key=lambda span: (span.start, -span.end)):
+        while open_ends and open_ends[-1] <= span.start:
+            pieces.append(f"{text[position : open_ends[-1]]}</span>")
+            position = open_ends.pop()
+        if not open_ends or span.end <= open_ends[-1]:
+            pieces.append(f'{text[position : span.start]}<span class="{span.type}">')
+            position = span.start
+            open_ends.append(span.end)
+    for end in reversed(open_ends):
+        pieces.append(f"{text[position:end]}</span>")
+        position = end
+    return "".join([*pieces, text[position:]])
+
+
+def marked_answer(example: Example) -> str:
+    """The sentence of an example (its input `text`) with its target marked: what a model should write."""
+    return write_marks(example.inputs["text"], [Span(*entity) for entity in example.target])
+
+
+def placed(text: str, spans: Sequence[Span], source: str) -> list[list[str | int]]:
+    """The spans of `text` as distinct [type, start, end] in characters of `source`; see `MarkedSpans`."""
+    if not spans:
+        return []
+    alignment = Alignment(text, source)
+    places = [alignment.place(span.start, span.end) for span in spans]
+    names = [(span.type, " ".join(fold(text[span.start : span.end]).split())) for span in spans]
+    listed = {name for name, place in zip(names, places, strict=True) if place}
+    made_up = 0
+    entities: dict[Entity, None] = {}
+    for name, place in zip(names, places, strict=True):
+        if place:
+            entities[(name[0], *place)] = None
+        elif name not in listed:
+            listed.add(name)
+            made_up += 1
+            entities[(name[0], -made_up, -made_up)] = None
+    return [list(entity) for entity in entities]
+
+
 @dataclass(frozen=True)
 class MarkedSpans:
-    """Reads entities marked as `<span class="TYPE">…</span>`, as [type, text] in the order of the opening tags.
+    """Reads entities marked as `<span class="TYPE">…</span>`, in the order of the opening tags.
+
+    With the input sentence, which is the input field `field`, an entity is [type, start, end] in characters of that
+    sentence: a mark is judged by the place where its text stands there, however the model changed the rest. A marked
+    text that is not in the sentence is [type, -1, -1], the next one [type, -2, -2], and so on, an entity that equals
+    nothing (`mibe.metrics.extraction`); a repetition of what is marked already is left out. Without the sentence, an
+    entity is [type, text].
 
     `types` are the classes asked for and `aliases` maps other class names to them. A sentence without marks states
     that there are no entities: [].
     """
 
     types: Sequence[str]
-    aliases: Mapping[str, str] = field(default_factory=dict)
+    aliases: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    field: str = "text"
 
     def __call__(
         self, output: str, *, choices: Sequence[str] = (), inputs: Mapping[str, str] | None = None
-    ) -> list[list[str]] | None:
-        """A list of [type, text], or None where there is no sentence to read."""
+    ) -> list[list[str]] | list[list[str | int]] | None:
+        """A list of entities, or None where there is no sentence to read."""
         marked = sentence_in(output)
         if not marked:
             return None
         text, spans = read_marks(marked, self._classes())
         if not spans and (is_refusal(text) or _PROMPT.search(text)):
             return None
-        return [[span.type, text[span.start : span.end]] for span in spans]
+        source = (inputs or {}).get(self.field)
+        if source is None:
+            return [[span.type, text[span.start : span.end]] for span in spans]
+        return placed(text, spans, source)
 
     def _classes(self) -> dict[str, str]:
         names = {kind.lower(): kind for kind in self.types}

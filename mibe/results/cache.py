@@ -1,7 +1,7 @@
 """The response cache that all runs share: what a model once said to a prompt, it need not say again.
 
-A key covers the model's identity, the rendered prompt, the generation settings and the task with its version, so
-that no other model, prompt or setting can ever be given this answer.
+A key covers the model's identity, the rendered prompt, the generation settings and the task with its version
+and protocol, so that no other model, prompt or setting can ever be given this answer.
 """
 
 from __future__ import annotations
@@ -25,6 +25,11 @@ def cache_dir() -> Path:
     return Path(os.environ.get("MIBE_CACHE_DIR") or platformdirs.user_cache_path("mibe"))
 
 
+def cache_path() -> Path:
+    """The file of the response cache, in a folder of its own that is for its owner alone."""
+    return cache_dir() / "responses" / "responses.sqlite"
+
+
 def cache_key(identity: Mapping[str, Any], *parts: object) -> Key:
     """The key of one response; `parts` are the prompt, the settings and the task with its version."""
     return hashlib.sha256(json.dumps([identity, *parts], sort_keys=True).encode()).digest()
@@ -36,8 +41,9 @@ class ResponseCache:
     def __init__(self, path: Path) -> None:
         self._database: sqlite3.Connection | None = None
         try:
-            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            # The file may hold credentialed text: nobody else on this machine may read it.
+            # The file may hold credentialed text: nobody else on this machine may read it, nor see it grow.
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.parent.chmod(0o700)
             os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
             path.chmod(0o600)
             self._database = sqlite3.connect(path, timeout=60)

@@ -10,7 +10,7 @@ import fcntl
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -73,15 +73,22 @@ class RunFolder:
         with _write_errors(self.path):
             write_atomically(self.path / RECORD, json.dumps(record, ensure_ascii=False, indent=1) + "\n")
 
-    def keep_history(self, tasks: list[str]) -> Path:
-        """Move the sample logs of `tasks` and a copy of the record to `history/<n>` before they are replaced."""
+    def keep_history(self, tasks: Iterable[str], *, private: Collection[str] = ()) -> Path:
+        """Move the sample logs of `tasks` and a copy of the record to `history/<n>` before they are replaced.
+
+        Those of the tasks in `private` hold credentialed text and are for their owner alone.
+        """
         with _write_errors(self.path):
             base = self.path / HISTORY
             number = 1 + max((int(p.name) for p in base.glob("[0-9]*")), default=0)
             kept = base / str(number)
             (kept / SAMPLES).mkdir(parents=True)
+            if private:
+                (kept / SAMPLES).chmod(0o700)
             (kept / RECORD).write_bytes((self.path / RECORD).read_bytes())
             for task in tasks:
+                if task in private:
+                    self.samples(task).chmod(0o600)
                 self.samples(task).rename(kept / SAMPLES / f"{task}.jsonl")
             return kept
 

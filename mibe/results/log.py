@@ -30,6 +30,9 @@ class SampleLog:
             self._file: IO[str] = os.fdopen(
                 os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, mode), "a", encoding="utf-8", newline="\n"
             )
+            if private:
+                # A log that was there already, copied or restored, may be open to others.
+                os.fchmod(self._file.fileno(), mode)
         except OSError as error:
             raise disk_error(error, path) from error
 

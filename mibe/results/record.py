@@ -19,7 +19,8 @@ from mibe.results import environment
 from mibe.results.log import latest_rows
 
 if TYPE_CHECKING:
-    from mibe.evaluation import Plan, Settings
+    from mibe.data_use import Egress
+    from mibe.planning import Plan, Settings
 
 SCHEMA = 1
 SHOWN_HEAD, SHOWN_TAIL = 1600, 600
@@ -28,7 +29,14 @@ Record = dict[str, Any]
 
 
 def begin(
-    model: Model, plans: Sequence[Plan], settings: Settings, fingerprint: str | None, *, previous: Record | None
+    model: Model,
+    plans: Sequence[Plan],
+    settings: Settings,
+    fingerprint: str | None,
+    suite: str | None,
+    egress: Sequence[Egress],
+    *,
+    previous: Record | None,
 ) -> Record:
     """The record at the start of a run, or as it goes on: earlier sessions are kept in `sessions`."""
     session = {"started": now(), "process": os.getpid(), "command": shlex.join(sys.argv), "ended": None}
@@ -37,9 +45,11 @@ def begin(
         "status": "running",
         "fingerprint": fingerprint,
         "mibe_version": mibe.__version__,
-        "protocol": "default",
+        "protocol": settings.protocol,
+        "suite": suite,
         "settings": asdict(settings),
         "model": describe_model(model),
+        "egress": _together((previous or {}).get("egress", []), [asdict(leaving) for leaving in egress]),
         "task_names": [plan.task.name for plan in plans],
         "sessions": [*(previous or {}).get("sessions", []), session],
         "versions": environment.versions(),
@@ -47,6 +57,11 @@ def begin(
         "memory": None,
         "tasks": {},
     }
+
+
+def _together(earlier: list[Record], now_leaving: list[Record]) -> list[Record]:
+    """What left in earlier sessions left for good: it stays in the record, each statement once."""
+    return [*earlier, *(entry for entry in now_leaving if entry not in earlier)]
 
 
 def end(record: Record, model: Model, status: str) -> None:
@@ -100,6 +115,7 @@ def describe_task(plan: Plan, builder: PromptBuilder, first: Rendered) -> dict[s
         "first_prompt": None if plan.private else first.text,
         "max_new_tokens": plan.max_new_tokens,
         "stop": list(stop_strings(task.prompt, chat=builder.is_chat)),
+        "num_fewshot": plan.settings.shots_of(task.name),
         "shots": shots,
         "shots_left_out_as_leaked": [] if plan.shots is None else list(plan.shots.leaked),
     }
