@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mibe.parsers.alignment import Alignment, fold
-from mibe.parsers.spans import MarkedSpans
-from mibe.parsers.text import INVISIBLE, Span, write_marks
+from mibe.parsers.spans import MarkedSpans, Span, write_marks
+from mibe.parsers.text import INVISIBLE
 
 TYPES = ("problem", "treatment", "test")
 PARSER = MarkedSpans(TYPES)
