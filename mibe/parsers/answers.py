@@ -99,6 +99,7 @@ _CONCLUDED = re.compile(
     r"|\banswer(?:s|ed)?\b[^.\n]{0,40}\bwith an?\b(?:[ ](?:clear|definite|firm|strong|simple|qualified|tentative))?"
     r"|\bthe (?:single )?(?:best|likeliest|correct|right|most (?:likely|appropriate|suitable|accurate))(?: \w+){0,3}?"
     r" (?:is|would be|must be|remains)\b"
+    r"|\b(?:according to|based on|given|considering)\b[^.,;:\n]{0,80},"
     r"|\bsuggests?\b|\bindicates?\b|\bpoints? to\b)",
     re.M,
 )
