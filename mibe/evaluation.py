@@ -90,7 +90,9 @@ def evaluate(
     news = progress if progress is not None else (Terminal() if sys.stderr.isatty() else Silent())
     llm = as_model(model, arguments_under(chosen.protocol, model, model_args))
     with ExitStack() as held:
-        held.callback(llm.close)
+        if isinstance(model, str):
+            # A model that was handed over belongs to its owner, who may want it for the next run.
+            held.callback(llm.close)
         held.callback(news.stop)
         arbiter = None if judge is None else held.enter_context(closing(load_judge(judge, use_cache=use_cache)))
         receivers = [(plan.task, llm) for plan in plans]

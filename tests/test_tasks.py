@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import string
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import platformdirs
 import pytest
 from format_true import MAKERS
 
@@ -19,8 +21,12 @@ from mibe.data import store
 from mibe.data.prepare import describe, read_splits, write
 from mibe.data.raw import RawFiles
 from mibe.data.store import data_dir
+from mibe.errors import ModelError
 from mibe.metrics.base import is_main
 from mibe.metrics.score import score
+from mibe.models import load_model
+from mibe.models.base import Model
+from mibe.models.demo import gguf_file
 from mibe.parsers.outcome import read
 from mibe.prompting import layout, question
 from mibe.registry import list_groups, list_tasks, load_task, resolve
@@ -174,6 +180,37 @@ def test_real_data_keeps_the_contract(name: str) -> None:
 @pytest.mark.parametrize("protocol", ["default", "paper"])
 @pytest.mark.parametrize("name", list_tasks())
 def test_runs_from_end_to_end(name: str, protocol: str, scratch: Path, tmp_path: Path) -> None:
+    run_both_settings(load_model("dummy"), name, protocol, scratch, tmp_path, limit=3)
+
+
+@pytest.fixture(scope="module")
+def demo() -> Iterator[dict[str, Model]]:
+    """The demo model as each protocol asks it: with its chat template, and with the bare prompt."""
+    for needed in ("torch", "lm_eval", "gguf"):
+        pytest.importorskip(needed)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MIBE_CACHE_DIR", os.environ.get("MIBE_TEST_CACHE_DIR") or platformdirs.user_cache_dir("mibe"))
+        try:
+            gguf_file()
+        except ModelError as error:
+            pytest.skip(str(error))
+        models = {"default": load_model("demo"), "paper": load_model("demo", {"chat_template": "off"})}
+    yield models
+    for model in models.values():
+        model.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("protocol", ["default", "paper"])
+@pytest.mark.parametrize("name", list_tasks())
+def test_a_real_model_runs_from_end_to_end(
+    name: str, protocol: str, demo: dict[str, Model], scratch: Path, tmp_path: Path
+) -> None:
+    run_both_settings(demo[protocol], name, protocol, scratch, tmp_path, limit=1)
+
+
+def run_both_settings(model: Model, name: str, protocol: str, scratch: Path, tmp_path: Path, *, limit: int) -> None:
+    """Zero- and few-shot, on the data in the package or on small files in the official form."""
     task = load_task(name)
     if protocol == "paper" and task.category is Category.NER and not (find_spec("bs4") and find_spec("spacy")):
         pytest.skip("the protocol of the paper reads marked sentences with bs4 and spacy")
@@ -187,10 +224,17 @@ def test_runs_from_end_to_end(name: str, protocol: str, scratch: Path, tmp_path:
         )
     for shots in dict.fromkeys((0, min(task.shots, 2))):
         run = mibe.evaluate(
-            model="dummy", tasks=name, limit=3, num_fewshot=shots, protocol=protocol, resamples=2, output_dir=tmp_path
+            model=model,
+            tasks=name,
+            limit=limit,
+            num_fewshot=shots,
+            protocol=protocol,
+            max_new_tokens=8,
+            resamples=2,
+            output_dir=tmp_path,
         )
         result = run.record["tasks"][name]
-        assert run.record["status"] == "finished" and result["scored"] == min(3, len(run.samples(name)))
+        assert run.record["status"] == "finished" and result["scored"] == min(limit, len(run.samples(name)))
         assert result["headline"] in result["figures"]
 
 
