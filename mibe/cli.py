@@ -25,7 +25,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser().parse_args(argv)
     command: Callable[[argparse.Namespace], int] = arguments.command
     try:
-        return command(arguments)
+        code = command(arguments)
+        # Here, not at the interpreter's exit, where a reader that has left could no longer be heard of.
+        sys.stdout.flush()
+        return code
     except MibeError as error:
         print(f"mibe: {error}", file=sys.stderr)
         return 2
