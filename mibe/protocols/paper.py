@@ -26,7 +26,6 @@ from mibe.protocols.paper_parsing import EveryChoice, FirstChoice, MarkedWords, 
 from mibe.task import Parser, Prompt, Task
 
 NEW_TOKENS = 256
-CHAT_API_NEW_TOKENS = 512
 
 NLI_LABELS = ("entailment", "contradiction", "neutral")
 """In the order in which the released code looks for them."""
