@@ -35,6 +35,17 @@ class Metric(Protocol):
         ...
 
 
+class SingleFigure:
+    """A metric of one figure, which has the metric's `name`."""
+
+    name: str
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """One figure."""
+        return (self.name,)
+
+
 class SampleMean(ABC):
     """A metric each of whose figures is the mean of a value per sample (accuracy, exact match, ROUGE, …).
 
