@@ -20,7 +20,7 @@ from mibe.data import store
 from mibe.data_use import check_egress, check_names, note, without_text_in_errors
 from mibe.errors import UsageError
 from mibe.judging import Judge, Judging, load_judge
-from mibe.metrics.base import Metric
+from mibe.metrics.base import Mean
 from mibe.models import as_model
 from mibe.models.base import Model
 from mibe.planning import Plan, Settings, arguments_under, plan_task
@@ -31,11 +31,11 @@ from mibe.responses import Session, respond_all
 from mibe.results import record
 from mibe.results.cache import ResponseCache, cache_path
 from mibe.results.folder import RunFolder, read_record
-from mibe.results.log import latest_rows
+from mibe.results.log import SampleLog, latest_rows
 from mibe.results.run import Run
-from mibe.scoring import late_metrics
+from mibe.scoring import late_metrics, with_late_scores
 from mibe.suites import load_suite
-from mibe.task import Task
+from mibe.task import Outcome, Task
 from mibe.verdicts import describe_judge, is_judged, judge_samples, judged_tasks, score_task
 
 
@@ -148,7 +148,7 @@ def _data_hashes(plan: Plan) -> list[str]:
 
 
 def _run(
-    session: Session, plans: Sequence[Plan], late: Mapping[str, tuple[Metric, ...]], run_record: record.Record
+    session: Session, plans: Sequence[Plan], late: Mapping[str, tuple[Mean, ...]], run_record: record.Record
 ) -> Run:
     model, folder, progress = session.model, session.folder, session.progress
     folder.write_record(run_record)
@@ -166,7 +166,7 @@ def _run(
     return Run(folder.path, run_record)
 
 
-def _run_task(session: Session, plan: Plan, late: tuple[Metric, ...], run_record: record.Record, *, show: bool) -> None:
+def _run_task(session: Session, plan: Plan, late: tuple[Mean, ...], run_record: record.Record, *, show: bool) -> None:
     """Responses, then scores, of one task; the record is on disk after each of the two."""
     folder, task, settings = session.folder, plan.task, plan.settings
     builder = PromptBuilder(task, session.model, plan.shots, max_new_tokens=plan.max_new_tokens)
@@ -179,9 +179,21 @@ def _run_task(session: Session, plan: Plan, late: tuple[Metric, ...], run_record
     samples = folder.samples(task.name)
     if session.judge is not None and is_judged(task):
         judge_samples(session.judge, task, samples, session.progress)
+    if late:
+        _log_late_scores(samples, late, private=plan.private)
     scores = score_task(task, latest_rows(samples), late=late, resamples=settings.resamples, seed=settings.seed)
     run_record["tasks"][task.name] |= scores | {"timing": record.timing(samples)}
     folder.write_record(run_record)
+
+
+def _log_late_scores(samples: Path, late: Sequence[Mean], *, private: bool) -> None:
+    """Write each sample's part of the late figures into the log, where a comparison of two runs finds it."""
+    rows = with_late_scores(latest_rows(samples), late)
+    with closing(SampleLog(samples, private=private)) as log:
+        for row in rows:
+            if row["outcome"] != Outcome.ERROR:
+                log.append(row)
+        log.sync()
 
 
 def _previous(folder: RunFolder) -> dict[str, Any] | None:

@@ -22,7 +22,7 @@ from mibe.results import record
 from mibe.results.folder import RunFolder, read_record
 from mibe.results.log import Row, SampleLog, latest_rows
 from mibe.results.run import Run
-from mibe.scoring import best_candidate, judge_response, judged, late_metrics
+from mibe.scoring import best_candidate, judge_response, judged, late_metrics, with_late_scores
 from mibe.task import Example, Outcome, Task
 from mibe.verdicts import judge_rows, judged_tasks, keep_verdicts, score_task
 
@@ -93,7 +93,9 @@ def score_outputs(
                     task, example, response
                 )
 
-    scored = rows() if judge is None else _judged_rows(task, rows(), judge, allow_egress, agreement)
+    scored = (
+        with_late_scores(rows(), late) if judge is None else _judged_rows(task, rows(), judge, allow_egress, agreement)
+    )
     data = {"split": split, "manifest": store.load_manifest(task.data_name)}
     return {"title": task.title, "version": task.version, "headline": task.headline, "data": data} | score_task(
         task, scored, late=late, resamples=resamples, seed=seed
@@ -129,7 +131,12 @@ def rescore(path: str | Path, *, bertscore: str | None = None) -> Run:
     late = late_metrics(tasks, settings["bertscore"])
     with RunFolder.hold(folder_path) as folder:
         # All that can fail comes before the old logs are moved away.
-        rows = {task.name: _judge_again(task, folder.samples(task.name), old["tasks"][task.name]) for task in tasks}
+        rows = {
+            task.name: with_late_scores(
+                _judge_again(task, folder.samples(task.name), old["tasks"][task.name]), late[task.name]
+            )
+            for task in tasks
+        }
         parts = {}
         for task in tasks:
             scores = score_task(

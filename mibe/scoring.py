@@ -9,7 +9,7 @@ from typing import Any
 
 from mibe.arrays import FloatArray, np
 from mibe.errors import UsageError
-from mibe.metrics.base import Metric, is_main, is_sample_mean
+from mibe.metrics.base import Mean, Metric, is_main, is_sample_mean
 from mibe.metrics.confusion import confusion_matrix
 from mibe.metrics.outcomes import OutcomeRates
 from mibe.metrics.score import sample_statistics, score_statistics
@@ -51,30 +51,55 @@ def best_candidate(task: Task, example: Example, loglikelihoods: Sequence[float]
     return Prediction(candidates[int(np.argmax(per_byte))][0], Outcome.PARSED)
 
 
-def late_metrics(tasks: Sequence[Task], bertscore: str | None) -> dict[str, tuple[Metric, ...]]:
-    """Task name → metrics too costly to be had sample by sample; they see all samples at once, after the responses.
-
-    `bertscore` is MODEL or MODEL:LAYER, for the summarization tasks among `tasks`; one object, so that its encoder
-    is loaded once. Raises `UsageError` when there is no such task.
-    """
-    if bertscore is None:
-        return {task.name: () for task in tasks}
-    if not any(task.category is Category.SUMMARIZATION for task in tasks):
+def late_metrics(tasks: Sequence[Task], bertscore: str | None) -> dict[str, tuple[Mean, ...]]:
+    """Task name → its `late_of`. Raises `UsageError` when BERTScore is asked for and no task is for it."""
+    if bertscore is not None and not any(task.category is Category.SUMMARIZATION for task in tasks):
         raise UsageError("--bertscore is for summaries, and none of the tasks is a summarization task; leave it out")
+    return {task.name: late_of(task, bertscore) for task in tasks}
+
+
+def late_of(task: Task, bertscore: str | None) -> tuple[Mean, ...]:
+    """The metrics of a task too costly to be had sample by sample: they see all samples at once, after the responses.
+
+    `bertscore` is MODEL or MODEL:LAYER, for summarization tasks. Its encoder is loaded when it is first used.
+    """
+    if bertscore is None or task.category is not Category.SUMMARIZATION:
+        return ()
     from mibe.metrics.bertscore import BertScore
 
     model, separator, layer = bertscore.rpartition(":")
-    chosen = BertScore(model=model, layer=int(layer)) if separator and layer.isdecimal() else BertScore(model=bertscore)
-    return {task.name: (chosen,) if task.category is Category.SUMMARIZATION else () for task in tasks}
+    return (BertScore(model=model, layer=int(layer)) if separator and layer.isdecimal() else BertScore(bertscore),)
+
+
+def with_late_scores(rows: Iterable[Row], late: Sequence[Mean]) -> list[Row]:
+    """The rows, those without error with their part of each late figure beside their other scores."""
+    rows = list(rows)
+    scored = [number for number, row in enumerate(rows) if row["outcome"] != Outcome.ERROR]
+    predictions, targets = ([rows[number][key] for number in scored] for key in ("prediction", "target"))
+    for metric in late:
+        for number, values in zip(scored, metric.values(predictions, targets).tolist(), strict=True):
+            own = rows[number]["scores"] | dict(zip(metric.names, values, strict=True))
+            rows[number] = rows[number] | {"scores": own}
+    return rows
+
+
+def stored_statistics(metric: Mean, scores: Sequence[Mapping[str, float]]) -> FloatArray:
+    """The statistics of a metric from the `scores` of rows, where its values stand already."""
+    values = [[own[name] for name in metric.names] for own in scores]
+    return metric.table(np.array(values, dtype=np.float64).reshape(-1, len(metric.names)))
 
 
 def score_rows(
-    task: Task, rows: Iterable[Row], *, late: Sequence[Metric] = (), resamples: int, seed: int
+    task: Task, rows: Iterable[Row], *, late: Sequence[Mean] = (), resamples: int, seed: int
 ) -> dict[str, Any]:
-    """The scores of one task as they stand in the run record. Rows with errors are counted and not scored."""
+    """The scores of one task as they stand in the run record. Rows with errors are counted and not scored.
+
+    Figures of `late` are made of what `with_late_scores` wrote into the rows.
+    """
     predictions: list[Any] = []
     targets: list[Any] = []
     metadata: list[Mapping[str, str]] = []
+    stored: list[Mapping[str, float]] = []
     outcomes: Counter[str] = Counter()
     finish_reasons: Counter[str] = Counter()
     cut = 0
@@ -86,8 +111,11 @@ def score_rows(
             predictions.append(row["prediction"])
             targets.append(row["target"])
             metadata.append(row.get("metadata") or {})
-    metrics = (*task.metrics, *late)
-    tables = sample_statistics(metrics, predictions, targets)
+            if late:
+                stored.append(row["scores"])
+    metrics: tuple[Metric, ...] = (*task.metrics, *late)
+    tables = sample_statistics(task.metrics, predictions, targets)
+    tables += [stored_statistics(metric, stored) for metric in late]
     all_outcomes = [name for name, count in outcomes.items() for _ in range(count)]
     rates = OutcomeRates()
     return {
