@@ -55,9 +55,7 @@ class Documents:
 
 def examples(task: Task, split: str) -> Iterator[Example]:
     """The examples of a split that belong to the task."""
-    for example in store.iter_examples(task.data_name, split):
-        if all(example.metadata.get(field) in values for field, values in task.subset.items()):
-            yield example
+    return filter(task.includes, store.iter_examples(task.data_name, split))
 
 
 def check_split(task: Task, split: str) -> None:

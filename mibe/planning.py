@@ -105,7 +105,7 @@ def _shots(task: Task, settings: Settings) -> Shots | None:
         )
     return Shots.prepare(
         task,
-        examples(task, "train"),
+        store.StoredSplit(task.data_name, "train"),
         examples(task, settings.split),
         count,
         seed=settings.seed,

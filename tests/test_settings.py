@@ -16,7 +16,7 @@ from mibe.metrics.comparison import mcnemar
 from mibe.metrics.score import score_by
 from mibe.offline import rescore, score_outputs
 from mibe.planning import Settings, arguments_under
-from mibe.prompting import choose_shots
+from mibe.prompting import Shots
 from mibe.registry import load_task
 from mibe.results.log import read_rows
 from mibe.suites import Suite
@@ -135,7 +135,7 @@ def test_examples_of_entities_are_balanced_over_their_types_and_none():
     pool = [Example(f"none-{i}", {"text": "x"}, []) for i in range(90)]
     pool += [Example(f"{t}-{i}", {"text": "x"}, [[t, 0, 1]]) for t in types for i in range(3)]
     for seed in range(5):
-        kinds = [shot.id.split("-")[0] for shot in choose_shots(load_task("i2b2"), pool, 5, seed=seed)]
+        kinds = [shot.id.split("-")[0] for shot in Shots.prepare(load_task("i2b2"), pool, [], 5, seed=seed).choose("")]
         assert set(kinds) == {"none", *types} and len(kinds) == 5
 
 
