@@ -113,6 +113,9 @@ def _eval_parser(p: argparse.ArgumentParser) -> None:
     which.add_argument("--suite", metavar="NAME", help="a setting of the paper: tasks and their worked examples")
     _add_model_arguments(p, required=True)
     _add_scoring_arguments(p)
+    p.add_argument(
+        "--skip-missing", action="store_true", help="leave out tasks whose data is not here; the table says so"
+    )
     p.add_argument("--limit", type=int, metavar="N", help="score N documents of each task, the same N for everyone")
     p.add_argument("--scoring", choices=("generate", "loglikelihood"), default="generate")
     p.add_argument("--output-dir", default="runs", metavar="DIR", help="where run folders go (default runs)")

@@ -33,10 +33,11 @@ def run_eval(a: argparse.Namespace) -> int:
             scoring=a.scoring,
             resamples=a.resamples,
             bertscore=a.bertscore,
+            skip_missing=a.skip_missing,
             **_data_use(a),
             **_prompt_settings(a),
         )
-    print(render(run.record["tasks"], a.format))
+    print(render(run.record["tasks"], a.format, skipped=run.record.get("skipped", {})))
     return 1 if run.failed > a.max_errors else 0
 
 
@@ -182,5 +183,5 @@ def run_rescore(a: argparse.Namespace) -> int:
 
     run = rescore(a.run, bertscore=a.bertscore)
     print(f"the earlier record is kept in {run.path / run.record['earlier']}", file=sys.stderr)
-    print(render(run.record["tasks"], a.format))
+    print(render(run.record["tasks"], a.format, skipped=run.record.get("skipped", {})))
     return 0

@@ -23,7 +23,7 @@ from mibe.judging import Judge, Judging, load_judge
 from mibe.metrics.base import Mean
 from mibe.models import as_model
 from mibe.models.base import Model
-from mibe.planning import Plan, Settings, arguments_under, plan_task
+from mibe.planning import Plan, Settings, arguments_under, plan_tasks
 from mibe.progress import Progress, Silent, Terminal
 from mibe.prompting import PromptBuilder, template_sha256
 from mibe.registry import resolve
@@ -51,6 +51,7 @@ def evaluate(
     allow_egress: Collection[str] = (),
     agreement: str | None = None,
     judge: Judging | None = None,
+    skip_missing: bool = False,
     **settings: Any,
 ) -> Run:
     """Score a model on tasks and return the run, which is also on disk under `output_dir`.
@@ -70,6 +71,8 @@ def evaluate(
     judge:
         Who says whether a predicted diagnosis is the true one: "exact" (spelling alone), MODEL:ARGUMENTS (such as
         "openai:gpt-4o"), or whatever `model` may be. None leaves it to each diagnosis task's own metric.
+    skip_missing:
+        Leave out the tasks whose data is not here (`skipped` in the run record) in place of refusing to run.
     settings:
         The fields of `Settings`: limit, num_fewshot, protocol, split, scoring, seed, max_new_tokens, resamples, …
 
@@ -84,7 +87,7 @@ def evaluate(
     """
     wanted, chosen = _wanted(tasks, suite, settings)
     check_names(allow_egress)
-    plans = [plan_task(task, chosen) for task in wanted]
+    plans, skipped = plan_tasks(wanted, chosen, skip_missing=skip_missing)
     late = late_metrics([plan.task for plan in plans], chosen.bertscore)
     judged = [] if judge is None else judged_tasks([plan.task for plan in plans])
     news = progress if progress is not None else (Terminal() if sys.stderr.isatty() else Silent())
@@ -104,6 +107,7 @@ def evaluate(
         fingerprint = _fingerprint(llm, plans, chosen, arbiter)
         folder = held.enter_context(RunFolder.open(Path(output_dir), llm.name, fingerprint))
         begun = record.begin(llm, plans, chosen, fingerprint, suite, egress, previous=_previous(folder))
+        begun["skipped"] = skipped
         begun["judge"] = None if arbiter is None else describe_judge(arbiter)
         cached = use_cache and llm.identity is not None
         cache = held.enter_context(closing(ResponseCache(cache_path()))) if cached else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from mibe import protocols
@@ -81,8 +81,47 @@ def arguments_under(protocol: str, model: object, args: Mapping[str, str] | None
     return args
 
 
+def plan_tasks(
+    tasks: Sequence[Task], settings: Settings, *, skip_missing: bool = False
+) -> tuple[list[Plan], dict[str, str]]:
+    """The plans of the tasks; and name → what is missing of those that are skipped because their data is not here.
+
+    Raises `DataError`, naming all of them at once, where data is missing and not to be skipped, or nothing is left.
+    """
+    missing = {task.name: why for task in tasks if (why := missing_data(task, settings))}
+    if missing and (len(missing) == len(tasks) or not skip_missing):
+        raise DataError(_all_missing(missing, len(tasks)))
+    return [plan_task(task, settings) for task in tasks if task.name not in missing], missing
+
+
+def missing_data(task: Task, settings: Settings) -> str | None:
+    """What the run needs of the task's data that is not here, and how to get it; None where all is here."""
+    found = store.find(task.data_name)
+    if found is None:
+        return f"the data of {task.data_name} is not here. {store.how_to_get(task.data_name)}"
+    if settings.split not in found.files:
+        return f"{task.name} has no {settings.split} split here; it has {', '.join(found.files)}"
+    count = settings.shots_of(task.name)
+    if count and "train" not in found.files:
+        return (
+            f"{task.name}: --num-fewshot {count} takes its examples from a train split, and there is none here; use "
+            f"--num-fewshot 0, or prepare data that has one (mibe data prepare {task.data_name} --from PATH)"
+        )
+    return None
+
+
+def _all_missing(missing: Mapping[str, str], tasks: int) -> str:
+    if tasks == 1:
+        return next(iter(missing.values()))
+    lines = [f"  {name}: {why}" for name, why in missing.items()]
+    advice = "" if len(missing) == tasks else ", or --skip-missing leaves these tasks out and says so in the record"
+    return "\n".join([f"data is missing for {len(missing)} of {tasks} tasks; nothing was run. Get it{advice}:", *lines])
+
+
 def plan_task(task: Task, settings: Settings) -> Plan:
     """Choose documents and worked examples, and refuse what the data cannot give. The protocol is applied here."""
+    if missing := missing_data(task, settings):
+        raise DataError(missing)
     task = protocols.apply(settings.protocol, task)
     documents = Documents.select(task, settings.split, settings.limit, settings.seed)
     if documents.count == 0:
@@ -97,11 +136,9 @@ def _shots(task: Task, settings: Settings) -> Shots | None:
     count = settings.shots_of(task.name)
     if not count:
         return None
-    if "train" not in store.splits(task.data_name) or settings.split == "train":
+    if settings.split == "train":
         raise UsageError(
-            f"{task.name}: --num-fewshot {count} takes its examples from a train split, and there "
-            f"is none here beside the evaluated one; use --num-fewshot 0, or prepare data that has one "
-            f"(mibe data prepare {task.data_name} --from PATH)"
+            f"{task.name}: worked examples come from the train split; use --num-fewshot 0 to score that split"
         )
     return Shots.prepare(
         task,

@@ -200,11 +200,12 @@ def _again(name: str) -> str:
 def _require(name: str) -> PreparedData:
     found = find(name)
     if found is None:
-        raise DataError(f"the data of {name} is not here. {_how_to_get(name)}")
+        raise DataError(f"the data of {name} is not here. {how_to_get(name)}")
     return found
 
 
-def _how_to_get(name: str) -> str:
+def how_to_get(name: str) -> str:
+    """What to download for a data set and the command that brings it in."""
     # What to download is known to the task alone; it is looked up only once the data is found missing.
     from mibe.registry import load_task
 

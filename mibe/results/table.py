@@ -8,33 +8,41 @@ import json
 import os
 import sys
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from mibe.metrics.base import is_main
 
 FORMATS = ("text", "json", "csv", "markdown", "latex")
 HEADER = ("task", "metric", "value", "95 % interval", "n", "unparsed", "truncated", "refused", "errors")
+SKIPPED = "skipped, data missing"
 CONSTANT_SHARE = 0.9
 """A label that makes up this much of the answers is reported: the model may answer without reading."""
 
 
-def render(tasks: Mapping[str, Any], form: str) -> str:
-    """The scores of a record's tasks in one of `FORMATS`; json and csv hold all figures, the others the main ones."""
+def render(tasks: Mapping[str, Any], form: str, *, skipped: Mapping[str, str] = MappingProxyType({})) -> str:
+    """The scores of a record's tasks in one of `FORMATS`; json and csv hold all figures, the others the main ones.
+
+    `skipped` are the tasks that were asked for and not run, each with the reason; they stand in every form.
+    """
     if form == "json":
-        return json.dumps(tasks, ensure_ascii=False, indent=1)
+        left_out = {name: {"skipped": why} for name, why in skipped.items()}
+        return json.dumps({**tasks, **left_out}, ensure_ascii=False, indent=1)
     if form == "csv":
-        return _csv(tasks)
+        return _csv(tasks, skipped)
     from tabulate import tabulate
 
     style = {"text": "simple", "markdown": "github", "latex": "latex"}[form]
     rows = [row for name, task in tasks.items() for row in _task_rows(name, task)]
+    rows += [[name, SKIPPED, "–", "–", "0", "", "", "", ""] for name in skipped]
     table = tabulate(
         rows, headers=HEADER, tablefmt=style, disable_numparse=True, colalign=("left", "left", *["right"] * 7)
     )
     if form != "text":
         return table
-    notes = "\n".join(note for name, task in tasks.items() for note in _notes(name, task))
-    return _bold_header(table) + (f"\n\n{notes}" if notes else "")
+    notes = [note for name, task in tasks.items() for note in _notes(name, task)]
+    notes += [f"{name}: {SKIPPED}; {why}" for name, why in skipped.items()]
+    return "\n".join([_bold_header(table), *([""] if notes else []), *notes])
 
 
 def _task_rows(name: str, task: Mapping[str, Any]) -> list[list[str]]:
@@ -79,7 +87,7 @@ def _notes(name: str, task: Mapping[str, Any]) -> list[str]:
     return notes
 
 
-def _csv(tasks: Mapping[str, Any]) -> str:
+def _csv(tasks: Mapping[str, Any], skipped: Mapping[str, str]) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     outcomes = ("parsed", "unparsed", "truncated", "refused", "error")
@@ -89,6 +97,7 @@ def _csv(tasks: Mapping[str, Any]) -> str:
             stderr = "" if figure["stderr"] is None else repr(figure["stderr"])
             numbers = [repr(figure[key]) for key in ("value", "low", "high")]
             writer.writerow([name, metric, *numbers, stderr, figure["n"], *(task["outcomes"][key] for key in outcomes)])
+    writer.writerows([name, SKIPPED, "", "", "", "", 0, *[""] * len(outcomes)] for name in skipped)
     return out.getvalue().rstrip("\n")
 
 
