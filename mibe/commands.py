@@ -137,6 +137,7 @@ def run_data_download(a: argparse.Namespace) -> int:
 def run_score(a: argparse.Namespace) -> int:
     """Score text that was generated elsewhere."""
     from mibe.offline import score_outputs
+    from mibe.progress import Terminal
     from mibe.protocols import apply
     from mibe.registry import load_task
     from mibe.results.table import render
@@ -151,6 +152,7 @@ def run_score(a: argparse.Namespace) -> int:
         judge=a.judge,
         resamples=a.resamples,
         seed=a.seed,
+        progress=Terminal(),
         **_data_use(a),
     )
     print(render({task.name: scores}, a.format))

@@ -354,3 +354,14 @@ def test_text_generated_elsewhere_is_judged_too(cases, tmp_path):
     with pytest.raises(DataUseError):
         score_outputs(cases, path, judge=remote)
     assert remote.questions == []
+    assert (scores["judge"]["name"], scores["egress"]) == ("asked", [])
+    said = []
+    news = Silent()
+    news.message = lambda text: said.append((text, list(remote.questions)))
+    scores = score_outputs(cases, path, judge=remote, allow_egress=["cases"], agreement="signed", progress=news)
+    terms = "agreement of the cases"
+    assert scores["egress"] == [{"task": "cases", "terms": terms, "receiver": "asked", "agreement": "signed"}]
+    assert scores["judge"]["is_remote"] and remote.questions
+    assert said == [("text of cases goes to asked, which its user says is permitted: signed", [])], "before any is sent"
+    with pytest.raises(UsageError, match="unknown task 'case'"):
+        score_outputs(cases, path, judge=remote, allow_egress=["case"], agreement="signed")
