@@ -92,6 +92,7 @@ def evaluate(
     judged = [] if judge is None else judged_tasks([plan.task for plan in plans])
     news = progress if progress is not None else (Terminal() if sys.stderr.isatty() else Silent())
     llm = as_model(model, arguments_under(chosen.protocol, model, model_args))
+    plans = [plan.for_model(llm) for plan in plans]
     with ExitStack() as held:
         if isinstance(model, str):
             # A model that was handed over belongs to its owner, who may want it for the next run.

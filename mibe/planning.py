@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mibe import protocols
 from mibe.data import store
 from mibe.data_use import is_credentialed
 from mibe.documents import Documents, examples
 from mibe.errors import DataError, UsageError
+from mibe.models.base import Model
 from mibe.prompting import Shots
 from mibe.task import Task
 
@@ -67,6 +68,10 @@ class Plan:
     def max_new_tokens(self) -> int:
         """The limit of an answer: the setting's, else the task's own."""
         return self.settings.max_new_tokens or self.task.max_new_tokens
+
+    def for_model(self, model: Model) -> Plan:
+        """The plan as this model is asked under the protocol."""
+        return replace(self, task=protocols.for_model(self.settings.protocol, self.task, model))
 
     @property
     def private(self) -> bool:

@@ -50,6 +50,30 @@ def test_the_protocol_is_part_of_record_prompt_score_cache_and_run(tmp_path):
     assert again.record["protocol"] == "paper" and again.scores("pubmedqa") == paper.scores("pubmedqa")
 
 
+@pytest.mark.parametrize(
+    ("is_remote", "is_chat", "protocol", "limit"),
+    [
+        (True, True, "paper", 512),
+        (True, False, "paper", 256),
+        (False, True, "paper", 256),
+        (True, True, "default", load_task("pubmedqa").max_new_tokens),
+    ],
+)
+def test_chat_apis_get_more_new_tokens_under_the_paper_protocol(tmp_path, is_remote, is_chat, protocol, limit):
+    class Api(Scripted):
+        def generate(self, requests):
+            self.limits = {request.sampling.max_new_tokens for request in requests}
+            return super().generate(requests)
+
+    model = Api(lambda _: "yes")
+    model.is_remote, model.is_chat = is_remote, is_chat
+    done = run(model, tmp_path, tasks="pubmedqa", protocol=protocol)
+    assert model.limits == {limit} == {done.record["tasks"]["pubmedqa"]["max_new_tokens"]}
+    if protocol == "paper":
+        own = run(model, tmp_path, tasks="pubmedqa", protocol=protocol, max_new_tokens=7)
+        assert model.limits == {7} == {own.record["tasks"]["pubmedqa"]["max_new_tokens"]}
+
+
 def test_the_same_prompt_under_another_protocol_is_asked_again(tmp_path, monkeypatch):
     monkeypatch.setattr("mibe.protocols.apply", lambda protocol, task: task)
     run(Scripted(lambda _: "yes"), tmp_path, tasks="pubmedqa")
