@@ -10,6 +10,8 @@ from typing import Any
 from mibe.parsers.text import NOTHING, find_json, free_text, is_refusal, states_no_answer
 
 _LONGEST = 400  # no name is longer, whatever a broken output puts on one line
+_SPACE = re.compile(r"[^\S\n]")
+_BETWEEN = re.compile(r"(?<=\S) +")
 _FENCE = re.compile(r"^[ ]*```[\w+-]*[ ]*$", re.M)
 _NUMBER = (
     r"(?:\#\d{1,2}[.):]?[ ]|(?:(?:diagnosis|rank|\#|no\.?)[ ]?)?[(\[]?\d{1,2}(?:st|nd|rd|th)?(?:[.)\]:]+|[ ]-)"
@@ -72,7 +74,7 @@ class RankedDiagnoses:
         self, output: str, *, choices: Sequence[str] = (), inputs: Mapping[str, str] | None = None
     ) -> list[str] | None:
         """Names, best first, or None where none can be read."""
-        text = _FENCE.sub("", free_text(output)).strip()[:20_000]
+        text = _FENCE.sub("", _one_space(free_text(output))).strip()[:20_000]
         following = _NEXT.search(text)
         if following:
             text = text[: following.start()]
@@ -84,6 +86,11 @@ class RankedDiagnoses:
         for name in filter(None, names):
             unique.setdefault(name.casefold(), name)
         return list(unique.values())[: self.most] or None
+
+
+def _one_space(text: str) -> str:
+    """One kind of space, and one between words; how far a line is indented is kept, since it tells nested bullets."""
+    return _BETWEEN.sub(" ", _SPACE.sub(" ", text))
 
 
 def _of_json(value: Any) -> list[str]:
