@@ -53,6 +53,7 @@ def parser() -> argparse.ArgumentParser:
     _score_parser(known.add_parser("score", help="score text that was generated elsewhere"))
     _parse_parser(known.add_parser("parse", help="print what a task's parser reads from outputs"))
     _rescore_parser(known.add_parser("rescore", help="score a finished run again from its saved text"))
+    _merge_parser(known.add_parser("merge", help="put the shards of a run together"))
     _compare_parser(known.add_parser("compare", help="compare two runs on the samples that both have scored"))
     _agreement_parser(known.add_parser("agreement", help="compare the ratings of a judge and a person"))
     add_commands(known)
@@ -114,6 +115,7 @@ def _eval_parser(p: argparse.ArgumentParser) -> None:
     _add_model_arguments(p, required=True)
     _add_scoring_arguments(p)
     p.add_argument("--limit", type=int, metavar="N", help="score N documents of each task, the same N for everyone")
+    p.add_argument("--shard", metavar="I/N", help="score the I-th of N parts of the documents (then: mibe merge)")
     p.add_argument("--scoring", choices=("generate", "loglikelihood"), default="generate")
     p.add_argument("--output-dir", default="runs", metavar="DIR", help="where run folders go (default runs)")
     p.add_argument("--no-cache", action="store_true", help="ask the model even where an earlier run has its answer")
@@ -181,6 +183,14 @@ def _rescore_parser(p: argparse.ArgumentParser) -> None:
     p.set_defaults(command=commands.run_rescore)
     p.add_argument("run", metavar="RUN")
     _add_bertscore_argument(p)
+    p.add_argument("--format", choices=FORMATS, default="text")
+
+
+def _merge_parser(p: argparse.ArgumentParser) -> None:
+    p.set_defaults(command=commands.run_merge)
+    p.add_argument("runs", nargs="+", metavar="RUN", help="the run folder of each shard")
+    p.add_argument("--output-dir", default="runs", metavar="DIR", help="where the merged run goes (default runs)")
+    p.add_argument("--partial", action="store_true", help="merge even where shards are missing or samples failed")
     p.add_argument("--format", choices=FORMATS, default="text")
 
 

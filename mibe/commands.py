@@ -30,6 +30,7 @@ def run_eval(a: argparse.Namespace) -> int:
             progress=progress,
             judge=a.judge,
             limit=a.limit,
+            shard=a.shard,
             scoring=a.scoring,
             resamples=a.resamples,
             bertscore=a.bertscore,
@@ -72,6 +73,17 @@ def run_show(a: argparse.Namespace) -> int:
 
     model_args = parse_model_args(a.model_args)
     print(show(a.task, a.index, model=a.model, model_args=model_args, **_data_use(a), **_prompt_settings(a)))
+    return 0
+
+
+def run_merge(a: argparse.Namespace) -> int:
+    """Put the shards of a run together."""
+    from mibe.results.merge import merge
+    from mibe.results.table import render
+
+    run = merge(a.runs, output_dir=a.output_dir, partial=a.partial)
+    print(f"run folder: {run.path}", file=sys.stderr)
+    print(render(run.record["tasks"], a.format))
     return 0
 
 

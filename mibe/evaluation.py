@@ -71,7 +71,7 @@ def evaluate(
         Who says whether a predicted diagnosis is the true one: "exact" (spelling alone), MODEL:ARGUMENTS (such as
         "openai:gpt-4o"), or whatever `model` may be. None leaves it to each diagnosis task's own metric.
     settings:
-        The fields of `Settings`: limit, num_fewshot, protocol, split, scoring, seed, max_new_tokens, resamples, …
+        The fields of `Settings`: limit, num_fewshot, protocol, split, scoring, seed, max_new_tokens, resamples, shard, …
 
     Raises
     ------
@@ -102,7 +102,8 @@ def evaluate(
         for line in filter(None, (note(*to) for to in receivers)):
             news.message(line)
         fingerprint = _fingerprint(llm, plans, chosen, arbiter)
-        folder = held.enter_context(RunFolder.open(Path(output_dir), llm.name, fingerprint))
+        part = "" if chosen.shard is None else f"-shard-{chosen.shard.replace('/', '-of-')}"
+        folder = held.enter_context(RunFolder.open(Path(output_dir), llm.name + part, fingerprint))
         begun = record.begin(llm, plans, chosen, fingerprint, suite, egress, previous=_previous(folder))
         begun["judge"] = None if arbiter is None else describe_judge(arbiter)
         cached = use_cache and llm.identity is not None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
+from operator import itemgetter
 from typing import Any
 
 from mibe.arrays import FloatArray, np
@@ -71,10 +72,11 @@ def late_metrics(tasks: Sequence[Task], bertscore: str | None) -> dict[str, tupl
 def score_rows(
     task: Task, rows: Iterable[Row], *, late: Sequence[Metric] = (), resamples: int, seed: int
 ) -> dict[str, Any]:
-    """The scores of one task as they stand in the run record. Rows with errors are counted and not scored."""
-    predictions: list[Any] = []
-    targets: list[Any] = []
-    metadata: list[Mapping[str, str]] = []
+    """The scores of one task as they stand in the run record. Rows with errors are counted and not scored.
+
+    The order of the rows, in which responses happened to arrive, bears on no figure, not even in its last digit.
+    """
+    samples: list[tuple[str, Any, Any, Mapping[str, str]]] = []
     outcomes: Counter[str] = Counter()
     finish_reasons: Counter[str] = Counter()
     cut = 0
@@ -83,9 +85,10 @@ def score_rows(
         finish_reasons[row.get("finish_reason") or "unknown"] += 1
         cut += bool(row.get("cut"))
         if row["outcome"] != Outcome.ERROR:
-            predictions.append(row["prediction"])
-            targets.append(row["target"])
-            metadata.append(row.get("metadata") or {})
+            groups = {field: row.get("metadata", {}).get(field, "") for field in task.breakdowns}
+            samples.append((row["id"], row["prediction"], row["target"], groups))
+    samples.sort(key=itemgetter(0))
+    predictions, targets = [sample[1] for sample in samples], [sample[2] for sample in samples]
     metrics = (*task.metrics, *late)
     tables = sample_statistics(metrics, predictions, targets)
     all_outcomes = [name for name, count in outcomes.items() for _ in range(count)]
@@ -99,7 +102,7 @@ def score_rows(
         "figures": _figures(metrics, tables, resamples, seed),
         "rates": _figures((rates,), [rates.statistics(all_outcomes, all_outcomes)], resamples, seed),
         "breakdowns": {
-            field: _breakdown([row.get(field, "") for row in metadata], metrics, tables, resamples, seed)
+            field: _breakdown([sample[3][field] for sample in samples], metrics, tables, resamples, seed)
             for field in task.breakdowns
         },
         "confusion": _confusion(task, predictions, targets),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -44,6 +44,12 @@ class SampleLog:
             self._file.flush()
         except OSError as error:
             raise disk_error(error, self.path) from error
+
+    def extend(self, rows: Iterable[Row]) -> None:
+        """Write rows and force them to the disk."""
+        for row in rows:
+            self.append(row)
+        self.sync()
 
     def sync(self) -> None:
         """Force what was written to the disk."""
