@@ -1,8 +1,8 @@
 """Whether a run of any length stays in the same memory and takes the same time a document.
 
 Runs `mibe eval --model dummy` on 10,000, 30,000 and 100,000 documents of a synthetic task (a plugin, as in
-docs/add-a-dataset.md), each in a process of its own, and prints seconds, microseconds a document, resident memory at the
-start of the process and its peak. With `--resume`, each run is then continued from its own finished log.
+docs/add-a-dataset.md), each in a process of its own, and prints wall time, microseconds of processor time a document,
+resident memory at the start of the process and its peak. With `--resume`, the run is then opened again at its end.
 
     python benchmarks/endurance.py [--documents 10000 30000 100000] [--resume]
 """
@@ -19,7 +19,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-TASK = '''\
+TASK = """\
 from mibe.metrics.classification import Accuracy, MacroF1, PerLabel, PredictedShare
 from mibe.parsers.options import OptionLetter
 from mibe.task import OPEN, Category, Prompt, Task
@@ -51,7 +51,7 @@ TASK = Task(
     labels=LETTERS,
     breakdowns=("subject",),
 )
-'''
+"""
 CHILD = """\
 import sys
 def memory(key):
@@ -62,10 +62,23 @@ import time
 from mibe.cli import main
 begun = time.perf_counter()
 code = main(sys.argv[1:])
-print(start, memory("VmHWM:"), time.perf_counter() - begun, file=sys.stderr)
+print(start, memory("VmHWM:"), time.perf_counter() - begun, time.process_time(), file=sys.stderr)
 sys.exit(code)
 """
-WORDS = "fever cough patient history chronic acute renal hepatic cardiac lesion biopsy dose daily without pain".split()
+WORDS = (
+    "fever",
+    "cough",
+    "patient",
+    "history",
+    "chronic",
+    "acute",
+    "renal",
+    "cardiac",
+    "lesion",
+    "dose",
+    "daily",
+    "pain",
+)
 
 
 def main() -> None:
@@ -74,7 +87,7 @@ def main() -> None:
     options.add_argument("--resume", action="store_true")
     given = options.parse_args()
     print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}\n")
-    print("| documents | command | seconds | µs a document | start MB | peak MB | over the start MB |")
+    print("| documents | command | seconds | processor µs a document | start MB | peak MB | over the start MB |")
     print("|---:|---|---:|---:|---:|---:|---:|")
     for count in given.documents:
         with tempfile.TemporaryDirectory() as folder:
@@ -101,10 +114,11 @@ def report(count: int, title: str, base: Path, *options: str) -> None:
     done = subprocess.run(command, env=env, capture_output=True, text=True)
     if done.returncode != 0:
         raise SystemExit(f"the run failed:\n{done.stderr[-2000:]}")
-    start, peak, seconds = done.stderr.splitlines()[-1].split()
-    first, last = int(start) / 1024, int(peak) / 1024
-    cost = 1e6 * float(seconds) / count
-    print(f"| {count:,} | {title} | {float(seconds):.1f} | {cost:.0f} | {first:.0f} | {last:.0f} | {last - first:.0f} |")
+    start, peak, wall, processor = map(float, done.stderr.splitlines()[-1].split())
+    first, last = start / 1024, peak / 1024
+    cost = 1e6 * processor / count
+    memory = f"{first:.0f} | {last:.0f} | {last - first:.0f}"
+    print(f"| {count:,} | {title} | {wall:.1f} | {cost:.0f} | {memory} |", flush=True)
 
 
 def reopen(runs: Path) -> None:

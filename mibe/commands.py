@@ -14,12 +14,12 @@ def run_eval(a: argparse.Namespace) -> int:
     """Score a model on tasks; 1 when more samples failed than the user accepts."""
     from mibe.evaluation import evaluate
     from mibe.models import parse_model_args
-    from mibe.progress import Terminal
+    from mibe.progress import on_stderr
     from mibe.results.table import render
 
     if a.max_errors < 0:
         raise UsageError(f"--max-errors {a.max_errors} is out of range; it is a number of samples, 0 or more")
-    with Terminal() as progress:
+    with on_stderr() as progress:
         run = evaluate(
             model=a.model,
             tasks=a.tasks,

@@ -1,4 +1,4 @@
-"""Which documents of a split a run is about: all, the same sample for everyone who asks for N, or one shard of these."""
+"""Which documents of a split a run is about: all, or the same N for everyone who asks for N; or one shard of these."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Documents:
 
     @classmethod
     def select(cls, task: Task, split: str, limit: int | None, seed: int, shard: Shard | None = None) -> Documents:
-        """Choose `limit` documents (None: all), and of these one shard. A limit above the size of the split takes it all.
+        """Choose `limit` documents (None: all), and of these one shard. A limit above the size of the split is none.
 
         Raises `UsageError` for a limit out of range, and for more shards than there are documents.
         """

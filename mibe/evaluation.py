@@ -30,7 +30,7 @@ from mibe.registry import resolve
 from mibe.responses import Session, respond_all
 from mibe.results import record
 from mibe.results.cache import ResponseCache, cache_path
-from mibe.results.folder import RunFolder, read_record
+from mibe.results.folder import RunFolder
 from mibe.results.log import latest_rows
 from mibe.results.run import Run
 from mibe.scoring import late_metrics
@@ -71,7 +71,7 @@ def evaluate(
         Who says whether a predicted diagnosis is the true one: "exact" (spelling alone), MODEL:ARGUMENTS (such as
         "openai:gpt-4o"), or whatever `model` may be. None leaves it to each diagnosis task's own metric.
     settings:
-        The fields of `Settings`: limit, num_fewshot, protocol, split, scoring, seed, max_new_tokens, resamples, shard, …
+        The fields of `Settings`: limit, shard, num_fewshot, protocol, split, scoring, seed, max_new_tokens, …
 
     Raises
     ------
@@ -104,7 +104,7 @@ def evaluate(
         fingerprint = _fingerprint(llm, plans, chosen, arbiter)
         part = "" if chosen.shard is None else f"-shard-{chosen.shard.replace('/', '-of-')}"
         folder = held.enter_context(RunFolder.open(Path(output_dir), llm.name + part, fingerprint))
-        begun = record.begin(llm, plans, chosen, fingerprint, suite, egress, previous=_previous(folder))
+        begun = record.begin(llm, plans, chosen, fingerprint, suite, egress, previous=folder.earlier_record())
         begun["judge"] = None if arbiter is None else describe_judge(arbiter)
         cached = use_cache and llm.identity is not None
         cache = held.enter_context(closing(ResponseCache(cache_path()))) if cached else None
@@ -183,7 +183,3 @@ def _run_task(session: Session, plan: Plan, late: tuple[Metric, ...], run_record
     scores = score_task(task, latest_rows(samples), late=late, resamples=settings.resamples, seed=settings.seed)
     run_record["tasks"][task.name] |= scores | {"timing": record.timing(samples)}
     folder.write_record(run_record)
-
-
-def _previous(folder: RunFolder) -> dict[str, Any] | None:
-    return read_record(folder.path) if (folder.path / "run.json").exists() else None

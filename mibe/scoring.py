@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from operator import itemgetter
 from typing import Any
@@ -76,7 +77,7 @@ def score_rows(
 
     The order of the rows, in which responses happened to arrive, bears on no figure, not even in its last digit.
     """
-    samples: list[tuple[str, Any, Any, Mapping[str, str]]] = []
+    samples: list[tuple[str, Any, Any, tuple[str, ...]]] = []
     outcomes: Counter[str] = Counter()
     finish_reasons: Counter[str] = Counter()
     cut = 0
@@ -85,8 +86,8 @@ def score_rows(
         finish_reasons[row.get("finish_reason") or "unknown"] += 1
         cut += bool(row.get("cut"))
         if row["outcome"] != Outcome.ERROR:
-            groups = {field: row.get("metadata", {}).get(field, "") for field in task.breakdowns}
-            samples.append((row["id"], row["prediction"], row["target"], groups))
+            groups = tuple(_once(row.get("metadata", {}).get(field, "")) for field in task.breakdowns)
+            samples.append((row["id"], _once(row["prediction"]), _once(row["target"]), groups))
     samples.sort(key=itemgetter(0))
     predictions, targets = [sample[1] for sample in samples], [sample[2] for sample in samples]
     metrics = (*task.metrics, *late)
@@ -102,11 +103,16 @@ def score_rows(
         "figures": _figures(metrics, tables, resamples, seed),
         "rates": _figures((rates,), [rates.statistics(all_outcomes, all_outcomes)], resamples, seed),
         "breakdowns": {
-            field: _breakdown([sample[3][field] for sample in samples], metrics, tables, resamples, seed)
-            for field in task.breakdowns
+            field: _breakdown([sample[3][number] for sample in samples], metrics, tables, resamples, seed)
+            for number, field in enumerate(task.breakdowns)
         },
         "confusion": _confusion(task, predictions, targets),
     }
+
+
+def _once(value: Any) -> Any:
+    """The value, and for a label that many samples have always the same object: a hundred thousand cost nothing."""
+    return sys.intern(value) if isinstance(value, str) else value
 
 
 def _breakdown(

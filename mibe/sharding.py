@@ -21,7 +21,7 @@ class Shard:
         """A shard from "3/16". Raises `UsageError` for anything that is not a part of a whole."""
         found = re.fullmatch(r"(\d{1,6})/(\d{1,6})", text)
         if found is None or not 1 <= int(found[1]) <= int(found[2]):
-            raise UsageError(f"--shard {text} is not a part of a whole; write I/N, the I-th of N parts, from 1/N to N/N")
+            raise UsageError(f"--shard {text} is not a part of a whole; write I/N, from 1/N to N/N")
         return cls(int(found[1]), int(found[2]))
 
     def __str__(self) -> str:

@@ -128,7 +128,7 @@ def _facts(run: Run) -> dict[str, Any]:
     return dict(_flat("", facts))
 
 
-def _flat(prefix: str, value: Any) -> Iterator[tuple[str, Any]]:
+def _flat(prefix: str, value: object) -> Iterator[tuple[str, Any]]:
     if isinstance(value, Mapping) and value:
         for key, inner in value.items():
             yield from _flat(f"{prefix}.{key}" if prefix else str(key), inner)
@@ -193,7 +193,7 @@ def _rows(parts: Iterable[Run], task: str) -> Iterator[Row]:
 
 def _merged_record(parts: Sequence[Run]) -> record.Record:
     """The record of the whole, without scores; what was each part's own stands under `parts`."""
-    first = parts[0].record
+    first: record.Record = parts[0].record
     whole = _whole(parts)
     session = {"started": record.now(), "process": os.getpid(), "command": shlex.join(sys.argv), "ended": None}
     return first | {
@@ -224,11 +224,12 @@ def _part(run: Run) -> dict[str, Any]:
 
 def _merged_task(name: str, parts: Sequence[Run], whole: str | None) -> dict[str, Any]:
     own = [run.record["tasks"][name] for run in parts]
-    return own[0] | {
+    merged: dict[str, Any] = own[0] | {
         "data": own[0]["data"] | {"documents": sum(task["data"]["documents"] for task in own), "shard": whole},
         # A shard lists the examples of the subjects that it met.
         "shots": {key: ids for task in own for key, ids in task["shots"].items()},
     }
+    return merged
 
 
 def _distinct(entries: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
