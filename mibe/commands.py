@@ -58,6 +58,35 @@ def _prompt_settings(a: argparse.Namespace) -> dict[str, Any]:
     }
 
 
+def run_plan(a: argparse.Namespace) -> int:
+    """Say what a run will take."""
+    from mibe.capacity import GIB, parse_dtype, parse_fleet, parse_shape, parse_throughput
+    from mibe.forecast import forecast, render
+    from mibe.models import parse_model_args
+
+    shape = None if a.model_shape is None else parse_shape(a.model_shape)
+    dtype, gpu_bytes = parse_dtype(a.dtype), a.gpu_memory * GIB
+    found = forecast(
+        tasks=a.tasks,
+        suite=a.suite,
+        model=a.model,
+        model_args=parse_model_args(a.model_args),
+        fleet=parse_fleet(a.gpus, a.gpus_per_copy, shape=shape, dtype=dtype, gpu_bytes=gpu_bytes),
+        shape=shape,
+        dtype=dtype,
+        gpu_bytes=gpu_bytes,
+        throughput=parse_throughput(both=a.throughput, prefill=a.prefill_throughput, decode=a.decode_throughput),
+        probe=a.probe,
+        output_share=a.output_share,
+        characters_per_token=a.characters_per_token,
+        limit=a.limit,
+        **_data_use(a),
+        **_prompt_settings(a),
+    )
+    print(render(found, a.format))
+    return 0
+
+
 def run_tasks(a: argparse.Namespace) -> int:
     """List tasks, groups and suites."""
     from mibe.listing import tasks_json, tasks_text

@@ -82,9 +82,9 @@ def evaluate(
     ModelError, RunError
         When the model cannot be loaded, or the run folder is in use or cannot be written. What was done is kept.
     """
-    wanted, chosen = _wanted(tasks, suite, settings)
+    named, chosen = wanted(tasks, suite, settings)
     check_names(allow_egress)
-    plans = [plan_task(task, chosen) for task in wanted]
+    plans = [plan_task(task, chosen) for task in named]
     late = late_metrics([plan.task for plan in plans], chosen.bertscore)
     judged = [] if judge is None else judged_tasks([plan.task for plan in plans])
     news = progress if progress is not None else (Terminal() if sys.stderr.isatty() else Silent())
@@ -111,7 +111,7 @@ def evaluate(
         return _run(Session(llm, folder, cache, news, arbiter), plans, late, begun)
 
 
-def _wanted(
+def wanted(
     tasks: str | Iterable[str] | None, suite: str | None, settings: Mapping[str, Any]
 ) -> tuple[list[Task], Settings]:
     """The tasks asked for, by name or by suite, and the settings; those given count before those of the suite."""

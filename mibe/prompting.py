@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from itertools import chain
 
 from mibe.errors import UsageError
-from mibe.models.base import Message, Model
+from mibe.models.base import Message, Renderer
 from mibe.task import Example, Prompt, Task
 
 CUT_MARK = " […] "
@@ -144,7 +144,7 @@ class Shots:
 class PromptBuilder:
     """Builds the prompts of one task for one model; worked examples are laid out once, not once a document."""
 
-    def __init__(self, task: Task, model: Model, shots: Shots | None, *, max_new_tokens: int) -> None:
+    def __init__(self, task: Task, model: Renderer, shots: Shots | None, *, max_new_tokens: int) -> None:
         self._prompt = task.prompt
         self._model = model
         self._shots = shots
