@@ -19,9 +19,9 @@ GIB = 2**30
 USABLE = 0.9
 """Share of a GPU's memory that weights and cache may take; the rest is for activations and the engine."""
 
-ROW_BYTES = 420
+ROW_BYTES = 315
 """A line of the sample log beside its texts: keys, hash, numbers, outcome, scores."""
-CACHED_BYTES = 330
+CACHED_BYTES = 210
 """A cached answer beside its text: key, its entry in the index, keys and numbers."""
 
 DTYPES: Mapping[str, float] = {"float32": 4, "bfloat16": 2, "float16": 2, "fp8": 1, "int8": 1, "int4": 0.5}
@@ -97,11 +97,11 @@ class Tally:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Absent:
-    """A task whose data is not here: its documents as its authors count them (None: not counted), and how to get it."""
+    """A task whose data is not here: its documents as its authors count them (None: not counted)."""
 
     task: str
     documents: int | None
-    obtain: str
+    max_new_tokens: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -92,7 +92,11 @@ def forecast(
         raise UsageError("--probe times a model: name one with --model")
     named, chosen = wanted(tasks, suite, settings)
     absent = tuple(
-        Absent(task=task.name, documents=task.source.counts.get(chosen.split), obtain=task.source.obtain)
+        Absent(
+            task=task.name,
+            documents=task.source.counts.get(chosen.split),
+            max_new_tokens=chosen.max_new_tokens or task.max_new_tokens,
+        )
         for task in named
         if store.find(task.data_name) is None
     )
@@ -238,22 +242,11 @@ def render(found: Forecast, form: str) -> str:
         for each, price in zip(found.tallies, found.costs, strict=True)
     ]
     rows.append(_total(found))
-    rows += [
-        [
-            each.task,
-            "not here" if each.documents is None else f"{each.documents:,} (not here)",
-            *["?"] * (len(HEADER) - 2),
-        ]
-        for each in found.absent
-    ]
+    rows += [_absent_row(each) for each in found.absent]
     style = "simple" if form == "text" else "github"
     align = ("left", *["right"] * (len(HEADER) - 1))
     table = tabulate(rows, headers=HEADER, tablefmt=style, disable_numparse=True, colalign=align)
-    lines = [
-        *_memory(found),
-        *found.assumptions,
-        *(f"{each.task} is left out of the total: {each.obtain}" for each in found.absent),
-    ]
+    lines = [*_memory(found), *found.assumptions, *_left_out(found)]
     bullet = "- " if form == "markdown" else ""
     return "\n".join([table, "", *(bullet + line for line in lines)])
 
@@ -276,6 +269,18 @@ def _row(found: Forecast, name: str, documents: int, counts: Tally, price: Cost)
         size(price.sample_bytes),
         size(price.cache_bytes),
     ]
+
+
+def _absent_row(task: Absent) -> list[str]:
+    count = task.documents
+    known = ["?", "?", "?"] if count is None else [f"{count:,}", "?", f"{count * task.max_new_tokens:,}"]
+    return [f"{task.task} (not here)", known[0], "?", *known[1:], *["?"] * (len(HEADER) - 5)]
+
+
+def _left_out(found: Forecast) -> Iterable[str]:
+    if found.absent:
+        names = ", ".join(each.task for each in found.absent)
+        yield f"not in the total, since their data is not here (mibe data list says how to get it): {names}"
 
 
 def _total(found: Forecast) -> list[str]:
@@ -312,14 +317,15 @@ def _memory(found: Forecast) -> Iterable[str]:
         yield "keys and values: give layers, kv_heads and head_dim in --model-shape to have them computed"
         return
     longest = max(each.longest for each in found.tallies)
-    mean = sum(each.prompt_tokens for each in found.tallies) / sum(each.documents for each in found.tallies)
+    tokens = sum(each.prompt_tokens for each in found.tallies) + sum(each.new_tokens for each in found.costs)
+    mean = tokens / sum(each.documents for each in found.tallies)
     each = found.shape.cache_bytes(found.dtype)
     yield (
         f"keys and values: {each / 1024:.0f} KiB a token, {each * longest / GIB:.2f} GiB for the longest sequence "
         f"({longest:,} tokens)"
     )
     fit = at_once(found.shape, found.dtype, found.gpu_bytes, fleet, mean)
-    yield f"room beside the weights for {fit:,} prompts of average length ({mean:,.0f} tokens) at once in each copy"
+    yield f"room beside the weights for {fit:,} prompts with their answers ({mean:,.0f} tokens on average) at once"
 
 
 def size(count: float) -> str:

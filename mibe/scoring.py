@@ -92,7 +92,7 @@ def score_rows(
     predictions, targets = [sample[1] for sample in samples], [sample[2] for sample in samples]
     metrics = (*task.metrics, *late)
     tables = sample_statistics(metrics, predictions, targets)
-    all_outcomes = [name for name, count in outcomes.items() for _ in range(count)]
+    all_outcomes = [outcome.value for outcome in Outcome for _ in range(outcomes[outcome.value])]
     rates = OutcomeRates()
     return {
         "samples": sum(outcomes.values()),

@@ -36,8 +36,8 @@ class Estimate:
 class TokenizerOnly:
     """A model folder's (or hub model's) own tokenizer and chat template."""
 
-    def __init__(self, source: str, tokenizer: Any, *, chat_template: bool, context_window: int | None) -> None:
-        self.name = f"counted by the tokenizer of {source}"
+    def __init__(self, label: str, tokenizer: Any, *, chat_template: bool, context_window: int | None) -> None:
+        self.name = f"counted by the tokenizer of {label}"
         self.context_window = context_window
         self.is_chat = chat_template and bool(getattr(tokenizer, "chat_template", None))
         self._tokenizer = tokenizer
@@ -60,12 +60,13 @@ def load_counter(model: str | None, args: Mapping[str, str], *, characters_per_t
     """What counts the tokens of a model's prompts: its tokenizer where it has a folder or hub name, or an estimate."""
     if not characters_per_token > 0:
         raise UsageError(f"--characters-per-token {characters_per_token} is out of range; above 0")
+    label = source = args.get("tokenizer") or args.get("pretrained")
     if model == "demo":
         from mibe.models.demo import CONTEXT_WINDOW, demo_path
 
-        args = {"max_length": str(CONTEXT_WINDOW), **args, "pretrained": str(demo_path())}
-    source = args.get("tokenizer") or args.get("pretrained")
-    if source is None:
+        label, source = "the demo model", str(demo_path())
+        args = {"max_length": str(CONTEXT_WINDOW), **args, "pretrained": source}
+    if source is None or label is None:
         return Estimate(characters_per_token)
     check_exists("pretrained", source)
     try:
@@ -81,7 +82,7 @@ def load_counter(model: str | None, args: Mapping[str, str], *, characters_per_t
     try:
         chat_template = switch(args.get("chat_template", "on"))
         return TokenizerOnly(
-            source, tokenizer, chat_template=chat_template, context_window=None if window is None else int(window)
+            label, tokenizer, chat_template=chat_template, context_window=None if window is None else int(window)
         )
     except ValueError as error:
         raise UsageError(f"the model arguments chat_template and max_length: {error}") from None
