@@ -47,12 +47,14 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=f"mibe {mibe.__version__}")
     known = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _eval_parser(known.add_parser("eval", help="score a model on tasks"))
+    _plan_parser(known.add_parser("plan", help="say what a run will take: tokens, GPU hours, memory, disk"))
     _tasks_parser(known.add_parser("tasks", help="list the tasks, their data and licences"))
     _show_parser(known.add_parser("show", help="show one prompt exactly as a model gets it"))
     _data_parser(known.add_parser("data", help="list, prepare, verify or download data sets"))
     _score_parser(known.add_parser("score", help="score text that was generated elsewhere"))
     _parse_parser(known.add_parser("parse", help="print what a task's parser reads from outputs"))
     _rescore_parser(known.add_parser("rescore", help="score a finished run again from its saved text"))
+    _merge_parser(known.add_parser("merge", help="put the shards of a run together"))
     _compare_parser(known.add_parser("compare", help="compare two runs on the samples that both have scored"))
     _agreement_parser(known.add_parser("agreement", help="compare the ratings of a judge and a person"))
     add_commands(known)
@@ -117,6 +119,7 @@ def _eval_parser(p: argparse.ArgumentParser) -> None:
         "--skip-missing", action="store_true", help="leave out tasks whose data is not here; the table says so"
     )
     p.add_argument("--limit", type=int, metavar="N", help="score N documents of each task, the same N for everyone")
+    p.add_argument("--shard", metavar="I/N", help="score the I-th of N parts of the documents (then: mibe merge)")
     p.add_argument("--scoring", choices=("generate", "loglikelihood"), default="generate")
     p.add_argument("--output-dir", default="runs", metavar="DIR", help="where run folders go (default runs)")
     p.add_argument("--no-cache", action="store_true", help="ask the model even where an earlier run has its answer")
@@ -125,6 +128,36 @@ def _eval_parser(p: argparse.ArgumentParser) -> None:
     )
     p.add_argument("--resamples", type=int, default=1000, metavar="N", help="bootstrap resamples (default 1000)")
     p.add_argument("--format", choices=FORMATS, default="text", help="of the result table (default text)")
+
+
+def _plan_parser(p: argparse.ArgumentParser) -> None:
+    p.set_defaults(command=commands.run_plan)
+    which = p.add_mutually_exclusive_group(required=True)
+    which.add_argument("--tasks", metavar="A,B", help="tasks and groups (mibe tasks lists them)")
+    which.add_argument("--suite", metavar="NAME", help="a setting of the paper: tasks and their worked examples")
+    _add_model_arguments(p, required=False)
+    p.add_argument("--limit", type=int, metavar="N", help="N documents of each task (default all)")
+    rate = p.add_argument_group("throughput of one copy of the model, in tokens a second over all its requests")
+    rate.add_argument("--throughput", type=float, metavar="T", help="of tokens read and written alike")
+    rate.add_argument("--prefill-throughput", type=float, metavar="T", help="of prompt tokens read")
+    rate.add_argument("--decode-throughput", type=float, metavar="T", help="of tokens written")
+    rate.add_argument(
+        "--probe", type=int, nargs="?", const=24, metavar="N", help="time --model on N documents of each task (24)"
+    )
+    p.add_argument(
+        "--output-share", type=float, default=0.5, metavar="S", help="mean answer by its limit (default 0.5)"
+    )
+    p.add_argument(
+        "--characters-per-token", type=float, default=4.0, metavar="C", help="where no tokenizer is named (default 4)"
+    )
+    p.add_argument("--model-shape", metavar="SHAPE", help="llama2-70b, …, a model folder, or params=70e9,layers=80,…")
+    p.add_argument("--dtype", default="bfloat16", help="of weights and cache: bfloat16 (default), fp8, int4, …")
+    p.add_argument("--gpus", type=int, default=1, metavar="N", help="GPUs in all (default 1)")
+    p.add_argument("--gpu-memory", type=float, default=80, metavar="GIB", help="of one GPU (default 80)")
+    p.add_argument(
+        "--gpus-per-copy", type=int, metavar="K", help="of one copy of the model (default: as its weights need)"
+    )
+    p.add_argument("--format", choices=("text", "markdown", "json"), default="text")
 
 
 def _tasks_parser(p: argparse.ArgumentParser) -> None:
@@ -184,6 +217,14 @@ def _rescore_parser(p: argparse.ArgumentParser) -> None:
     p.set_defaults(command=commands.run_rescore)
     p.add_argument("run", metavar="RUN")
     _add_bertscore_argument(p)
+    p.add_argument("--format", choices=FORMATS, default="text")
+
+
+def _merge_parser(p: argparse.ArgumentParser) -> None:
+    p.set_defaults(command=commands.run_merge)
+    p.add_argument("runs", nargs="+", metavar="RUN", help="the run folder of each shard")
+    p.add_argument("--output-dir", default="runs", metavar="DIR", help="where the merged run goes (default runs)")
+    p.add_argument("--partial", action="store_true", help="merge even where shards are missing or samples failed")
     p.add_argument("--format", choices=FORMATS, default="text")
 
 

@@ -14,12 +14,12 @@ def run_eval(a: argparse.Namespace) -> int:
     """Score a model on tasks; 1 when more samples failed than the user accepts."""
     from mibe.evaluation import evaluate
     from mibe.models import parse_model_args
-    from mibe.progress import Terminal
+    from mibe.progress import on_stderr
     from mibe.results.table import render
 
     if a.max_errors < 0:
         raise UsageError(f"--max-errors {a.max_errors} is out of range; it is a number of samples, 0 or more")
-    with Terminal() as progress:
+    with on_stderr() as progress:
         run = evaluate(
             model=a.model,
             tasks=a.tasks,
@@ -30,6 +30,7 @@ def run_eval(a: argparse.Namespace) -> int:
             progress=progress,
             judge=a.judge,
             limit=a.limit,
+            shard=a.shard,
             scoring=a.scoring,
             resamples=a.resamples,
             bertscore=a.bertscore,
@@ -58,6 +59,35 @@ def _prompt_settings(a: argparse.Namespace) -> dict[str, Any]:
     }
 
 
+def run_plan(a: argparse.Namespace) -> int:
+    """Say what a run will take."""
+    from mibe.capacity import GIB, parse_dtype, parse_fleet, parse_shape, parse_throughput
+    from mibe.forecast import forecast, render
+    from mibe.models import parse_model_args
+
+    shape = None if a.model_shape is None else parse_shape(a.model_shape)
+    dtype, gpu_bytes = parse_dtype(a.dtype), a.gpu_memory * GIB
+    found = forecast(
+        tasks=a.tasks,
+        suite=a.suite,
+        model=a.model,
+        model_args=parse_model_args(a.model_args),
+        fleet=parse_fleet(a.gpus, a.gpus_per_copy, shape=shape, dtype=dtype, gpu_bytes=gpu_bytes),
+        shape=shape,
+        dtype=dtype,
+        gpu_bytes=gpu_bytes,
+        throughput=parse_throughput(both=a.throughput, prefill=a.prefill_throughput, decode=a.decode_throughput),
+        probe=a.probe,
+        output_share=a.output_share,
+        characters_per_token=a.characters_per_token,
+        limit=a.limit,
+        **_data_use(a),
+        **_prompt_settings(a),
+    )
+    print(render(found, a.format))
+    return 0
+
+
 def run_tasks(a: argparse.Namespace) -> int:
     """List tasks, groups and suites."""
     from mibe.listing import tasks_json, tasks_text
@@ -73,6 +103,17 @@ def run_show(a: argparse.Namespace) -> int:
 
     model_args = parse_model_args(a.model_args)
     print(show(a.task, a.index, model=a.model, model_args=model_args, **_data_use(a), **_prompt_settings(a)))
+    return 0
+
+
+def run_merge(a: argparse.Namespace) -> int:
+    """Put the shards of a run together."""
+    from mibe.results.merge import merge
+    from mibe.results.table import render
+
+    run = merge(a.runs, output_dir=a.output_dir, partial=a.partial)
+    print(f"run folder: {run.path}", file=sys.stderr)
+    print(render(run.record["tasks"], a.format))
     return 0
 
 

@@ -30,7 +30,7 @@ from mibe.registry import resolve
 from mibe.responses import Session, respond_all
 from mibe.results import record
 from mibe.results.cache import ResponseCache, cache_path
-from mibe.results.folder import RunFolder, read_record
+from mibe.results.folder import RunFolder
 from mibe.results.log import SampleLog, latest_rows
 from mibe.results.run import Run
 from mibe.scoring import late_metrics, with_late_scores
@@ -74,7 +74,7 @@ def evaluate(
     skip_missing:
         Leave out the tasks whose data is not here (`skipped` in the run record) in place of refusing to run.
     settings:
-        The fields of `Settings`: limit, num_fewshot, protocol, split, scoring, seed, max_new_tokens, resamples, …
+        The fields of `Settings`: limit, shard, num_fewshot, protocol, split, scoring, seed, max_new_tokens, …
 
     Raises
     ------
@@ -85,9 +85,9 @@ def evaluate(
     ModelError, RunError
         When the model cannot be loaded, or the run folder is in use or cannot be written. What was done is kept.
     """
-    wanted, chosen = _wanted(tasks, suite, settings)
+    named, chosen = wanted(tasks, suite, settings)
     check_names(allow_egress)
-    plans, skipped = plan_tasks(wanted, chosen, skip_missing=skip_missing)
+    plans, skipped = plan_tasks(named, chosen, skip_missing=skip_missing)
     late = late_metrics([plan.task for plan in plans], chosen.bertscore)
     judged = [] if judge is None else judged_tasks([plan.task for plan in plans])
     news = progress if progress is not None else (Terminal() if sys.stderr.isatty() else Silent())
@@ -106,8 +106,9 @@ def evaluate(
         for line in filter(None, (note(*to) for to in receivers)):
             news.message(line)
         fingerprint = _fingerprint(llm, plans, chosen, arbiter)
-        folder = held.enter_context(RunFolder.open(Path(output_dir), llm.name, fingerprint))
-        begun = record.begin(llm, plans, chosen, fingerprint, suite, egress, previous=_previous(folder))
+        part = "" if chosen.shard is None else f"-shard-{chosen.shard.replace('/', '-of-')}"
+        folder = held.enter_context(RunFolder.open(Path(output_dir), llm.name + part, fingerprint))
+        begun = record.begin(llm, plans, chosen, fingerprint, suite, egress, previous=folder.earlier_record())
         begun["skipped"] = skipped
         begun["judge"] = None if arbiter is None else describe_judge(arbiter)
         cached = use_cache and llm.identity is not None
@@ -115,7 +116,7 @@ def evaluate(
         return _run(Session(llm, folder, cache, news, arbiter), plans, late, begun)
 
 
-def _wanted(
+def wanted(
     tasks: str | Iterable[str] | None, suite: str | None, settings: Mapping[str, Any]
 ) -> tuple[list[Task], Settings]:
     """The tasks asked for, by name or by suite, and the settings; those given count before those of the suite."""
@@ -199,7 +200,3 @@ def _log_late_scores(samples: Path, late: Sequence[Mean], *, private: bool) -> N
             if row["outcome"] != Outcome.ERROR:
                 log.append(row)
         log.sync()
-
-
-def _previous(folder: RunFolder) -> dict[str, Any] | None:
-    return read_record(folder.path) if (folder.path / "run.json").exists() else None

@@ -180,9 +180,7 @@ def rescore(path: str | Path, *, bertscore: str | None = None) -> Run:
 
 def _write_log(path: Path, rows: Iterable[Row], *, private: bool) -> None:
     with closing(SampleLog(path, private=private)) as log:
-        for row in rows:
-            log.append(row)
-        log.sync()
+        log.extend(rows)
 
 
 def _judge_again(task: Task, samples: Path, part: dict[str, Any]) -> list[Row]:

@@ -12,6 +12,7 @@ from mibe.documents import Documents, examples
 from mibe.errors import DataError, UsageError
 from mibe.models.base import Model
 from mibe.prompting import Shots
+from mibe.sharding import Shard
 from mibe.task import Task
 
 SCORINGS = ("generate", "loglikelihood")
@@ -25,7 +26,8 @@ class Settings:
 
     `num_fewshot` is one number for all tasks or a number for each; `limit` None means all documents;
     `max_new_tokens` None means each task's own number; `resamples` is the number of bootstrap resamples behind each
-    interval; `bertscore` is the encoder, MODEL or MODEL:LAYER, that summaries are compared with after all responses.
+    interval; `bertscore` is the encoder, MODEL or MODEL:LAYER, that summaries are compared with after all responses;
+    `shard` "I/N" is the I-th of N equal parts of the documents, one for each machine, which `mibe merge` puts together.
     """
 
     num_fewshot: int | Mapping[str, int] = 0
@@ -38,6 +40,7 @@ class Settings:
     resamples: int = 1000
     protocol: str = "default"
     bertscore: str | None = None
+    shard: str | None = None
 
     def __post_init__(self) -> None:
         if self.scoring not in SCORINGS:
@@ -49,6 +52,8 @@ class Settings:
             raise UsageError(f"--max-new-tokens {self.max_new_tokens} is out of range; at least 1")
         if self.resamples < 1:
             raise UsageError(f"--resamples {self.resamples} is out of range; at least 1")
+        if self.shard is not None:
+            Shard.parse(self.shard)
 
     def shots_of(self, task: str) -> int:
         """The number of worked examples for one task."""
@@ -128,7 +133,8 @@ def plan_task(task: Task, settings: Settings) -> Plan:
     if missing := missing_data(task, settings):
         raise DataError(missing)
     task = protocols.apply(settings.protocol, task)
-    documents = Documents.select(task, settings.split, settings.limit, settings.seed)
+    shard = None if settings.shard is None else Shard.parse(settings.shard)
+    documents = Documents.select(task, settings.split, settings.limit, settings.seed, shard)
     if documents.count == 0:
         raise DataError(f"{task.name}: the {settings.split} split is empty; run: mibe data verify {task.data_name}")
     first = next(iter(documents))

@@ -16,7 +16,7 @@ from itertools import chain, islice, zip_longest
 from typing import NamedTuple, Protocol, TypeAlias
 
 from mibe.errors import DataError, UsageError
-from mibe.models.base import Message, Model
+from mibe.models.base import Message, Renderer
 from mibe.task import Example, Prompt, Task
 
 CUT_MARK = " […] "
@@ -183,7 +183,7 @@ def _matched(task: Task, example: Example) -> str:
 class PromptBuilder:
     """Builds the prompts of one task for one model; worked examples are laid out once, not once a document."""
 
-    def __init__(self, task: Task, model: Model, shots: Shots | None, *, max_new_tokens: int) -> None:
+    def __init__(self, task: Task, model: Renderer, shots: Shots | None, *, max_new_tokens: int) -> None:
         self._prompt = task.prompt
         self._model = model
         self._shots = shots

@@ -16,7 +16,7 @@ from mibe.progress import Progress
 from mibe.prompting import PromptBuilder, Rendered, stop_strings
 from mibe.results.cache import ResponseCache, cache_key
 from mibe.results.folder import RunFolder
-from mibe.results.log import Row, SampleLog, latest_rows
+from mibe.results.log import Row, SampleLog, damaged_path, latest_rows
 from mibe.scoring import best_candidate, judge_response, judged
 from mibe.task import Example, Outcome
 
@@ -51,7 +51,12 @@ def respond_all(session: Session, plan: Plan, builder: PromptBuilder) -> None:
     path = session.folder.samples(plan.task.name)
     log = SampleLog(path, private=plan.private)
     try:
-        done = {row["id"]: row["prompt_sha256"] for row in latest_rows(path) if row["outcome"] != Outcome.ERROR}
+        if log.damaged:
+            progress.message(
+                f"{path}: {log.damaged} damaged lines are set aside in {damaged_path(path).name}, and their documents "
+                "asked again"
+            )
+        done = {row["id"] for row in latest_rows(path) if row["outcome"] != Outcome.ERROR}
         progress.start(plan.task.name, plan.documents.count, len(done))
         for chunk in _chunks(plan.documents):
             jobs = []

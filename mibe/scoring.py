@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
+from operator import itemgetter
 from typing import Any
 
 from mibe.arrays import FloatArray, np
@@ -94,12 +96,11 @@ def score_rows(
 ) -> dict[str, Any]:
     """The scores of one task as they stand in the run record. Rows with errors are counted and not scored.
 
-    Figures of `late` are made of what `with_late_scores` wrote into the rows.
+    Figures of `late` are made of what `with_late_scores` wrote into the rows. The order of the rows, in which
+    responses happened to arrive, bears on no figure, not even in its last digit.
     """
-    predictions: list[Any] = []
-    targets: list[Any] = []
-    metadata: list[Mapping[str, str]] = []
-    stored: list[Mapping[str, float]] = []
+    samples: list[tuple[str, Any, Any, tuple[str, ...]]] = []
+    stored: list[tuple[str, Mapping[str, float]]] = []
     outcomes: Counter[str] = Counter()
     finish_reasons: Counter[str] = Counter()
     cut = 0
@@ -108,15 +109,17 @@ def score_rows(
         finish_reasons[row.get("finish_reason") or "unknown"] += 1
         cut += bool(row.get("cut"))
         if row["outcome"] != Outcome.ERROR:
-            predictions.append(row["prediction"])
-            targets.append(row["target"])
-            metadata.append(row.get("metadata") or {})
+            groups = tuple(_once((row.get("metadata") or {}).get(field, "")) for field in task.breakdowns)
+            samples.append((row["id"], _once(row["prediction"]), _once(row["target"]), groups))
             if late:
-                stored.append(row["scores"])
+                stored.append((row["id"], row["scores"]))
+    samples.sort(key=itemgetter(0))
+    stored.sort(key=itemgetter(0))
+    predictions, targets = [sample[1] for sample in samples], [sample[2] for sample in samples]
     metrics: tuple[Metric, ...] = (*task.metrics, *late)
     tables = sample_statistics(task.metrics, predictions, targets)
-    tables += [stored_statistics(metric, stored) for metric in late]
-    all_outcomes = [name for name, count in outcomes.items() for _ in range(count)]
+    tables += [stored_statistics(metric, [scores for _, scores in stored]) for metric in late]
+    all_outcomes = [outcome.value for outcome in Outcome for _ in range(outcomes[outcome.value])]
     rates = OutcomeRates()
     return {
         "samples": sum(outcomes.values()),
@@ -127,11 +130,16 @@ def score_rows(
         "figures": _figures(metrics, tables, resamples, seed),
         "rates": _figures((rates,), [rates.statistics(all_outcomes, all_outcomes)], resamples, seed),
         "breakdowns": {
-            field: _breakdown([row.get(field, "") for row in metadata], metrics, tables, resamples, seed)
-            for field in task.breakdowns
+            field: _breakdown([sample[3][number] for sample in samples], metrics, tables, resamples, seed)
+            for number, field in enumerate(task.breakdowns)
         },
         "confusion": _confusion(task, predictions, targets),
     }
+
+
+def _once(value: Any) -> Any:
+    """The value, and for a label that many samples have always the same object: a hundred thousand cost nothing."""
+    return sys.intern(value) if isinstance(value, str) else value
 
 
 def _breakdown(

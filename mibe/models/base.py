@@ -61,6 +61,33 @@ class ChoiceRequest:
     continuations: tuple[str, ...]
 
 
+class Renderer(Protocol):
+    """What building prompts needs of a model: their layout and their length. See `Model`."""
+
+    @property
+    def name(self) -> str:
+        """What tables call it."""
+        ...
+
+    @property
+    def is_chat(self) -> bool:
+        """Whether prompts are chat turns."""
+        ...
+
+    @property
+    def context_window(self) -> int | None:
+        """Tokens of prompt and output together."""
+        ...
+
+    def render(self, messages: Sequence[Message]) -> str:
+        """The text that the model will read."""
+        ...
+
+    def count_tokens(self, text: str) -> int:
+        """Number of tokens of a rendered prompt."""
+        ...
+
+
 class Model(Protocol):
     """A language model, local or remote.
 

@@ -109,6 +109,7 @@ def describe_task(plan: Plan, builder: PromptBuilder, first: Rendered) -> dict[s
             "manifest": store.load_manifest(task.data_name),
             "documents": documents.count,
             "of": documents.total,
+            "shard": plan.settings.shard,
         },
         "prompt_template_sha256": template_sha256(task.prompt),
         "first_prompt_sha256": first.sha256,

@@ -28,6 +28,7 @@ def render(tasks: Mapping[str, Any], form: str, *, skipped: Mapping[str, str] = 
     if form == "json":
         left_out = {name: {"skipped": why} for name, why in skipped.items()}
         return json.dumps({**tasks, **left_out}, ensure_ascii=False, indent=1)
+    tasks = {_label(name, task): task for name, task in tasks.items()}
     if form == "csv":
         return _csv(tasks, skipped)
     from tabulate import tabulate
@@ -43,6 +44,12 @@ def render(tasks: Mapping[str, Any], form: str, *, skipped: Mapping[str, str] = 
     notes = [note for name, task in tasks.items() for note in _notes(name, task)]
     notes += [f"{name}: {SKIPPED}; {why}" for name, why in skipped.items()]
     return "\n".join([_bold_header(table), *([""] if notes else []), *notes])
+
+
+def _label(name: str, task: Mapping[str, Any]) -> str:
+    """A task's name, and which part of it was scored where that is not all."""
+    shard = (task.get("data") or {}).get("shard")
+    return f"{name} (shard {shard})" if shard else name
 
 
 def _task_rows(name: str, task: Mapping[str, Any]) -> list[list[str]]:
@@ -81,7 +88,10 @@ def _notes(name: str, task: Mapping[str, Any]) -> list[str]:
         notes.append(
             f"{name}: {task['outcomes']['error']} samples failed and are not scored; the same command tries them again"
         )
-    manifest = (task.get("data") or {}).get("manifest") or {}
+    data = task.get("data") or {}
+    manifest = data.get("manifest") or {}
+    if data.get("shard"):
+        notes.append(f"{name}: partial, {data['documents']} of {data['of']} documents; mibe merge puts shards together")
     if manifest.get("variant") == "excerpt":
         notes.append(f"{name}: measured on an excerpt of the data set, not comparable with published figures")
     return notes
