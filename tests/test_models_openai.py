@@ -247,7 +247,11 @@ def test_a_server_that_is_not_there_is_named_soon(client):
         (said(None, refusal="I can't help with that."), "filter", "I can't help with that."),
         (error(400, "filtered", code="content_filter"), "filter", "filtered"),
         (error(400, "no", kind="content_policy_violation"), "filter", "no"),
-        (error(403, "Your input was flagged by moderation", code="403"), "filter", "Your input was flagged by moderation"),
+        (
+            error(403, "Your input was flagged by moderation", code="403"),
+            "filter",
+            "Your input was flagged by moderation",
+        ),
         (said(None), "stop", ""),
         (said([{"type": "text", "text": "in "}, {"type": "text", "text": "parts"}]), "stop", "in parts"),
         (said("B", reasoning_content="so it is B"), "stop", "<think>\nso it is B\n</think>\n\nB"),
@@ -480,7 +484,10 @@ def test_prompts_are_shown_with_their_roles():
     assert model.count_tokens("abcd") == 2
 
 
-PRICES = {"date": "2026-01-31", "prices": {"127.0.0.1": {"m": {"prompt": 1000.0, "completion": 2000.0, "cached": 100.0}}}}
+PRICES = {
+    "date": "2026-01-31",
+    "prices": {"127.0.0.1": {"m": {"prompt": 1000.0, "completion": 2000.0, "cached": 100.0}}},
+}
 
 
 @pytest.fixture
