@@ -227,9 +227,9 @@ def test_an_empty_account_stops_cleanly_after_what_was_under_way(client):
 
 
 def test_a_pause_longer_than_the_deadline_stops_the_run(client):
-    with serving(lambda number, body: error(429, "daily limit", retry_after="86400")) as server:
-        with pytest.raises(LimitReached, match="asks for a pause of 86400 s"):
-            answers(client(server), requests(5))
+    stop = pytest.raises(LimitReached, match="asks for a pause of 86400 s")
+    with serving(lambda number, body: error(429, "daily limit", retry_after="86400")) as server, stop:
+        answers(client(server), requests(5))
 
 
 def test_a_server_that_is_not_there_is_named_soon(client):
@@ -399,10 +399,12 @@ def test_half_of_a_character_is_sent_as_a_mark(client):
 
 
 def test_redirects_to_another_host_are_not_followed(client):
-    with serving() as other:
-        with serving(lambda number, body: Answer(307, {}, {"Location": f"{other.url}/chat/completions"})) as server:
-            with pytest.raises(ModelError, match="status 307"):
-                answers(client(server), requests(2))
+    def script(number, body):
+        return Answer(307, {}, {"Location": f"{other.url}/chat/completions"})
+
+    with serving() as other, serving(script) as server:
+        with pytest.raises(ModelError, match="status 307"):
+            answers(client(server), requests(2))
         assert other.requests == []
 
 

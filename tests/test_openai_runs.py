@@ -8,18 +8,23 @@ import subprocess
 import sys
 import time
 import traceback
+from dataclasses import replace
 
 import pytest
 from api_server import Answer, error, prompt_of, said, serving
-from test_data_use import PERMITTED, WORDS, mibe  # noqa: F401  (the fixture with a credentialed task)
+from test_data_use import WORDS, mibe  # noqa: F401  (the fixture with a credentialed task)
 from test_models_openai import requests
 
-from mibe.errors import MibeError
+from mibe.data_use import check_egress
+from mibe.errors import DataUseError, MibeError
 from mibe.estimate import estimate, estimate_run
 from mibe.evaluation import choose, evaluate
+from mibe.judging import Case, ModelJudge, load_judge
 from mibe.models import load_model
 from mibe.models.pricing import Price, find_price
 from mibe.planning import plan_task
+from mibe.registry import load_task
+from mibe.task import credentialed
 
 CANARY = "sk-canary-4711-do-not-print"
 
@@ -188,26 +193,20 @@ def test_an_estimate_counts_what_the_run_would_send():
 
 
 def test_show_prints_the_turns(tmp_path):
-    arguments = ["show", "mmlu_anatomy", "--model", "openai", "--model-args", "model=gpt-4o", "--num-fewshot", "1"]
+    arguments = ["show", "mmlu", "--model", "openai", "--model-args", "model=gpt-4o"]
     done = run(*arguments, cwd=tmp_path, OPENAI_API_KEY="")
-    if done.returncode == 2 and "mmlu_anatomy" in done.stderr:
-        done = run("show", "pubmedqa", "--model", "openai", "--model-args", "model=gpt-4o", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "gpt-4o" in done.stdout and "[user]" in done.stdout
+    assert "prompt:  gpt-4o, chat template" in done.stdout and "[user]\n" in done.stdout
 
 
-def test_a_judge_asks_through_the_same_client(tmp_path, shared):
+def test_a_judge_asks_through_the_same_client():
     with serving(lambda number, body: said("y")) as server:
-        outputs = tmp_path / "outputs.jsonl"
         model = load_model("openai", {"model": "j", "base_url": server.url})
-        from mibe.judging import Case, ModelJudge
-
         judge = ModelJudge(model)
         [judgement] = judge.judge([Case(("Influenza", "Measles"), ("Tuberculosis",))])
         judge.close()
         assert [verdict.match for verdict in judgement.verdicts] == [True]
         assert "Predicted diagnosis: Influenza True diagnosis: Tuberculosis" in prompt_of(server.bodies[0])
-    assert not outputs.exists()
 
 
 def secret(mibe, server, *more, **args):  # noqa: F811
@@ -225,27 +224,26 @@ def test_credentialed_text_goes_to_no_server_but_a_local_or_a_trusted_one(mibe, 
         assert not (tmp_path / "runs").exists()
         estimated = mibe(*arguments, remote, "--estimate")
         assert estimated.returncode == 2 and "is remote" in estimated.stderr
-        judged = mibe("eval", "--model", "dummy", "--tasks", "secret", "--judge", f"openai:{remote}")
-        assert judged.returncode == 2 and not (tmp_path / "runs").exists()
         assert secret(mibe, server).returncode == 0  # loopback
         assert any(word in prompt_of(server.bodies[0]) for word in WORDS)
     [local] = (tmp_path / "runs").iterdir()
     assert json.loads((local / "run.json").read_text())["sessions"][0]["services"][0]["trusted_endpoint"] is False
     trusted = mibe(*arguments, remote, "--trusted-endpoint", "--limit", "1")
-    assert "is remote" not in trusted.stderr and "192.0.2.1/v1" not in trusted.stdout
+    assert "is remote" not in trusted.stderr
     other = next(path for path in (tmp_path / "runs").iterdir() if path != local)
     assert json.loads((other / "run.json").read_text())["model"]["is_remote"] is False
 
 
-def test_a_permitted_remote_server_that_quotes_the_prompt_brings_none_of_it_to_light(mibe, tmp_path):  # noqa: F811
-    def script(number, body):
-        return error(404, f"cannot answer {prompt_of(body)}")
-
-    with serving(script) as server:
-        done = secret(mibe, server, *PERMITTED)
-    assert done.returncode == 2
-    # On loopback the server is ours, and our own error may quote it; remote ones are replaced (test_data_use.py).
-    assert "Traceback" not in done.stderr
+def test_a_remote_judge_is_a_receiver_like_any_other():
+    task = replace(load_task("pubmedqa"), access=credentialed("Notes DUA"))
+    for arguments, refused in (("gpt-4o", True), ("model=m,base_url=http://127.0.0.1:1/v1", False)):
+        judge = load_judge(f"openai:{arguments}", use_cache=False)
+        if refused:
+            with pytest.raises(DataUseError, match="gpt-4o is remote"):
+                check_egress(task, judge.model)
+        else:
+            assert check_egress(task, judge.model) is None
+        judge.close()
 
 
 FAILURES = {
