@@ -3,8 +3,9 @@
     python benchmarks/api_client.py [--runs 5] [--calls 1000] [--delay 0.05] [--peer]
 
 The server runs in a process of its own on loopback and answers every call after `--delay` seconds. The bare client is
-`AsyncOpenAI` with a semaphore of 32 and nothing else. `--peer` adds lm-eval's `local-chat-completions`, its
-class alone (it needs `lm_eval[api]`). Clients take turns; medians of all runs. Each run is a fresh client; connecting is a part of what is measured.
+`AsyncOpenAI` with a semaphore of 32 and nothing else. `--peer` adds lm-eval's `local-chat-completions`, its class
+alone (it needs `lm_eval[api]`). Clients take turns; medians of all runs. Each run is a fresh client, so that
+connecting is a part of what is measured.
 """
 
 from __future__ import annotations
