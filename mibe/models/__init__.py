@@ -26,6 +26,7 @@ BUILTIN: Mapping[str, str] = {
     "hf": "mibe.models.hf:load",
     "demo": "mibe.models.demo:load",
     "dummy": "mibe.models.dummy:load",
+    "openai": "mibe.models.openai:load",
 }
 """Name → "module:function" of the loader; the module is imported when the model is asked for, not before."""
 
