@@ -16,6 +16,7 @@ import mibe
 from mibe import commands
 from mibe.errors import MibeError
 from mibe.harness.commands import add_commands
+from mibe.leaderboard.commands import add_commands as add_result_commands
 
 FORMATS = ("text", "json", "csv", "markdown", "latex")
 
@@ -55,6 +56,7 @@ def parser() -> argparse.ArgumentParser:
     _rescore_parser(known.add_parser("rescore", help="score a finished run again from its saved text"))
     _compare_parser(known.add_parser("compare", help="compare two runs on the samples that both have scored"))
     _agreement_parser(known.add_parser("agreement", help="compare the ratings of a judge and a person"))
+    add_result_commands(known)
     add_commands(known)
     return top
 
