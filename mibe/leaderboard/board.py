@@ -26,7 +26,10 @@ from mibe.metrics.base import is_main
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Board:
-    """One setting: columns, rows (own ones first), ranks by column and row key, means by row key, notes."""
+    """One setting: columns, rows (own ones first), ranks by column and row key, and means by row key.
+
+    `footnotes` are on the published figures, `remarks` on reading the whole, `run_notes` on runs that were left out.
+    """
 
     setting: str
     version: str
@@ -37,6 +40,7 @@ class Board:
     means: Mapping[str, Mean]
     footnotes: tuple[Note, ...]
     remarks: tuple[str, ...]
+    run_notes: tuple[str, ...]
 
     @property
     def datasets(self) -> tuple[str, ...]:
@@ -80,7 +84,7 @@ def leaderboard(
     RunError, UsageError
         As `read_results`, and for unknown names.
     """
-    results, remarks = read_results(runs, protocol=protocol)
+    results, run_notes = read_results(runs, protocol=protocol)
     figures = load_published(published)
     wanted = settings or _settings(results, figures)
     if unknown := [name for name in wanted if name not in SETTINGS]:
@@ -94,7 +98,7 @@ def leaderboard(
             [figure for figure in figures if figure.setting == setting],
             metrics,
             references or {},
-            remarks,
+            run_notes,
         )
         for setting in wanted
     ]
@@ -107,7 +111,7 @@ def leaderboard(
 
 
 def paper_metrics(dataset: str, figures: Sequence[Published] = ()) -> tuple[str, ...]:
-    """The metrics that `figures`, else the whole paper, print for a data set, the first one first; none of other tasks."""
+    """The metrics that `figures`, else the whole paper, print for a data set, in that order; none of other tasks."""
     for there in (figures, all_figures()):
         if found := dict.fromkeys(figure.metric for figure in there if figure.dataset == dataset):
             return tuple(found)
@@ -144,7 +148,7 @@ def _board(
     figures: Sequence[Published],
     metrics: Sequence[str],
     references: Mapping[str, str],
-    remarks: Sequence[str],
+    run_notes: Sequence[str],
 ) -> Board:
     columns = _columns(results, figures, metrics)
     of_model: dict[str, dict[Column, Published]] = {}
@@ -168,7 +172,8 @@ def _board(
         ranks=ranks_of(columns, rows),
         means=means_of(columns, rows),
         footnotes=load_notes(shown, setting=setting, version=version),
-        remarks=(*_own_remarks(results, protocol, beside_published=bool(of_model)), *remarks),
+        remarks=tuple(_remarks(results, protocol, beside_published=bool(of_model))),
+        run_notes=tuple(run_notes),
     )
 
 
@@ -264,12 +269,12 @@ def _published_row(model: str, figures: Mapping[Column, Published]) -> Row:
     )
 
 
-def _own_remarks(results: Sequence[Result], protocol: str | None, *, beside_published: bool) -> list[str]:
+def _remarks(results: Sequence[Result], protocol: str | None, *, beside_published: bool) -> list[str]:
     remarks = []
     if beside_published and protocol == "default":
         remarks.append(
             "The runs were asked and scored by the protocol default, the published rows by the released code: ranks "
-            "and differences between the two give a bearing, no proof. mibe eval --protocol paper makes them comparable."
+            "and differences between the two give a bearing, no proof; runs of mibe eval --protocol paper do compare."
         )
     if any(result.scored < result.documents for result in results):
         remarks.append("Figures marked * are of a part of the documents: they have no rank.")

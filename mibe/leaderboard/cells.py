@@ -11,7 +11,7 @@ from mibe.leaderboard.runs import Result
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One figure of one data set. `headline` marks what goes into means: the paper's first figure of each of the twelve."""
+    """One figure of one data set. `headline` marks those of the mean: the paper's first of each of the twelve."""
 
     dataset: str
     metric: str

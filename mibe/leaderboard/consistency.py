@@ -1,7 +1,8 @@
 """Does an own figure reproduce a published one? Only where both were had in the same way does the question make sense.
 
 The answer is yes where the published figure, which has three decimals, may lie inside the 95 % interval of the own one,
-and no where it cannot. It is neither where the own run differs from the paper in protocol, data or settings: then the reason stands in its place.
+and no where it cannot. It is neither where the own run differs from the paper in protocol, data or settings: then the
+reason stands in its place.
 """
 
 from __future__ import annotations

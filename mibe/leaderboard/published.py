@@ -58,6 +58,24 @@ CATEGORIES = {
 }
 """The paper's categories and data sets, in its order (v2, table 3)."""
 
+TITLES = {
+    "pubmedqa": "PubMedQA",
+    "medqa": "MedQA",
+    "medmcqa": "MedMCQA",
+    "emrqa": "EmrQA",
+    "i2b2": "i2b2",
+    "ddi": "DDI",
+    "hoc": "HoC",
+    "mtsample": "MTSample",
+    "pubmedsum": "PubMed",
+    "mimic_cxr": "MIMIC-CXR",
+    "bionli": "BioNLI",
+    "mednli": "MedNLI",
+    "mmlu": "MMLU",
+    "nejm_cpc": "NEJM CPC",
+}
+"""Data set → the paper's name of it."""
+
 MIBE = tuple(dataset for datasets in CATEGORIES.values() for dataset in datasets)
 """The twelve data sets."""
 

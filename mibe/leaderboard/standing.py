@@ -10,8 +10,8 @@ from mibe.leaderboard.cells import Cell, Column, Mean, Row
 DIGITS = 3
 """Decimals that the paper prints: figures that agree in these have the same rank."""
 
-UNRANKED = frozenset({"missing", "unreadable_verdicts"})
-"""Figures of which more is not better."""
+LESS_IS_BETTER = frozenset({"missing", "unreadable_verdicts"})
+"""Figures of which more is not better: they have no rank."""
 
 Z = 1.96
 """Standard errors on either side of a normal 95 % interval."""
@@ -21,7 +21,7 @@ def ranks_of(columns: Sequence[Column], rows: Sequence[Row]) -> dict[tuple[Colum
     """Rank from 1 by each column, ties sharing the better one. Figures of a part of the documents have none."""
     ranks: dict[tuple[Column, str], int] = {}
     for column in columns:
-        if column.metric in UNRANKED:
+        if column.metric in LESS_IS_BETTER:
             continue
         values = {
             row.key: round(row.cells[column].value, DIGITS)
@@ -41,9 +41,7 @@ def means_of(columns: Sequence[Column], rows: Sequence[Row]) -> dict[str, Mean]:
         if of_row:
             found[row.key] = tuple(of_row), list(of_row.values())
     values = {
-        key: round(_mean(cells), DIGITS)
-        for key, (_, cells) in found.items()
-        if not any(cell.partial for cell in cells)
+        key: round(_mean(cells), DIGITS) for key, (_, cells) in found.items() if not any(cell.partial for cell in cells)
     }
     means = {}
     for key, (tasks, cells) in found.items():

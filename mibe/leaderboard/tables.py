@@ -22,6 +22,7 @@ OWN_HEADER = (
     *("model", "task", "metric", "own", "95 % interval", "n", "rank"),
     *("published", "own − published", "consistent?"),
 )
+MEAN_LINES = (("mean", ""), ("", "over tasks"), ("", "rank"))
 WIDTH = 11
 """Characters of a column's header in the terminal; model names are broken at their hyphens."""
 
@@ -86,6 +87,7 @@ def as_data(board: Board) -> dict[str, Any]:
         ],
         "footnotes": [f"{note.dataset}: {note.note}" for note in board.footnotes],
         "remarks": board.remarks,
+        "run_notes": board.run_notes,
     }
 
 
@@ -104,17 +106,14 @@ def documents(cell: Cell) -> str:
     return f"{cell.n} of {cell.of}" if cell.partial else str(cell.n)
 
 
-def mean_text(board: Board, row: Row) -> str:
-    """The mean of a row, with the number of tasks it is over."""
+def mean_cells(board: Board, row: Row) -> tuple[str, str, str]:
+    """The mean of a row, the number of tasks it is over, and its rank among the means over the same tasks."""
     mean = board.means.get(row.key)
+    if mean is None:
+        return MISSING, MISSING, MISSING
     tasks = sum(column.headline for column in board.columns)
-    return MISSING if mean is None else f"{mean.value:.3f} ({len(mean.tasks)} of {tasks})"
-
-
-def mean_rank(board: Board, row: Row) -> str:
-    """The rank of a mean among those over the same tasks."""
-    mean = board.means.get(row.key)
-    return MISSING if mean is None or mean.rank is None else f"{mean.rank} of {mean.ranked}"
+    rank = MISSING if mean.rank is None else f"{mean.rank} of {mean.ranked}"
+    return number(mean.value), f"{len(mean.tasks)} of {tasks}", rank
 
 
 def _board(board: Board, form: str) -> str:
@@ -123,7 +122,7 @@ def _board(board: Board, form: str) -> str:
     parts = [head, _figures(board, form)]
     if any(row.own for row in board.rows) and (own := _own(board)):
         parts.append(_table(own, OWN_HEADER, form, ("left",) * 3 + ("right",) * 5 + ("right", "left")))
-    notes = [*board.remarks, *(f"{note.dataset}: {note.note}" for note in board.footnotes)]
+    notes = [*board.remarks, *board.run_notes, *(f"{note.dataset}: {note.note}" for note in board.footnotes)]
     if notes:
         mark = {"text": "", "markdown": "- ", "latex": "% "}[form]
         parts.append("\n".join(mark + note for note in notes))
@@ -143,8 +142,8 @@ def _figures(board: Board, form: str) -> str:
             ]
         )
         previous = column.dataset
-    body.append(["mean", "(of tasks)", *(mean_text(board, row) for row in board.rows)])
-    body.append(["", "rank", *(mean_rank(board, row) for row in board.rows)])
+    means = zip(*(mean_cells(board, row) for row in board.rows), strict=True)
+    body += [[*start, *cells] for start, cells in zip(MEAN_LINES, means, strict=False)]
     return _table(body, header, form, ("left", "left", *["right"] * len(board.rows)))
 
 
