@@ -179,10 +179,10 @@ def _board(
 
 def _columns(results: Sequence[Result], figures: Sequence[Published], metrics: Sequence[str]) -> tuple[Column, ...]:
     """Data sets of the benchmark in the paper's order, then other tasks; within each the paper's metrics first."""
-    present = {figure.dataset for figure in figures} | {result.task for result in results}
-    others = [result.task for result in results if result.task not in MIBE]
+    present = dict.fromkeys([*(figure.dataset for figure in figures), *(result.task for result in results)])
+    others = [name for name in present if name not in MIBE]
     columns = []
-    for dataset in dict.fromkeys([*(name for name in MIBE if name in present), *others]):
+    for dataset in [*(name for name in MIBE if name in present), *others]:
         of_task = [result for result in results if result.task == dataset]
         paper = paper_metrics(dataset, figures)
         headline = paper[0] if paper else str(of_task[0].part["headline"])
@@ -251,7 +251,7 @@ def _difference(own: Mapping[str, float], reference: Published) -> Difference:
 
 def _cell_note(result: Result) -> str:
     notes = []
-    if result.scored < result.documents:
+    if result.partial:
         notes.append(f"{result.scored:,} of {result.documents:,} documents")
     if ((result.part["data"].get("manifest") or {}).get("variant")) == "excerpt":
         notes.append("an excerpt of the data set")
@@ -276,6 +276,6 @@ def _remarks(results: Sequence[Result], protocol: str | None, *, beside_publishe
             "The runs were asked and scored by the protocol default, the published rows by the released code: ranks "
             "and differences between the two give a bearing, no proof; runs of mibe eval --protocol paper do compare."
         )
-    if any(result.scored < result.documents for result in results):
+    if any(result.partial for result in results):
         remarks.append("Figures marked * are of a part of the documents: they have no rank.")
     return remarks

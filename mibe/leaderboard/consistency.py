@@ -58,7 +58,7 @@ def consistent(result: Result, figure: Published) -> Answer:
     if reason := why_not(result, figure):
         return Answer(None, reason)
     own = result.part["figures"][own_name(figure.metric, figure.dataset, result.protocol)]
-    partial = f"on {result.scored} of {result.documents} documents" if result.scored < result.documents else ""
+    partial = f"on {result.scored} of {result.documents} documents" if result.partial else ""
     return Answer(own["low"] - ROUNDING <= figure.value <= own["high"] + ROUNDING, partial)
 
 

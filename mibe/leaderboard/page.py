@@ -12,8 +12,8 @@ from mibe.leaderboard.board import Board
 from mibe.leaderboard.cells import Cell, Column, Row
 from mibe.leaderboard.consistency import own_name
 from mibe.leaderboard.published import BACKBONES, CATEGORIES, TITLES, forgetting_figures
+from mibe.leaderboard.tables import MISSING, documents, interval, mean_cells, number, signed
 from mibe.leaderboard.tables import TITLES as SETTING_TITLES
-from mibe.leaderboard.tables import documents, interval, mean_cells, number
 from mibe.pages import write_page as write_files
 from mibe.verdicts import TOP_K
 
@@ -27,7 +27,7 @@ METRIC_TITLES = {
     "rougeL": "ROUGE-L",
     "bertscore": "BERTScore",
 }
-OTHER_TASKS = "other tasks"
+OTHER_TASKS = "Other tasks"
 FORGETTING_FIGURES = ("mmlu", "medqa")
 
 Data = dict[str, Any]
@@ -64,14 +64,14 @@ def metric_title(metric: str) -> str:
 
 def category(dataset: str) -> str:
     """The paper's category of a data set."""
-    return next((name for name, members in CATEGORIES.items() if dataset in members), OTHER_TASKS)
+    return next((name.capitalize() for name, members in CATEGORIES.items() if dataset in members), OTHER_TASKS)
 
 
-def family(row: Row) -> str:
-    """By what a row is coloured: own, the paper's own models, others of the paper."""
-    if row.own:
+def family(name: str, *, own: bool) -> str:
+    """By what a model is coloured: own, the paper's own models, others of the paper."""
+    if own:
         return "own"
-    return "mellama" if row.name.startswith("Me-LLaMA") else "other"
+    return "mellama" if name.startswith("Me-LLaMA") else "other"
 
 
 def _subtitle(boards: Sequence[Board]) -> str:
@@ -123,7 +123,7 @@ def _row_view(board: Board, row: Row) -> Data:
     return {
         "name": row.name,
         "own": row.own,
-        "family": family(row),
+        "family": family(row.name, own=row.own),
         "mean": mean,
         "mean_tasks": tasks,
         "mean_value": None if found is None else found.value,
@@ -162,9 +162,9 @@ def _beside(board: Board, row: Row) -> Iterator[Data]:
             "published": found and found.published,
             "published_text": found and number(found.published),
             "difference": found and found.value,
-            "difference_text": found and f"{found.value:+.3f}",
-            "difference_interval": found and f"{found.low:+.3f} – {found.high:+.3f}",
-            "answer": "" if cell.answer is None else str(cell.answer),
+            "difference_text": found and signed(found.value),
+            "difference_interval": found and f"{signed(found.low)} to {signed(found.high)}",
+            "answer": MISSING if cell.answer is None else str(cell.answer),
         }
 
 
@@ -184,7 +184,7 @@ def chart_data(board: Board) -> Data:
             {
                 "name": row.name,
                 "own": row.own,
-                "family": family(row),
+                "family": family(row.name, own=row.own),
                 "cells": [_cell_data(row.cells.get(column)) for column in board.columns],
             }
             for row in board.rows
@@ -248,12 +248,13 @@ def forgetting_points(boards: Sequence[Board], backbones: Mapping[str, str]) -> 
             if figure.metric == "accuracy":
                 of_model.setdefault(figure.model, {})[figure.dataset] = figure.value
         for model, figures in of_model.items():
-            points[model] = _point(model, own=False, backbone=BACKBONES.get(model), **figures)
+            points[model] = _point(model, backbone=BACKBONES.get(model), own=False, partial=False, **figures)
     for board in boards:
         for row in board.rows:
             if row.own and all(dataset in row.results for dataset in FORGETTING_FIGURES):
                 own = {dataset: _accuracy(row, dataset) for dataset in FORGETTING_FIGURES}
-                points[row.name] = _point(row.name, own=True, backbone=backbones.get(row.name), **own)
+                partial = any(row.results[dataset].partial for dataset in FORGETTING_FIGURES)
+                points[row.name] = _point(row.name, backbone=backbones.get(row.name), own=True, partial=partial, **own)
     for model, backbone in backbones.items():
         if lost := [name for name in (model, backbone) if name not in points]:
             there = ", ".join(points) or "none"
@@ -266,6 +267,13 @@ def _accuracy(row: Row, dataset: str) -> float:
     return float(result.part["figures"][own_name("accuracy", dataset, result.protocol)]["value"])
 
 
-def _point(name: str, *, own: bool, backbone: str | None, mmlu: float, medqa: float) -> Data:
-    family_name = "own" if own else "mellama" if name.startswith("Me-LLaMA") else "other"
-    return {"name": name, "own": own, "family": family_name, "backbone": backbone, "mmlu": mmlu, "medqa": medqa}
+def _point(name: str, *, backbone: str | None, own: bool, partial: bool, mmlu: float, medqa: float) -> Data:
+    return {
+        "name": name,
+        "own": own,
+        "family": family(name, own=own),
+        "backbone": backbone,
+        "partial": partial,
+        "mmlu": mmlu,
+        "medqa": medqa,
+    }

@@ -55,6 +55,11 @@ class Result:
         """Documents in the whole split."""
         return int(self.part["data"]["of"])
 
+    @property
+    def partial(self) -> bool:
+        """Whether documents of the split have no score, by a limit or by failed samples."""
+        return self.scored < self.documents
+
 
 def find_runs(paths: Iterable[str | Path]) -> list[Path]:
     """The run folders among `paths`, below them, and among what they match as glob patterns, each once.

@@ -96,6 +96,11 @@ def number(value: float | None) -> str:
     return MISSING if value is None else f"{value:.3f}"
 
 
+def signed(value: float) -> str:
+    """Three decimals with a sign."""
+    return f"{value:+.3f}".replace("-", "−")
+
+
 def interval(low: float | None, high: float | None) -> str:
     """Both bounds, or nothing where there are none."""
     return "" if low is None or high is None else f"{low:.3f} – {high:.3f}"
@@ -194,7 +199,9 @@ def _own(board: Board) -> list[list[str]]:
 def difference_text(cell: Cell) -> str:
     """An own figure minus the published one, with the interval."""
     found = cell.difference
-    return "" if found is None else f"{found.value:+.3f} ({found.low:+.3f} – {found.high:+.3f})"
+    if found is None:
+        return ""
+    return f"{signed(found.value)} ({signed(found.low)} to {signed(found.high)})"
 
 
 def _table(rows: Sequence[Sequence[str]], header: Sequence[str], form: str, align: Sequence[str]) -> str:

@@ -86,7 +86,7 @@
       const top = legendHeight(shown, width);
       const narrow = width < 480;
       return {
-        height: top + 30 + lines.length * 25,
+        height: top + 30 + lines.length * (narrow ? 25 : 33),
         option: {
           grid: { left: 8, right: 14, top, bottom: 4, containLabel: true },
           legend: legend(shown),
@@ -333,12 +333,12 @@
             {
               type: "scatter",
               data: points.map((point) => ({ value: [point.mmlu, point.medqa], symbol: style(point).shape, symbolSize: style(point).size + 2, itemStyle: { color: style(point).colour }, label: { position: side(point) }, point })),
-              label: { show: true, distance: 8, color: theme.colour("ink"), fontSize: 12, formatter: ({ data: dot }) => dot.point.name },
+              label: { show: true, distance: 8, color: theme.colour("ink"), fontSize: 12, formatter: ({ data: dot }) => dot.point.name + (dot.point.partial ? "*" : "") },
               labelLayout: { moveOverlap: "shiftY" },
               tooltip: {
                 formatter: ({ data: { point } }) => {
                   const [general, medical] = change(point);
-                  return `${point.name}\nMMLU ${number(point.mmlu)} ${general}\nMedQA ${number(point.medqa)} ${medical}` + (point.backbone ? `\nfrom ${point.backbone}` : "");
+                  return `${point.name}\nMMLU ${number(point.mmlu)} ${general}\nMedQA ${number(point.medqa)} ${medical}` + (point.backbone ? `\nfrom ${point.backbone}` : "") + (point.partial ? "\n* of a part of the documents" : "");
                 },
               },
               markLine: {
