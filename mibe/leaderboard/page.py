@@ -23,6 +23,7 @@ METRIC_TITLES = {
     "weighted_f1": "weighted F1",
     "micro_f1": "micro-F1",
     "exact_match": "exact match",
+    "top1_accuracy": "top-1 accuracy",
     "f1": "F1",
     "rougeL": "ROUGE-L",
     "bertscore": "BERTScore",

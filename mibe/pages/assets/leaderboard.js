@@ -2,8 +2,15 @@
 "use strict";
 
 (() => {
-  const data = JSON.parse(document.getElementById("data").textContent);
+  // A name with right-to-left marks is isolated, so that it does not turn round what stands beside it.
+  const NAMES = new Set(["name", "model", "backbone"]);
+  const RIGHT_TO_LEFT = /[\u0590-\u08ff\u200f\u202a-\u202e\u2066-\u2069\ufb1d-\ufdff\ufe70-\ufefc]/;
+  const isolated = (key, value) =>
+    NAMES.has(key) && typeof value === "string" && RIGHT_TO_LEFT.test(value) ? `\u2068${value}\u2069` : value;
+
+  const data = JSON.parse(document.getElementById("data").textContent, isolated);
   const SHAPES = ["diamond", "triangle", "rect", "pin", "roundRect", "arrow"];
+  const LEGEND_LETTERS = 36;
   const OUTCOMES = ["unparsed", "truncated", "refused", "error"];
   const { scale, names, number } = charts;
 
@@ -47,7 +54,7 @@
     itemWidth: 14,
     itemHeight: 10,
     itemGap: 16,
-    selectedMode: true,
+    formatter: (name) => (name.length > LEGEND_LETTERS ? `${name.slice(0, LEGEND_LETTERS - 1)}…` : name),
     textStyle: { color: theme.colour("muted"), fontSize: 12.5 },
     inactiveColor: theme.colour("line"),
   });
@@ -55,7 +62,7 @@
   const legendHeight = (entries, width) => {
     let [rows, used] = [1, 0];
     for (const entry of entries) {
-      const wide = 40 + 7 * entry.length;
+      const wide = 40 + 7 * Math.min(entry.length, LEGEND_LETTERS);
       if (used > 0 && used + wide > width) [rows, used] = [rows + 1, 0];
       used += wide;
     }
