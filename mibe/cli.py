@@ -17,6 +17,7 @@ import mibe
 from mibe import commands
 from mibe.errors import LimitReached, MibeError
 from mibe.harness.commands import add_commands
+from mibe.leaderboard.commands import add_commands as add_result_commands
 
 FORMATS = ("text", "json", "csv", "markdown", "latex")
 
@@ -58,6 +59,7 @@ def parser() -> argparse.ArgumentParser:
     _merge_parser(known.add_parser("merge", help="put the shards of a run together"))
     _compare_parser(known.add_parser("compare", help="compare two runs on the samples that both have scored"))
     _agreement_parser(known.add_parser("agreement", help="compare the ratings of a judge and a person"))
+    add_result_commands(known)
     add_commands(known)
     return top
 
