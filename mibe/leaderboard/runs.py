@@ -153,7 +153,7 @@ def setting_of(record: Mapping[str, Any], task: Mapping[str, Any]) -> str:
 
 def _results_of(run: Run, notes: list[str]) -> Iterator[Result]:
     record = run.record
-    if record.get("shard"):
+    if record["settings"].get("shard"):
         raise RunError(f"{run.path} is one shard of a run; mibe merge puts the shards together, then list the whole")
     try:
         for task in record.get("task_names", record["tasks"]):
