@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from mibe import ranks
 from mibe.errors import DataError, UsageError
 
 
@@ -36,7 +37,8 @@ def run_eval(a: argparse.Namespace) -> int:
             **_data_use(a),
             **_prompt_settings(a),
         )
-    print(render(run.record["tasks"], a.format))
+    if ranks.current().is_first:
+        print(render(run.record["tasks"], a.format))
     return 1 if run.failed > a.max_errors else 0
 
 

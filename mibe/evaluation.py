@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from mibe import ranks
 from mibe.data import store
 from mibe.data_use import check_egress, check_names, note, without_text_in_errors
 from mibe.errors import UsageError
@@ -82,18 +83,23 @@ def evaluate(
     ModelError, RunError
         When the model cannot be loaded, or the run folder is in use or cannot be written. What was done is kept.
     """
+    who = ranks.current()
     wanted, chosen = _wanted(tasks, suite, settings)
     check_names(allow_egress)
     plans = [plan_task(task, chosen) for task in wanted]
     late = late_metrics([plan.task for plan in plans], chosen.bertscore)
     judged = [] if judge is None else judged_tasks([plan.task for plan in plans])
-    news = progress if progress is not None else (Terminal() if sys.stderr.isatty() else Silent())
+    news = _news(progress, who)
     llm = as_model(model, arguments_under(chosen.protocol, model, model_args))
     with ExitStack() as held:
         if isinstance(model, str):
             # A model that was handed over belongs to its owner, who may want it for the next run.
             held.callback(llm.close)
         held.callback(news.stop)
+        if not who.is_first:
+            folder = held.enter_context(RunFolder.beside(who.agree(Path())))
+            cache = _open_cache(held, llm, use_cache=use_cache)
+            return _run_beside(Session(llm, folder, cache, news, ranks=who), plans)
         arbiter = None if judge is None else held.enter_context(closing(load_judge(judge, use_cache=use_cache)))
         receivers = [(plan.task, llm) for plan in plans]
         if arbiter is not None and arbiter.model is not None:
@@ -105,9 +111,22 @@ def evaluate(
         folder = held.enter_context(RunFolder.open(Path(output_dir), llm.name, fingerprint))
         begun = record.begin(llm, plans, chosen, fingerprint, suite, egress, previous=_previous(folder))
         begun["judge"] = None if arbiter is None else describe_judge(arbiter)
-        cached = use_cache and llm.identity is not None
-        cache = held.enter_context(closing(ResponseCache(cache_path()))) if cached else None
-        return _run(Session(llm, folder, cache, news, arbiter), plans, late, begun)
+        begun["sessions"][-1]["processes"] = who.count
+        who.agree(folder.path)
+        cache = _open_cache(held, llm, use_cache=use_cache)
+        return _run(Session(llm, folder, cache, news, arbiter, who), plans, late, begun)
+
+
+def _news(progress: Progress | None, who: ranks.Ranks) -> Progress:
+    """Who hears of the run: of several processes, the first one alone speaks."""
+    if not who.is_first:
+        return Silent()
+    return progress if progress is not None else (Terminal() if sys.stderr.isatty() else Silent())
+
+
+def _open_cache(held: ExitStack, model: Model, *, use_cache: bool) -> ResponseCache | None:
+    cached = use_cache and model.identity is not None
+    return held.enter_context(closing(ResponseCache(cache_path()))) if cached else None
 
 
 def _wanted(
@@ -163,7 +182,16 @@ def _run(
         raise
     record.end(run_record, model, "finished" if record.is_complete(run_record) else "incomplete")
     folder.write_record(run_record)
-    return Run(folder.path, run_record)
+    return Run(folder.path, session.ranks.agree(run_record))
+
+
+def _run_beside(session: Session, plans: Sequence[Plan]) -> Run:
+    """The part of a process other than the first: responses, and nothing else."""
+    nothing: record.Record = {}
+    for plan in plans:
+        builder = PromptBuilder(plan.task, session.model, plan.shots, max_new_tokens=plan.max_new_tokens)
+        without_text_in_errors(plan.task, session.model, partial(respond_all, session, plan, builder))
+    return Run(session.folder.path, session.ranks.agree(nothing))
 
 
 def _run_task(session: Session, plan: Plan, late: tuple[Metric, ...], run_record: record.Record, *, show: bool) -> None:

@@ -7,6 +7,7 @@ to do, and whoever waits for it hears that the connection broke.
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -87,4 +88,6 @@ def _connection() -> Any:
 
     if not dist.is_initialized():
         dist.init_process_group("gloo", timeout=PATIENCE)
+    # Its threads would otherwise be running still when the interpreter takes itself apart.
+    atexit.register(dist.destroy_process_group)
     return dist.new_group(backend="gloo", timeout=PATIENCE)

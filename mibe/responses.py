@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from itertools import islice
+from dataclasses import asdict, dataclass, field
+from itertools import compress, count, islice
 from typing import Any
 
 from mibe.errors import ModelError
@@ -14,9 +14,10 @@ from mibe.models.base import ChoiceRequest, Model, Request, Response, Sampling
 from mibe.planning import Plan
 from mibe.progress import Progress
 from mibe.prompting import PromptBuilder, Rendered, stop_strings
+from mibe.ranks import Ranks
 from mibe.results.cache import ResponseCache, cache_key
 from mibe.results.folder import RunFolder
-from mibe.results.log import Row, SampleLog, latest_rows
+from mibe.results.log import Row, SampleLog, absorb_parts, latest_rows, part_of
 from mibe.scoring import best_candidate, judge_response, judged
 from mibe.task import Example, Outcome
 
@@ -26,13 +27,17 @@ CHUNK = 1024
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """What a run works with: model, run folder, the cache if it uses one, who hears of it, the judge of diagnoses."""
+    """What a run works with: model, run folder, the cache if it uses one, who hears of it, the judge of diagnoses.
+
+    `ranks` are the processes that share the documents.
+    """
 
     model: Model
     folder: RunFolder
     cache: ResponseCache | None
     progress: Progress
     judge: Judge | None = None
+    ranks: Ranks = field(default_factory=Ranks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,18 +51,25 @@ class _Job:
 
 
 def respond_all(session: Session, plan: Plan, builder: PromptBuilder) -> None:
-    """Bring the sample log of one task to a response for every document."""
-    model, cache, progress = session.model, session.cache, session.progress
+    """Bring the sample log of one task to a response for every document.
+
+    Where several processes run, each takes its part of what is left and writes a log of its own, which the first one
+    moves into the task's log when all have come to their end, or when the run goes on after a break.
+    """
+    model, cache, progress, who = session.model, session.cache, session.progress, session.ranks
     path = session.folder.samples(plan.task.name)
-    log = SampleLog(path, private=plan.private)
+    if who.is_first:
+        absorb_parts(path, private=plan.private)
+    done = who.agree({row["id"] for row in latest_rows(path) if row["outcome"] != Outcome.ERROR})
+    left = plan.documents.count - len(done)
+    mine = sum(who.has(position, left) for position in range(left))
+    unanswered = (example for example in plan.documents if example.id not in done)
+    log = SampleLog(path if who.is_first else part_of(path, who.rank), private=plan.private)
     try:
-        done = {row["id"]: row["prompt_sha256"] for row in latest_rows(path) if row["outcome"] != Outcome.ERROR}
-        progress.start(plan.task.name, plan.documents.count, len(done))
-        for chunk in _chunks(plan.documents):
+        progress.start(plan.task.name, len(done) + mine, len(done))
+        for chunk in _chunks(compress(unanswered, (who.has(position, left) for position in count()))):
             jobs = []
             for example in chunk:
-                if example.id in done:
-                    continue
                 job = _job(model, plan, builder, example, cached=cache is not None)
                 if job.rendered.problem is None:
                     jobs.append(job)
@@ -72,6 +84,9 @@ def respond_all(session: Session, plan: Plan, builder: PromptBuilder) -> None:
         progress.stop()
     finally:
         log.close()
+    who.agree(None)
+    if who.is_first:
+        absorb_parts(path, private=plan.private)
 
 
 def _job(model: Model, plan: Plan, builder: PromptBuilder, example: Example, *, cached: bool) -> _Job:

@@ -16,7 +16,6 @@ pytest.importorskip("lm_eval")
 from lm_eval.api.instance import Instance  # noqa: E402
 from lm_eval.models.huggingface import HFLM  # noqa: E402
 from safetensors.torch import load_file, save_file  # noqa: E402
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers  # noqa: E402
 
 from mibe.errors import ModelError  # noqa: E402
 from mibe.models import load_model  # noqa: E402
@@ -28,54 +27,12 @@ from mibe.models.hf_loading import untrained_weights  # noqa: E402
 from mibe.models.hf_model import HfModel  # noqa: E402
 from mibe.models.identity import file_sha256  # noqa: E402
 from mibe.models.reader import plain_cache_limit  # noqa: E402
-
-TEMPLATE = (
-    "{{ bos_token }}{% for m in messages %}<|{{ m['role'] }}|>{{ m['content'] }}<|im_end|>{% endfor %}"
-    "{% if add_generation_prompt %}<|assistant|>{% endif %}"
-)
-TEXTS = ["A man of 54 has chest pain.", "Which drug?", "The patient was given 5 mg of warfarin and then bled", "No."]
+from tests.tiny_llama import TEXTS, save_tiny_llama, tiny_llama, tiny_tokenizer  # noqa: E402
 
 
 @pytest.fixture(scope="module")
 def tokenizer():
-    core = Tokenizer(models.BPE())
-    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    core.decoder = decoders.ByteLevel()
-    core.train_from_iterator(
-        TEXTS * 5,
-        trainers.BpeTrainer(
-            vocab_size=320,
-            special_tokens=["<s>", "</s>", "<|im_end|>"],
-            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-            show_progress=False,
-        ),
-    )
-    core.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 0)])
-    made = transformers.PreTrainedTokenizerFast(
-        tokenizer_object=core, bos_token="<s>", eos_token="</s>", pad_token="</s>", extra_special_tokens=["<|im_end|>"]
-    )
-    made.chat_template = TEMPLATE
-    return made
-
-
-def tiny_llama(kind=transformers.LlamaForCausalLM, **settings):
-    """A random Llama, with weights large enough that its greedy text is varied."""
-    config = transformers.LlamaConfig(
-        vocab_size=320,
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=256,
-        bos_token_id=0,
-        eos_token_id=1,
-        pad_token_id=1,
-        initializer_range=0.6,
-        **settings,
-    )
-    torch.manual_seed(1)
-    return kind(config).float().eval()
+    return tiny_tokenizer()
 
 
 def lm_eval_of(model, tokenizer):
@@ -93,11 +50,8 @@ def model(tokenizer):
 
 
 @pytest.fixture(scope="module")
-def saved(tokenizer, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("models") / "tiny-llama"
-    tiny_llama().save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
+def saved(tmp_path_factory):
+    return save_tiny_llama(tmp_path_factory.mktemp("models") / "tiny-llama")
 
 
 @pytest.fixture

@@ -59,6 +59,9 @@ def load_engine(values: Mapping[str, Any]) -> HFLM:
     pretrained = values["pretrained"]
     passed = {name: value for name, value in values.items() if name not in OWN | QUANTISATION}
     passed["device"] = choose_device(values.get("device"))
+    if "device_map" in passed:
+        # Without it `HFLM` drops the map, and the whole model goes to one device.
+        passed["parallelize"] = True
     quantisation = {name: values[name] for name in QUANTISATION & values.keys()}
     try:
         with quiet() as records:

@@ -154,8 +154,8 @@ class HfModel:
         for batch, result in self._batches.run(
             jobs, work, lambda job: self._fit(len(job.tokens) + sampling.max_new_tokens)
         ):
-            rows: Sequence[Generated | None]
-            rows, seconds = result or ([None] * len(batch), 0.0)
+            rows: Sequence[Generated | None] = [None] * len(batch) if result is None else result[0]
+            seconds = 0.0 if result is None else result[1]
             for job, row in zip(batch, rows, strict=True):
                 yield job.index, self._response(job, row, seconds)
 

@@ -118,3 +118,27 @@ def latest_rows(path: Path) -> Iterator[Row]:
     for number, row in enumerate(read_rows(path)):
         if last[row["id"]] == number:
             yield row
+
+
+def part_of(path: Path, rank: int) -> Path:
+    """Where a process other than the first writes its part of the log `path` while a run goes on."""
+    return path.with_name(f"{path.stem}.rank{rank}{path.suffix}")
+
+
+def absorb_parts(path: Path, *, private: bool) -> None:
+    """Move what other processes wrote into the log `path`. A break in the midst of it costs nothing.
+
+    A row may then stand there twice, and the last one counts as always.
+    """
+    parts = sorted(path.parent.glob(f"{path.stem}.rank*{path.suffix}"))
+    if not parts:
+        return
+    log = SampleLog(path, private=private)
+    try:
+        for part in parts:
+            for row in read_rows(part):
+                log.append(row)
+            log.sync()
+            part.unlink()
+    finally:
+        log.close()
