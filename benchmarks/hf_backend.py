@@ -1,16 +1,17 @@
 """`hf` beside lm-eval's own `hf`: the same model, prompts and number of new tokens, in one run.
 
-Five-shot MMLU (its dev split gives the shots) and zero-shot MedMCQA, rendered once and given to both. Every measurement
-is a process of its own, so that its peak memory is its own too; the backends take turns, and medians are compared.
-lm-eval gets each of `--peer-batches` in the first round and its best one in the others. Its "auto" batch size is for
-GPUs: on a CPU it tries batches of the whole context window until the machine runs out of memory.
+Five-shot MMLU (its dev split gives the shots) and zero-shot MedMCQA, rendered once and given to both. Greedy text of
+both is compared as well. Every measurement is a process of its own, so that its peak memory is its own too; the
+backends take turns, and medians are compared. lm-eval gets each of `--peer-batches` in the first round and its best one
+in the others. Its "auto" batch size is for GPUs: on a CPU it tries batches of the whole context window until the
+machine runs out of memory.
 
     python benchmarks/hf_backend.py                                    # the demo model on the CPU, float32
     python benchmarks/hf_backend.py --dtype bfloat16
     python benchmarks/hf_backend.py --device cuda --dtype bfloat16 --documents 2000 \\
         --pretrained random:llama-3.1-8b                               # random weights of a known shape, on a GPU
 
-`--documents` are chosen as `mibe eval --limit` does, over all subjects. Greedy text of both is compared as well.
+"CPU seconds" are the process's own: on a machine that others use as well, the fairer measure.
 """
 
 from __future__ import annotations
@@ -26,10 +27,16 @@ import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-WORKLOADS = {"mmlu, five-shot": ("mmlu", 5), "medmcqa, zero-shot": ("medmcqa", 0)}
+WORKLOADS = {
+    "mmlu": ("five-shot MMLU, a sample over all subjects", "mmlu", 5),
+    "mmlu-run": ("five-shot MMLU, neighbours as in a whole run", "mmlu", 5),
+    "medmcqa": ("zero-shot MedMCQA, a sample", "medmcqa", 0),
+}
+"""Name → title, task, worked examples. A sample is what `mibe eval --limit` takes; neighbours follow each other."""
 
 SHAPES: dict[str, dict[str, Any]] = {
     "llama-3.2-1b": {"hidden_size": 2048, "intermediate_size": 8192, "num_hidden_layers": 16,
@@ -77,24 +84,26 @@ def main() -> None:
     options.add_argument("--device", default="cpu")
     options.add_argument("--dtype", default="float32")
     options.add_argument("--peer-batches", default=None, help="default 1,8 on a CPU and 1,8,auto on a GPU")
-    options.add_argument("--workloads", default=",".join(task for task, _ in WORKLOADS.values()))
+    options.add_argument("--workloads", default=",".join(WORKLOADS))
     options.add_argument("--worker", help=argparse.SUPPRESS)
     given = options.parse_args()
     if given.worker:
         print(json.dumps(asdict(measure(Job(**json.loads(given.worker))))))
         return
     batches = (given.peer_batches or ("1,8" if given.device == "cpu" else "1,8,auto")).split(",")
-    print(f"{given.pretrained}, {given.dtype}, {given.device}; {given.documents} documents, at most "
-          f"{given.max_new_tokens} new tokens, medians of {given.repeats}; {platform.machine()}, {os.cpu_count()} cores")  # fmt: skip
+    columns = ("prompts", "backend", "batch", "seconds", "CPU seconds", "documents/s", "peak MB", "same text")
+    print(f"{given.pretrained}, {given.dtype}, {given.device}; {given.documents} documents, at most")
     print(
-        "\n| prompts | backend | batch | seconds | CPU seconds | documents/s | peak MB | same text |\n|---|---|---|---:|---:|---:|---:|---:|"
+        f"{given.max_new_tokens} new tokens, medians of {given.repeats}; {platform.machine()}, {os.cpu_count()} cores"
     )
+    print(f"\n| {' | '.join(columns)} |\n|---|---|---|---:|---:|---:|---:|---:|", flush=True)
     with tempfile.TemporaryDirectory() as folder:
-        for title, (task, shots) in WORKLOADS.items():
-            if task in given.workloads.split(","):
-                prompts = Path(folder) / f"{task}.json"
-                prompts.write_text(json.dumps(rendered(task, shots, given.documents, given.pretrained)))
-                compare(title, given, batches, str(prompts))
+        for name in given.workloads.split(","):
+            title, task, shots = WORKLOADS[name]
+            texts = rendered(task, shots, given.documents, given.pretrained, neighbours=name.endswith("-run"))
+            prompts = Path(folder) / f"{name}.json"
+            prompts.write_text(json.dumps(texts))
+            compare(title, given, batches, str(prompts))
 
 
 def compare(title: str, given: argparse.Namespace, batches: list[str], prompts: str) -> None:
@@ -105,10 +114,8 @@ def compare(title: str, given: argparse.Namespace, batches: list[str], prompts: 
         command = [sys.executable, __file__, "--worker", json.dumps(asdict(job))]
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
         outcome = Outcome(**json.loads(done.stdout.splitlines()[-1]))
-        print(
-            f"  {title}: {backend} {batch}: {outcome.seconds:.1f} s ({outcome.cpu_seconds:.1f} s of CPU), {outcome.megabytes:.0f} MB",
-            file=sys.stderr,
-        )
+        cost = f"{outcome.seconds:.1f} s, {outcome.cpu_seconds:.1f} s of CPU, {outcome.megabytes:.0f} MB"
+        print(f"  {title}: {backend} {batch}: {cost}", file=sys.stderr, flush=True)
         return outcome
 
     ours, theirs = [once("mibe", "auto")], {batch: [once("lm_eval", batch)] for batch in batches}
@@ -141,15 +148,16 @@ def medians(outcomes: list[Outcome]) -> tuple[float, float, float]:
     )
 
 
-def rendered(task: str, shots: int, documents: int, pretrained: str) -> list[str]:
-    """The prompts of `mibe eval --limit`, as the model's chat template lays them out."""
+def rendered(task: str, shots: int, documents: int, pretrained: str, *, neighbours: bool) -> list[str]:
+    """The prompts of `mibe eval`, as the model's chat template lays them out."""
     from mibe.planning import Settings, plan_task
     from mibe.prompting import PromptBuilder
     from mibe.registry import load_task
 
-    plan = plan_task(load_task(task), Settings(limit=documents, num_fewshot=shots))
+    plan = plan_task(load_task(task), Settings(limit=None if neighbours else documents, num_fewshot=shots))
     builder = PromptBuilder(plan.task, ChatTemplate(pretrained), plan.shots, max_new_tokens=plan.max_new_tokens)
-    return [builder.build(example).text for example in plan.documents]
+    start = (plan.documents.count - documents) // 2 if neighbours else 0
+    return [builder.build(example).text for example in islice(plan.documents, start, start + documents)]
 
 
 class ChatTemplate:

@@ -33,10 +33,10 @@ def tiny_tokenizer():
     return made
 
 
-def tiny_llama(kind=transformers.LlamaForCausalLM, **settings):
+def tiny_llama(kind=transformers.LlamaForCausalLM, *, vocab_size=320, **settings):
     """A random Llama, with weights large enough that its greedy text is varied."""
     config = transformers.LlamaConfig(
-        vocab_size=320,
+        vocab_size=vocab_size,
         hidden_size=32,
         intermediate_size=64,
         num_hidden_layers=2,
