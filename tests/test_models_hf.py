@@ -26,7 +26,8 @@ from mibe.models.hf_likelihood import encode_pairs  # noqa: E402
 from mibe.models.hf_loading import untrained_weights  # noqa: E402
 from mibe.models.hf_model import HfModel  # noqa: E402
 from mibe.models.identity import file_sha256  # noqa: E402
-from mibe.models.reader import plain_cache_limit  # noqa: E402
+from mibe.models.reader import Reader, plain_cache_limit  # noqa: E402
+from mibe.models.slots import Part, merge  # noqa: E402
 from tests.tiny_llama import TEXTS, save_tiny_llama, tiny_llama, tiny_tokenizer  # noqa: E402
 
 
@@ -340,6 +341,23 @@ def test_rows_join_as_others_leave(model, tokenizer):
             new = sorted((row[-1] for row in expected), reverse=True)
             in_turns = sum(max(new[at : at + size]) for at in range(0, len(new), size))
             assert steps < in_turns
+
+
+@torch.inference_mode()
+def test_rows_keep_what_they_read_when_batches_are_merged(model):
+    """Logits, not text: the next ones of each row are those of its prompt alone, whatever rows it was joined with."""
+    reader = Reader(model._model)
+    long, short = [list(range(40, 70)), list(range(50, 75))], [list(range(90, 97)), list(range(90, 95)), [200, 201]]
+    first, _ = reader.read(long, 0, room=3)
+    second, _ = reader.read(short, 0, room=3)
+    rows = merge([Part.of(first, [1]), Part.whole(second)], room=2)
+    again = merge([Part.of(rows, [3, 0, 2, 0])], room=1)
+    prompts = [short[2], long[1], short[1], long[1]]
+    assert again.used == len(long[1]) and len(again) == 4
+    found = reader.last_logits(again, torch.tensor([[7]] * 4), torch.tensor([[len(prompt)] for prompt in prompts]))
+    for row, prompt in zip(found, prompts, strict=True):
+        alone = model._model(input_ids=torch.tensor([[*prompt, 7]])).logits[0, -1]
+        assert row.tolist() == pytest.approx(alone.tolist(), abs=1e-4)
 
 
 def test_shared_beginnings_change_no_likelihood(model, tokenizer):
