@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from mibe import ranks
 from mibe.errors import DataError, UsageError
 
 
@@ -40,7 +41,8 @@ def run_eval(a: argparse.Namespace) -> int:
             **_data_use(a),
             **_prompt_settings(a),
         )
-    print(render(run.record["tasks"], a.format, skipped=run.record.get("skipped", {})))
+    if ranks.current().is_first:
+        print(render(run.record["tasks"], a.format, skipped=run.record.get("skipped", {})))
     return 1 if run.failed > a.max_errors else 0
 
 

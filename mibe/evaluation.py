@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from mibe import ranks
 from mibe.data import store
 from mibe.data_use import check_egress, check_names, note, without_text_in_errors
 from mibe.errors import LimitReached, UsageError
@@ -92,13 +93,14 @@ def evaluate(
     LimitReached
         Before `max_cost` is passed, or when an account is empty. What was done is kept, and the same call goes on.
     """
+    who = ranks.current()
     check_max_cost(max_cost)
     named, chosen = wanted(tasks, suite, settings)
     check_names(allow_egress)
     plans, skipped = plan_tasks(named, chosen, skip_missing=skip_missing)
     late = late_metrics([plan.task for plan in plans], chosen.bertscore)
     judged = [] if judge is None else judged_tasks([plan.task for plan in plans])
-    news = progress if progress is not None else (Terminal() if sys.stderr.isatty() else Silent())
+    news = _news(progress, who)
     llm = as_model(model, arguments_under(chosen.protocol, model, model_args))
     plans = [plan.for_model(llm) for plan in plans]
     with ExitStack() as held:
@@ -106,6 +108,13 @@ def evaluate(
             # A model that was handed over belongs to its owner, who may want it for the next run.
             held.callback(llm.close)
         held.callback(news.stop)
+        if who.count > 1 and isinstance(llm, Service):
+            # Its limits of cost and rate are those of one process, and one process keeps a server busy.
+            raise UsageError(f"{llm.name} answers over the network: run one process, without a launcher")
+        if not who.is_first:
+            folder = held.enter_context(RunFolder.beside(who.agree(Path())))
+            cache = _open_cache(held, llm, use_cache=use_cache)
+            return _run_beside(Session(llm, folder, cache, news, ranks=who), plans)
         arbiter = None if judge is None else held.enter_context(closing(load_judge(judge, use_cache=use_cache)))
         receivers = [(plan.task, llm) for plan in plans]
         if arbiter is not None and arbiter.model is not None:
@@ -123,9 +132,22 @@ def evaluate(
         begun["skipped"] = skipped
         begun["judge"] = None if arbiter is None else describe_judge(arbiter)
         budget.spent = record.spent(folder.path, begun)
-        cached = use_cache and llm.identity is not None
-        cache = held.enter_context(closing(ResponseCache(cache_path()))) if cached else None
-        return _run(Session(llm, folder, cache, news, arbiter), plans, late, begun, services)
+        begun["sessions"][-1]["processes"] = who.count
+        who.agree(folder.path)
+        cache = _open_cache(held, llm, use_cache=use_cache)
+        return _run(Session(llm, folder, cache, news, arbiter, who), plans, late, begun, services)
+
+
+def _news(progress: Progress | None, who: ranks.Ranks) -> Progress:
+    """Who hears of the run: of several processes, the first one alone speaks."""
+    if not who.is_first:
+        return Silent()
+    return progress if progress is not None else (Terminal() if sys.stderr.isatty() else Silent())
+
+
+def _open_cache(held: ExitStack, model: Model, *, use_cache: bool) -> ResponseCache | None:
+    cached = use_cache and model.identity is not None
+    return held.enter_context(closing(ResponseCache(cache_path()))) if cached else None
 
 
 def wanted(
@@ -194,7 +216,16 @@ def _run(
     record.note_services(run_record, services)
     record.end(run_record, model, "finished" if record.is_complete(run_record) else "incomplete")
     folder.write_record(run_record)
-    return Run(folder.path, run_record)
+    return Run(folder.path, session.ranks.agree(run_record))
+
+
+def _run_beside(session: Session, plans: Sequence[Plan]) -> Run:
+    """The part of a process other than the first: responses, and nothing else."""
+    nothing: record.Record = {}
+    for plan in plans:
+        respond = partial(respond_all, session, plan, _builder(session, plan))
+        without_text_in_errors(plan.task, session.model, respond)
+    return Run(session.folder.path, session.ranks.agree(nothing))
 
 
 def _run_task(session: Session, plan: Plan, late: tuple[Mean, ...], run_record: record.Record, *, show: bool) -> None:

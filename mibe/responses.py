@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from itertools import islice
+from dataclasses import asdict, dataclass, field
+from itertools import compress, count, islice
 from typing import Any
 
 from mibe.errors import ModelError
@@ -15,9 +15,10 @@ from mibe.models.service import Batching
 from mibe.planning import Plan
 from mibe.progress import Progress
 from mibe.prompting import PromptBuilder, Rendered, stop_strings
+from mibe.ranks import Ranks
 from mibe.results.cache import ResponseCache, cache_key
 from mibe.results.folder import RunFolder
-from mibe.results.log import Row, SampleLog, damaged_path, latest_rows
+from mibe.results.log import Row, SampleLog, absorb_parts, damaged_path, latest_rows, part_of
 from mibe.scoring import best_candidate, judge_response, judged
 from mibe.task import Example, Outcome
 
@@ -30,13 +31,17 @@ METERED = ("cached_tokens", "reasoning_tokens", "cost")
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """What a run works with: model, run folder, the cache if it uses one, who hears of it, the judge of diagnoses."""
+    """What a run works with: model, run folder, the cache if it uses one, who hears of it, the judge of diagnoses.
+
+    `ranks` are the processes that share the documents.
+    """
 
     model: Model
     folder: RunFolder
     cache: ResponseCache | None
     progress: Progress
     judge: Judge | None = None
+    ranks: Ranks = field(default_factory=Ranks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,24 +55,24 @@ class _Job:
 
 
 def respond_all(session: Session, plan: Plan, builder: PromptBuilder) -> None:
-    """Bring the sample log of one task to a response for every document."""
-    model, cache, progress = session.model, session.cache, session.progress
+    """Bring the sample log of one task to a response for every document.
+
+    Where several processes run, each takes its part of what is left and writes a log of its own, which the first one
+    moves into the task's log when all have come to their end, or when the run goes on after a break.
+    """
+    model, cache, progress, who = session.model, session.cache, session.progress, session.ranks
     path = session.folder.samples(plan.task.name)
-    log = SampleLog(path, private=plan.private)
+    done = who.agree(_done(session, plan) if who.is_first else set())
+    left = plan.documents.count - len(done)
+    mine = sum(who.has(position, left) for position in range(left))
+    unanswered = (example for example in plan.documents if example.id not in done)
+    size = model.chunk_size if isinstance(model, Batching) else CHUNK
+    log = SampleLog(path if who.is_first else part_of(path, who.rank), private=plan.private)
     try:
-        if log.damaged:
-            progress.message(
-                f"{path}: {log.damaged} damaged lines are set aside in {damaged_path(path).name}, and their documents "
-                "asked again"
-            )
-        done = {row["id"] for row in latest_rows(path) if row["outcome"] != Outcome.ERROR}
-        progress.start(plan.task.name, plan.documents.count, len(done))
-        size = model.chunk_size if isinstance(model, Batching) else CHUNK
-        for chunk in _chunks(plan.documents, size):
+        progress.start(plan.task.name, len(done) + mine, len(done))
+        for chunk in _chunks(compress(unanswered, (who.has(position, left) for position in count())), size):
             jobs = []
             for example in chunk:
-                if example.id in done:
-                    continue
                 job = _job(model, plan, builder, example, cached=cache is not None)
                 if job.rendered.problem is None:
                     jobs.append(job)
@@ -82,12 +87,14 @@ def respond_all(session: Session, plan: Plan, builder: PromptBuilder) -> None:
         progress.stop()
     finally:
         log.close()
+    who.agree(None)
+    if who.is_first:
+        absorb_parts(path, private=plan.private)
 
 
 def submit_all(model: Batching, session: Session, plan: Plan, builder: PromptBuilder) -> None:
     """Hand the requests of one task to a model that wants all of a run's before it answers the first."""
-    rows = latest_rows(session.folder.samples(plan.task.name))
-    done = {row["id"] for row in rows if row["outcome"] != Outcome.ERROR}
+    done = _done(session, plan)
     cache = session.cache
     for chunk in _chunks((example for example in plan.documents if example.id not in done), model.chunk_size):
         jobs = [_job(session.model, plan, builder, example, cached=cache is not None) for example in chunk]
@@ -100,6 +107,17 @@ def submit_all(model: Batching, session: Session, plan: Plan, builder: PromptBui
                 if job.rendered.problem is None and job.key not in stored
             ]
         )
+
+
+def _done(session: Session, plan: Plan) -> set[str]:
+    """Ids of the documents that a task's log has a response for; the log is mended and made whole first."""
+    path = session.folder.samples(plan.task.name)
+    if damaged := absorb_parts(path, private=plan.private):
+        session.progress.message(
+            f"{path}: {damaged} damaged lines are set aside in {damaged_path(path).name}, and their documents "
+            "asked again"
+        )
+    return {row["id"] for row in latest_rows(path) if row["outcome"] != Outcome.ERROR}
 
 
 def _job(model: Model, plan: Plan, builder: PromptBuilder, example: Example, *, cached: bool) -> _Job:

@@ -1,5 +1,6 @@
 """Models in the Hugging Face format, on a tiny random Llama that is made here, against lm-eval's own loops."""
 
+import functools
 import json
 import os
 import shutil
@@ -15,70 +16,32 @@ pytest.importorskip("lm_eval")
 from lm_eval.api.instance import Instance  # noqa: E402
 from lm_eval.models.huggingface import HFLM  # noqa: E402
 from safetensors.torch import load_file, save_file  # noqa: E402
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers  # noqa: E402
 
 from mibe.errors import ModelError  # noqa: E402
 from mibe.models import load_model  # noqa: E402
 from mibe.models.base import ChoiceRequest, Message, Request, Sampling  # noqa: E402
 from mibe.models.batches import Batcher, batch_that_fits, is_out_of_memory  # noqa: E402
-from mibe.models.hf_generation import finish  # noqa: E402
+from mibe.models.grouping import common_length, group_by_head  # noqa: E402
 from mibe.models.hf_likelihood import encode_pairs  # noqa: E402
 from mibe.models.hf_loading import untrained_weights  # noqa: E402
 from mibe.models.hf_model import HfModel  # noqa: E402
 from mibe.models.identity import file_sha256  # noqa: E402
-from mibe.models.prefix import can_share, common_length  # noqa: E402
-
-TEMPLATE = (
-    "{{ bos_token }}{% for m in messages %}<|{{ m['role'] }}|>{{ m['content'] }}<|im_end|>{% endfor %}"
-    "{% if add_generation_prompt %}<|assistant|>{% endif %}"
-)
-TEXTS = ["A man of 54 has chest pain.", "Which drug?", "The patient was given 5 mg of warfarin and then bled", "No."]
+from mibe.models.reader import Reader, plain_cache_limit  # noqa: E402
+from mibe.models.slots import Part, merge  # noqa: E402
+from tests.tiny_llama import TEXTS, save_tiny_llama, tiny_llama, tiny_tokenizer  # noqa: E402
 
 
 @pytest.fixture(scope="module")
 def tokenizer():
-    core = Tokenizer(models.BPE())
-    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    core.decoder = decoders.ByteLevel()
-    core.train_from_iterator(
-        TEXTS * 5,
-        trainers.BpeTrainer(
-            vocab_size=320,
-            special_tokens=["<s>", "</s>", "<|im_end|>"],
-            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-            show_progress=False,
-        ),
-    )
-    core.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 0)])
-    made = transformers.PreTrainedTokenizerFast(
-        tokenizer_object=core, bos_token="<s>", eos_token="</s>", pad_token="</s>", extra_special_tokens=["<|im_end|>"]
-    )
-    made.chat_template = TEMPLATE
-    return made
+    return tiny_tokenizer()
 
 
-def tiny_llama(kind=transformers.LlamaForCausalLM, **settings):
-    """A random Llama, with weights large enough that its greedy text is varied."""
-    config = transformers.LlamaConfig(
-        vocab_size=320,
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=256,
-        bos_token_id=0,
-        eos_token_id=1,
-        pad_token_id=1,
-        initializer_range=0.6,
-        **settings,
-    )
-    torch.manual_seed(1)
-    return kind(config).float().eval()
+def lm_eval_of(model, tokenizer):
+    return HFLM(pretrained=model, tokenizer=tokenizer, batch_size=2)
 
 
 def wrap(model, tokenizer, *, batch_size=4, chat=False):
-    engine = HFLM(pretrained=model, tokenizer=tokenizer, batch_size=2)
+    engine = lm_eval_of(model, tokenizer)
     return HfModel(engine, name="tiny", identity=None, batch_size=batch_size, chat=chat)
 
 
@@ -88,11 +51,8 @@ def model(tokenizer):
 
 
 @pytest.fixture(scope="module")
-def saved(tokenizer, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("models") / "tiny-llama"
-    tiny_llama().save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
+def saved(tmp_path_factory):
+    return save_tiny_llama(tmp_path_factory.mktemp("models") / "tiny-llama")
 
 
 @pytest.fixture
@@ -147,7 +107,7 @@ def test_a_batch_gives_what_each_prompt_gives_alone(model):
 
 
 def test_longest_prompts_come_first(model):
-    model._batches = Batcher(2)
+    model._batches = Batcher(1)
     order = [index for index, _ in model.generate([ask(text) for text in TEXTS])]
     assert order == [2, 0, 1, 3]
 
@@ -192,13 +152,6 @@ def test_rows_that_meet_different_stop_strings_do_not_wait_for_the_limit(model):
     assert len(steps) == max(row.new_tokens for row in rows) < 20
 
 
-def test_finish_takes_what_comes_first():
-    assert finish([5, 6, 1, 1], None, [1]).tokens == [5, 6, 1]
-    assert finish([5, 6, 7, 1], 2, [1]).tokens == [5, 6]
-    assert finish([5, 1, 7, 8], 3, [1, 9]).finish_reason == "stop"
-    assert (finish([5, 6], None, [1]).tokens, finish([5, 6], None, []).finish_reason) == ([5, 6], "length")
-
-
 def test_settings_of_a_checkpoint_do_not_bend_greedy_decoding(tokenizer):
     llama = tiny_llama()
     expected = generate(wrap(llama, tokenizer), [ask(TEXTS[0])])[0].text
@@ -207,9 +160,11 @@ def test_settings_of_a_checkpoint_do_not_bend_greedy_decoding(tokenizer):
     assert generate(wrap(llama, tokenizer), [ask(TEXTS[0])])[0].text == expected
 
 
-def test_sampling_depends_on_the_seed_alone(model):
+def test_sampling_depends_on_prompt_and_seed_alone(model):
     texts = [generate(model, [ask(TEXTS[0], temperature=1.5, seed=s)])[0].text for s in (1, 1, 2)]
     assert texts[0] == texts[1] != texts[2]
+    together = generate(model, [ask(text, temperature=1.5, seed=1) for text in reversed(TEXTS)])
+    assert together[-1].text == texts[0]
 
 
 def test_what_does_not_fit_the_window_is_an_error_response(model):
@@ -224,33 +179,39 @@ def test_what_does_not_fit_the_window_is_an_error_response(model):
 
 
 class HungryLlama(transformers.LlamaForCausalLM):
-    """Runs out of memory with more than `room` tokens of prompts, padding with them."""
+    """Runs out of memory with a cache of more than `room` slots in all its rows together."""
 
     room = 0
 
-    def generate(self, input_ids=None, **kwargs):
-        if input_ids.numel() > self.room:
-            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
-        return super().generate(input_ids=input_ids, **kwargs)
-
-    def forward(self, input_ids=None, **kwargs):
-        if input_ids.numel() > self.room:
+    @functools.wraps(transformers.LlamaForCausalLM.forward)
+    def forward(self, input_ids=None, past_key_values=None, **kwargs):
+        rows, tokens = input_ids.shape
+        held = 0 if past_key_values is None else past_key_values.get_seq_length()
+        if rows * (tokens + held) > self.room:
             raise RuntimeError("[enforce fail at alloc_cpu.cpp:118] DefaultCPUAllocator: not enough memory")
-        return super().forward(input_ids=input_ids, **kwargs)
+        return super().forward(input_ids=input_ids, past_key_values=past_key_values, **kwargs)
 
 
-def test_batches_are_halved_until_they_fit_with_one_warning(model, tokenizer):
+@pytest.fixture(params=["shared", "plain"])
+def path(request):
+    """Turns a model into one that is run in this way."""
+    return plainly if request.param == "plain" else lambda model: model
+
+
+def test_batches_are_halved_until_they_fit_with_one_warning(model, tokenizer, path):
     requests = [ask(TEXTS[0] + "x" * i) for i in range(9)]
     expected = [response.text for response in generate(model, requests)]
-    hungry = wrap(tiny_llama(HungryLlama), tokenizer, batch_size=8)
-    hungry._model.room = 3 * model.count_tokens(requests[-1].text)
+    hungry = path(wrap(tiny_llama(HungryLlama), tokenizer, batch_size=8))
+    longest = model.count_tokens(requests[-1].text)
+    # Eight rows never fit, four fit as they begin and not as they grow.
+    hungry._model.room = 4 * (longest + 5)
     with pytest.warns(UserWarning, match="out of memory with 8 prompts at once") as caught:
         assert [response.text for response in generate(hungry, requests)] == expected
     assert len(caught) == 1 and hungry._batches.limit == 2
 
 
-def test_a_prompt_too_large_for_memory_fails_alone(tokenizer):
-    hungry = wrap(tiny_llama(HungryLlama), tokenizer, batch_size=2)
+def test_a_prompt_too_large_for_memory_fails_alone(tokenizer, path):
+    hungry = path(wrap(tiny_llama(HungryLlama), tokenizer, batch_size=2))
     hungry._model.room = 30
     with pytest.warns(UserWarning, match="out of memory"):
         long, short = generate(hungry, [ask("Which drug? " * 15), ask("No.")])
@@ -258,11 +219,11 @@ def test_a_prompt_too_large_for_memory_fails_alone(tokenizer):
     assert short.finish_reason == "length"
 
 
-def test_likelihoods_shrink_their_batches_too(model, tokenizer):
+def test_likelihoods_shrink_their_batches_too(model, tokenizer, path):
     requests = [ChoiceRequest(text, ("Aorta", " vena cava")) for text in TEXTS]
     expected = dict(model.loglikelihood(requests))
-    hungry = wrap(tiny_llama(HungryLlama), tokenizer, batch_size=8)
-    hungry._model.room = max(model.count_tokens(text + " vena cava") for text in TEXTS) + 1
+    hungry = path(wrap(tiny_llama(HungryLlama), tokenizer, batch_size=8))
+    hungry._model.room = 2 * max(model.count_tokens(text + " vena cava") for text in TEXTS)
     with pytest.warns(UserWarning, match="out of memory"):
         found = dict(hungry.loglikelihood(requests))
     assert found.keys() == expected.keys()
@@ -327,51 +288,156 @@ def test_white_space_before_an_answer_is_scored_with_it():
 
 # What prompts share
 
-SHOTS = "Which drug? Warfarin. The patient bled.\n" * 5
+SHOTS = ["Which drug? Warfarin. The patient bled.\n" * 5, "The patient was given 5 mg of warfarin: No.\n" * 4]
 
 
-def without_sharing(model):
-    model._shared._usable = False
+def plainly(model):
+    """The model, run by transformers' own loops and without any sharing."""
+    model._reader.limit = 0
     return model
 
 
+def answers(responses):
+    return [(r.text, r.finish_reason, r.prompt_tokens, r.new_tokens) for r in responses]
+
+
 def test_shared_beginnings_change_no_output(model, tokenizer):
-    requests = [ask(SHOTS + text, stop=("zz",)) for text in [*TEXTS, TEXTS[0] + " He bled."]]
+    texts = [*TEXTS, TEXTS[0] + " He bled.", TEXTS[0]]
+    stop = generate(model, [ask(SHOTS[0] + TEXTS[0])])[0].text[5:7]
+    requests = [ask(head + text, stop=(stop,)) for text in texts for head in [*SHOTS, SHOTS[0][:30]]]
     read = tokens_read(model)
     found = generate(model, requests)
-    expected = generate(without_sharing(wrap(tiny_llama(), tokenizer)), requests)
-    assert [(r.text, r.prompt_tokens, r.new_tokens) for r in found] == [
-        (r.text, r.prompt_tokens, r.new_tokens) for r in expected
+    expected = generate(plainly(wrap(tiny_llama(), tokenizer)), requests)
+    assert answers(found) == answers(expected)
+    assert {response.finish_reason for response in found} == {"stop", "length"}
+    # Both heads are read once, and not the half of what would be read without.
+    heads = sum(model.count_tokens(head) for head in SHOTS)
+    assert heads > 100 and sum(read) < heads + sum(model.count_tokens(text) + 14 for text in texts) * 3
+
+
+def test_a_head_is_kept_from_call_to_call(model):
+    requests = [ask(SHOTS[0] + text, max_new_tokens=1) for text in TEXTS]
+    generate(model, requests)
+    read = tokens_read(model)
+    generate(model, requests)
+    assert sum(read) < model.count_tokens(SHOTS[0])
+
+
+def test_rows_join_as_others_leave(model, tokenizer):
+    """Any batch size gives the same text, and free places are taken before the last row has ended."""
+    ends = [
+        ask(text + tail, max_new_tokens=6 if len(tail) % 2 else 40) for tail in ("", "x", "xy", "xyz") for text in TEXTS
     ]
-    shots = model.count_tokens(SHOTS)
-    # The shots are read once, for both batches together.
-    assert shots > 50 and read[0] >= shots - 1 and sum(read) < 2 * shots + 5 * 12 + 5 * 40
+    stop = generate(model, [ask(TEXTS[0], max_new_tokens=40)])[0].text[3:4]
+    requests = [ask(request.text, max_new_tokens=40, stop=(stop,)) for request in ends]
+    expected = answers(generate(plainly(wrap(tiny_llama(), tokenizer, batch_size=1)), requests))
+    assert len({new for *_, new in expected}) > 3
+    for size in (1, 3, 5, 16):
+        sized = wrap(tiny_llama(), tokenizer, batch_size=size)
+        read = tokens_read(sized)
+        assert answers(generate(sized, requests)) == expected
+        steps = sum(1 for count in read if count <= size)
+        if size == 5:
+            new = sorted((row[-1] for row in expected), reverse=True)
+            in_turns = sum(max(new[at : at + size]) for at in range(0, len(new), size))
+            assert steps < in_turns
+
+
+@torch.inference_mode()
+def test_rows_keep_what_they_read_when_batches_are_merged(model):
+    """Logits, not text: the next ones of each row are those of its prompt alone, whatever rows it was joined with."""
+    reader = Reader(model._model)
+    long, short = [list(range(40, 70)), list(range(50, 75))], [list(range(90, 97)), list(range(90, 95)), [200, 201]]
+    first, _ = reader.read(long, 0, room=3)
+    second, _ = reader.read(short, 0, room=3)
+    rows = merge([Part.of(first, [1]), Part.whole(second)], room=2)
+    again = merge([Part.of(rows, [3, 0, 2, 0])], room=1)
+    prompts = [short[2], long[1], short[1], long[1]]
+    assert again.used == len(long[1]) and len(again) == 4
+    found = reader.last_logits(again, torch.tensor([[7]] * 4), torch.tensor([[len(prompt)] for prompt in prompts]))
+    for row, prompt in zip(found, prompts, strict=True):
+        alone = model._model(input_ids=torch.tensor([[*prompt, 7]])).logits[0, -1]
+        assert row.tolist() == pytest.approx(alone.tolist(), abs=1e-4)
 
 
 def test_shared_beginnings_change_no_likelihood(model, tokenizer):
-    requests = [ChoiceRequest(SHOTS + text, (" A", " B", " warfarin and more", " No.")) for text in TEXTS]
-    requests += [ChoiceRequest(SHOTS + "Which drug?" * 9, (" vena cava", " A man")), ChoiceRequest(SHOTS, (" A", " B"))]
+    options = (" A", " B", " warfarin and more", " No.")
+    requests = [ChoiceRequest(head + text, options) for head in SHOTS for text in TEXTS]
+    requests += [
+        ChoiceRequest(SHOTS[0] + "Which drug?" * 9, (" vena cava", " A man")),
+        ChoiceRequest(SHOTS[0], (" A", " B")),
+    ]
+    read = tokens_read(model)
     found = dict(model.loglikelihood(requests))
-    assert model._shared._cache is not None
-    expected = dict(without_sharing(wrap(tiny_llama(), tokenizer)).loglikelihood(requests))
-    assert found.keys() == expected.keys()
-    for index, values in expected.items():
-        assert found[index] == pytest.approx(values, abs=1e-4)
+    # The heads, then each question, then what follows the first token of its options: nothing is read twice.
+    own = [model.count_tokens(r.text) + sum(model.count_tokens(text) for text in r.continuations) for r in requests]
+    heads = sum(model.count_tokens(head) for head in SHOTS)
+    assert sum(read) < sum(own) / 2 and sum(read) >= heads
+    asked = [Instance("loglikelihood", {}, (r.text, text), 0) for r in requests for text in r.continuations]
+    theirs = iter([value for value, _ in lm_eval_of(tiny_llama(), tokenizer).loglikelihood(asked, disable_tqdm=True)])
+    plain = dict(plainly(wrap(tiny_llama(), tokenizer)).loglikelihood(requests))
+    assert sorted(found) == sorted(plain) == list(range(len(requests)))
+    for index, request in enumerate(requests):
+        expected = [next(theirs) for _ in request.continuations]
+        assert found[index] == pytest.approx(expected, abs=1e-4)
+        assert plain[index] == pytest.approx(expected, abs=1e-4)
 
 
 def test_common_beginnings():
-    assert common_length([[1, 2, 3], [1, 2, 4, 5], [1, 2]]) == 2
-    assert common_length([[1, 2]]) == 2
-    assert common_length([[1], [2]]) == 0
+    assert common_length([1, 2, 3], [1, 2, 4, 5]) == 2
+    assert common_length([1, 2], [1, 2]) == 2
+    assert common_length([1], [2]) == common_length([], [2]) == 0
 
 
-def test_models_that_forget_share_nothing():
-    sliding = transformers.MistralConfig(
-        vocab_size=32, hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2,
-        num_key_value_heads=2, sliding_window=8,
-    )  # fmt: skip
-    assert can_share(tiny_llama())
-    assert not can_share(transformers.MistralForCausalLM(sliding))
+def test_heads_are_those_that_save_the_most():
+    trunk, first, second = [1] * 40, [2] * 300, [3] * 300
+    prompts = [
+        [*trunk, *first, 7],
+        [*trunk, *second, 7, 7, 7],
+        [*trunk, *first, 8, 8],
+        [*trunk, 9],
+        [*trunk, *second, 8],
+        [4, 5],
+        [*trunk, *first, 8, 8],
+    ]
+    found = [(group.head, group.members) for group in group_by_head(prompts)]
+    assert found == [(0, [5]), (40, [3]), (340, [1, 4]), (340, [2, 6, 0])]
+    assert [number for group in group_by_head([]) for number in group.members] == []
+    # What two prompts share is not read apart when that saves next to nothing.
+    assert [(g.head, g.members) for g in group_by_head([[1, 2, 3], [1, 2, 4, 4]])] == [(0, [1, 0])]
+
+
+def test_models_that_forget_share_up_to_their_window(tokenizer):
+    def mistral(window):
+        config = transformers.MistralConfig(
+            vocab_size=320, hidden_size=32, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2,
+            num_key_value_heads=1, sliding_window=window, initializer_range=0.6, max_position_embeddings=256,
+        )  # fmt: skip
+        torch.manual_seed(3)
+        return transformers.MistralForCausalLM(config).eval()
+
+    assert plain_cache_limit(tiny_llama()) > 10**9
+    assert plain_cache_limit(mistral(90)) == 90
+    requests = [ask(SHOTS[0][: 70 * number] + text) for number in range(4) for text in TEXTS]
+    choices = [ChoiceRequest(request.text, (" A", " No.")) for request in requests]
+    with_window, without = wrap(mistral(60), tokenizer), plainly(wrap(mistral(60), tokenizer))
+    lengths = [with_window.count_tokens(request.text) + 12 for request in requests]
+    assert min(lengths) < 60 < max(lengths)
+    assert answers(generate(with_window, requests)) == answers(generate(without, requests))
+    for some in (choices, choices[:4]):
+        found, expected = dict(with_window.loglikelihood(some)), dict(without.loglikelihood(some))
+        assert all(found[index] == pytest.approx(expected[index], abs=1e-4) for index in range(len(some)))
+    assert answers(generate(wrap(mistral(None), tokenizer), requests)) != answers(generate(without, requests))
+
+
+def test_recurrent_models_share_nothing(tokenizer):
+    config = transformers.MambaConfig(vocab_size=320, hidden_size=32, num_hidden_layers=2, state_size=4, eos_token_id=1)
+    torch.manual_seed(2)
+    mamba = wrap(transformers.MambaForCausalLM(config).eval(), tokenizer)
+    assert mamba._reader.limit == 0
+    responses = generate(mamba, [ask(text) for text in TEXTS])
+    assert [response.error for response in responses] == [None] * 4
+    assert sorted(dict(mamba.loglikelihood([ChoiceRequest(text, (" A",)) for text in TEXTS]))) == [0, 1, 2, 3]
 
 
 # Prompts
@@ -514,19 +580,82 @@ def test_without_the_extra_the_error_names_it(saved, monkeypatch):
         load(saved)
 
 
-def test_an_adapter_changes_outputs_and_identity(saved, tmp_path):
+@pytest.fixture
+def adapter(tokenizer, tmp_path):
+    """Folders of a base model, a LoRA adapter with weights of its own, and the base model with it merged in."""
     peft = pytest.importorskip("peft")
-    adapted = peft.get_peft_model(tiny_llama(), peft.LoraConfig(task_type="CAUSAL_LM", init_lora_weights=False, r=2))
-    adapted.save_pretrained(tmp_path / "adapter")
-    base, tuned = load(saved), load(saved, peft=str(tmp_path / "adapter"))
+    folders = {name: tmp_path / name for name in ("base", "adapter", "merged")}
+    # No spare rows in the vocabulary: lm-eval cuts them off a model with an adapter, and with them their probability.
+    base = tiny_llama(vocab_size=len(tokenizer))
+    base.save_pretrained(folders["base"])
+    torch.manual_seed(5)
+    config = peft.LoraConfig(task_type="CAUSAL_LM", init_lora_weights=False, r=4, target_modules="all-linear")
+    adapted = peft.get_peft_model(base, config)
+    adapted.save_pretrained(folders["adapter"])
+    adapted.merge_and_unload().save_pretrained(folders["merged"])
+    for name in ("base", "merged"):
+        tokenizer.save_pretrained(folders[name])
+    return folders
+
+
+def test_an_adapter_gives_what_the_merged_model_gives(adapter):
+    base, whole = load(adapter["base"]), load(adapter["merged"])
+    tuned = load(adapter["base"], peft=str(adapter["adapter"]))
     assert base.identity != tuned.identity
-    request = ChoiceRequest(TEXTS[0], (" A", " B"))
-    assert list(base.loglikelihood([request])) != list(tuned.loglikelihood([request]))
-    assert generate(tuned, [ask(TEXTS[0])])[0].finish_reason in ("stop", "length")
+    assert tuned._reader.limit > 10**9
+    requests = [ask(head + text) for head in ("", SHOTS[0]) for text in TEXTS]
+    assert answers(generate(tuned, requests)) == answers(generate(whole, requests)) != answers(generate(base, requests))
+    choices = [ChoiceRequest(request.text, (" A", " vena cava")) for request in requests]
+    found, expected, other = (dict(model.loglikelihood(choices)) for model in (tuned, whole, base))
+    for index, values in expected.items():
+        assert found[index] == pytest.approx(values, abs=1e-4)
+        assert other[index] != pytest.approx(values, abs=1e-2)
 
 
-def test_quantisation_is_part_of_what_is_loaded(saved):
-    if shutil.which("nvidia-smi"):
-        pytest.skip("here bitsandbytes may well be able to load it")
-    with pytest.raises(ModelError, match="bitsandbytes"):
-        load(saved, load_in_4bit="true")
+def test_learned_prompts_run_without_sharing(saved, tmp_path):
+    peft = pytest.importorskip("peft")
+    config = peft.PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=4)
+    peft.get_peft_model(tiny_llama(), config).save_pretrained(tmp_path / "prompt")
+    tuned = load(saved, peft=str(tmp_path / "prompt"))
+    assert tuned._reader.limit == 0
+    requests = [ask(SHOTS[0] + text) for text in TEXTS]
+    assert [response.error for response in generate(tuned, requests)] == [None] * 4
+    with pytest.raises(ModelError, match="generation alone"):
+        list(tuned.loglikelihood([ChoiceRequest("q", ("A",))]))
+
+
+def test_a_device_map_is_followed(saved):
+    mapped = load(saved, device_map="auto", max_cpu_memory="4GiB")
+    requests = [ask(SHOTS[0] + text) for text in TEXTS]
+    assert answers(generate(mapped, requests)) == answers(generate(load(saved), requests))
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_half_precision_shares_as_well(saved, dtype):
+    model = load(saved, dtype=dtype)
+    requests = [ask(SHOTS[0] + text) for text in TEXTS]
+    shared = generate(model, requests)
+    alone = generate(plainly(load(saved, dtype=dtype)), requests)
+    # Rounding differs with the shape of a batch, so a text may part from its other self; the prompts do not.
+    assert [r.prompt_tokens for r in shared] == [r.prompt_tokens for r in alone]
+    assert sum(a.text == b.text for a, b in zip(shared, alone, strict=True)) >= 2
+    scores = dict(model.loglikelihood([ChoiceRequest(r.text, (" A", " No.")) for r in requests]))
+    exact = dict(load(saved).loglikelihood([ChoiceRequest(r.text, (" A", " No.")) for r in requests]))
+    assert all(scores[index] == pytest.approx(exact[index], rel=0.1, abs=0.5) for index in exact)
+
+
+@pytest.mark.parametrize("argument", ["load_in_4bit", "load_in_8bit"])
+def test_quantisation_that_cannot_be_is_told_before_anything_is_loaded(saved, argument, monkeypatch):
+    monkeypatch.setitem(sys.modules, "bitsandbytes", None)
+    with pytest.raises(ModelError, match=r"pip install bitsandbytes"):
+        load(saved, **{argument: "true"})
+    # Not even a look at the model.
+    with pytest.raises(ModelError, match=r"pip install bitsandbytes"):
+        load_model("hf", {"pretrained": "nobody/nothing", argument: "true"})
+
+
+def test_quantised_weights_give_text(saved):
+    pytest.importorskip("bitsandbytes")
+    model = load(saved, load_in_8bit="true")
+    requests = [ask(SHOTS[0] + text) for text in TEXTS]
+    assert [response.error for response in generate(model, requests)] == [None] * 4

@@ -18,7 +18,7 @@ from test_models_openai import requests
 from mibe.data_use import check_egress
 from mibe.errors import DataUseError, MibeError
 from mibe.estimate import estimate, estimate_run
-from mibe.evaluation import choose, evaluate
+from mibe.evaluation import evaluate, wanted
 from mibe.judging import Case, ModelJudge, load_judge
 from mibe.models import load_model
 from mibe.models.pricing import Price, find_price
@@ -181,7 +181,7 @@ def test_an_estimate_needs_no_key_and_sends_nothing(tmp_path):
 
 def test_an_estimate_counts_what_the_run_would_send():
     model = load_model("openai", {"model": "m", "base_url": "http://127.0.0.1:1/v1"})
-    tasks, settings = choose("medqa", None, {"limit": 5, "max_new_tokens": 100})
+    tasks, settings = wanted("medqa", None, {"limit": 5, "max_new_tokens": 100})
     plans = [plan_task(task, settings) for task in tasks]
     price = Price(prompt=2.0, completion=4.0, cached=1.0, batch=0.5, source="here")
     [task] = estimate(plans, model, price).tasks

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
-from mibe.models.prefix import SharedPrefix, forward_parameters
+from mibe.models.reader import Reader
+from mibe.models.slots import Part, merge
 
 Encode = Callable[[list[str]], list[list[int]]]
 
@@ -52,45 +52,34 @@ def _after_prefix(tokens: list[int], prefix: int) -> Pair:
     return Pair((prefix,), tuple(tokens[1:] if len(tokens) > 1 and tokens[0] == prefix else tokens))
 
 
-def score_batch(model: Any, batch: Sequence[Sequence[Pair]], shared: SharedPrefix) -> list[list[float]]:
-    """Sum of the log-probabilities of each continuation's tokens; the pairs of one row share their `input`.
+def score_choices(reader: Reader, batch: Sequence[Sequence[Pair]], head: int) -> list[list[float]]:
+    """Log-likelihood of each continuation of each request; all contexts share their first `head` tokens.
 
-    Rows are padded on the right, where a causal model never looks. Logits are computed at the needed positions
-    alone and go to float32 row by row, since the vocabulary makes them the largest thing in memory.
+    `batch` holds the pairs of each request, which have one context. Contexts are read once; what follows the first
+    tokens of the continuations is then read after copies of them, padded on the right, where no token looks.
     """
-    inputs = [pairs[0].input for pairs in batch]
-    first = [len(row) - max(len(pair.continuation) for pair in pairs) for row, pairs in zip(inputs, batch, strict=True)]
-    positions = sorted({at for row, start in zip(inputs, first, strict=True) for at in range(start, len(row))})
-    column = {at: index for index, at in enumerate(positions)}
-    read, cache = shared.expand(inputs, at_most=positions[0])
-    length = max(map(len, inputs))
-    ids = torch.tensor([[*row[read:], *[0] * (length - len(row))] for row in inputs], device=model.device)
-    with torch.no_grad():
-        logits = _logits(model, ids, [at - read for at in positions], cache)
-        scores = []
-        for row, (tokens, pairs) in enumerate(zip(inputs, batch, strict=True)):
-            needed = [column[at] for at in range(first[row], len(tokens))]
-            log_probs = torch.log_softmax(logits[row, needed].float(), dim=-1)
-            scores.append([_sum(log_probs, pair.continuation) for pair in pairs])
+    contexts = [pairs[0].context for pairs in batch]
+    longer = [
+        (row, choice)
+        for row, pairs in enumerate(batch)
+        for choice, pair in enumerate(pairs)
+        if len(pair.continuation) > 1
+    ]
+    width = max((len(batch[row][choice].continuation) - 1 for row, choice in longer), default=0)
+    rows, logits = reader.read(contexts, head, room=0)
+    log_probs = torch.log_softmax(logits, dim=-1)
+    scores = [log_probs[row, [pair.continuation[0] for pair in pairs]].tolist() for row, pairs in enumerate(batch)]
+    if not longer:
+        return scores
+    copies = merge([Part.of(rows, [row for row, _ in longer])], room=width)
+    texts = [batch[row][choice].continuation for row, choice in longer]
+    ids = torch.tensor([[*text[:-1], *[0] * (width + 1 - len(text))] for text in texts])
+    positions = torch.tensor([len(contexts[row]) for row, _ in longer])[:, None] + torch.arange(width)
+    start = 0
+    for piece in reader.all_logits(copies, ids, positions):
+        log_probs = torch.log_softmax(piece, dim=-1)
+        for number, ((row, choice), text) in enumerate(zip(longer, texts, strict=True)):
+            wanted = text[1 + start : 1 + start + piece.shape[1]]
+            scores[row][choice] += float(log_probs[number, range(len(wanted)), list(wanted)].sum())
+        start += piece.shape[1]
     return scores
-
-
-def _sum(log_probs: torch.Tensor, continuation: Sequence[int]) -> float:
-    """Sum over the last positions: `log_probs` is (positions, vocabulary)."""
-    tokens = torch.tensor(continuation, device=log_probs.device)
-    return float(log_probs[-len(continuation) :].gather(1, tokens[:, None]).sum())
-
-
-def _logits(model: Any, ids: torch.Tensor, positions: Sequence[int], cache: Any) -> torch.Tensor:
-    """Logits at `positions` of every row: (rows, positions, vocabulary). `cache` holds what comes before `ids`."""
-    takes = forward_parameters(model)
-    options: dict[str, Any] = {"use_cache": cache is not None} if "use_cache" in takes else {}
-    if cache is not None:
-        options["past_key_values"] = cache
-    keep = torch.tensor(positions, device=ids.device)
-    logits: torch.Tensor
-    if "logits_to_keep" in takes:
-        logits = model(input_ids=ids, logits_to_keep=keep, **options).logits
-    else:
-        logits = model(input_ids=ids, **options).logits[:, keep]
-    return logits

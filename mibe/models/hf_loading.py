@@ -8,6 +8,7 @@ import re
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from importlib import import_module
 from typing import Any
 
 import torch
@@ -59,7 +60,12 @@ def load_engine(values: Mapping[str, Any]) -> HFLM:
     pretrained = values["pretrained"]
     passed = {name: value for name, value in values.items() if name not in OWN | QUANTISATION}
     passed["device"] = choose_device(values.get("device"))
+    if "device_map" in passed:
+        # Without it `HFLM` drops the map, and the whole model goes to one device.
+        passed["parallelize"] = True
     quantisation = {name: values[name] for name in QUANTISATION & values.keys()}
+    if quantisation:
+        check_quantiser()
     try:
         with quiet() as records:
             engine = QuantisedHFLM(bitsandbytes=quantisation, **passed) if quantisation else HFLM(**passed)
@@ -70,6 +76,16 @@ def load_engine(values: Mapping[str, Any]) -> HFLM:
     if untrained := untrained_weights(records):
         raise ModelError(f"the checkpoint {pretrained} lacks weights of its model ({untrained}); they would be random")
     return engine
+
+
+def check_quantiser() -> None:
+    """Raise `ModelError` where bitsandbytes is not installed, or has no build for this machine."""
+    try:
+        import_module("bitsandbytes")
+    except (ImportError, OSError, RuntimeError) as error:
+        raise ModelError(
+            f"load_in_4bit and load_in_8bit need bitsandbytes: pip install bitsandbytes ({one_line(error)})"
+        ) from error
 
 
 def choose_device(wanted: str | None) -> str:

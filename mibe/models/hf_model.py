@@ -10,10 +10,10 @@ import gc
 import hashlib
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import torch
 from lm_eval.models.huggingface import HFLM
@@ -22,13 +22,23 @@ from transformers import GenerationConfig
 
 from mibe.errors import ModelError
 from mibe.models.base import ChoiceRequest, Message, Request, Response, Sampling
-from mibe.models.batches import CPU_BATCH, LARGEST_BATCH, Batcher, batch_that_fits, release_memory
+from mibe.models.batches import (
+    CPU_BATCH,
+    LARGEST_BATCH,
+    Batcher,
+    batch_that_fits,
+    free_memory,
+    release_memory,
+    slots_that_fit,
+)
+from mibe.models.grouping import group_by_head
 from mibe.models.hf import PLACEMENT
-from mibe.models.hf_generation import Generated, generate_batch
-from mibe.models.hf_likelihood import Pair, encode_pairs, score_batch
+from mibe.models.hf_generation import Endings, Generated, Generator
+from mibe.models.hf_likelihood import Pair, encode_pairs, score_choices
 from mibe.models.hf_loading import end_tokens, load_engine, quiet
+from mibe.models.hf_plain import Row, generate_batch, rows_of, score_batch
 from mibe.models.identity import source_identity
-from mibe.models.prefix import SharedPrefix, uses_virtual_tokens
+from mibe.models.reader import Reader, uses_virtual_tokens
 from mibe.models.text import first_stop, plain_text
 
 NO_LIMIT = 10**9
@@ -42,10 +52,6 @@ class _Job:
     index: int
     tokens: list[int]
     request: Request
-
-
-_Row: TypeAlias = tuple[int, list[int]]
-"""Index of a request, and those of its continuations for which the model reads the same input."""
 
 
 class HfModel:
@@ -67,11 +73,11 @@ class HfModel:
         self._model = engine.model
         self._tokenizer = engine.tokenizer
         self._end_tokens = end_tokens(engine, chat=chat)
-        self._shared = SharedPrefix(engine.model)
+        self._reader = Reader(engine.model)
         self._prefix = [] if chat else added_before(engine.tokenizer)
         self.context_window = context_window(engine)
-        self._by_memory = batch_size is None and engine.device.type == "cuda"
-        self._batches = Batcher(batch_size or (LARGEST_BATCH if self._by_memory else CPU_BATCH))
+        self._by_memory = batch_size is None
+        self._batches = Batcher(batch_size or LARGEST_BATCH)
         # The settings a checkpoint comes with (sampling, penalties) would make "greedy" something else for each model.
         self._model.generation_config = GenerationConfig(
             eos_token_id=self._end_tokens or None,
@@ -104,7 +110,7 @@ class HfModel:
         return len(self._encode([text])[0])
 
     def generate(self, requests: Sequence[Request]) -> Iterator[tuple[int, Response]]:
-        """Yield responses batch by batch, longest prompts first.
+        """Yield responses as each is ready: those with the longest prompts begin.
 
         A request that does not fit the context window, or alone does not fit memory, is an error response.
         """
@@ -116,27 +122,46 @@ class HfModel:
             else:
                 groups[request.sampling].append(job)
         for sampling, jobs in groups.items():
-            yield from self._generate(sorted(jobs, key=lambda job: -len(job.tokens)), sampling)
+            room = self._reader.limit - sampling.max_new_tokens
+            for run, some in (
+                (self._generate, [job for job in jobs if len(job.tokens) <= room]),
+                (self._generate_plainly, [job for job in jobs if len(job.tokens) > room]),
+            ):
+                yield from run(sorted(some, key=lambda job: -len(job.tokens)), sampling)
 
     def _generate(self, jobs: Sequence[_Job], sampling: Sampling) -> Iterator[tuple[int, Response]]:
+        if not jobs:
+            return
+        longest = len(jobs[0].tokens) + sampling.max_new_tokens
+        endings = Endings(self._tokenizer, sampling, self._end_tokens)
+        generator = Generator(
+            self._reader, endings, sampling, self._batches, slots=self._slots(longest), within=self._ready
+        )
+        for ended, seconds in generator.run([job.tokens for job in jobs]):
+            for number, row in ended:
+                yield jobs[number].index, self._response(jobs[number], row, seconds / len(ended))
+
+    def _generate_plainly(self, jobs: Sequence[_Job], sampling: Sampling) -> Iterator[tuple[int, Response]]:
+        endings = Endings(self._tokenizer, sampling, self._end_tokens)
+
         def work(batch: Sequence[_Job]) -> tuple[list[Generated], float]:
             start = time.perf_counter()
-            with quiet(), self._precision():
+            with self._ready():
                 prompts = [job.tokens for job in batch]
-                rows = generate_batch(self._model, self._tokenizer, prompts, sampling, self._end_tokens, self._shared)
+                rows = generate_batch(self._model, prompts, sampling, endings, self._tokenizer.pad_token_id)
             return rows, (time.perf_counter() - start) / len(batch)
 
-        self._shared.begin([job.tokens for job in jobs])
-        fit = self._fit(lambda job: len(job.tokens) + sampling.max_new_tokens)
-        for batch, result in self._batches.run(jobs, work, fit):
-            if result is None:
-                yield from ((job.index, _failed(job, "out of memory, even alone in a batch")) for job in batch)
-                continue
-            rows, seconds = result
+        for batch, result in self._batches.run(
+            jobs, work, lambda job: self._fit(len(job.tokens) + sampling.max_new_tokens)
+        ):
+            rows: Sequence[Generated | None] = [None] * len(batch) if result is None else result[0]
+            seconds = 0.0 if result is None else result[1]
             for job, row in zip(batch, rows, strict=True):
                 yield job.index, self._response(job, row, seconds)
 
-    def _response(self, job: _Job, row: Generated, seconds: float) -> Response:
+    def _response(self, job: _Job, row: Generated | None, seconds: float) -> Response:
+        if row is None:
+            return _failed(job, "out of memory, even alone in a batch")
         text: str = self._tokenizer.decode(row.tokens, skip_special_tokens=True)
         return Response(
             text=text[: first_stop(text, job.request.sampling.stop)],
@@ -147,7 +172,7 @@ class HfModel:
         )
 
     def loglikelihood(self, requests: Sequence[ChoiceRequest]) -> Iterator[tuple[int, tuple[float, ...]]]:
-        """Yield the log-likelihoods request by request, longest first.
+        """Yield the log-likelihoods request by request; prompts with a common beginning follow each other.
 
         Raises `ModelError` when a prompt with its continuation does not fit the context window, or alone does not
         fit memory, or when an adapter with virtual tokens shifts all positions.
@@ -155,25 +180,45 @@ class HfModel:
         if uses_virtual_tokens(self._model):
             raise ModelError(f"{self.name}: prompt and prefix tuning can be scored by generation alone")
         pairs = [self._pairs(request) for request in requests]
-        self._shared.begin([pair.input for choices in pairs for pair in choices])
-        done: dict[int, dict[int, float]] = {index: {} for index in range(len(pairs))}
-        fit = self._fit(lambda row: len(pairs[row[0]][row[1][0]].input))
+        longest = max((len(pair.input) for choices in pairs for pair in choices), default=0)
+        yield from ((index, ()) for index, choices in enumerate(pairs) if not choices)
+        score = self._score if longest <= self._reader.limit else self._score_plainly
+        yield from score(pairs, longest)
 
-        def work(batch: Sequence[_Row]) -> list[list[float]]:
-            with quiet(), self._precision():
-                choices = [[pairs[index][choice] for choice in choices] for index, choices in batch]
-                return score_batch(self._model, choices, self._shared)
+    def _score(self, pairs: Sequence[Sequence[Pair]], longest: int) -> Iterator[tuple[int, tuple[float, ...]]]:
+        asked = [index for index, choices in enumerate(pairs) if choices]
+        rows = self._slots(longest) // max(1, longest)
+        for group in group_by_head([pairs[index][0].context[:-1] for index in asked]):
 
-        for rows in _rows(pairs):
-            for batch, result in self._batches.run(rows, work, fit):
-                if result is None:
-                    raise ModelError(f"{self.name}: out of memory for one prompt; use a smaller dtype or more GPUs")
-                for (index, choices), values in zip(batch, result, strict=True):
-                    done[index].update(zip(choices, values, strict=True))
-                    if len(done[index]) == len(pairs[index]):
-                        found = done.pop(index)
-                        yield index, tuple(found[choice] for choice in range(len(found)))
-        yield from ((index, ()) for index in done)
+            def work(batch: Sequence[int], head: int = group.head) -> list[list[float]]:
+                with self._ready():
+                    return score_choices(self._reader, [pairs[index] for index in batch], head)
+
+            members = [asked[number] for number in group.members]
+            for batch, result in self._batches.run(members, work, lambda index: rows // len(pairs[index])):
+                for index, values in zip(batch, self._scores(result), strict=True):
+                    yield index, tuple(values)
+
+    def _score_plainly(self, pairs: Sequence[Sequence[Pair]], _: int) -> Iterator[tuple[int, tuple[float, ...]]]:
+        done: dict[int, dict[int, float]] = defaultdict(dict)
+
+        def work(batch: Sequence[Row]) -> list[list[float]]:
+            with self._ready():
+                return score_batch(self._model, [[pairs[index][number] for number in some] for index, some in batch])
+
+        for batch, result in self._batches.run(
+            rows_of(pairs), work, lambda row: self._fit(len(pairs[row[0]][row[1][0]].input))
+        ):
+            for (index, choices), values in zip(batch, self._scores(result), strict=True):
+                done[index].update(zip(choices, values, strict=True))
+                if len(done[index]) == len(pairs[index]):
+                    found = done.pop(index)
+                    yield index, tuple(found[choice] for choice in range(len(found)))
+
+    def _scores(self, result: Sequence[Sequence[float]] | None) -> Sequence[Sequence[float]]:
+        if result is None:
+            raise ModelError(f"{self.name}: out of memory for one prompt; use a smaller dtype or more GPUs")
+        return result
 
     def _pairs(self, request: ChoiceRequest) -> list[Pair]:
         try:
@@ -204,14 +249,29 @@ class HfModel:
         ids: list[list[int]] = self._tokenizer(list(texts), add_special_tokens=False, verbose=False)["input_ids"]
         return ids
 
-    def _fit(self, length: Callable[[Any], int]) -> Callable[[Any], int]:
-        """How many items like this one should fit the memory that is free now; no bound for a fixed batch size."""
+    def _slots(self, longest: int) -> int:
+        """Tokens of prompts and outputs that a batch may hold; no bound but its rows for a fixed batch size."""
         if not self._by_memory:
-            return lambda _: self._batches.limit
+            return self._batches.limit * longest
+        on_cpu = self._engine.device.type != "cuda"
+        return slots_that_fit(self._free(), longest, self._engine.config, self._model.dtype.itemsize, on_cpu=on_cpu)
+
+    def _fit(self, tokens: int) -> int:
+        """How many sequences like this one, read at once, should fit the memory that is free now."""
+        if not self._by_memory:
+            return self._batches.limit
+        most = LARGEST_BATCH if self._engine.device.type == "cuda" else CPU_BATCH
+        return min(most, batch_that_fits(self._free(), tokens, self._engine.config, self._model.dtype.itemsize))
+
+    def _free(self) -> int:
         release_memory()
-        free = torch.cuda.mem_get_info(self._engine.device)[0]
-        config, itemsize = self._engine.config, self._model.dtype.itemsize
-        return lambda item: batch_that_fits(free, length(item), config, itemsize)
+        return free_memory({parameter.device for parameter in self._model.parameters()})
+
+    @contextlib.contextmanager
+    def _ready(self) -> Iterator[None]:
+        """What the model runs in: its precision, no gradients, and no messages of other libraries."""
+        with quiet(), self._precision(), torch.inference_mode():
+            yield
 
     def _precision(self) -> contextlib.AbstractContextManager[Any]:
         dtype = self._engine.mixed_precision_dtype
@@ -231,31 +291,9 @@ class HfModel:
         """Free the weights; the model cannot be used afterwards."""
         self.__dict__.pop("_engine", None)
         self.__dict__.pop("_model", None)
-        self.__dict__.pop("_shared", None)
+        self.__dict__.pop("_reader", None)
         gc.collect()
         release_memory()
-
-
-def _rows(pairs: Sequence[Sequence[Pair]]) -> Iterator[list[_Row]]:
-    """What is read together, longest first.
-
-    Continuations with the same input are one row (those of one token all are). Requests of one row go together;
-    any other request goes alone, since its rows share the whole prompt and nothing shares more.
-    """
-    singles: list[_Row] = []
-    groups: list[list[_Row]] = []
-    for index, choices in enumerate(pairs):
-        same: dict[tuple[int, ...], list[int]] = defaultdict(list)
-        for choice, pair in enumerate(choices):
-            same[pair.input].append(choice)
-        rows = [(index, numbers) for numbers in same.values()]
-        (singles.extend if len(rows) == 1 else groups.append)(rows)
-
-    def length(row: _Row) -> int:
-        return len(pairs[row[0]][row[1][0]].input)
-
-    groups = [sorted(rows, key=length, reverse=True) for rows in [singles, *groups] if rows]
-    yield from sorted(groups, key=lambda rows: length(rows[0]), reverse=True)
 
 
 def _failed(job: _Job, reason: str) -> Response:

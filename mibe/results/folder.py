@@ -69,6 +69,11 @@ class RunFolder:
             lock.flush()
             return cls(path, lock)
 
+    @classmethod
+    def beside(cls, path: Path) -> RunFolder:
+        """A folder whose lock the first process of this run holds."""
+        return cls(path, (path / LOCK).open(encoding="utf-8"))
+
     def samples(self, task: str) -> Path:
         """The sample log of a task."""
         return self.path / SAMPLES / f"{task}.jsonl"

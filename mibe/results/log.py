@@ -151,6 +151,12 @@ def read_rows(path: Path) -> Iterator[Row]:
                 yield row
 
 
+def sound_rows(path: Path) -> Iterator[Row]:
+    """The rows of a log without its damaged lines, for sums that a run makes before it has mended the log."""
+    with path.open("rb") as file:
+        yield from filter(None, map(_row, file))
+
+
 def latest_lines(path: Path) -> dict[str, int]:
     """Sample id → number (among the rows) of its last row: the one that counts."""
     return {row["id"]: number for number, row in enumerate(read_rows(path))}
@@ -162,3 +168,25 @@ def latest_rows(path: Path) -> Iterator[Row]:
     for number, row in enumerate(read_rows(path)):
         if last[row["id"]] == number:
             yield row
+
+
+def part_of(path: Path, rank: int) -> Path:
+    """Where a process other than the first writes its part of the log `path` while a run goes on."""
+    return path.with_name(f"{path.stem}.rank{rank}{path.suffix}")
+
+
+def absorb_parts(path: Path, *, private: bool) -> int:
+    """Mend the log `path` and move into it what other processes wrote; returns how many lines were damaged.
+
+    A break in the midst of it costs nothing: a row may then stand there twice, and the last one counts as always.
+    """
+    log = SampleLog(path, private=private)
+    damaged = log.damaged
+    try:
+        for part in sorted(path.parent.glob(f"{path.stem}.rank*{path.suffix}")):
+            damaged += mend(part)
+            log.extend(read_rows(part))
+            part.unlink()
+    finally:
+        log.close()
+    return damaged

@@ -16,7 +16,7 @@ from mibe.data import store
 from mibe.models.base import Model
 from mibe.prompting import PromptBuilder, Rendered, stop_strings, template_sha256
 from mibe.results import environment
-from mibe.results.log import latest_rows, read_rows
+from mibe.results.log import latest_rows, sound_rows
 
 if TYPE_CHECKING:
     from mibe.data_use import Egress
@@ -84,7 +84,7 @@ def note_services(record: Record, services: Sequence[Service]) -> None:
 def spent(folder: Path, record: Record) -> float:
     """USD that the run has cost so far: what its sessions noted, or, where one was killed, its samples."""
     noted = sum(service["cost_usd"] or 0.0 for session in record["sessions"] for service in session.get("services", ()))
-    rows = (row for path in folder.glob("samples/*.jsonl") for row in read_rows(path))
+    rows = (row for path in folder.glob("samples/*.jsonl") for row in sound_rows(path))
     return max(noted, sum(row.get("cost") or 0.0 for row in rows if not row.get("cached")))
 
 
