@@ -21,7 +21,8 @@ from mibe.scoring import best_candidate, judge_response, judged
 from mibe.task import Example, Outcome
 
 CHUNK = 1024
-"""Prompts built and handed to the model at once: enough to sort by length, few enough for flat memory."""
+"""Prompts built and handed to the model at once: enough to sort by length, few enough for flat memory. A model whose
+engine does better with more says so by an attribute `chunk_size`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,7 @@ def respond_all(session: Session, plan: Plan, builder: PromptBuilder) -> None:
     try:
         done = {row["id"]: row["prompt_sha256"] for row in latest_rows(path) if row["outcome"] != Outcome.ERROR}
         progress.start(plan.task.name, plan.documents.count, len(done))
-        for chunk in _chunks(plan.documents):
+        for chunk in _chunks(plan.documents, getattr(model, "chunk_size", CHUNK)):
             jobs = []
             for example in chunk:
                 if example.id in done:
@@ -181,7 +182,7 @@ def _row(plan: Plan, job: _Job, response: Response, loglikelihoods: Sequence[flo
     }
 
 
-def _chunks(documents: Iterable[Example]) -> Iterator[list[Example]]:
+def _chunks(documents: Iterable[Example], size: int) -> Iterator[list[Example]]:
     iterator = iter(documents)
-    while chunk := list(islice(iterator, CHUNK)):
+    while chunk := list(islice(iterator, size)):
         yield chunk

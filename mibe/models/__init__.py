@@ -24,6 +24,7 @@ Loader: TypeAlias = Callable[[Mapping[str, str]], Model]
 
 BUILTIN: Mapping[str, str] = {
     "hf": "mibe.models.hf:load",
+    "vllm": "mibe.models.vllm:load",
     "demo": "mibe.models.demo:load",
     "dummy": "mibe.models.dummy:load",
 }
