@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
+from pydantic import ValidationError
 from vllm import SamplingParams
 from vllm.engine.arg_utils import AsyncEngineArgs
 from vllm.exceptions import VLLMClientError
@@ -70,7 +71,10 @@ class Engine:
         with _log_of_children() as log:
             try:
                 llm = AsyncLLM.from_engine_args(arguments, usage_context=UsageContext.LLM_CLASS)
-            # pydantic's ValidationError is a ValueError; what goes wrong in the engine's processes is a RuntimeError.
+            except ValidationError as error:
+                reason = " ".join("; ".join(detail["msg"] for detail in error.errors()).split())
+                raise ModelError(f"vLLM cannot load {arguments.model}: {reason[:500]}") from error
+            # What goes wrong in the engine's processes is a RuntimeError here; their log says more.
             except (ValueError, RuntimeError, OSError, ImportError, AssertionError, KeyError, TypeError) as error:
                 reason = _root_cause(log) or one_line(error)
                 raise ModelError(f"vLLM cannot load {arguments.model}: {reason}") from error
@@ -84,7 +88,8 @@ class Engine:
             return
         try:
             self._loop.run(self._llm.add_lora(self._lora))
-        except Exception as error:  # noqa: BLE001  (what the engine's process raised arrives as a plain Exception)
+        # Whatever the engine's process raised arrives as a plain Exception.
+        except Exception as error:
             self.shutdown()
             raise ModelError(f"vLLM cannot load lora={self._lora.lora_path}: {one_line(error)}") from error
 
@@ -204,7 +209,7 @@ def _log_of_children() -> Iterator[IO[str]]:
     Libraries in compiled code print there as well, which no logging level keeps off the screen. Whoever sets vLLM's
     own logging level wants to see it, and gets it on standard error.
     """
-    log = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")
+    log = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115  (the engine reads it until it ends)
     shown = os.environ["VLLM_LOGGING_LEVEL"] != ENVIRONMENT["VLLM_LOGGING_LEVEL"]
     logging.getLogger("vllm").setLevel(logging.NOTSET if shown else logging.CRITICAL)
     sys.stdout.flush()

@@ -213,7 +213,7 @@ class VllmModel:
         """
         if not torch.cuda.is_available():
             return None
-        memory = [torch.cuda.mem_get_info(number) for number in range(torch.cuda.device_count())]
+        memory: list[tuple[int, int]] = [torch.cuda.mem_get_info(number) for number in range(torch.cuda.device_count())]
         return sum(total - free for free, total in memory)
 
     def close(self) -> None:
@@ -262,7 +262,8 @@ def identity(
 def _continuation(prompt_logprobs: Sequence[Mapping[int, Any] | None], pair: Pair) -> float:
     """Sum over a continuation's tokens of what vLLM reports for each token of the prompt."""
     last = prompt_logprobs[-len(pair.continuation) :]
-    return sum(at[token].logprob for at, token in zip(last, pair.continuation, strict=True) if at is not None)
+    values: list[float] = [at[token].logprob for at, token in zip(last, pair.continuation, strict=True) if at]
+    return sum(values)
 
 
 def _failed(tokens: Sequence[int], reason: str) -> Response:
