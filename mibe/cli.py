@@ -2,7 +2,8 @@
 
 Results go to standard output, news and errors to standard error.
 
-Exit codes: 0 success; 1 more failed samples than `--max-errors`; 2 bad usage, data or model; 130 interrupted.
+Exit codes: 0 success; 1 more failed samples than `--max-errors`, or stopped by a limit on cost or quota; 2 bad usage,
+data or model; 130 interrupted.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from collections.abc import Callable, Sequence
 
 import mibe
 from mibe import commands
-from mibe.errors import MibeError
+from mibe.errors import LimitReached, MibeError
 from mibe.harness.commands import add_commands
 
 FORMATS = ("text", "json", "csv", "markdown", "latex")
@@ -31,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return code
     except MibeError as error:
         print(f"mibe: {error}", file=sys.stderr)
-        return 2
+        return 1 if isinstance(error, LimitReached) else 2
     except KeyboardInterrupt:
         print("\nmibe: interrupted; every response so far is kept, the same command goes on from here", file=sys.stderr)
         return 130
@@ -60,7 +61,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _add_model_arguments(p: argparse.ArgumentParser, *, required: bool) -> None:
-    p.add_argument("--model", required=required, metavar="NAME", help="hf, demo, dummy, … or the name of a plugin")
+    p.add_argument("--model", required=required, metavar="NAME", help="hf, demo, openai, dummy, … or a plugin's name")
     p.add_argument("--model-args", default="", metavar="K=V,…", help="e.g. pretrained=PATH_OR_HUB_NAME,dtype=bfloat16")
     p.add_argument(
         "--num-fewshot", type=int, metavar="N", help="worked examples in each prompt (default 0, or the suite's)"
@@ -122,6 +123,17 @@ def _eval_parser(p: argparse.ArgumentParser) -> None:
     )
     p.add_argument("--resamples", type=int, default=1000, metavar="N", help="bootstrap resamples (default 1000)")
     p.add_argument("--format", choices=FORMATS, default="text", help="of the result table (default text)")
+    _add_service_arguments(p)
+
+
+def _add_service_arguments(p: argparse.ArgumentParser) -> None:
+    api = p.add_argument_group("models behind an API (docs/api-models.md)")
+    api.add_argument("--estimate", action="store_true", help="print prompts, tokens and cost; send nothing")
+    api.add_argument("--max-cost", type=float, metavar="USD", help="stop before the run, judge included, costs more")
+    api.add_argument("--batch-api", action="store_true", help="send prompts as Batch jobs: slower, at half the price")
+    api.add_argument(
+        "--trusted-endpoint", action="store_true", help="the server is ours: treat it as local, credentialed text too"
+    )
 
 
 def _tasks_parser(p: argparse.ArgumentParser) -> None:

@@ -13,22 +13,24 @@ from mibe.errors import DataError, UsageError
 def run_eval(a: argparse.Namespace) -> int:
     """Score a model on tasks; 1 when more samples failed than the user accepts."""
     from mibe.evaluation import evaluate
-    from mibe.models import parse_model_args
     from mibe.progress import Terminal
     from mibe.results.table import render
 
     if a.max_errors < 0:
         raise UsageError(f"--max-errors {a.max_errors} is out of range; it is a number of samples, 0 or more")
+    if a.estimate:
+        return _estimate(a)
     with Terminal() as progress:
         run = evaluate(
             model=a.model,
             tasks=a.tasks,
             suite=a.suite,
-            model_args=parse_model_args(a.model_args),
+            model_args=_model_args(a),
             output_dir=a.output_dir,
             use_cache=not a.no_cache,
             progress=progress,
             judge=a.judge,
+            max_cost=a.max_cost,
             limit=a.limit,
             scoring=a.scoring,
             resamples=a.resamples,
@@ -38,6 +40,31 @@ def run_eval(a: argparse.Namespace) -> int:
         )
     print(render(run.record["tasks"], a.format))
     return 1 if run.failed > a.max_errors else 0
+
+
+def _estimate(a: argparse.Namespace) -> int:
+    from mibe.estimate import estimate_run, render
+
+    found = estimate_run(
+        model=a.model,
+        tasks=a.tasks,
+        suite=a.suite,
+        model_args=_model_args(a),
+        limit=a.limit,
+        scoring=a.scoring,
+        **_data_use(a),
+        **_prompt_settings(a),
+    )
+    print(render(found, a.format))
+    return 0
+
+
+def _model_args(a: argparse.Namespace) -> dict[str, str]:
+    """The model's arguments, those that have a flag of their own among them."""
+    from mibe.models import parse_model_args
+
+    flags = {name: "true" for name in ("batch_api", "trusted_endpoint") if getattr(a, name)}
+    return parse_model_args(a.model_args) | flags
 
 
 def _data_use(a: argparse.Namespace) -> dict[str, Any]:

@@ -18,16 +18,18 @@ from typing import Any
 
 from mibe.data import store
 from mibe.data_use import check_egress, check_names, note, without_text_in_errors
-from mibe.errors import UsageError
+from mibe.errors import LimitReached, UsageError
 from mibe.judging import Judge, Judging, load_judge
 from mibe.metrics.base import Metric
 from mibe.models import as_model
 from mibe.models.base import Model
+from mibe.models.pricing import Budget, check_max_cost
+from mibe.models.service import Batching, Service, open_services
 from mibe.planning import Plan, Settings, arguments_under, plan_task
 from mibe.progress import Progress, Silent, Terminal
 from mibe.prompting import PromptBuilder, template_sha256
 from mibe.registry import resolve
-from mibe.responses import Session, respond_all
+from mibe.responses import Session, respond_all, submit_all
 from mibe.results import record
 from mibe.results.cache import ResponseCache, cache_path
 from mibe.results.folder import RunFolder, read_record
@@ -51,6 +53,7 @@ def evaluate(
     allow_egress: Collection[str] = (),
     agreement: str | None = None,
     judge: Judging | None = None,
+    max_cost: float | None = None,
     **settings: Any,
 ) -> Run:
     """Score a model on tasks and return the run, which is also on disk under `output_dir`.
@@ -70,6 +73,8 @@ def evaluate(
     judge:
         Who says whether a predicted diagnosis is the true one: "exact" (spelling alone), MODEL:ARGUMENTS (such as
         "openai:gpt-4o"), or whatever `model` may be. None leaves it to each diagnosis task's own metric.
+    max_cost:
+        USD that a model behind an API may cost, the judge included: the run stops before more is spent.
     settings:
         The fields of `Settings`: limit, num_fewshot, protocol, split, scoring, seed, max_new_tokens, resamples, …
 
@@ -81,8 +86,11 @@ def evaluate(
         Before the model is given any text, when credentialed text would leave this machine unasked.
     ModelError, RunError
         When the model cannot be loaded, or the run folder is in use or cannot be written. What was done is kept.
+    LimitReached
+        Before `max_cost` is passed, or when an account is empty. What was done is kept, and the same call goes on.
     """
-    wanted, chosen = _wanted(tasks, suite, settings)
+    check_max_cost(max_cost)
+    wanted, chosen = choose(tasks, suite, settings)
     check_names(allow_egress)
     plans = [plan_task(task, chosen) for task in wanted]
     late = late_metrics([plan.task for plan in plans], chosen.bertscore)
@@ -95,6 +103,9 @@ def evaluate(
             held.callback(llm.close)
         held.callback(news.stop)
         arbiter = None if judge is None else held.enter_context(closing(load_judge(judge, use_cache=use_cache)))
+        asked = [llm] if arbiter is None or arbiter.model is None else [llm, arbiter.model]
+        budget = Budget(max_cost)
+        services = open_services(asked, news.message, budget)
         receivers = [(plan.task, llm) for plan in plans]
         if arbiter is not None and arbiter.model is not None:
             receivers += [(task, arbiter.model) for task in judged]
@@ -105,12 +116,13 @@ def evaluate(
         folder = held.enter_context(RunFolder.open(Path(output_dir), llm.name, fingerprint))
         begun = record.begin(llm, plans, chosen, fingerprint, suite, egress, previous=_previous(folder))
         begun["judge"] = None if arbiter is None else describe_judge(arbiter)
+        budget.spent = record.spent(folder.path, begun)
         cached = use_cache and llm.identity is not None
         cache = held.enter_context(closing(ResponseCache(cache_path()))) if cached else None
-        return _run(Session(llm, folder, cache, news, arbiter), plans, late, begun)
+        return _run(Session(llm, folder, cache, news, arbiter), plans, late, begun, services)
 
 
-def _wanted(
+def choose(
     tasks: str | Iterable[str] | None, suite: str | None, settings: Mapping[str, Any]
 ) -> tuple[list[Task], Settings]:
     """The tasks asked for, by name or by suite, and the settings; those given count before those of the suite."""
@@ -148,19 +160,30 @@ def _data_hashes(plan: Plan) -> list[str]:
 
 
 def _run(
-    session: Session, plans: Sequence[Plan], late: Mapping[str, tuple[Metric, ...]], run_record: record.Record
+    session: Session,
+    plans: Sequence[Plan],
+    late: Mapping[str, tuple[Metric, ...]],
+    run_record: record.Record,
+    services: Sequence[Service],
 ) -> Run:
     model, folder, progress = session.model, session.folder, session.progress
     folder.write_record(run_record)
     progress.message(f"run folder: {folder.path}")
     try:
+        if isinstance(model, Batching):
+            for plan in plans:
+                without_text_in_errors(plan.task, model, partial(submit_all, session, plan, _builder(session, plan)))
         for number, plan in enumerate(plans):
             run_task = partial(_run_task, session, plan, late[plan.task.name], run_record, show=number == 0)
             without_text_in_errors(plan.task, model, run_task)
-    except KeyboardInterrupt:
-        record.end(run_record, model, "interrupted")
+            record.note_services(run_record, services)
+            folder.write_record(run_record)
+    except (KeyboardInterrupt, LimitReached) as stop:
+        record.note_services(run_record, services)
+        record.end(run_record, model, "incomplete" if isinstance(stop, LimitReached) else "interrupted")
         folder.write_record(run_record)
         raise
+    record.note_services(run_record, services)
     record.end(run_record, model, "finished" if record.is_complete(run_record) else "incomplete")
     folder.write_record(run_record)
     return Run(folder.path, run_record)
@@ -169,7 +192,7 @@ def _run(
 def _run_task(session: Session, plan: Plan, late: tuple[Metric, ...], run_record: record.Record, *, show: bool) -> None:
     """Responses, then scores, of one task; the record is on disk after each of the two."""
     folder, task, settings = session.folder, plan.task, plan.settings
-    builder = PromptBuilder(task, session.model, plan.shots, max_new_tokens=plan.max_new_tokens)
+    builder = _builder(session, plan)
     first = builder.build(next(iter(plan.documents)))
     run_record["tasks"][task.name] = record.describe_task(plan, builder, first)
     folder.write_record(run_record)
@@ -182,6 +205,10 @@ def _run_task(session: Session, plan: Plan, late: tuple[Metric, ...], run_record
     scores = score_task(task, latest_rows(samples), late=late, resamples=settings.resamples, seed=settings.seed)
     run_record["tasks"][task.name] |= scores | {"timing": record.timing(samples)}
     folder.write_record(run_record)
+
+
+def _builder(session: Session, plan: Plan) -> PromptBuilder:
+    return PromptBuilder(plan.task, session.model, plan.shots, max_new_tokens=plan.max_new_tokens)
 
 
 def _previous(folder: RunFolder) -> dict[str, Any] | None:

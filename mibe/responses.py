@@ -11,6 +11,7 @@ from typing import Any
 from mibe.errors import ModelError
 from mibe.judging import Judge
 from mibe.models.base import ChoiceRequest, Model, Request, Response, Sampling
+from mibe.models.service import Batching
 from mibe.planning import Plan
 from mibe.progress import Progress
 from mibe.prompting import PromptBuilder, Rendered, stop_strings
@@ -23,6 +24,9 @@ from mibe.task import Example, Outcome
 CHUNK = 1024
 """Prompts built and handed to the model at once: enough to sort by length, few enough for flat memory. A model whose
 engine does better with more says so by an attribute `chunk_size`."""
+
+METERED = ("cached_tokens", "reasoning_tokens", "cost")
+"""Fields of a response that models behind an API fill."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +77,24 @@ def respond_all(session: Session, plan: Plan, builder: PromptBuilder) -> None:
         progress.stop()
     finally:
         log.close()
+
+
+def submit_all(session: Session, plan: Plan, builder: PromptBuilder, model: Batching) -> None:
+    """Hand the requests of one task to a model that wants all of a run's before it answers the first."""
+    rows = latest_rows(session.folder.samples(plan.task.name))
+    done = {row["id"] for row in rows if row["outcome"] != Outcome.ERROR}
+    cache = session.cache
+    for chunk in _chunks((example for example in plan.documents if example.id not in done), model.chunk_size):
+        jobs = [_job(session.model, plan, builder, example, cached=cache is not None) for example in chunk]
+        stored = cache.get([job.key for job in jobs if job.key is not None]) if cache else {}
+        sampling = _sampling(session.model, plan)
+        model.submit(
+            [
+                Request(job.rendered.messages, job.rendered.text, sampling)
+                for job in jobs
+                if job.rendered.problem is None and job.key not in stored
+            ]
+        )
 
 
 def _job(model: Model, plan: Plan, builder: PromptBuilder, example: Example, *, cached: bool) -> _Job:
@@ -179,6 +201,7 @@ def _row(plan: Plan, job: _Job, response: Response, loglikelihoods: Sequence[flo
         "new_tokens": response.new_tokens,
         "seconds": response.seconds,
         "cached": False,
+        **{name: value for name in METERED if (value := getattr(response, name)) is not None},
     }
 
 

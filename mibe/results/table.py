@@ -14,6 +14,9 @@ from mibe.metrics.base import is_main
 
 FORMATS = ("text", "json", "csv", "markdown", "latex")
 HEADER = ("task", "metric", "value", "95 % interval", "n", "unparsed", "truncated", "refused", "errors")
+USAGE_HEADER = ("prompt tokens", "cached", "new tokens", "reasoning", "USD")
+"""Beside the others where a model is behind an API: what its server counted, and what that cost."""
+
 CONSTANT_SHARE = 0.9
 """A label that makes up this much of the answers is reported: the model may answer without reading."""
 
@@ -28,9 +31,12 @@ def render(tasks: Mapping[str, Any], form: str) -> str:
 
     style = {"text": "simple", "markdown": "github", "latex": "latex"}[form]
     rows = [row for name, task in tasks.items() for row in _task_rows(name, task)]
-    table = tabulate(
-        rows, headers=HEADER, tablefmt=style, disable_numparse=True, colalign=("left", "left", *["right"] * 7)
-    )
+    header: tuple[str, ...] = HEADER
+    if _is_metered(tasks):
+        header += USAGE_HEADER
+        rows = [row + (_usage_cells(tasks[row[0]]) if row[0] else [""] * len(USAGE_HEADER)) for row in rows]
+    right = ["right"] * (len(header) - 2)
+    table = tabulate(rows, headers=header, tablefmt=style, disable_numparse=True, colalign=("left", "left", *right))
     if form != "text":
         return table
     notes = "\n".join(note for name, task in tasks.items() for note in _notes(name, task))
@@ -79,16 +85,35 @@ def _notes(name: str, task: Mapping[str, Any]) -> list[str]:
     return notes
 
 
+def _usage_cells(task: Mapping[str, Any]) -> list[str]:
+    """Tokens and cost of a task whose model is behind an API, under `USAGE_HEADER`; empty cells for another."""
+    timing = task.get("timing") or {}
+    if "usage" not in timing:
+        return [""] * len(USAGE_HEADER)
+    usage = timing["usage"]
+    tokens = [timing["prompt_tokens"], usage["cached_tokens"], timing["new_tokens"], usage["reasoning_tokens"]]
+    cost = "unknown" if usage["cost_usd"] is None else f"{usage['cost_usd']:.4f}"
+    return [*(str(number) for number in tokens), cost]
+
+
+def _is_metered(tasks: Mapping[str, Any]) -> bool:
+    return any("usage" in (task.get("timing") or {}) for task in tasks.values())
+
+
 def _csv(tasks: Mapping[str, Any]) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     outcomes = ("parsed", "unparsed", "truncated", "refused", "error")
-    writer.writerow(["task", "metric", "value", "low", "high", "stderr", "n", *outcomes])
+    header = ["task", "metric", "value", "low", "high", "stderr", "n", *outcomes]
+    metered = _is_metered(tasks)
+    writer.writerow([*header, *(name.replace(" ", "_").lower() for name in USAGE_HEADER)] if metered else header)
     for name, task in tasks.items():
         for metric, figure in task["figures"].items():
             stderr = "" if figure["stderr"] is None else repr(figure["stderr"])
             numbers = [repr(figure[key]) for key in ("value", "low", "high")]
-            writer.writerow([name, metric, *numbers, stderr, figure["n"], *(task["outcomes"][key] for key in outcomes)])
+            counts = [task["outcomes"][key] for key in outcomes]
+            usage = _usage_cells(task) if metered else []
+            writer.writerow([name, metric, *numbers, stderr, figure["n"], *counts, *usage])
     return out.getvalue().rstrip("\n")
 
 
