@@ -90,8 +90,9 @@ def test_a_judge_may_be_one(server):
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory):
     pytest.importorskip("torch")
-    from mibe.models.demo import demo_path
     from tiny_models import save_tiny_llama
+
+    from mibe.models.demo import demo_path
 
     with pytest.MonkeyPatch.context() as patch:
         cache = os.environ.get("MIBE_TEST_CACHE_DIR") or platformdirs.user_cache_dir("mibe")
