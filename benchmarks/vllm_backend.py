@@ -1,8 +1,8 @@
 """What mibe adds to vLLM: the model `vllm` beside a bare `LLM.generate` and beside lm_eval's class `vllm`.
 
 The same engine settings, the same prompts (as token ids where the interface takes them) and the same number of new
-tokens, greedy. Each measurement is a process of its own with one engine in it; only generation is timed, after a warm-up
-on other prompts. The three take turns, so that what else the machine does meets all of them.
+tokens, greedy. Each measurement is a process of its own with one engine in it; only generation is timed, after a
+warm-up on other prompts. The three take turns, so that what else the machine does meets all of them.
 
     python benchmarks/vllm_backend.py [--pretrained FOLDER] [--runs 5] [--documents 200] [--new-tokens 16]
 
