@@ -103,15 +103,15 @@ def evaluate(
             held.callback(llm.close)
         held.callback(news.stop)
         arbiter = None if judge is None else held.enter_context(closing(load_judge(judge, use_cache=use_cache)))
-        asked = [llm] if arbiter is None or arbiter.model is None else [llm, arbiter.model]
-        budget = Budget(max_cost)
-        services = open_services(asked, news.message, budget)
         receivers = [(plan.task, llm) for plan in plans]
         if arbiter is not None and arbiter.model is not None:
             receivers += [(task, arbiter.model) for task in judged]
         egress = [leaving for to in receivers if (leaving := check_egress(*to, allow_egress, agreement))]
         for line in filter(None, (note(*to) for to in receivers)):
             news.message(line)
+        asked = [llm] if arbiter is None or arbiter.model is None else [llm, arbiter.model]
+        budget = Budget(max_cost)
+        services = open_services(asked, news.message, budget)
         fingerprint = _fingerprint(llm, plans, chosen, arbiter)
         folder = held.enter_context(RunFolder.open(Path(output_dir), llm.name, fingerprint))
         begun = record.begin(llm, plans, chosen, fingerprint, suite, egress, previous=_previous(folder))
@@ -172,7 +172,9 @@ def _run(
     try:
         if isinstance(model, Batching):
             for plan in plans:
-                without_text_in_errors(plan.task, model, partial(submit_all, session, plan, _builder(session, plan)))
+                without_text_in_errors(
+                    plan.task, model, partial(submit_all, model, session, plan, _builder(session, plan))
+                )
         for number, plan in enumerate(plans):
             run_task = partial(_run_task, session, plan, late[plan.task.name], run_record, show=number == 0)
             without_text_in_errors(plan.task, model, run_task)

@@ -79,7 +79,7 @@ def respond_all(session: Session, plan: Plan, builder: PromptBuilder) -> None:
         log.close()
 
 
-def submit_all(session: Session, plan: Plan, builder: PromptBuilder, model: Batching) -> None:
+def submit_all(model: Batching, session: Session, plan: Plan, builder: PromptBuilder) -> None:
     """Hand the requests of one task to a model that wants all of a run's before it answers the first."""
     rows = latest_rows(session.folder.samples(plan.task.name))
     done = {row["id"] for row in rows if row["outcome"] != Outcome.ERROR}

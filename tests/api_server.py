@@ -99,7 +99,9 @@ class _Handler(BaseHTTPRequestHandler):
         body = json.loads(raw)
         with server.lock:
             number = len(server.requests)
-            server.requests.append((self.path, dict(self.headers), body, time.monotonic()))
+            server.requests.append(
+                (self.path, {name.lower(): value for name, value in self.headers.items()}, body, time.monotonic())
+            )
             server.active += 1
             server.most_active = max(server.most_active, server.active)
         try:

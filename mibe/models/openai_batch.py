@@ -94,9 +94,11 @@ class OpenAIBatchModel(OpenAIModel):
         super().__init__(endpoint, price)
         address = f"{endpoint.place} {endpoint.model}".encode()
         self._ledger = Ledger(cache_dir() / "batches" / hashlib.sha256(address).hexdigest()[:32])
-        self._jobs = self._ledger.jobs()
+        self._jobs = {job.file: job for job in self._ledger.jobs()}
+        self._file_of = {key: job.file for job in self._jobs.values() for key in job.keys}
+        self._awaited: dict[str, set[str]] = {}
+        """Input file → keys that are wanted of its job and were not taken yet."""
         self._reserved: dict[str, float] = {}
-        self._taken: set[str] = set()
         self._ids: list[str] = []
 
     def submit(self, requests: Sequence[Request]) -> None:
@@ -127,7 +129,8 @@ class OpenAIBatchModel(OpenAIModel):
             asked = self.dialect
             await self._submit(waiting)
             again: dict[str, Request] = {}
-            for job in [job for job in self._jobs if not waiting.keys().isdisjoint(job.keys)]:
+            for file in dict.fromkeys(self._file_of[key] for key in waiting):
+                job = self._jobs[file]
                 mine = {key: waiting[key] for key in job.keys if key in waiting}
                 async for key, found in self._collect(job, mine):
                     if isinstance(found, Response):
@@ -143,9 +146,8 @@ class OpenAIBatchModel(OpenAIModel):
             waiting = again
 
     async def _submit(self, requests: Mapping[str, Request]) -> None:
-        held = {key for job in self._jobs for key in job.keys}
-        missing = {key: request for key, request in requests.items() if key not in held}
-        for key in requests.keys() & held - self._reserved.keys():
+        missing = {key: request for key, request in requests.items() if key not in self._file_of}
+        for key in requests.keys() - missing.keys() - self._reserved.keys():
             # A job of an earlier process: it costs what it costs.
             self._reserved[key] = self.worst(requests[key])
             self.budget.reserved += self._reserved[key]
@@ -157,10 +159,12 @@ class OpenAIBatchModel(OpenAIModel):
         for keys, content in input_files(lines):
             reply = await self._ask(partial(self.wire.upload, "mibe.jsonl", content))
             await self._start(Job(reply["id"], None, keys))
+        for key in requests:
+            self._awaited.setdefault(self._file_of[key], set()).add(key)
 
     async def _start(self, job: Job) -> Job:
         """Create the job on the server, unless it is there already, and keep its id."""
-        resumed = job in self._jobs
+        resumed = job.file in self._jobs
         attempts = 0
 
         async def create() -> Reply | Broken:
@@ -181,11 +185,9 @@ class OpenAIBatchModel(OpenAIModel):
             )
 
         if not resumed:
-            self._ledger.write(job)
-            self._jobs.append(job)
+            self._hold(job)
         started = replace(job, id=str((await self._ask(create))["id"]))
-        self._ledger.write(started)
-        self._jobs[self._jobs.index(job)] = started
+        self._hold(started)
         self.news(f"Batch job {started.id}: {len(started.keys)} requests; the same command finds it again")
         return started
 
@@ -285,16 +287,27 @@ class OpenAIBatchModel(OpenAIModel):
         self.budget.settle(self._reserved.pop(key, 0.0), cost)
         self.spent += cost
 
+    def _hold(self, job: Job) -> None:
+        self._ledger.write(job)
+        self._jobs[job.file] = job
+        self._file_of |= dict.fromkeys(job.keys, job.file)
+
     def _take(self, key: str) -> None:
         """Note that an answer is in the caller's hands; a job of which nothing more is awaited is forgotten."""
-        self._taken.add(key)
-        for job in [job for job in self._jobs if key in job.keys]:
-            if self._reserved.keys().isdisjoint(job.keys):
-                self._forget(job)
+        file = self._file_of.get(key)
+        awaited = self._awaited.get(file) if file is not None else None
+        if file is None or awaited is None:
+            return
+        awaited.discard(key)
+        if not awaited:
+            self._forget(self._jobs[file])
 
     def _forget(self, job: Job) -> None:
         self._ledger.drop(job)
-        self._jobs = [other for other in self._jobs if other.file != job.file]
+        del self._jobs[job.file]
+        self._awaited.pop(job.file, None)
+        for key in job.keys:
+            self._file_of.pop(key, None)
 
 
 def input_files(lines: Iterable[tuple[str, bytes]]) -> Iterator[tuple[tuple[str, ...], bytes]]:

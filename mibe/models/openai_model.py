@@ -69,8 +69,8 @@ class OpenAIModel:
         return roughly_tokens(text)
 
     def connect(self) -> None:
-        """Raise `ModelError` where a key is needed and the environment has none."""
-        if self.endpoint.key is None and not self.endpoint.is_loopback:
+        """Raise `ModelError` where the environment has no key; servers of our own may do without."""
+        if self.endpoint.key is None and self.is_remote:
             raise ModelError(
                 f"{self.endpoint.place} wants a key: put it into the environment variable {self.endpoint.key_name}"
             )
