@@ -302,6 +302,19 @@ def test_arguments_are_those_of_vllm(tiny):
 
 
 @engine
+@pytest.mark.parametrize("way", ["data_parallel_size", "tensor_parallel_size"])
+def test_two_engines_or_two_halves_give_what_one_gives(tiny, hf, monkeypatch, way):
+    # On a CPU, halves of a model must be told which cores are theirs.
+    monkeypatch.setenv("VLLM_CPU_OMP_THREADS_BIND", "0|1" if way == "tensor_parallel_size" else "auto")
+    parallel = load_model("vllm", {"pretrained": str(tiny), "chat_template": "off", **ENGINE, way: "2"})
+    requests = [ask(text, max_new_tokens=8) for text in TEXTS * 2]
+    try:
+        assert facts(generate(parallel, requests)) == facts(generate(hf, requests))
+    finally:
+        parallel.close()
+
+
+@engine
 def test_what_goes_wrong_in_the_engine_is_one_line(tiny, capfd):
     with pytest.raises(ModelError, match="vLLM cannot load .*max_model_len") as caught:
         load_model("vllm", {"pretrained": str(tiny), **ENGINE, "max_model_len": "100000"})

