@@ -23,7 +23,8 @@ from mibe.scoring import best_candidate, judge_response, judged
 from mibe.task import Example, Outcome
 
 CHUNK = 1024
-"""Prompts built and handed to the model at once: enough to sort by length, few enough for flat memory."""
+"""Prompts built and handed to the model at once: enough to sort by length, few enough for flat memory. A model whose
+engine does better with more says so by an attribute `chunk_size`."""
 
 METERED = ("cached_tokens", "reasoning_tokens", "cost")
 """Fields of a response that models behind an API fill."""
@@ -66,7 +67,7 @@ def respond_all(session: Session, plan: Plan, builder: PromptBuilder) -> None:
     left = plan.documents.count - len(done)
     mine = sum(who.has(position, left) for position in range(left))
     unanswered = (example for example in plan.documents if example.id not in done)
-    size = model.chunk_size if isinstance(model, Batching) else CHUNK
+    size = getattr(model, "chunk_size", CHUNK)
     log = SampleLog(path if who.is_first else part_of(path, who.rank), private=plan.private)
     try:
         progress.start(plan.task.name, len(done) + mine, len(done))

@@ -109,6 +109,8 @@ class Model(Protocol):
         True when prompts are given as chat turns; False when they are given as one plain text.
     context_window:
         Tokens of prompt and output together, or None when there is no known limit.
+
+    A model may also have `chunk_size`: how many prompts it wants at once, if not the usual number.
     """
 
     name: str

@@ -25,3 +25,10 @@ def roughly_tokens(text: str) -> int:
 def first_stop(text: str, stop: Iterable[str]) -> int | None:
     """Where the earliest stop string begins in `text`, or None when it holds none."""
     return min((at for s in stop if s and (at := text.find(s)) >= 0), default=None)
+
+
+def one_line(error: BaseException) -> str:
+    """The first line of an error's message, at most 300 characters; its type where it says nothing."""
+    text = str(error).strip()
+    line = text.splitlines()[0].strip() if text else ""
+    return (line or type(error).__name__)[:300]
