@@ -13,3 +13,23 @@ class RecipeError(TrainError):
 
 class CorpusError(TrainError):
     """A source, a shard or a corpus is missing, damaged, empty or does not fit what is asked of it."""
+
+
+class ModelLoadError(TrainError):
+    """A model or tokenizer cannot be loaded, or does not go with the data or with the options asked for."""
+
+
+class DataError(TrainError):
+    """A sample file is missing, empty or malformed, or a sample does not fit the context."""
+
+
+class CheckpointError(TrainError):
+    """A checkpoint is incomplete or altered, belongs to another recipe, or cannot be written."""
+
+
+class EngineError(TrainError):
+    """The engine asked for is not installed, or cannot do what was asked of it on this machine."""
+
+
+class DivergenceError(TrainError):
+    """The loss or the gradient became infinite, no number, or much larger than before."""
