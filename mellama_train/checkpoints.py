@@ -78,7 +78,7 @@ def newest(folder: Path, ranks: Ranks) -> Checkpoint | None:
     Raises `CheckpointError` where there are checkpoints and none is whole.
     """
     found = ranks.from_first(_folders(folder))
-    problems = []
+    problems: list[str] = []
     for candidate in reversed(found):
         problem = _damage(candidate, ranks)
         if problem is None:

@@ -44,6 +44,8 @@ def _train(recipe: R, open_data: Callable[[R], TrainingData]) -> int:
     ranks = Ranks.join()
     try:
         final = train(recipe, open_data(recipe), ranks)
+        # A rank that leaves while another is still talking would abort it.
+        ranks.wait()
     finally:
         ranks.leave()
     if ranks.is_first:

@@ -308,7 +308,7 @@ class TuningRecipe(Recipe):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FinetuneRecipe(Recipe):
-    """Fine-tuning on one task: 5 epochs below 10,000 samples, else 3 (paper, section 2.3), where `epochs` is not given."""
+    """Fine-tuning on one task. Without `epochs`: 5 below 10,000 samples, else 3 (paper, section 2.3)."""
 
     data: SampleFiles
     optimizer: Optimizer = field(default_factory=TuningOptimizer)

@@ -26,13 +26,13 @@ SCALED_LOGITS = ("final_logit_softcapping", "logits_scaling", "logit_scale")
 """Configuration keys of models whose logits are more than the output layer's product."""
 
 
-class CausalLoss(nn.Module):
+class CausalLoss(nn.Module):  # type: ignore[misc]
     """A causal language model whose output is its summed loss: the one module that engines wrap."""
 
     def __init__(self, model: Any, *, kernel: Kernel, flatten: bool) -> None:
         """`model` is a Hugging Face model, with or without peft's adapters in it.
 
-        `flatten` lays the rows of a micro-batch one behind the other, which is how FlashAttention keeps documents apart.
+        `flatten` lays the rows of a micro-batch one behind the other: so FlashAttention keeps documents apart.
         """
         super().__init__()
         self.model = model

@@ -65,6 +65,10 @@ class Ranks:
         dist.all_gather_object(found, value)
         return found
 
+    def wait(self) -> None:
+        """Until all ranks are here."""
+        dist.barrier()
+
     def leave(self) -> None:
         """End the group."""
         if dist.is_initialized():

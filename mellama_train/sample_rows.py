@@ -48,7 +48,7 @@ class SampleSet:
         chosen = choose_form(form, tokenizer)
         kept: list[Encoded] = []
         sources: list[str] = []
-        left_out = []
+        left_out: list[str] = []
         for file in files:
             count = len(kept) + len(left_out)
             for sample in read_samples(file):

@@ -182,7 +182,8 @@ class _Run:
 
     def _look(self, step: int) -> None:
         """Held-out perplexity and probes where they are due; also before the first step and after the last."""
-        recipe, figures = self._recipe, {}
+        recipe = self._recipe
+        figures: dict[str, float] = {}
         ends = step in (0, self._steps)
         if self._data.held_out and (ends or step % recipe.held_out.every_steps == 0):
             figures |= held_out_losses(self._engine, self._data.held_out, recipe.held_out.rows, self._ranks)
@@ -259,7 +260,7 @@ class Meter:
 def peak_memory(device: torch.device) -> int:
     """Most bytes in use so far: of this GPU, or of this process where there is none."""
     if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
+        return int(torch.cuda.max_memory_allocated(device))
     import resource
 
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

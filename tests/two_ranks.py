@@ -1,4 +1,4 @@
-"""What one rank does in the tests on several: `torchrun … two_ranks.py RECIPE ROWS`."""
+"""What one rank does in the tests on several: `torchrun … two_ranks.py ROWS RECIPE…`, one run after the other."""
 
 import sys
 from pathlib import Path
@@ -12,6 +12,8 @@ from mellama_train.yaml_schema import load
 
 if __name__ == "__main__":
     ranks = Ranks.join()
-    data = TrainingData(FormulaRows(int(sys.argv[2])), {"held": FormulaRows(5, seed=9)}, make_tokenizer())
-    train(load(Path(sys.argv[1]), Recipe), data, ranks)
+    for recipe in sys.argv[2:]:
+        data = TrainingData(FormulaRows(int(sys.argv[1])), {"held": FormulaRows(5, seed=9)}, make_tokenizer())
+        train(load(Path(recipe), Recipe), data, ranks)
+    ranks.wait()
     ranks.leave()

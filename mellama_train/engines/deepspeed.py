@@ -1,4 +1,4 @@
-"""DeepSpeed: ZeRO 1, 2 and 3, with offload. Weights are in the recipe's precision, their float32 masters are DeepSpeed's."""
+"""DeepSpeed: ZeRO 1, 2 and 3, with offload. It keeps float32 masters of weights in the recipe's precision."""
 
 from __future__ import annotations
 
