@@ -1,6 +1,7 @@
 """The command line: what can be asked for; `mellama_train.commands` does it.
 
-Exit codes: 0 success; 2 bad usage, recipe, data or a run that could not go on; 130 interrupted.
+Exit codes: 0 success; 2 bad usage, recipe, data or a run that could not go on; 75 stopped by a signal with a checkpoint
+written (a scheduler may start it again); 130 interrupted.
 """
 
 from __future__ import annotations
@@ -12,7 +13,10 @@ from pathlib import Path
 
 import mibe
 from mellama_train import commands
-from mellama_train.errors import TrainError
+from mellama_train.errors import StoppedError, TrainError
+
+TRY_AGAIN = 75
+"""EX_TEMPFAIL of sysexits.h."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -25,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return code
     except TrainError as error:
         print(f"mellama-train: {error}", file=sys.stderr)
-        return 2
+        return TRY_AGAIN if isinstance(error, StoppedError) else 2
     except KeyboardInterrupt:
         print("\nmellama-train: interrupted; the same command goes on from the newest checkpoint", file=sys.stderr)
         return 130

@@ -298,7 +298,7 @@ class TuningRecipe(Recipe):
     """LoRA instruction tuning on the response alone: 3 epochs (paper, section 2.3)."""
 
     data: SampleFiles
-    optimizer: Optimizer = field(default_factory=TuningOptimizer)
+    optimizer: TuningOptimizer = field(default_factory=TuningOptimizer)
     epochs: int = 3
 
     def __post_init__(self) -> None:
@@ -311,7 +311,7 @@ class FinetuneRecipe(Recipe):
     """Fine-tuning on one task. Without `epochs`: 5 below 10,000 samples, else 3 (paper, section 2.3)."""
 
     data: SampleFiles
-    optimizer: Optimizer = field(default_factory=TuningOptimizer)
+    optimizer: TuningOptimizer = field(default_factory=TuningOptimizer)
     epochs: int | None = None
 
     def __post_init__(self) -> None:

@@ -31,5 +31,9 @@ class EngineError(TrainError):
     """The engine asked for is not installed, or cannot do what was asked of it on this machine."""
 
 
+class StoppedError(TrainError):
+    """A signal ended the run early; a checkpoint is written, and the same command goes on."""
+
+
 class DivergenceError(TrainError):
     """The loss or the gradient became infinite, no number, or much larger than before."""

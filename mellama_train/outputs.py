@@ -70,12 +70,20 @@ def _write(recipe: Recipe, model: Any, tokenizer: Any, weights: dict[str, torch.
     if recipe.lora:
         model.save_pretrained(folder, state_dict=whole)
     else:
-        model.config.use_cache, model.config.dtype = True, dtype
+        model.config.use_cache = True
         for name, owner in _tied(model).items():
             whole[name] = whole[owner]
         model.save_pretrained(folder, state_dict=whole)
+        _say_precision(folder / "config.json", dtype)
     tokenizer.save_pretrained(folder)
     (folder / RECIPE).write_text(json.dumps(as_json(recipe), indent=1))
+
+
+def _say_precision(config: Path, dtype: torch.dtype) -> None:
+    """transformers writes the precision of the model in training, which is not that of the weights written."""
+    content = json.loads(config.read_text())
+    content["dtype"] = str(dtype).removeprefix("torch.")
+    config.write_text(json.dumps(content, indent=2) + "\n")
 
 
 def _tied(model: Any) -> dict[str, str]:

@@ -22,7 +22,7 @@ from mellama_train import checkpoints, outputs, resuming
 from mellama_train.batches import StepBatches, accumulation, ahead, steps_in
 from mellama_train.config import Recipe
 from mellama_train.engines import Engine, StepOutcome, open_engine
-from mellama_train.errors import DataError, TrainError
+from mellama_train.errors import DataError, StoppedError, TrainError
 from mellama_train.flops import Cost, cost, peak_flops
 from mellama_train.held_out import held_out_losses
 from mellama_train.probes import probe
@@ -73,6 +73,8 @@ def train(recipe: Recipe, data: TrainingData, ranks: Ranks) -> Path:
         found = checkpoints.newest(recipe.output / outputs.CHECKPOINTS, ranks)
         if found:
             resuming.check(found, record)
+        # Adapters begin with random weights, the same on all ranks and each time.
+        torch.manual_seed(recipe.seed)
         engine = open_engine(recipe, ranks, resumed_from_ranks=found.state["ranks"] if found else None)
         return _Run(recipe, data, ranks, engine, record, found).to_end(stopped)
 
@@ -126,7 +128,7 @@ class _Run:
                 if step % recipe.checkpoints.every_steps == 0 or last or interrupted:
                     self._save()
                 if interrupted and not last:
-                    raise TrainError(f"stopped by a signal after step {step}; the same command goes on from there")
+                    raise StoppedError(f"stopped by a signal after step {step}; the same command goes on from there")
             return self._finish()
         finally:
             self._report.close()

@@ -1,11 +1,10 @@
 """The loss: which tokens it is over, that documents in one row do not see each other, and that its forms agree."""
 
+import itertools
+
 import numpy as np
 import pytest
-
-torch = pytest.importorskip("torch")
-pytest.importorskip("peft")
-
+import torch
 import torch.nn.functional as F
 from training_parts import LENGTH, FormulaRows, losses, make_model, recipe, train_here
 from transformers import AutoModelForCausalLM
@@ -29,7 +28,7 @@ def load(folder, attention="sdpa"):
 def documents(row):
     """The documents of a row, each as tokens and labels of its own."""
     starts = [*np.flatnonzero(row.positions == 0), len(row.tokens)]
-    return [(row.tokens[a:b], row.labels[a:b]) for a, b in zip(starts, starts[1:], strict=False)]
+    return [(row.tokens[a:b], row.labels[a:b]) for a, b in itertools.pairwise(starts)]
 
 
 def unpacked_loss(model, rows):

@@ -1,6 +1,5 @@
-"""Two real processes: every engine and stage learns what one process learns, and runs go on by another number of ranks."""
+"""Two real processes learn what one learns, by every engine; and runs go on with another number of ranks."""
 
-import os
 import shutil
 import socket
 import subprocess
@@ -10,10 +9,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-
-pytest.importorskip("torch")
-pytest.importorskip("peft")
-
 from safetensors.torch import load_file
 from test_train_resume import back_to, environment
 from training_parts import FormulaRows, losses, make_model, recipe, recipe_text, train_here
@@ -126,4 +121,4 @@ def test_the_rows_of_a_step_must_divide_by_the_ranks(model, tmp_path):
     )
     (tmp_path / "r.yaml").write_text(yaml.safe_dump(keys))
     assert main(["instruct", str(tmp_path / "r.yaml")]) == 2
-    assert not os.path.exists(tmp_path / "run" / "final")
+    assert not (tmp_path / "run" / "final").exists()

@@ -1,14 +1,12 @@
 """Samples: which tokens are learned, how they are packed, and what is refused."""
 
+import itertools
 import json
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-pytest.importorskip("torch")
-
 from training_parts import make_tokenizer
 
 from mellama_train.errors import DataError
@@ -119,7 +117,7 @@ def test_rows_hold_whole_samples_with_exact_masks(tmp_path):
     for number in range(len(rows)):
         row = rows[number]
         starts = [*np.flatnonzero(row.positions == 0), 64]
-        for a, b in zip(starts, starts[1:], strict=False):
+        for a, b in itertools.pairwise(starts):
             assert list(row.positions[a:b]) == list(range(b - a))
             if row.tokens[a] != p:
                 assert set(row.labels[a:b]) == {-100} and set(row.tokens[a:b]) == {1}  # padding

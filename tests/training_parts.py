@@ -75,10 +75,10 @@ class FormulaRows:
         return {"rows": self._count, "seed": self._seed}
 
 
-def recipe_text(folder: Path, model: Path, **changes: Any) -> dict[str, Any]:
+def recipe_text(folder: Path, base: Path, **changes: Any) -> dict[str, Any]:
     """The keys of a small recipe in float32."""
     keys: dict[str, Any] = {
-        "model": {"path": str(model)},
+        "model": {"path": str(base)},
         "output": str(folder / "run"),
         "context": LENGTH,
         "precision": "fp32",
@@ -90,12 +90,12 @@ def recipe_text(folder: Path, model: Path, **changes: Any) -> dict[str, Any]:
     return keys | changes
 
 
-def recipe(folder: Path, model: Path, **changes: Any) -> Any:
+def recipe(folder: Path, base: Path, **changes: Any) -> Any:
     """The same as a `Recipe`."""
     from mellama_train.config import Recipe
     from mellama_train.yaml_schema import parse
 
-    return parse(yaml.safe_dump(recipe_text(folder, model, **changes)), Recipe, "recipe.yaml")
+    return parse(yaml.safe_dump(recipe_text(folder, base, **changes)), Recipe, "recipe.yaml")
 
 
 def losses(run: Path) -> list[float]:

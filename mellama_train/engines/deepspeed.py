@@ -129,11 +129,25 @@ class DeepSpeedEngine:
             problem = _convert(folder) if self._ranks.is_first else None
             if problem := self._ranks.from_first(problem):
                 raise CheckpointError(f"cannot convert {folder} for {self._ranks.size} ranks: {problem}")
+        decays = [group["weight_decay"] for group in self._engine.optimizer.param_groups]
         path, _ = self._engine.load_checkpoint(
             str(folder), tag=tag, load_module_strict=self._recipe.lora is None, load_lr_scheduler_states=False
         )
         if path is None:
             raise CheckpointError(f"DeepSpeed found no checkpoint in {folder}")
+        if self._universal and self._recipe.engine.zero == 3:
+            self._mend_universal_state(decays)
+
+    def _mend_universal_state(self, decays: list[float]) -> None:
+        """Undo what ZeRO-3 does when it reads the universal form.
+
+        It gives all groups of weights one and the same step counter, which then counts once for each of them in
+        every step (AdamW's bias correction runs ahead), and the weight decay of the first.
+        """
+        for state in self._engine.optimizer.optimizer.state.values():
+            state["step"] = state["step"].clone()
+        for group, decay in zip(self._engine.optimizer.param_groups, decays, strict=True):
+            group["weight_decay"] = decay
 
     def _assert_master_weights(self) -> None:
         """The trained weights themselves are float32, or DeepSpeed keeps float32 copies of them."""
