@@ -31,6 +31,7 @@ class DocumentTokenizer:
     @classmethod
     def load(cls, path: Path, *, eos: str | None = None, bos: str | None = None) -> DocumentTokenizer:
         """Of a model folder. Raises `CorpusError` where it has no fast tokenizer, or not the token asked for."""
+        _require(path / TOKENIZER)
         chosen = eos or _configured(path).get("eos_token")
         # Older folders hold {"content": "</s>", …} in its place.
         name = chosen.get("content") if isinstance(chosen, dict) else chosen
@@ -96,13 +97,17 @@ def _configured(path: Path) -> dict[str, Any]:
     return configured
 
 
+def _require(path: Path) -> None:
+    if not path.is_file():
+        raise CorpusError(
+            f"there is no {path}; a model's folder with a fast tokenizer is needed "
+            "(transformers writes one: AutoTokenizer.from_pretrained(…).save_pretrained(…))"
+        )
+
+
 def _read(path: Path) -> str:
+    _require(path)
     try:
         return path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise CorpusError(
-            f"there is no {path}; it is a model's folder with a fast tokenizer "
-            "(transformers writes one: AutoTokenizer.from_pretrained(…).save_pretrained(…))"
-        ) from None
     except OSError as error:
         raise CorpusError(f"cannot read {path}: {error.strerror}") from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tarfile
 from html.entities import entitydefs
 from pathlib import Path, PurePosixPath
@@ -9,6 +10,7 @@ from typing import IO
 from xml.etree import ElementTree
 
 from mellama_train.corpus.documents import Broken, Document, Documents
+from mellama_train.corpus.sources.markup import raised
 from mellama_train.corpus.streams import open_binary, plain_suffix
 from mellama_train.errors import CorpusError
 
@@ -22,6 +24,9 @@ BLOCKS = frozenset(
     {"abstract", "body", "sec", "title", "p", "list-item", "disp-quote", "boxed-text", "def", "verse-line"}
 )
 
+# What is left of "[1, 3–5]" when the citations in it are gone.
+_EMPTY_BRACKETS = re.compile(r"\s*(?:\[[\s,;–-]*\]|\([\s,;–-]*\))")
+
 
 def read_pmc(path: Path) -> Documents:
     """The article of an XML file, or all of an archive. Title, abstract and body, a blank line between paragraphs."""
@@ -33,6 +38,9 @@ def read_pmc(path: Path) -> Documents:
         # Mode "|" never seeks: the archive streams through, one member at a time.
         with open_binary(path) as stream, tarfile.open(fileobj=stream, mode="r|") as archive:
             yield from _members(archive, path)
+            # To the end, behind that of the archive: only there does a compressed file show that it is whole.
+            while stream.read(1 << 20):
+                pass
     except tarfile.TarError as error:
         raise CorpusError(f"{path} is damaged or cut short ({error}); get it again") from None
 
@@ -78,7 +86,10 @@ def _paragraphs(block: ElementTree.Element) -> list[str]:
 
     def walk(element: ElementTree.Element) -> None:
         name = _name(element)
-        if name in LEFT_OUT or (name == "xref" and element.get("ref-type") == "bibr"):
+        if name in LEFT_OUT or _is_citation(element):
+            return
+        if name == "sup":
+            paragraphs[-1].append("" if any(map(_is_citation, element)) else raised("".join(element.itertext())))
             return
         if name in BLOCKS:
             paragraphs.append([])
@@ -90,8 +101,12 @@ def _paragraphs(block: ElementTree.Element) -> list[str]:
             paragraphs.append([])
 
     walk(block)
-    joined = (" ".join("".join(pieces).split()) for pieces in paragraphs)
+    joined = (" ".join(_EMPTY_BRACKETS.sub("", "".join(pieces)).split()) for pieces in paragraphs)
     return [text for text in joined if text]
+
+
+def _is_citation(element: ElementTree.Element) -> bool:
+    return _name(element) == "xref" and element.get("ref-type") == "bibr"
 
 
 def _line(element: ElementTree.Element) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from mellama_train.corpus.documents import Document, Documents
+from mellama_train.corpus.sources.markup import inline_text
 from mellama_train.corpus.streams import open_binary
 from mellama_train.errors import CorpusError
 
@@ -28,14 +29,10 @@ def read_pubmed(path: Path) -> Documents:
 
 
 def _text(citation: ElementTree.Element) -> str:
-    parts = [part for part in citation.iterfind("Article/Abstract/AbstractText") if _line(part)]
+    parts = [part for part in citation.iterfind("Article/Abstract/AbstractText") if inline_text(part)]
     if not parts:
         return ""
     title = citation.find("Article/ArticleTitle")
-    lines = [_line(title)] if title is not None else []
-    lines += [f"{part.get('Label')}: {_line(part)}" if part.get("Label") else _line(part) for part in parts]
+    lines = [inline_text(title)] if title is not None else []
+    lines += [f"{part.get('Label')}: {inline_text(part)}" if part.get("Label") else inline_text(part) for part in parts]
     return "\n".join(line for line in lines if line)
-
-
-def _line(element: ElementTree.Element) -> str:
-    return " ".join("".join(element.itertext()).split())
