@@ -17,6 +17,7 @@ pytest.importorskip("backports.zstd", reason="backports.zstd comes with the extr
 from corpus_tools import write_jsonl, write_tokenizer
 
 from mellama_train.cli import main
+from mellama_train.corpus import executors
 from mellama_train.corpus.build import build, shares
 from mellama_train.corpus.config import CorpusConfig
 from mellama_train.corpus.mixture import Mixture, held_out
@@ -31,7 +32,9 @@ PLANTED = "To examine whether the planted sentence of the test set is found agai
 
 
 def sentences(number, topic):
-    return [f"Document {i} about {topic} {' '.join(f'{topic}{i * 7 + j}' for j in range(30))}." for i in range(number)]
+    return [
+        f"Document {i} about {topic} {' '.join(f'{topic}{i * 100 + j}' for j in range(30))}." for i in range(number)
+    ]
 
 
 RECIPE = """\
@@ -221,8 +224,7 @@ def test_the_access_of_notes_goes_with_the_corpus(base):
     header = "note_id,subject_id,hadm_id,note_type,note_seq,charttime,storetime,text\n"
     rows = "".join(f'{i},1,2,DS,1,,,"{t} {PLANTED if i == 2 else ""}"\n' for i, t in enumerate(sentences(9, "note")))
     (base / "discharge.csv").write_text(header + rows)
-    change = ("{format: lines, path: %s/general.txt}" % base, "{format: mimic-iv-note, path: %s/discharge.csv}" % base)
-    corpus = build(recipe(base, change))
+    corpus = build(recipe(base, ("format: lines", "format: mimic-iv-note"), ("general.txt", "discharge.csv")))
     entry = corpus.manifest["sources"]["general"]
     assert entry["access"] == "credentialed" and "PhysioNet" in entry["agreements"][0]
     hits = [json.loads(line) for line in (base / "out" / "decontamination.jsonl").read_text().splitlines()]
@@ -411,14 +413,23 @@ def test_slurm_jobs_make_the_same_corpus(base, monkeypatch):
     assert Corpus.open(base / "slurm").sha256 == here
 
 
-def test_ray_is_asked_for_when_it_is_not_there(base):
+def test_ray_is_asked_for_when_it_is_not_there(base, monkeypatch):
+    monkeypatch.setattr(executors, "find_spec", lambda name: None)
+    with pytest.raises(CorpusError, match="the ray executor needs Ray: pip install ray"):
+        build(recipe(base, ("seed: 5", "seed: 5\nexecution: {executor: ray}")))
+
+
+@pytest.mark.slow
+def test_ray_makes_the_same_corpus(base, monkeypatch):
+    ray = pytest.importorskip("ray", reason="Ray is not installed")
+    here = build(recipe(base)).sha256
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
     try:
-        import ray  # noqa: F401
-    except ImportError:
-        with pytest.raises(CorpusError, match="the ray executor needs Ray: pip install ray"):
-            build(recipe(base, ("seed: 5", "seed: 5\nexecution: {executor: ray}")))
-    else:
-        pytest.skip("Ray is installed")
+        there = build(recipe(base, ("seed: 5", "seed: 5\nexecution: {executor: ray, workers: 2}"), ("/out", "/ray")))
+    finally:
+        ray.shutdown()
+    assert there.sha256 == here
 
 
 def test_the_examples_are_sound_recipes(monkeypatch):

@@ -45,6 +45,7 @@ from mellama_train.yaml_schema import as_json
 REPORT = "decontamination.jsonl"
 # Tasks of a build unless the recipe says otherwise: enough to spread and to resume by, few enough for whole shards.
 MOST_TASKS = 64
+COUNTING = tuple(step.name for step in (ReadFiles, Clean, Decontaminate, WriteClean, WriteShards))
 
 
 def build(config: CorpusConfig, *, force: bool = False) -> Corpus | None:
@@ -173,7 +174,7 @@ def _source_entry(
     source = config.sources[name]
     inputs = []
     for number, chosen in enumerate(source.inputs):
-        counted = dict(sorted(counts.get(f"{name}/{number}", Counter()).items()))
+        counted = dict(counts.get(f"{name}/{number}", Counter()))
         if isinstance(config.deduplicate, Deduplication):
             counted["duplicates"] = counted.get("unique and duplicate", 0) - counted.get("documents", 0)
         counted.pop("unique and duplicate", None)
@@ -209,7 +210,8 @@ def _why_empty(inputs: list[dict[str, Any]]) -> str:
 def _merged(folder: Path) -> dict[str, Counter[str]]:
     """ "source/number of the input" → counts of all steps and tasks."""
     merged: dict[str, Counter[str]] = {}
-    for path in sorted(folder.glob("*.json")):
+    paths = (path for step in COUNTING for path in sorted(folder.glob(f"{step}-*.json")))
+    for path in paths:
         for key, number in json.loads(path.read_text(encoding="utf-8")).items():
             source, place, what = key.split("/", 2)
             merged.setdefault(f"{source}/{place}", Counter())[what] += number

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -55,10 +56,10 @@ def _executor(stage: Stage, execution: Execution, logs: Path, before: PipelineEx
         return SlurmPipelineExecutor(
             **common, **{"job_name": name, **execution.arguments}, workers=execution.workers, depends=before
         )
-    try:
-        from datatrove.executor import RayPipelineExecutor
-    except ImportError:
-        raise CorpusError("the ray executor needs Ray: pip install ray") from None
+    if find_spec("ray") is None:
+        raise CorpusError("the ray executor needs Ray: pip install ray")
+    from datatrove.executor import RayPipelineExecutor
+
     return RayPipelineExecutor(**common, workers=execution.workers, **execution.arguments)
 
 

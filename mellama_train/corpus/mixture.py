@@ -232,15 +232,17 @@ class Mixture:
     def _check(self, limits: list[int], max_epochs: dict[str, float], tokens: int | None) -> None:
         # Without a length there is none that is too long, but less than one period is no mixture at all.
         rows = max(self._rows, self._cycle.period) if tokens is None else self._rows
-        for number, source in enumerate(self.sources):
-            needed = self._cycle.count(rows, number)
-            if needed > limits[number]:
-                raise CorpusError(
-                    f"the weights {_ratio(list(self._weights.values()))} cannot be met over {rows * self.length:,} "
-                    f"tokens: {source.source} has {source.tokens:,} tokens and would be passed "
-                    f"{needed / len(source):.2f} times (max_epochs {max_epochs.get(source.source, 1.0):g}); raise its "
-                    "max_epochs, lower its weight, or lower tokens"
-                )
+        short = [
+            f"{source.source} has {source.tokens:,} tokens and would be passed {needed / len(source):.2f} times "
+            f"(max_epochs {max_epochs.get(source.source, 1.0):g})"
+            for number, source in enumerate(self.sources)
+            if (needed := self._cycle.count(rows, number)) > limits[number]
+        ]
+        if short:
+            raise CorpusError(
+                f"the weights {_ratio(list(self._weights.values()))} cannot be met over {rows * self.length:,} tokens: "
+                f"{', '.join(short)}; raise max_epochs, lower the weight, or lower tokens"
+            )
 
 
 def _ratio(weights: list[float]) -> str:
