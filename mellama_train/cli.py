@@ -13,6 +13,7 @@ from pathlib import Path
 
 import mibe
 from mellama_train import commands
+from mellama_train.corpus.commands import add_commands as add_corpus_commands
 from mellama_train.errors import StoppedError, TrainError
 
 TRY_AGAIN = 75
@@ -40,6 +41,7 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="mellama-train", description="Trains medical language models (Me-LLaMA).")
     top.add_argument("--version", action="version", version=f"mellama-train {mibe.__version__}")
     known = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    add_corpus_commands(known)
     _stage(known.add_parser("pretrain", help="continual pretraining on a corpus"), commands.run_pretrain)
     _stage(known.add_parser("instruct", help="instruction tuning, by LoRA or of all weights"), commands.run_instruct)
     _stage(known.add_parser("finetune", help="fine-tuning on the samples of one task"), commands.run_finetune)

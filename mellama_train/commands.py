@@ -6,34 +6,38 @@ import argparse
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
-from mellama_train import config
-from mellama_train.yaml_schema import load
-
 if TYPE_CHECKING:
+    from mellama_train.config import Recipe
     from mellama_train.training import TrainingData
 
-R = TypeVar("R", bound=config.Recipe)
+R = TypeVar("R", bound="Recipe")
 
 
 def run_pretrain(a: argparse.Namespace) -> int:
     """Continual pretraining."""
+    from mellama_train.config import PretrainRecipe
     from mellama_train.stages import pretraining_data
+    from mellama_train.yaml_schema import load
 
-    return _train(load(a.recipe, config.PretrainRecipe), pretraining_data)
+    return _train(load(a.recipe, PretrainRecipe), pretraining_data)
 
 
 def run_instruct(a: argparse.Namespace) -> int:
     """Instruction tuning."""
+    from mellama_train.config import TuningRecipe
     from mellama_train.stages import tuning_data
+    from mellama_train.yaml_schema import load
 
-    return _train(load(a.recipe, config.TuningRecipe), tuning_data)
+    return _train(load(a.recipe, TuningRecipe), tuning_data)
 
 
 def run_finetune(a: argparse.Namespace) -> int:
     """Task fine-tuning."""
+    from mellama_train.config import FinetuneRecipe
     from mellama_train.stages import finetuning_data
+    from mellama_train.yaml_schema import load
 
-    return _train(load(a.recipe, config.FinetuneRecipe), finetuning_data)
+    return _train(load(a.recipe, FinetuneRecipe), finetuning_data)
 
 
 def _train(recipe: R, open_data: Callable[[R], TrainingData]) -> int:
