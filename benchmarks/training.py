@@ -93,7 +93,9 @@ def ours(rows: Any, model: Path, folder: Path) -> tuple[float, float]:
     train(one, TrainingData(rows, {}, NoText()), Ranks.join())
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     measured = [line for line in lines if "loss" in line][WARMUP:]
-    return sum(line["tokens_per_second"] * line["seconds"] for line in measured), sum(line["seconds"] for line in measured)
+    return sum(line["tokens_per_second"] * line["seconds"] for line in measured), sum(
+        line["seconds"] for line in measured
+    )
 
 
 def packed_samples(count: int) -> SampleRows:
@@ -214,7 +216,8 @@ def compare(steps: int, rounds: int) -> None:
         ratios = [a / b for a, b in zip(*speeds, strict=True)]
         print(
             f"{title}: {median(speeds[0]):,.0f} / {median(speeds[1]):,.0f} tokens/s = {median(ratios):.2f} "
-            f"({min(ratios):.2f} – {max(ratios):.2f}; target ≥ {target}), peak memory {memory[0]:,.0f} / {memory[1]:,.0f} MiB"
+            f"({min(ratios):.2f} – {max(ratios):.2f}; target ≥ {target}), "
+            f"peak memory {memory[0]:,.0f} / {memory[1]:,.0f} MiB"
         )
 
 
@@ -256,8 +259,9 @@ def utilisation(
     size = sum(p.numel() for p in engine.model.parameters()) / 1e9
     print(
         f"{shape} ({size:.2f}B) on {name}, bf16, context {context}, micro_rows {micro_rows}, "
-        f"activation checkpointing {'on' if checkpointing else 'off'}, attention {engine.model.config._attn_implementation}: "
-        f"{tokens / seconds:,.0f} tokens/s, MFU {mfu}, peak memory {peak_memory(ranks.device) / 2**30:.1f} GiB"
+        f"activation checkpointing {'on' if checkpointing else 'off'}, "
+        f"attention {engine.model.config._attn_implementation}: {tokens / seconds:,.0f} tokens/s, "
+        f"MFU {mfu}, peak memory {peak_memory(ranks.device) / 2**30:.1f} GiB"
     )
     ranks.leave()
 
