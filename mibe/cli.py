@@ -17,6 +17,7 @@ from mibe import commands
 from mibe.errors import MibeError
 from mibe.harness.commands import add_commands
 from mibe.leaderboard.commands import add_commands as add_result_commands
+from mibe.rating.commands import add_commands as add_rating_commands
 
 FORMATS = ("text", "json", "csv", "markdown", "latex")
 
@@ -57,6 +58,7 @@ def parser() -> argparse.ArgumentParser:
     _compare_parser(known.add_parser("compare", help="compare two runs on the samples that both have scored"))
     _agreement_parser(known.add_parser("agreement", help="compare the ratings of a judge and a person"))
     add_result_commands(known)
+    add_rating_commands(known)
     add_commands(known)
     return top
 
@@ -198,7 +200,7 @@ def _compare_parser(p: argparse.ArgumentParser) -> None:
 
 def _agreement_parser(p: argparse.ArgumentParser) -> None:
     p.set_defaults(command=commands.run_agreement)
-    p.add_argument("file_a", metavar="FILE_A", help='JSON lines {"id": …, "rank": 1, "match": true}; rank is optional')
+    p.add_argument("file_a", metavar="FILE_A", help='JSON lines {"id": …, "rank": 1, "match": true} (rank is optional), a sample log, or RATINGS.sqlite[:RATER]')
     p.add_argument("file_b", metavar="FILE_B")
     _add_interval_arguments(p)
     p.add_argument("--format", choices=("text", "json", "csv", "markdown"), default="text")
