@@ -200,7 +200,12 @@ def _compare_parser(p: argparse.ArgumentParser) -> None:
 
 def _agreement_parser(p: argparse.ArgumentParser) -> None:
     p.set_defaults(command=commands.run_agreement)
-    p.add_argument("file_a", metavar="FILE_A", help='JSON lines {"id": …, "rank": 1, "match": true} (rank is optional), a sample log, or RATINGS.sqlite[:RATER]')
+    p.add_argument(
+        "file_a",
+        metavar="FILE_A",
+        help='JSON lines {"id": …, "rank": 1, "match": true} (rank is optional), the sample log of a judged run, or '
+        "ratings of people as DATABASE or DATABASE:RATER",
+    )
     p.add_argument("file_b", metavar="FILE_B")
     _add_interval_arguments(p)
     p.add_argument("--format", choices=("text", "json", "csv", "markdown"), default="text")

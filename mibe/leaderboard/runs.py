@@ -196,8 +196,12 @@ def _rated(result: Result, rated: Mapping[str, Any], notes: list[str]) -> Result
     """The same task by people's ratings: a data set of its own, since no judge's figure stands beside a person's."""
     people = f"{rated['raters']} {'person' if rated['raters'] == 1 else 'people'}"
     notes.append(f"{result.name}, {result.task}: rated by {people} ({result.path.name})")
-    conditions = {**result.conditions, "judge": "people"}
-    return replace(result, task=f"{result.task}{HUMAN}", conditions=conditions, part={"data": result.part["data"], **rated})
+    return replace(
+        result,
+        task=f"{result.task}{HUMAN}",
+        conditions={**result.conditions, "judge": "people"},
+        part={"data": result.part["data"], **rated},
+    )
 
 
 def _conditions(record: Mapping[str, Any], part: Mapping[str, Any]) -> dict[str, Any]:

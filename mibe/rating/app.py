@@ -6,7 +6,7 @@ It never says which run, model or judge a list comes from: cases go by their pla
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib.resources import files
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
@@ -27,7 +28,12 @@ from mibe.rating.cases import Item, in_order
 from mibe.rating.guard import Guard
 from mibe.rating.store import Ratings, Review
 
-ASSETS = {"page.css": "text/css", "rating.css": "text/css", "theme.js": "text/javascript", "rating.js": "text/javascript"}
+ASSETS = {
+    "page.css": "text/css",
+    "rating.css": "text/css",
+    "theme.js": "text/javascript",
+    "rating.js": "text/javascript",
+}
 COMMENT = 2000
 """Characters of a comment."""
 
@@ -132,7 +138,8 @@ async def _write(desk: Desk, write: Write, request: Request) -> Response:
     order = desk.order(session.rater)
     number = _number(request, order)
     item = order[number - 1]
-    write(desk.ratings[item.database], session.rater, item, await _form(request))
+    # In a thread: a slow disk must not keep the other raters waiting.
+    await run_in_threadpool(write, desk.ratings[item.database], session.rater, item, await _form(request))
     reviews = desk.reviews(session.rater)
     following = _next_open(order, reviews, number)
     return JSONResponse(
@@ -251,8 +258,10 @@ async def _refused(request: Request, error: Exception) -> Response:
 
 
 async def _failed(request: Request, error: Exception) -> Response:
-    """A rating that could not be kept. The place of the file is the rater's own, and helps."""
-    return JSONResponse({"error": str(error)}, 507)
+    """Ratings that could not be read or kept, because the disk is full, say."""
+    if request.method == "POST":
+        return JSONResponse({"error": str(error)}, 507)
+    return _page("rating_refused.html", status=507, error=str(error))
 
 
 def _page(template: str, status: int = 200, **context: Any) -> HTMLResponse:

@@ -36,6 +36,7 @@ class Guard:
         self._origins = frozenset(f"http://{host}" for host in hosts)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, or hand it on."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return

@@ -20,6 +20,8 @@ from mibe.task import Value
 DEPTH = 10
 """Ranks that a person rates: all that the task asks for."""
 
+ONE_RATER = TopKAccuracy(DEPTH)
+
 Marks = dict[tuple[str, int | None], bool | None]
 """Case and rank → whether the diagnosis matches, as `mibe.results.agreement` compares them."""
 
@@ -31,17 +33,15 @@ class RatedTopK(SampleMean):
     A prediction is one list of marks for each of these raters, best rank first.
     """
 
-    top_k: TopKAccuracy = TopKAccuracy(DEPTH)
-
     @property
     def names(self) -> tuple[str, ...]:
         """top1_accuracy, top2_accuracy, …"""
-        return self.top_k.names
+        return ONE_RATER.names
 
     def values(self, predictions: Sequence[Value | None], targets: Sequence[Value]) -> FloatArray:
         """Shape (samples, depth). Targets are not looked at."""
-        means = [self.top_k.values(raters or (), ()).mean(axis=0) for raters in predictions]
-        return np.array(means, dtype=np.float64).reshape(-1, self.top_k.depth)
+        means = [ONE_RATER.values(raters or (), ()).mean(axis=0) for raters in predictions]
+        return np.array(means, dtype=np.float64).reshape(-1, DEPTH)
 
 
 def scores(run: Run) -> dict[str, dict[str, Any]]:
@@ -119,9 +119,7 @@ def marks_in(database: Path, rater: str | None) -> Marks:
     not there.
     """
     run = database.absolute().parent.parent
-    by_rater = (
-        ratings_of(load_run(run), database.stem) if (run / "run.json").exists() else read_reviews(database)
-    )
+    by_rater = ratings_of(load_run(run), database.stem) if (run / "run.json").exists() else read_reviews(database)
     if rater is None and len(by_rater) == 1:
         (rater,) = by_rater
     if rater not in by_rater:

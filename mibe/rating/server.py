@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
+from typing import TypeAlias
 
 import uvicorn
 
@@ -19,6 +20,8 @@ from mibe.rating.store import Ratings
 from mibe.results.run import load_run
 
 LOOPBACK = "127.0.0.1"
+
+Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 def serve(
@@ -62,9 +65,6 @@ def serve(
         uvicorn.Server(config).run(sockets=[listening])
 
 
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
-
-
 def check_host(host: str, *, allow_network: bool) -> Address:
     """The address to listen at. Raises `UsageError` for one that others can reach, unless that is allowed."""
     try:
@@ -87,7 +87,7 @@ def check_host(host: str, *, allow_network: bool) -> Address:
 
 
 def listen(address: Address, port: int) -> socket.socket:
-    """A socket that is connected to already, if slowly: nobody else can take the port between here and the server."""
+    """A socket that takes connections from now on, so that an address can be printed before the server runs."""
     family = socket.AF_INET6 if address.version == 6 else socket.AF_INET
     listening = socket.socket(family, socket.SOCK_STREAM)
     try:

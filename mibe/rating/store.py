@@ -14,6 +14,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING
 
 from mibe.errors import DataError, RunError
@@ -57,16 +58,20 @@ class Review:
 
 
 class Ratings:
-    """The open database of one task of one run. A failed write raises `RunError` and leaves what was there."""
+    """The open database of one task of one run, for any thread.
+
+    A failed write raises `RunError` and leaves what was there.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._lock = Lock()
         with _errors(path):
             path.parent.mkdir(exist_ok=True)
             path.parent.chmod(0o700)
             os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
             path.chmod(0o600)
-            self._connection = sqlite3.connect(path, timeout=WAIT, isolation_level=None)
+            self._connection = sqlite3.connect(path, timeout=WAIT, isolation_level=None, check_same_thread=False)
             # A file system that cannot share memory keeps the rollback journal, which is as durable.
             self._connection.execute("PRAGMA journal_mode = WAL")
             self._connection.execute("PRAGMA synchronous = FULL")
@@ -79,13 +84,12 @@ class Ratings:
 
     def review(self, rater: str, listed: Listed) -> Review:
         """What the rater said of this very list; nothing where there is no rating, or one of another list."""
-        with _errors(self.path):
-            found = _reviews(self._connection, rater).get(listed.id, Review())
+        found = self.reviews(rater).get(listed.id, Review())
         return found if found.digest == listed.digest else Review()
 
     def reviews(self, rater: str) -> dict[str, Review]:
         """All that the rater said, by the id of the case."""
-        with _errors(self.path):
+        with self._lock, _errors(self.path):
             return _reviews(self._connection, rater)
 
     def mark(self, rater: str, listed: Listed, rank: int, match: bool) -> None:
@@ -128,7 +132,7 @@ class Ratings:
     @contextmanager
     def _writing(self, rater: str, listed: Listed) -> Iterator[None]:
         """A transaction in which the rater's review of this list is there; one of an older list is gone."""
-        with _errors(self.path), self._transaction():
+        with self._lock, _errors(self.path), self._transaction():
             key = (rater, listed.id)
             stored = self._connection.execute("SELECT digest FROM review WHERE rater = ? AND id = ?", key).fetchone()
             if stored is not None and stored[0] != listed.digest:

@@ -117,7 +117,9 @@ def render(runs: Sequence[Run], form: str) -> str:
     if not lines:
         raise DataError("nobody has confirmed a rating of these runs yet; mibe rate RUN opens the page")
     if form == "json":
-        return json.dumps({"ratings": [_flat(line) for line in lines], "agreement": [asdict(pair) for pair in both]}, indent=1)
+        return json.dumps(
+            {"ratings": [_flat(line) for line in lines], "agreement": [asdict(pair) for pair in both]}, indent=1
+        )
     if form == "csv":
         return write_csv([_flat(line) for line in lines])
     from tabulate import tabulate

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 from mibe.arrays import FloatArray, np
 from mibe.errors import DataError
@@ -18,6 +19,9 @@ from mibe.results.log import latest_rows
 
 Key = tuple[str, int | None]
 """The case, and the rank of the diagnosis in it where a case has several."""
+
+Ratings: TypeAlias = Mapping[Key, bool | None]
+"""Whether the diagnosis matches; None for a verdict that could not be read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,9 +71,7 @@ def agreement(file_a: str | Path, file_b: str | Path, *, resamples: int = 1000, 
     return compare_ratings(ratings_a, ratings_b, resamples=resamples, seed=seed)
 
 
-def compare_ratings(
-    ratings_a: Mapping[Key, bool | None], ratings_b: Mapping[Key, bool | None], *, resamples: int = 1000, seed: int = 1234
-) -> Agreement:
+def compare_ratings(ratings_a: Ratings, ratings_b: Ratings, *, resamples: int = 1000, seed: int = 1234) -> Agreement:
     """Agreement of two raters who have at least one rating in common."""
     common = sorted(ratings_a.keys() & ratings_b.keys(), key=lambda key: (key[0], key[1] or 0))
     table = _table(common, ratings_a, ratings_b)
@@ -133,7 +135,7 @@ def _read_lines(path: Path) -> dict[Key, bool | None]:
     return found
 
 
-def _table(common: Iterable[Key], a: Mapping[Key, bool | None], b: Mapping[Key, bool | None]) -> FloatArray:
+def _table(common: Iterable[Key], a: Ratings, b: Ratings) -> FloatArray:
     """Shape (cases, 4): each case's ratings by who said match (both, A alone, B alone, neither)."""
     cases: dict[str, list[int]] = {}
     for key in common:

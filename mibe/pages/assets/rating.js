@@ -39,10 +39,12 @@
 
   // Saves go out one by one, in the order of the clicks.
   let queue = Promise.resolve();
+  let underway = 0;
 
   function save(what, form, undo) {
     by("saved").textContent = "Saving…";
-    queue = queue.then(() => post(what, form)).then(
+    underway += 1;
+    queue = queue.then(() => post(what, form)).finally(() => { underway -= 1; }).then(
       ({ progress, next }) => {
         by("failure").textContent = "";
         by("saved").textContent = `Saved at ${new Date().toLocaleTimeString()}`;
@@ -106,10 +108,10 @@
   async function go(link) {
     if (leaving) return;
     leaving = true;
-    if (comment && comment.value !== savedComment) await saveNote();
-    const arrived = await queue;
-    if (arrived !== null) location.assign(link.href);
-    leaving = arrived !== null;
+    if (comment && comment.value !== savedComment) saveNote();
+    // The page stays where something of it could not be saved, so that its message is read.
+    leaving = underway === 0 || (await queue) !== null;
+    if (leaving) location.assign(link.href);
   }
 
   const keys = by("keys");
