@@ -344,6 +344,13 @@ def test_a_full_disk_is_said_and_loses_nothing(page):
         assert earlier.get("Dr A", {}).items() <= later.items()
 
 
+def test_ratings_that_cannot_be_read_are_said_on_the_page(page):
+    client = page.enter("Dr A")
+    page.desk.ratings[page.desk.items[0].database].close()
+    answer = client.get("/")
+    assert answer.status_code == 507 and "cannot be read or written" in answer.text and "closed" in answer.text
+
+
 def test_names_of_the_page():
     address = check_host("localhost", allow_network=False)
     assert names_of(address, 8000)[0] == HOST and "localhost:8000" in names_of(address, 8000)
