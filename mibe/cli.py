@@ -18,6 +18,7 @@ from mibe import commands
 from mibe.errors import LimitReached, MibeError
 from mibe.harness.commands import add_commands
 from mibe.leaderboard.commands import add_commands as add_result_commands
+from mibe.rating.commands import add_commands as add_rating_commands
 
 FORMATS = ("text", "json", "csv", "markdown", "latex")
 
@@ -60,6 +61,7 @@ def parser() -> argparse.ArgumentParser:
     _compare_parser(known.add_parser("compare", help="compare two runs on the samples that both have scored"))
     _agreement_parser(known.add_parser("agreement", help="compare the ratings of a judge and a person"))
     add_result_commands(known)
+    add_rating_commands(known)
     add_commands(known)
     return top
 
@@ -254,7 +256,12 @@ def _compare_parser(p: argparse.ArgumentParser) -> None:
 
 def _agreement_parser(p: argparse.ArgumentParser) -> None:
     p.set_defaults(command=commands.run_agreement)
-    p.add_argument("file_a", metavar="FILE_A", help='JSON lines {"id": …, "rank": 1, "match": true}; rank is optional')
+    p.add_argument(
+        "file_a",
+        metavar="FILE_A",
+        help='JSON lines {"id": …, "rank": 1, "match": true} (rank is optional), the sample log of a judged run, or '
+        "ratings of people as DATABASE or DATABASE:RATER",
+    )
     p.add_argument("file_b", metavar="FILE_B")
     _add_interval_arguments(p)
     p.add_argument("--format", choices=("text", "json", "csv", "markdown"), default="text")

@@ -3,9 +3,7 @@
 import hashlib
 import html
 import json
-import os
 import re
-import shutil
 import threading
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -90,22 +88,6 @@ def test_a_page_is_written_again_over_itself_and_never_over_a_file(site, tmp_pat
         write_page(boards, tmp_path / "file")
     with pytest.raises(UsageError, match="--backbone: 'x' has no figures of both"):
         write_page(boards, tmp_path / "new", backbones={"x": "LLaMA2-7B"})
-
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-
-
-@pytest.fixture(scope="module")
-def browser():
-    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    if CHROMIUM is None:
-        pytest.skip("no Chromium here (Debian: apt-get install chromium)")
-    # Inside a container, as root, Chromium's own sandbox cannot start.
-    arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
-    with api.sync_playwright() as playwright:
-        found = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
-        yield found
-        found.close()
 
 
 @pytest.fixture

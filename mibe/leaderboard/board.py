@@ -11,6 +11,8 @@ from mibe.errors import UsageError
 from mibe.leaderboard.cells import Cell, Column, Difference, Mean, Row
 from mibe.leaderboard.consistency import consistent, own_name
 from mibe.leaderboard.published import (
+    HUMAN,
+    HUMAN_FIGURES,
     MIBE,
     SETTINGS,
     Note,
@@ -112,6 +114,8 @@ def leaderboard(
 
 def paper_metrics(dataset: str, figures: Sequence[Published] = ()) -> tuple[str, ...]:
     """The metrics that `figures`, else the whole paper, print for a data set, in that order; none of other tasks."""
+    if dataset.endswith(HUMAN):
+        return HUMAN_FIGURES
     for there in (figures, all_figures()):
         if found := dict.fromkeys(figure.metric for figure in there if figure.dataset == dataset):
             return tuple(found)

@@ -11,7 +11,7 @@ from mibe.errors import UsageError
 from mibe.leaderboard.board import Board
 from mibe.leaderboard.cells import Cell, Column, Row
 from mibe.leaderboard.consistency import own_name
-from mibe.leaderboard.published import BACKBONES, CATEGORIES, TITLES, forgetting_figures
+from mibe.leaderboard.published import BACKBONES, CATEGORIES, HUMAN, TITLES, forgetting_figures
 from mibe.leaderboard.tables import MISSING, documents, interval, mean_cells, number, signed
 from mibe.leaderboard.tables import TITLES as SETTING_TITLES
 from mibe.pages import write_page as write_files
@@ -24,6 +24,7 @@ METRIC_TITLES = {
     "micro_f1": "micro-F1",
     "exact_match": "exact match",
     "top1_accuracy": "top-1 accuracy",
+    "top5_accuracy": "top-5 accuracy",
     "f1": "F1",
     "rougeL": "ROUGE-L",
     "bertscore": "BERTScore",
@@ -218,6 +219,7 @@ def _outcomes(row: Row) -> Data:
             "rates": {name: figure["value"] for name, figure in result.part["rates"].items()},
         }
         for task, result in row.results.items()
+        if not task.endswith(HUMAN)
     ]
     return {"model": row.name, "tasks": tasks}
 

@@ -73,8 +73,15 @@ TITLES = {
     "mednli": "MedNLI",
     "mmlu": "MMLU",
     "nejm_cpc": "NEJM CPC",
+    "nejm_cpc_human": "NEJM CPC, rated by people",
 }
 """Data set → the paper's name of it."""
+
+HUMAN = "_human"
+"""What follows the name of a task where its figures are by people's ratings."""
+
+HUMAN_FIGURES = ("top1_accuracy", "top5_accuracy")
+"""The figures of the paper's human evaluation (v2, figure 4, which prints no numbers)."""
 
 MIBE = tuple(dataset for datasets in CATEGORIES.values() for dataset in datasets)
 """The twelve data sets."""

@@ -10,7 +10,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from mibe.errors import RunError, UsageError
+from mibe.errors import DataError, RunError, UsageError
+from mibe.leaderboard.published import HUMAN
+from mibe.rating.scores import scores as scores_by_people
 from mibe.results.folder import RECORD
 from mibe.results.run import Run, load_run
 from mibe.verdicts import TOP_K
@@ -156,12 +158,13 @@ def _results_of(run: Run, notes: list[str]) -> Iterator[Result]:
     if record["settings"].get("shard"):
         raise RunError(f"{run.path} is one shard of a run; mibe merge puts the shards together, then list the whole")
     try:
+        by_people = _by_people(run, notes)
         for task in record.get("task_names", record["tasks"]):
             part = record["tasks"].get(task, {})
             if not part.get("figures"):
                 notes.append(f"{run.path.name}: {task} has no scores yet")
                 continue
-            yield Result(
+            result = Result(
                 model=_model_key(record["model"]),
                 name=str(record["model"]["name"]),
                 setting=setting_of(record, part),
@@ -173,8 +176,32 @@ def _results_of(run: Run, notes: list[str]) -> Iterator[Result]:
                 settings=record["settings"],
                 part=part,
             )
+            yield result
+            if task in by_people:
+                yield _rated(result, by_people[task], notes)
     except (KeyError, TypeError, AttributeError, IndexError) as error:
         raise RunError(f"{run.path / RECORD} is not a whole run record ({error!r}); leave that folder out") from None
+
+
+def _by_people(run: Run, notes: list[str]) -> dict[str, dict[str, Any]]:
+    """The run's scores by people's ratings; where these cannot be read, as those of others often cannot, a note."""
+    try:
+        return scores_by_people(run)
+    except (RunError, DataError) as error:
+        notes.append(f"{run.path.name}: without the ratings of people: {error}")
+        return {}
+
+
+def _rated(result: Result, rated: Mapping[str, Any], notes: list[str]) -> Result:
+    """The same task by people's ratings: a data set of its own, since no judge's figure stands beside a person's."""
+    people = f"{rated['raters']} {'person' if rated['raters'] == 1 else 'people'}"
+    notes.append(f"{result.name}, {result.task}: rated by {people} ({result.path.name})")
+    return replace(
+        result,
+        task=f"{result.task}{HUMAN}",
+        conditions={**result.conditions, "judge": "people"},
+        part={"data": result.part["data"], **rated},
+    )
 
 
 def _conditions(record: Mapping[str, Any], part: Mapping[str, Any]) -> dict[str, Any]:
