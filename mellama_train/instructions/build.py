@@ -48,7 +48,7 @@ def build(config: InstructionsConfig, *, force: bool = False) -> dict[str, Any]:
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """The manifest of a finished set. Raises `DataError` when there is none, or its files are not as they were built."""
+    """The manifest of a finished set. Raises `DataError` when there is none, or its files are not of that size."""
     try:
         manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     except FileNotFoundError:

@@ -15,17 +15,17 @@ LEAST_WORDS = 5
 
 
 def sentences(text: str) -> list[str]:
-    """The sentences of a text, in order; headings ("BACKGROUND") and other pieces of a few words are left out."""
+    """The sentences of a text, in order, without headings ("BACKGROUND"), stray words and copyright notices."""
     found: list[str] = []
     start = 0
     for match in _END.finditer(text):
-        piece = text[start : match.start()].strip()
+        piece = text[start : match.end()].strip()
         if "\n" not in match[0] and _ABBREVIATION.search(piece):
             continue
         found.append(piece)
         start = match.end()
     found.append(text[start:].strip())
-    return [sentence for sentence in found if len(sentence.split()) >= LEAST_WORDS]
+    return [sentence for sentence in found if len(sentence.split()) >= LEAST_WORDS and "©" not in sentence]
 
 
 def cut(parts: list[str], name: str) -> int:
