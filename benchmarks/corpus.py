@@ -105,8 +105,9 @@ def measure_memory(megabytes: int, model: Path, folder: Path) -> None:
     }
     (folder / "corpus.yaml").write_text(json.dumps(recipe))
     code = (
-        "import resource, sys; from mellama_train.cli import main; code = main(sys.argv[1:]);"
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024); sys.exit(code)"
+        "import re, sys; from mellama_train.cli import main; code = main(sys.argv[1:]);"
+        # Not ru_maxrss, which a process inherits from the one that started it.
+        "print(int(re.search(r'VmHWM:\\s+(\\d+)', open('/proc/self/status').read())[1]) // 1024); sys.exit(code)"
     )
     command = [sys.executable, "-c", code, "corpus", "build", str(folder / "corpus.yaml")]
     begin = time.monotonic()

@@ -173,7 +173,7 @@ def test_a_probe_scores_the_live_model_and_changes_nothing(tmp_path):
     import mibe
 
     folder = make_model(tmp_path / "model")
-    torch.manual_seed(0)
+    torch.manual_seed(1)
     LlamaForCausalLM(
         LlamaConfig(
             vocab_size=128,
@@ -186,23 +186,23 @@ def test_a_probe_scores_the_live_model_and_changes_nothing(tmp_path):
             eos_token_id=1,
         )
     ).save_pretrained(folder)
-    probe = {"tasks": ["pubmedqa"], "limit": 4, "every_steps": 1, "scoring": "loglikelihood"}
+    probe = {"tasks": ["medqa"], "limit": 16, "every_steps": 1, "scoring": "loglikelihood"}
     with_probe, without = recipe(tmp_path / "a", folder, probe=probe), recipe(tmp_path / "b", folder)
     train_here(with_probe, FormulaRows(8))
     train_here(without, FormulaRows(8))
     assert losses(with_probe.output) == losses(without.output)
-    seen = [line["probe/pubmedqa"] for line in metrics(with_probe.output) if "probe/pubmedqa" in line]
+    seen = [line["probe/medqa"] for line in metrics(with_probe.output) if "probe/medqa" in line]
     assert len(seen) == 3
     run = mibe.evaluate(
         model="hf",
         model_args={"pretrained": str(with_probe.output / "final"), "dtype": "float32"},
-        tasks=["pubmedqa"],
-        limit=4,
+        tasks=["medqa"],
+        limit=16,
         scoring="loglikelihood",
         output_dir=tmp_path / "runs",
         use_cache=False,
     )
-    assert seen[-1] == run.scores("pubmedqa")["accuracy"]
+    assert seen[-1] == run.scores("medqa")["accuracy"] > 0
 
 
 def test_lora_leaves_an_adapter_and_trains_nothing_else(model, tmp_path):
