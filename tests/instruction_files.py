@@ -140,4 +140,5 @@ JATS = """<?xml version="1.0"?><article xmlns:xlink="http://www.w3.org/1999/xlin
 </article-title></title-group><abstract><sec><title>Background</title><p>
 Statins lower cholesterol in most adults.</p>
 </sec><sec><title>Results</title><p>They did so in 90 of 100 elderly patients
-[<xref ref-type="bibr" rid="b1">1</xref>].</p></sec></abstract></article-meta></front><body><sec><title>Introduction</title><p>The body.</p></sec></body></article>"""
+[<xref ref-type="bibr" rid="b1">1</xref>].</p></sec></abstract></article-meta></front>
+<body><sec><title>Introduction</title><p>The body.</p></sec></body></article>"""

@@ -76,6 +76,15 @@ def test_a_draw_is_the_same_for_any_order_of_the_stream_and_differs_by_seed(tmp_
     assert sorted(drawn(tmp_path, range(30), 50)) == sorted(drawn(tmp_path, range(30), None)) == list(range(30))
 
 
+def test_what_cannot_be_drawn_any_more_is_not_wanted(tmp_path):
+    draw = Draw(tmp_path / "draw", 2)
+    for key in (5, 9, 3):
+        assert draw.wants(key)
+        draw.add(key, Item(str(key), {}, "answer"))
+    assert (draw.has(5), draw.has(9), draw.wants(4), draw.wants(6), len(draw)) == (True, False, True, False, 2)
+    draw.close()
+
+
 def test_a_draw_is_uniform(tmp_path):
     hits = Counter(n // 100 for seed in range(60) for n in drawn(tmp_path, range(1000), 50, seed))
     # 3,000 draws over ten tenths: 300 each, six standard deviations about it.
