@@ -59,7 +59,16 @@ def evidence(
 
 
 def _boundary(holds: Callable[[int], bool], fails: int, succeeds: int) -> int:
-    """A number for which `holds`, next to one on the side of `fails` for which it does not."""
+    """A number for which `holds`, next to one on the side of `fails` for which it does not.
+
+    It is looked for in strides that double from `fails` on: answers are short, and so is what is read for most of them.
+    """
+    stride = 1 if succeeds > fails else -1
+    while abs(stride) < abs(succeeds - fails):
+        if holds(fails + stride):
+            succeeds = fails + stride
+        else:
+            fails, stride = fails + stride, 2 * stride
     while abs(succeeds - fails) > 1:
         middle = (fails + succeeds) // 2
         if holds(middle):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -48,5 +49,5 @@ def histogram(values: Sequence[float], *, whole: bool = False) -> Histogram | No
 
 def _round_step(least: float) -> float:
     """The smallest of 1, 2 and 5 by a power of ten that is not below `least`."""
-    power = 10.0 ** float(np.floor(np.log10(least)))
+    power: float = 10.0 ** math.floor(math.log10(least))
     return next(factor * power for factor in (1.0, 2.0, 5.0, 10.0) if factor * power >= least * (1 - 1e-9))

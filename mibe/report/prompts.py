@@ -91,7 +91,7 @@ def _builder(
 ) -> PromptBuilder | None:
     """What builds the run's prompts, or None where the wording has changed or the layout cannot be told."""
     shown, model = part.get("first_prompt"), record["model"]
-    first = next((row["id"] for row in rows if row.get("prompt_sha256") == part.get("first_prompt_sha256")), None)
+    first = next((row["id"] for row in rows if row.get("prompt_sha256") == part.get("first_prompt_sha256")), "")
     if shown is None or first not in examples or template_sha256(plan.task.prompt) != part["prompt_template_sha256"]:
         return None
 

@@ -1,8 +1,8 @@
 """The samples of a run as the files of data that its page loads one by one.
 
-`<number of the task>/index.js` holds, for every sample, the few fields that are filtered by; `outputs-<k>.js` what is searched;
-`details-<k>.js` all else that is shown of a sample. Each file is a script that hands over JSON, since a page that was
-opened from disk can load nothing else.
+`<number of the task>/index.js` holds, for every sample, the few fields that are filtered by; `outputs-<k>.js` what is
+searched; `details-<k>.js` all else that is shown of a sample. Each file is a script that hands over JSON, since a page
+that was opened from disk can load nothing else.
 """
 
 from __future__ import annotations

@@ -207,8 +207,8 @@
   byId("task-choice").addEventListener("change", (event) => open(Number(event.target.value)));
 
   // The address names the sample that was open: #sample/<task>/<id>.
-  const [kind, name, id] = location.hash.slice(1).split("/").map(decodeURIComponent);
+  const [kind, name, ...rest] = location.hash.slice(1).split("/").map(decodeURIComponent);
   const linked = kind === "sample" ? tasks.findIndex((each) => each.name === name) : -1;
-  open(Math.max(0, linked), linked < 0 ? undefined : id);
+  open(Math.max(0, linked), linked < 0 ? undefined : rest.join("/"));
   if (linked >= 0) byId("samples").scrollIntoView();
 })();

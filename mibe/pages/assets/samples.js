@@ -48,24 +48,24 @@ const samples = (() => {
   async function open(number, name, id) {
     const turn = (asked += 1);
     view.replaceChildren();
+    let index;
     try {
-      const index = await load(`${number}/index`);
-      if (turn !== asked) return;
-      const count = index.ids.length;
-      task = Object.assign(index, { number, name });
-      task.texts ??= new Array(count);
-      task.searched ??= { outputs: index.ids.map((id) => id.toLowerCase()), prompts: null };
+      index = await load(`${number}/index`);
     } catch (error) {
       status.textContent = error.message;
       return;
     }
+    if (turn !== asked) return;
+    task = Object.assign(index, { number, name });
+    task.texts ??= new Array(task.ids.length);
+    task.searched ??= { outputs: task.ids.map((each) => each.toLowerCase()), prompts: null };
     labels("filter-gold", task.gold);
     labels("filter-read", task.read);
     byId("filter-right").parentElement.hidden = task.right.every((right) => right === null);
     byId("find-in").parentElement.hidden = task.outputs === 0;
     clear();
     task.outputsReady ??= readOutputs(task);
-    filter(id === undefined ? undefined : index.ids.indexOf(id));
+    filter(id === undefined ? undefined : task.ids.indexOf(id));
   }
 
   function labels(id, column) {
