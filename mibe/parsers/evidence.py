@@ -39,22 +39,27 @@ def evidence(
     def part(first: int, last: int) -> str:
         return output[tokens[first][0] : tokens[last - 1][1]] if first < last else ""
 
-    def from_the_left(first: int) -> int:
-        return _boundary(lambda last: reads(part(first, last)), first, len(tokens))
+    def from_the_left(first: int, enough: int) -> int:
+        return _boundary(lambda last: reads(part(first, last)), first, enough)
 
-    def from_the_right(last: int) -> int:
-        return _boundary(lambda first: reads(part(first, last)), last, 0)
+    def from_the_right(last: int, enough: int) -> int:
+        return _boundary(lambda first: reads(part(first, last)), last, enough)
 
-    if not value or not reads(output) or not reads(part(0, len(tokens))):
+    if not value or not reads(output):
         return None
-    end = from_the_left(0)
-    places = [(from_the_right(end), end)]
-    if reads(_without(output, tokens, *places[0])):
-        start = from_the_right(len(tokens))
-        places.insert(0, (start, from_the_left(start)))
-        if reads(_without(output, tokens, *places[0])):
-            del places[0]
-    first, last = places[0]
+    if isinstance(value, str) and " " in value and output.count(value) == 1 and reads(value):
+        return output.index(value), output.index(value) + len(value)
+    if not reads(part(0, len(tokens))):
+        return None
+    end = from_the_left(0, len(tokens))
+    start = from_the_right(end, 0)
+    place = start, from_the_left(start, end)
+    if reads(_without(output, tokens, *place)):
+        start = from_the_right(len(tokens), 0)
+        other = start, from_the_left(start, len(tokens))
+        if not reads(_without(output, tokens, *other)):
+            place = other
+    first, last = place
     return (tokens[first][0], tokens[last - 1][1]) if first < last else None
 
 
