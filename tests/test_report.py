@@ -17,10 +17,12 @@ from mibe.parsers.options import OptionLetter
 from mibe.parsers.plain import PlainText
 from mibe.parsers.ranked import RankedDiagnoses
 from mibe.parsers.spans import MarkedSpans
+from mibe.registry import load_task
 from mibe.report import page
 from mibe.report.histogram import histogram
 from mibe.report.page import write_report
 from mibe.report.prompts import CUT, DIFFERENT, NO_LAYOUT
+from mibe.report.samples import in_order, index
 
 # --- where an answer was read ---------------------------------------------------------------------------------------
 
@@ -266,6 +268,30 @@ def test_the_command_says_where_the_page_is(tmp_path, capsys):
     assert capsys.readouterr().out.strip() == str(tmp_path / "site" / "index.html")
     assert main(["report", str(tmp_path)]) == 2
     assert "run.json" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("task", "target", "prediction", "labels", "gold", "read"),
+    [
+        ("ddi", "DDI-int", None, ["DDI-effect", "DDI-mechanism", "DDI-advise", "DDI-int", "DDI-false"], [3], []),
+        ("medqa", "C", None, ["A", "B", "C", "D", "E"], [2], []),
+        ("bc5cdr", [["problem", 0, 5]], [["problem", -1, -1]], [], [], []),
+        ("diagnosis_open", "Gout", ["Gout", "Lupus"], [], [], []),
+        ("sumpubmed", "A summary.", "A", [], [], []),
+    ],
+)
+def test_labels_are_those_of_closed_sets_and_other_answers_have_none(task, target, prediction, labels, gold, read):
+    row = {"id": "1", "outcome": "parsed", "target": target, "prediction": prediction, "scores": {}}
+    columns = index(load_task(task), [row], private=False)
+    assert (columns["labels"], columns["gold"], columns["read"]) == (labels, [gold], [read])
+    assert columns["right"] == [None]
+
+
+def test_ids_are_in_the_order_of_their_numbers():
+    ids = ["b/2", "a/10", "a/9", "7", "a/9/x", "10", ""]
+    assert [row["id"] for row in in_order([{"id": each} for each in ids])] == sorted(
+        ids, key=["", "a/9", "a/9/x", "a/10", "b/2", "7", "10"].index
+    )
 
 
 def test_the_paper_protocol_has_a_report_too(tmp_path):

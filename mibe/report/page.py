@@ -23,6 +23,7 @@ from mibe.report.prompts import documents_of
 from mibe.results.folder import disk_error
 from mibe.results.log import Row, latest_rows
 from mibe.results.run import Run, load_run
+from mibe.results.table import remarks_on
 
 Data = dict[str, Any]
 
@@ -143,8 +144,8 @@ def remarks(record: Mapping[str, Any], views: Sequence[Data]) -> list[str]:
         said.append(f"This run is {record['status']}: its figures may still change.")
     if waiting := [name for name in record["task_names"] if name not in {view["name"] for view in views}]:
         said.append(f"Not scored yet: {', '.join(waiting)}.")
-    if failed := sum(part.get("outcomes", {}).get("error", 0) for part in record["tasks"].values()):
-        said.append(f"{failed} samples failed and are not scored; the run's command tries them again.")
+    scored = ((name, part) for name, part in record["tasks"].items() if part.get("figures"))
+    said += [remark for name, part in scored for remark in remarks_on(name, part)]
     if partial := [view for view in views if view["samples"] < view["of"]]:
         counts = ", ".join(f"{view['name']} {view['samples']:,} of {view['of']:,}" for view in partial)
         said.append(f"A part of the documents: {counts}.")

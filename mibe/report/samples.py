@@ -27,7 +27,10 @@ OUTCOMES = tuple(outcome.value for outcome in Outcome)
 VERDICTS = ("accuracy", "exact_match", "subset_accuracy", "top1_accuracy")
 """Scores of a sample that are 1 where it is right: the first of these that a task has says so."""
 
-SHOWN = ("finish_reason", "prompt_tokens", "new_tokens", "seconds", "cached", "cost", "metadata", "loglikelihoods")
+SHOWN = (
+    *("finish_reason", "prompt_tokens", "new_tokens", "seconds", "cached", "cost"),
+    *("metadata", "loglikelihoods", "verdicts"),
+)
 
 Data = dict[str, Any]
 
@@ -67,8 +70,8 @@ def _labels(task: Task, rows: Sequence[Row]) -> list[str]:
     """The closed set of answers: the task's labels, or the letters that its questions have."""
     if task.labels:
         return list(task.labels)
-    letters = {row["target"] for row in rows}
-    return sorted(letters) if all(isinstance(t, str) and re.fullmatch("[A-Z]", t) for t in letters) else []
+    targets = [row["target"] for row in rows]
+    return sorted(set(targets)) if all(isinstance(t, str) and re.fullmatch("[A-Z]", t) for t in targets) else []
 
 
 def _numbers(value: Any, labels: Sequence[str]) -> list[int]:

@@ -105,7 +105,7 @@
             value: [field.x, field.y],
             field,
             itemStyle: { color: shade(field.x === field.y ? "right" : field.x === labels.length ? "unparsed" : "wrong", field.count ? 0.16 + 0.84 * field.share : 0.05) },
-            label: { show: upright && field.count > 0, formatter: String(field.count), color: field.share > 0.55 ? theme.colour("surface") : theme.colour("ink"), fontSize: 12 },
+            label: { show: upright && field.count > 0, formatter: String(field.count), color: field.share > 0.8 ? theme.colour("surface") : theme.colour("ink"), fontSize: 12 },
           })),
           tooltip: { formatter: ({ data: { field } }) => `true: ${labels[field.y]}\nread: ${columns[field.x]}\n${field.count} of ${field.sum} (${percent(field.share)})` },
         }],

@@ -262,6 +262,7 @@ const samples = (() => {
     else if (detail.seconds !== undefined) add("Time", `${detail.seconds.toFixed(3)} s`);
     if (detail.cost !== undefined) add("Cost", `${detail.cost} USD`);
     if (detail.loglikelihoods) add("Log-likelihoods", detail.loglikelihoods.map((value) => value.toFixed(2)).join(", "));
+    if (detail.verdicts) add("Verdicts", said(detail.verdicts));
     if (detail.error) add("Error", detail.error);
     return made;
   }
