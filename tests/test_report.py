@@ -57,6 +57,12 @@ def test_where_an_answer_stands_twice_it_is_the_one_that_decides():
     ):
         assert OptionLetter()(output, choices=OPTIONS) == "B"
         assert evidence(output, "B", OptionLetter(), choices=OPTIONS) == (output.rindex("B"), output.rindex("B") + 1)
+    for output, part in (
+        ("B or C could be it. The answer is B.", "answer is B"),
+        ("(B) hm, (C) hm, so (B) is correct.", "B"),
+    ):
+        start, end = evidence(output, "B", OptionLetter(), choices=OPTIONS)
+        assert output[start:end] == part and start > len(output) // 2
     # An invented next question does not decide.
     assert evidence("B\n\nQuestion: x\nAnswer: B", "B", OptionLetter(), choices=OPTIONS) == (0, 1)
 
