@@ -19,6 +19,7 @@ from mibe.errors import LimitReached, MibeError
 from mibe.harness.commands import add_commands
 from mibe.leaderboard.commands import add_commands as add_result_commands
 from mibe.rating.commands import add_commands as add_rating_commands
+from mibe.report.commands import add_commands as add_report_command
 
 FORMATS = ("text", "json", "csv", "markdown", "latex")
 
@@ -62,6 +63,7 @@ def parser() -> argparse.ArgumentParser:
     _agreement_parser(known.add_parser("agreement", help="compare the ratings of a judge and a person"))
     add_result_commands(known)
     add_rating_commands(known)
+    add_report_command(known)
     add_commands(known)
     return top
 

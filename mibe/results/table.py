@@ -47,7 +47,7 @@ def render(tasks: Mapping[str, Any], form: str, *, skipped: Mapping[str, str] = 
     table = tabulate(rows, headers=header, tablefmt=style, disable_numparse=True, colalign=("left", "left", *right))
     if form != "text":
         return table
-    notes = [note for name, task in tasks.items() for note in _notes(name, task)]
+    notes = [note for name, task in tasks.items() for note in remarks_on(name, task)]
     notes += [f"{name}: {SKIPPED}; {why}" for name, why in skipped.items()]
     return "\n".join([_bold_header(table), *([""] if notes else []), *notes])
 
@@ -76,7 +76,8 @@ def _task_rows(name: str, task: Mapping[str, Any]) -> list[list[str]]:
     return rows
 
 
-def _notes(name: str, task: Mapping[str, Any]) -> list[str]:
+def remarks_on(name: str, task: Mapping[str, Any]) -> list[str]:
+    """What a reader of a task's figures must not overlook, one sentence each."""
     notes = []
     for metric, figure in task["figures"].items():
         if (

@@ -2,6 +2,7 @@
 "use strict";
 
 const charts = (() => {
+  const LEGEND_LETTERS = 36;
   const drawn = [];
 
   // The parts of an option that all charts share. Tooltips are drawn as text, never as HTML.
@@ -43,6 +44,51 @@ const charts = (() => {
     axisLabel: { color: theme.colour("ink"), fontSize: 13, interval: 0 },
     ...more,
   });
+
+  // An interval is a stretch of a line that is broken between its points.
+  const interval = (colour, points) => ({
+    type: "line",
+    silent: true,
+    symbol: "none",
+    data: points.flatMap(([low, high]) => [low, high, ["-", "-"]]),
+    lineStyle: { color: colour, width: 3, opacity: 0.55, cap: "round" },
+    z: 3,
+  });
+
+  const legend = (entries) => ({
+    data: entries,
+    left: 0,
+    top: 0,
+    itemWidth: 14,
+    itemHeight: 10,
+    itemGap: 16,
+    formatter: (name) => (name.length > LEGEND_LETTERS ? `${name.slice(0, LEGEND_LETTERS - 1)}…` : name),
+    textStyle: { color: theme.colour("muted"), fontSize: 12.5 },
+    inactiveColor: theme.colour("line"),
+  });
+  // Rows of a legend that wraps, from the width its entries take.
+  const legendHeight = (entries, width) => {
+    let [rows, used] = [1, 0];
+    for (const entry of entries) {
+      const wide = 40 + 7 * Math.min(entry.length, LEGEND_LETTERS);
+      if (used > 0 && used + wide > width) [rows, used] = [rows + 1, 0];
+      used += wide;
+    }
+    return 24 * rows + 8;
+  };
+
+  const percent = (share) => `${(100 * share).toFixed(share > 0 && share < 0.1 ? 1 : 0)} %`;
+
+  // A choice above a chart; `changed` is called with the index chosen.
+  function choice(figure, label, options, chosen, changed) {
+    const box = document.createElement("label");
+    box.className = "choice";
+    const select = document.createElement("select");
+    options.forEach((text, index) => select.add(new Option(text, index, index === chosen, index === chosen)));
+    select.addEventListener("change", () => changed(Number(select.value)));
+    box.append(`${label} `, select);
+    figure.append(box);
+  }
 
   function save(name, url) {
     const link = document.createElement("a");
@@ -102,8 +148,9 @@ const charts = (() => {
   }
 
   // Draw into a figure. `view()` gives { height, option, table: { header, rows } } for the state of the moment;
-  // returns a function that draws anew. A width that changes is drawn anew by itself.
-  function draw(figure, view) {
+  // returns a function that draws anew. A width that changes is drawn anew by itself, and a figure that is not shown
+  // is drawn as soon as it is. `clicked` is called with what was clicked on.
+  function draw(figure, view, { clicked } = {}) {
     const title = figure.querySelector("h3").textContent;
     const place = document.createElement("div");
     place.className = "plot";
@@ -124,9 +171,13 @@ const charts = (() => {
 
     let chart = null;
     const redraw = () => {
+      if (place.clientWidth === 0) return;
       const { height, option, table: content } = view(place.clientWidth);
       place.style.height = `${height}px`;
-      chart ??= echarts.init(place, null, { renderer: "svg" });
+      if (chart === null) {
+        chart = echarts.init(place, null, { renderer: "svg" });
+        if (clicked) chart.on("click", clicked);
+      }
       chart.resize();
       chart.setOption({ ...base(), ...option }, { notMerge: true });
       scroll.replaceChildren(table(content, title));
@@ -148,5 +199,7 @@ const charts = (() => {
 
   document.addEventListener("themechange", () => drawn.forEach((redraw) => redraw()));
 
-  return { draw, scale, names, number: (value) => (value === null ? "–" : value.toFixed(3)) };
+  const number = (value) => (value === null ? "–" : value.toFixed(3));
+
+  return { draw, scale, names, interval, legend, legendHeight, choice, number, percent };
 })();

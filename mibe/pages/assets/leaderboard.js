@@ -10,9 +10,8 @@
 
   const data = JSON.parse(document.getElementById("data").textContent, isolated);
   const SHAPES = ["diamond", "triangle", "rect", "pin", "roundRect", "arrow"];
-  const LEGEND_LETTERS = 36;
   const OUTCOMES = ["unparsed", "truncated", "refused", "error"];
-  const { scale, names, number } = charts;
+  const { scale, names, number, percent, interval, legend, legendHeight, choice } = charts;
 
   // Own runs have a colour and a shape each; the paper's models share two colours, and a tooltip names them.
   const ownModels = [...new Set(data.boards.flatMap((board) => board.models.filter((m) => m.own).map((m) => m.name)))];
@@ -34,40 +33,8 @@
     (cell.low === null ? "" : `\n95 % interval ${span(cell)}`) +
     (cell.documents ? `\n${cell.documents} documents` : "");
 
-  // An interval is a stretch of a line that is broken between its points.
-  const interval = (colour, points) => ({
-    type: "line",
-    silent: true,
-    symbol: "none",
-    data: points.flatMap(([low, high]) => [low, high, ["-", "-"]]),
-    lineStyle: { color: colour, width: 3, opacity: 0.55, cap: "round" },
-    z: 3,
-  });
-
   // The end of an axis that begins at 0: the next tenth beyond all figures and intervals.
   const upTo = (cells) => Math.min(1, Math.ceil(10 * Math.max(0.05, ...cells.map((cell) => (cell ? cell.high ?? cell.value : 0)))) / 10);
-
-  const legend = (entries) => ({
-    data: entries,
-    left: 0,
-    top: 0,
-    itemWidth: 14,
-    itemHeight: 10,
-    itemGap: 16,
-    formatter: (name) => (name.length > LEGEND_LETTERS ? `${name.slice(0, LEGEND_LETTERS - 1)}…` : name),
-    textStyle: { color: theme.colour("muted"), fontSize: 12.5 },
-    inactiveColor: theme.colour("line"),
-  });
-  // Rows of a legend that wraps, from the width its entries take.
-  const legendHeight = (entries, width) => {
-    let [rows, used] = [1, 0];
-    for (const entry of entries) {
-      const wide = 40 + 7 * Math.min(entry.length, LEGEND_LETTERS);
-      if (used > 0 && used + wide > width) [rows, used] = [rows + 1, 0];
-      used += wide;
-    }
-    return 24 * rows + 8;
-  };
 
   function overview(board) {
     return (width) => {
@@ -140,17 +107,6 @@
       }),
     );
     return { header: ["Model", "Data set", "Figure", "Value", "95 % interval"], rows };
-  }
-
-  // A choice above a chart; `changed` is called with the index chosen.
-  function choice(figure, label, options, chosen, changed) {
-    const box = document.createElement("label");
-    box.className = "choice";
-    const select = document.createElement("select");
-    options.forEach((text, index) => select.add(new Option(text, index, index === chosen, index === chosen)));
-    select.addEventListener("change", () => changed(Number(select.value)));
-    box.append(`${label} `, select);
-    figure.append(box);
   }
 
   function task(board) {
@@ -269,7 +225,6 @@
       },
     };
   }
-  const percent = (share) => `${(100 * share).toFixed(share > 0 && share < 0.1 ? 1 : 0)} %`;
 
   function topk(board) {
     return (width) => {

@@ -59,5 +59,5 @@
   }
 
   document.querySelectorAll("table.sortable").forEach(sortable);
-  document.querySelectorAll(".controls").forEach(filterable);
+  document.querySelectorAll(".controls[data-for]").forEach(filterable);
 })();

@@ -1,0 +1,343 @@
+// The samples of a task: filtered in memory, listed a screen at a time, their texts loaded from files as they are needed.
+"use strict";
+
+const samples = (() => {
+  const ROW = 58;
+  const BEYOND = 6;
+  const MARKS = { 1: ["✓", "right"], 0: ["✗", "wrong"] };
+  const { outcomes } = JSON.parse(document.getElementById("data").textContent);
+  const byId = (id) => document.getElementById(id);
+  const [list, view, status, form] = [byId("list"), byId("sample"), byId("found"), byId("filters")];
+  const spacer = list.firstElementChild;
+
+  // --- files of data -------------------------------------------------------------------------------------------------
+
+  // A page from disk may run scripts and read nothing, so each file of data is a script that calls this.
+  const waiting = new Map();
+  const files = new Map();
+  globalThis.mibeData = (name, content) => waiting.get(name)(content);
+
+  function load(name) {
+    if (!files.has(name)) {
+      files.set(name, new Promise((resolve, reject) => {
+        const script = document.createElement("script");
+        waiting.set(name, resolve);
+        script.addEventListener("error", () => reject(new Error(`data/${name}.js cannot be loaded: the report is not whole`)));
+        script.addEventListener("load", () => script.remove());
+        script.src = `data/${name}.js`;
+        document.head.append(script);
+      }));
+    }
+    return files.get(name);
+  }
+
+  // All files of a kind, each told to `each` with its number as it comes.
+  async function loadAll(task, kind, each) {
+    const count = task[kind] ? Math.ceil(task.ids.length / task[kind]) : 0;
+    for (let k = 0; k < count; k += 1) each(await load(`${task.number}/${kind}-${k}`), k);
+  }
+
+  // --- state ---------------------------------------------------------------------------------------------------------
+
+  let task = null; // the index of the task, with `texts` and `lower`: outputs in pieces, and what is searched
+  let found = []; // numbers of the samples that the filters leave
+  let at = 0; // position in `found`
+  let asked = 0; // of questions that may be overtaken by a later one
+
+  // Show the task of this number and name; with `id`, that sample of it.
+  async function open(number, name, id) {
+    const turn = (asked += 1);
+    view.replaceChildren();
+    let index;
+    try {
+      index = await load(`${number}/index`);
+    } catch (error) {
+      status.textContent = error.message;
+      return;
+    }
+    if (turn !== asked) return;
+    task = Object.assign(index, { number, name });
+    task.texts ??= new Array(task.ids.length);
+    task.searched ??= { outputs: task.ids.map((each) => each.toLowerCase()), prompts: null };
+    labels("filter-gold", task.gold);
+    labels("filter-read", task.read);
+    byId("filter-right").parentElement.hidden = task.right.every((right) => right === null);
+    byId("find-in").parentElement.hidden = task.outputs === 0;
+    clear();
+    task.outputsReady ??= readOutputs(task);
+    filter(id === undefined ? undefined : task.ids.indexOf(id));
+  }
+
+  function labels(id, column) {
+    const used = new Set(column.flat());
+    const select = byId(id);
+    select.replaceChildren(new Option("any", ""));
+    task.labels.forEach((label, number) => used.has(number) && select.add(new Option(label, number)));
+    if (column.some((each) => each.length === 0)) select.add(new Option("none", "none"));
+    select.parentElement.hidden = used.size === 0;
+  }
+
+  // Outputs come in the background, so that the page opens before they are here.
+  async function readOutputs(of) {
+    const searched = of.searched.outputs;
+    await loadAll(of, "outputs", (chunk, k) => {
+      chunk.forEach((pieces, offset) => {
+        const number = k * of.outputs + offset;
+        of.texts[number] = pieces;
+        searched[number] += `\n${pieces.join("").toLowerCase()}`;
+      });
+      if (of === task) draw();
+    });
+  }
+
+  async function readPrompts(of) {
+    await of.outputsReady;
+    const searched = [...of.searched.outputs];
+    await loadAll(of, "details", (chunk, k) => chunk.forEach((detail, offset) => {
+      searched[k * of.details + offset] += `\n${(detail.prompt ?? "").toLowerCase()}`;
+    }));
+    of.searched.prompts = searched;
+  }
+
+  // --- filters -------------------------------------------------------------------------------------------------------
+
+  const FILTERS = ["filter-outcome", "filter-right", "filter-gold", "filter-read"];
+  const chosen = (id) => byId(id).value;
+  const clear = () => [...FILTERS, "find"].forEach((id) => { byId(id).value = ""; });
+  const labelled = (wanted, of) => wanted === "" || (wanted === "none" ? of.length === 0 : of.includes(Number(wanted)));
+
+  // Show what the filters leave; `wanted` is the number of the sample to stand at, if it is among these.
+  async function filter(wanted) {
+    const turn = (asked += 1);
+    const needle = chosen("find").trim().toLowerCase();
+    const where = chosen("find-in");
+    if (needle !== "") {
+      const ready = where === "prompts" ? (task.promptsReady ??= readPrompts(task)) : task.outputsReady;
+      const slow = setTimeout(() => { status.textContent = "reading…"; }, 150);
+      try {
+        await ready;
+      } catch (error) {
+        status.textContent = error.message;
+        return;
+      } finally {
+        clearTimeout(slow);
+      }
+      if (turn !== asked) return;
+    }
+    const [outcome, right, gold, read] = FILTERS.map(chosen);
+    const searched = needle === "" ? null : task.searched[where];
+    found = [];
+    for (let number = 0; number < task.ids.length; number += 1) {
+      if (outcome !== "" && task.outcomes[number] !== Number(outcome)) continue;
+      if (right !== "" && task.right[number] !== Number(right)) continue;
+      if (!labelled(gold, task.gold[number]) || !labelled(read, task.read[number])) continue;
+      if (searched !== null && !searched[number].includes(needle)) continue;
+      found.push(number);
+    }
+    status.textContent = `${found.length.toLocaleString("en")} of ${task.ids.length.toLocaleString("en")} samples`;
+    spacer.style.height = `${found.length * ROW}px`;
+    list.scrollTop = 0;
+    const place = wanted === undefined ? 0 : found.indexOf(wanted);
+    if (found.length > 0) choose(Math.max(0, place), { remember: wanted !== undefined });
+    else {
+      list.removeAttribute("aria-activedescendant");
+      view.replaceChildren("No sample is left by these filters.");
+    }
+    draw();
+  }
+
+  // --- list ----------------------------------------------------------------------------------------------------------
+
+  function element(tag, className, ...children) {
+    const made = document.createElement(tag);
+    made.className = className;
+    made.append(...children);
+    return made;
+  }
+
+  const isolated = (string) => element("bdi", "", text.line(string, 300));
+  const names = (numbers) => (numbers.length === 0 ? "none" : numbers.map((number) => task.labels[number]).join("; "));
+
+  function mark(number) {
+    const [sign, name] = MARKS[task.right[number]] ?? ["·", "graded"];
+    const made = element("span", `mark ${name}`, sign);
+    made.setAttribute("role", "img");
+    made.setAttribute("aria-label", name);
+    return made;
+  }
+
+  function row(position) {
+    const number = found[position];
+    const made = element("div", "row");
+    made.id = `sample-${position}`;
+    made.setAttribute("role", "option");
+    made.setAttribute("aria-posinset", position + 1);
+    made.setAttribute("aria-setsize", found.length);
+    made.setAttribute("aria-selected", position === at);
+    made.style.top = `${position * ROW}px`;
+    const head = element("div", "head", mark(number), isolated(task.ids[number]));
+    if (task.labels.length) {
+      const read = task.read[number];
+      head.append(element("span", "labels", `${names(task.gold[number])} → ${read.length || outcomes[task.outcomes[number]] === "parsed" ? names(read) : "–"}`));
+    }
+    const outcome = outcomes[task.outcomes[number]];
+    if (outcome !== "parsed") head.append(element("span", `outcome ${outcome}`, outcome));
+    const pieces = task.texts[number];
+    made.append(head, element("div", "snippet", pieces ? isolated(snippet(pieces)) : ""));
+    made.addEventListener("click", () => choose(position));
+    return made;
+  }
+
+  // The first words of an output; where its answer stands far behind them, the words around that.
+  const snippet = (pieces) => {
+    if (pieces.length === 1 || pieces[0].length < 60) return pieces.map((piece) => piece.slice(0, 200)).join("");
+    return `… ${pieces[0].slice(-30)}${pieces[1].slice(0, 200)}${pieces[2].slice(0, 100)}`;
+  };
+
+  function draw() {
+    const first = Math.max(0, Math.floor(list.scrollTop / ROW) - BEYOND);
+    const last = Math.min(found.length, Math.ceil((list.scrollTop + list.clientHeight) / ROW) + BEYOND);
+    const rows = [];
+    for (let position = first; position < last; position += 1) rows.push(row(position));
+    spacer.replaceChildren(...rows);
+  }
+
+  let pending = false;
+  list.addEventListener("scroll", () => {
+    if (pending) return;
+    pending = true;
+    requestAnimationFrame(() => {
+      pending = false;
+      draw();
+    });
+  });
+  new ResizeObserver(draw).observe(list);
+
+  // --- one sample ----------------------------------------------------------------------------------------------------
+
+  function choose(position, { remember = true } = {}) {
+    at = position;
+    const [top, bottom] = [position * ROW, (position + 1) * ROW];
+    if (top < list.scrollTop) list.scrollTop = top;
+    else if (bottom > list.scrollTop + list.clientHeight) list.scrollTop = bottom - list.clientHeight;
+    draw();
+    list.setAttribute("aria-activedescendant", `sample-${position}`);
+    show(found[position]);
+    if (remember) history.replaceState(null, "", `#sample/${encodeURIComponent(task.name)}/${encodeURIComponent(task.ids[found[position]])}`);
+  }
+
+  async function show(number) {
+    const of = task;
+    const isCurrent = () => task === of && found[at] === number;
+    try {
+      const pieces = of.outputs ? (await load(`${of.number}/outputs-${Math.floor(number / of.outputs)}`))[number % of.outputs] : null;
+      const detail = (await load(`${of.number}/details-${Math.floor(number / of.details)}`))[number % of.details];
+      if (isCurrent()) view.replaceChildren(...contents(number, pieces, detail));
+    } catch (error) {
+      if (isCurrent()) view.replaceChildren(error.message);
+    }
+  }
+
+  const said = (value) => (value === null || value === undefined ? "–" : typeof value === "string" ? value : Array.isArray(value) && value.every((each) => typeof each === "string") ? value.join("; ") || "none" : JSON.stringify(value));
+
+  function facts(number, detail) {
+    const made = element("dl", "facts");
+    const add = (name, value) => {
+      const shown = element("dd", "");
+      const isolate = element("bdi", "");
+      text.append(isolate, value);
+      shown.append(isolate);
+      made.append(element("div", "", element("dt", "", name), shown));
+    };
+    add("Outcome", outcomes[task.outcomes[number]]);
+    if (task.outputs) {
+      add("Answer read", said(detail.prediction));
+      add("True answer", said(detail.target));
+    }
+    for (const [name, value] of Object.entries(detail.scores)) add(name, Number(value).toFixed(3));
+    for (const [name, value] of Object.entries(detail.metadata ?? {})) add(name, value);
+    if (detail.finish_reason) add("Ended by", detail.finish_reason);
+    if (detail.new_tokens !== undefined) add("Tokens", `${detail.prompt_tokens ?? "–"} read, ${detail.new_tokens} written`);
+    if (detail.cached) add("Time", "from the cache");
+    else if (detail.seconds !== undefined) add("Time", `${detail.seconds.toFixed(3)} s`);
+    if (detail.cost !== undefined) add("Cost", `${detail.cost} USD`);
+    if (detail.loglikelihoods) add("Log-likelihoods", detail.loglikelihoods.map((value) => value.toFixed(2)).join(", "));
+    if (detail.verdicts) add("Verdicts", said(detail.verdicts));
+    if (detail.error) add("Error", detail.error);
+    return made;
+  }
+
+  function passage(title, fill) {
+    const made = element("pre", "passage");
+    made.dir = "auto";
+    made.tabIndex = 0;
+    made.setAttribute("role", "region");
+    made.setAttribute("aria-label", title);
+    fill(made);
+    return [element("h4", "", title), made];
+  }
+
+  function contents(number, pieces, detail) {
+    const step = (name, by) => {
+      const made = element("button", "quiet", name);
+      made.type = "button";
+      made.disabled = !(at + by in found);
+      made.addEventListener("click", () => choose(at + by));
+      return made;
+    };
+    const title = element("h3", "", mark(number), " ", isolated(task.ids[number]));
+    const place = element("p", "place", `${(at + 1).toLocaleString("en")} of ${found.length.toLocaleString("en")} `, step("Previous", -1), step("Next", 1));
+    const made = [element("div", "title", title, place), facts(number, detail)];
+    if (!task.outputs) return [...made, element("p", "remark", "This task is credentialed: its texts stay out of the report.")];
+    made.push(...passage("Output", (pre) => {
+      if (pieces.join("") === "") pre.append(element("em", "", "(empty)"));
+      pieces.forEach((piece, part) => {
+        if (pieces.length === 3 && part === 1) {
+          const read = element("mark", "");
+          text.append(read, piece);
+          pre.append(read);
+        } else text.append(pre, piece);
+      });
+    }));
+    if (pieces.length === 3) made.push(element("p", "hint", "Marked: from this part alone the same answer is read."));
+    if (detail.prompt === null) return [...made, element("h4", "", "Prompt"), element("p", "hint", detail.problem)];
+    return [...made, ...passage("Prompt", (pre) => text.append(pre, detail.prompt))];
+  }
+
+  // --- keys ----------------------------------------------------------------------------------------------------------
+
+  const STEPS = { j: 1, k: -1, ArrowDown: 1, ArrowUp: -1, PageDown: 10, PageUp: -10, Home: -Infinity, End: Infinity };
+
+  addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.altKey || event.metaKey || task === null) return;
+    const typing = event.target.closest?.("input, select, textarea");
+    if (event.key === "Escape" && (typing || view.contains(event.target))) list.focus();
+    else if (typing) return;
+    else if (event.key === "/") {
+      byId("find").focus();
+      byId("find").select();
+    } else if (event.key === "Enter" && event.target === list) view.focus();
+    else if (event.key in STEPS && found.length > 0 && (event.key.length === 1 || event.target === list)) {
+      choose(Math.min(found.length - 1, Math.max(0, at + STEPS[event.key])));
+    } else return;
+    event.preventDefault();
+  });
+
+  form.addEventListener("input", () => filter());
+  form.addEventListener("submit", (event) => event.preventDefault());
+  byId("clear").addEventListener("click", () => {
+    clear();
+    filter();
+  });
+
+  // Show the samples with this true label and this label read ("none" for no answer).
+  function narrow(gold, read) {
+    clear();
+    byId("filter-gold").value = gold;
+    byId("filter-read").value = read;
+    filter();
+    byId("samples").scrollIntoView();
+  }
+
+  return { open, narrow };
+})();

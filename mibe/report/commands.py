@@ -1,0 +1,21 @@
+"""The command `mibe report`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+
+def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add it to the command line."""
+    report = commands.add_parser("report", help="write the report of a run as a page: scores, charts, every sample")
+    report.set_defaults(command=_report)
+    report.add_argument("run", metavar="RUN")
+    report.add_argument("--html", metavar="DIR", help="folder for the page (default: report in the run folder)")
+
+
+def _report(a: argparse.Namespace) -> int:
+    from mibe.report.page import write_report
+
+    print(write_report(a.run, None if a.html is None else Path(a.html)))
+    return 0

@@ -1,0 +1,117 @@
+"""The prompts of a finished run, rendered again: the sample log has their hashes alone.
+
+What a model's template puts around the turns is learnt from the one whole prompt that the run record holds. A prompt
+is given back only where its hash is that of the log, so it is never another than the model got.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mibe.data import store
+from mibe.errors import DataError, UsageError
+from mibe.models.base import Message
+from mibe.models.text import byte_count
+from mibe.planning import Plan, Settings, plan_task
+from mibe.prompting import PromptBuilder, layout, template_sha256
+from mibe.registry import load_task
+from mibe.results.log import Row
+from mibe.task import Example, Task
+
+CUT = "This prompt was shortened to fit the model's context window; the run keeps its hash alone."
+DIFFERENT = "The prompt cannot be rendered again as the model got it (its hash differs)."
+NO_LAYOUT = "The prompt is not here: how the model lays out its turns cannot be told from the run record."
+
+
+@dataclass(frozen=True)
+class RecordedLayout:
+    """Lays out turns as the model of a run did: `between` is the text before, between and after their contents."""
+
+    name: str
+    is_chat: bool
+    between: tuple[str, ...]
+    context_window: int | None = None
+
+    def render(self, messages: Sequence[Message]) -> str:
+        """The text, empty where there are more or fewer turns than the known prompt has."""
+        if len(messages) + 1 != len(self.between):
+            return ""
+        contents = (message["content"] for message in messages)
+        return self.between[0] + "".join(map("".join, zip(contents, self.between[1:], strict=True)))
+
+    def count_tokens(self, text: str) -> int:
+        """An upper bound: the number of bytes."""
+        return byte_count(text)
+
+
+@dataclass(frozen=True)
+class Documents:
+    """The documents of a run's task by id, and its prompts; `problem` says why a part of it is not here."""
+
+    task: Task
+    examples: Mapping[str, Example]
+    builder: PromptBuilder | None
+    problem: str | None
+
+    def prompt(self, row: Row) -> tuple[str | None, str]:
+        """The prompt of a sample as the model got it and "", or None and why it is not here."""
+        example = self.examples.get(row["id"])
+        if self.builder is None or example is None:
+            return None, self.problem or DIFFERENT
+        rendered = self.builder.build(example)
+        if rendered.sha256 == row.get("prompt_sha256"):
+            return rendered.text, ""
+        return None, CUT if row.get("cut") else DIFFERENT
+
+
+def documents_of(name: str, record: Mapping[str, Any], rows: Sequence[Row]) -> Documents:
+    """What the data here has of a run's task; of another content than the run had, it has nothing."""
+    part = record["tasks"][name]
+    known = {key: value for key, value in record["settings"].items() if key in Settings.__dataclass_fields__}
+    # Which documents the run was about is in its log, a merged run's too.
+    settings = Settings(**known | {"limit": None, "shard": None})
+    task = load_task(name)
+    try:
+        plan = plan_task(task, settings)
+        same = store.data_fingerprint(task.data_name, settings.split) == part["data"]["sha256"]
+    except (DataError, UsageError) as error:
+        return Documents(task, {}, None, f"The prompt is not here: {error}")
+    if not same:
+        return Documents(task, {}, None, "The prompt is not here: the data has another content than in the run.")
+    ids = {row["id"] for row in rows}
+    examples = {example.id: example for example in plan.documents if example.id in ids}
+    builder = _builder(plan, record, part, examples, rows)
+    return Documents(plan.task, examples, builder, None if builder else NO_LAYOUT)
+
+
+def _builder(
+    plan: Plan, record: Mapping[str, Any], part: Mapping[str, Any], examples: Mapping[str, Example], rows: Sequence[Row]
+) -> PromptBuilder | None:
+    """What builds the run's prompts, or None where the wording has changed or the layout cannot be told."""
+    shown, model = part.get("first_prompt"), record["model"]
+    first = next((row["id"] for row in rows if row.get("prompt_sha256") == part.get("first_prompt_sha256")), "")
+    if shown is None or first not in examples or template_sha256(plan.task.prompt) != part["prompt_template_sha256"]:
+        return None
+
+    def builder(between: tuple[str, ...]) -> PromptBuilder:
+        renderer = RecordedLayout(model["name"], model["is_chat"], between)
+        return PromptBuilder(plan.task, renderer, plan.shots, max_new_tokens=plan.max_new_tokens)
+
+    document = examples[first]
+    shots = builder(()).shots_for(document)
+    between = _between(shown, layout(plan.task.prompt, shots, document, chat=model["is_chat"]))
+    return None if between is None else builder(between)
+
+
+def _between(text: str, messages: Sequence[Message]) -> tuple[str, ...] | None:
+    """The text around the contents of the turns, or None where these do not stand in it one after the other."""
+    pieces, position = [], 0
+    for message in messages:
+        at = text.find(message["content"], position)
+        if at < 0:
+            return None
+        pieces.append(text[position:at])
+        position = at + len(message["content"])
+    return (*pieces, text[position:])

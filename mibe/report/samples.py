@@ -1,0 +1,142 @@
+"""The samples of a run as the files of data that its page loads one by one.
+
+`<number of the task>/index.js` holds, for every sample, the few fields that are filtered by; `outputs-<k>.js` what is
+searched; `details-<k>.js` all else that is shown of a sample. Each file is a script that hands over JSON, since a page
+that was opened from disk can load nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import count, islice
+from pathlib import Path
+from typing import Any
+
+from mibe.pages import embed
+from mibe.parsers.evidence import evidence
+from mibe.report.prompts import Documents
+from mibe.results.log import Row
+from mibe.task import Outcome, Task
+
+OUTPUTS, DETAILS = 500, 100
+"""Samples in one file: outputs are all loaded for the search, details as a sample is opened."""
+
+OUTCOMES = tuple(outcome.value for outcome in Outcome)
+VERDICTS = ("accuracy", "exact_match", "subset_accuracy", "top1_accuracy")
+"""Scores of a sample that are 1 where it is right: the first of these that a task has says so."""
+
+SHOWN = (
+    *("finish_reason", "prompt_tokens", "new_tokens", "seconds", "cached", "cost"),
+    *("metadata", "loglikelihoods", "verdicts"),
+)
+
+Data = dict[str, Any]
+
+
+def in_order(rows: Sequence[Row]) -> list[Row]:
+    """The rows by id, numbers in it by their value; in the log they stand as the responses arrived."""
+    return sorted(rows, key=lambda row: [(int(p), "") if p.isdecimal() else (-1, p) for p in _parts(row["id"])])
+
+
+def _parts(ident: str) -> list[str]:
+    return [part for part in re.split(r"(\d+)", ident) if part]
+
+
+def index(task: Task, rows: Sequence[Row], *, private: bool) -> Data:
+    """The columns that samples are filtered by. Of a credentialed task: ids, outcomes and whether they are right."""
+    labels = _labels(task, rows) if not private else []
+    return {
+        "ids": [row["id"] for row in rows],
+        "outcomes": [OUTCOMES.index(row["outcome"]) for row in rows],
+        "right": [is_right(row) for row in rows],
+        "labels": labels,
+        "gold": [_numbers(row["target"], labels) for row in rows],
+        "read": [_numbers(row["prediction"], labels) for row in rows],
+        "outputs": 0 if private else OUTPUTS,
+        "details": DETAILS,
+    }
+
+
+def is_right(row: Row) -> int | None:
+    """1 or 0, None where a sample is not right or wrong but has a grade, or failed."""
+    scores = row.get("scores") or {}
+    name = next((name for name in VERDICTS if name in scores), None)
+    return None if name is None or row["outcome"] == Outcome.ERROR else int(scores[name] == 1)
+
+
+def _labels(task: Task, rows: Sequence[Row]) -> list[str]:
+    """The closed set of answers: the task's labels, or the letters that its questions have."""
+    if task.labels:
+        return list(task.labels)
+    targets = [row["target"] for row in rows]
+    return sorted(set(targets)) if all(isinstance(t, str) and re.fullmatch("[A-Z]", t) for t in targets) else []
+
+
+def _numbers(value: Any, labels: Sequence[str]) -> list[int]:
+    """The numbers of a label, or of a set of labels; empty for any other value."""
+    values = value if isinstance(value, list) else [value]
+    return [labels.index(each) for each in values if isinstance(each, str) and each in labels]
+
+
+def pieces(row: Row, documents: Documents) -> list[str]:
+    """The output as one text, or as three: before what the parser read, that, and after it."""
+    output = row.get("output") or ""
+    example = documents.examples.get(row["id"])
+    if example is None or row["outcome"] != Outcome.PARSED:
+        return [output]
+    parser = documents.task.parser
+    place = evidence(output, row["prediction"], parser, choices=example.choices, inputs=example.inputs)
+    return [output] if place is None else [output[: place[0]], output[place[0] : place[1]], output[place[1] :]]
+
+
+def details(row: Row, documents: Documents) -> Data:
+    """What is shown of an opened sample beside its output."""
+    prompt, problem = documents.prompt(row)
+    return {
+        "prompt": prompt,
+        "problem": problem,
+        "prediction": row["prediction"],
+        "target": row["target"],
+        "scores": row.get("scores") or {},
+        "error": row.get("error"),
+        **{name: row[name] for name in SHOWN if row.get(name) not in (None, False)},
+    }
+
+
+def write(folder: Path, number: int, task: Task, rows: Sequence[Row], documents: Documents | None) -> None:
+    """Write the data of one task's samples; without `documents`, as of a credentialed task, ids and scores alone."""
+    place = folder / str(number)
+    place.mkdir(parents=True, exist_ok=True)
+    _write(place, number, "index", index(task, rows, private=documents is None))
+    if documents is None:
+        shown: Iterator[Data] = ({"scores": row.get("scores") or {}} for row in rows)
+    else:
+        outputs = (pieces(row, documents) for row in rows)
+        for k, chunk in _chunks(outputs, OUTPUTS):
+            _write(place, number, f"outputs-{k}", chunk)
+        shown = (details(row, documents) for row in rows)
+    for k, chunk in _chunks(shown, DETAILS):
+        _write(place, number, f"details-{k}", chunk)
+
+
+def clear(folder: Path) -> None:
+    """Remove the data of an earlier report, and nothing else: it may hold samples that this one does not."""
+    for path in folder.glob("[0-9]*/*.js"):
+        if re.fullmatch(r"index|(?:outputs|details)-\d+", path.stem):
+            path.unlink()
+
+
+def _chunks(items: Iterator[Any], size: int) -> Iterator[tuple[int, list[Any]]]:
+    for k in count():
+        chunk = list(islice(items, size))
+        if not chunk:
+            return
+        yield k, chunk
+
+
+def _write(place: Path, number: int, name: str, data: Mapping[str, Any] | Sequence[Any]) -> None:
+    # A lone surrogate, which JSON can carry and UTF-8 cannot, becomes the escape that JavaScript has for it.
+    text = f"mibeData({json.dumps(f'{number}/{name}')},{embed(data)});\n"
+    (place / f"{name}.js").write_bytes(text.encode("utf-8", "backslashreplace"))
