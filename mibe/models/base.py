@@ -42,7 +42,7 @@ class Response:
 
     `finish_reason` is "stop" (the model ended or a stop string was met), "length" (the token limit), "filter" (the
     model or a content filter declined) or "error" (`error` says why, `text` is empty). Token counts are of the
-    prompt and of what was generated; `seconds` is the wall time of the batch divided by its size.
+    prompt and of what was generated; `seconds` is its share of the wall time that the model worked: all of them add up.
     """
 
     text: str
