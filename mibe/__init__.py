@@ -13,6 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from mibe.documents import examples, prepared_splits
     from mibe.evaluation import evaluate
     from mibe.registry import list_tasks, load_task
     from mibe.results.compare import compare
@@ -23,13 +24,15 @@ __version__ = "0.1.0"
 _WHERE = {
     "compare": "mibe.results.compare",
     "evaluate": "mibe.evaluation",
+    "examples": "mibe.documents",
     "list_tasks": "mibe.registry",
     "load_task": "mibe.registry",
     "Run": "mibe.results.run",
     "load_run": "mibe.results.run",
+    "prepared_splits": "mibe.documents",
 }
 
-__all__ = ["Run", "compare", "evaluate", "list_tasks", "load_run", "load_task"]
+__all__ = ["Run", "compare", "evaluate", "examples", "list_tasks", "load_run", "load_task", "prepared_splits"]
 
 
 def __getattr__(name: str) -> Any:

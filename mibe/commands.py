@@ -14,32 +14,61 @@ from mibe.errors import DataError, UsageError
 def run_eval(a: argparse.Namespace) -> int:
     """Score a model on tasks; 1 when more samples failed than the user accepts."""
     from mibe.evaluation import evaluate
-    from mibe.models import parse_model_args
-    from mibe.progress import Terminal
+    from mibe.progress import on_stderr
     from mibe.results.table import render
 
     if a.max_errors < 0:
         raise UsageError(f"--max-errors {a.max_errors} is out of range; it is a number of samples, 0 or more")
-    with Terminal() as progress:
+    if a.estimate:
+        return _estimate(a)
+    with on_stderr() as progress:
         run = evaluate(
             model=a.model,
             tasks=a.tasks,
             suite=a.suite,
-            model_args=parse_model_args(a.model_args),
+            model_args=_model_args(a),
             output_dir=a.output_dir,
             use_cache=not a.no_cache,
             progress=progress,
             judge=a.judge,
+            max_cost=a.max_cost,
             limit=a.limit,
+            shard=a.shard,
             scoring=a.scoring,
             resamples=a.resamples,
             bertscore=a.bertscore,
+            skip_missing=a.skip_missing,
             **_data_use(a),
             **_prompt_settings(a),
         )
     if ranks.current().is_first:
-        print(render(run.record["tasks"], a.format))
+        print(render(run.record["tasks"], a.format, skipped=run.record.get("skipped", {})))
     return 1 if run.failed > a.max_errors else 0
+
+
+def _estimate(a: argparse.Namespace) -> int:
+    from mibe.estimate import estimate_run, render
+
+    found = estimate_run(
+        model=a.model,
+        tasks=a.tasks,
+        suite=a.suite,
+        model_args=_model_args(a),
+        limit=a.limit,
+        scoring=a.scoring,
+        **_data_use(a),
+        **_prompt_settings(a),
+    )
+    print(render(found, a.format))
+    return 0
+
+
+def _model_args(a: argparse.Namespace) -> dict[str, str]:
+    """The model's arguments, those that have a flag of their own among them."""
+    from mibe.models import parse_model_args
+
+    flags = {name: "true" for name in ("batch_api", "trusted_endpoint") if getattr(a, name)}
+    return parse_model_args(a.model_args) | flags
 
 
 def _data_use(a: argparse.Namespace) -> dict[str, Any]:
@@ -59,6 +88,35 @@ def _prompt_settings(a: argparse.Namespace) -> dict[str, Any]:
     }
 
 
+def run_plan(a: argparse.Namespace) -> int:
+    """Say what a run will take."""
+    from mibe.capacity import GIB, parse_dtype, parse_fleet, parse_shape, parse_throughput
+    from mibe.forecast import forecast, render
+    from mibe.models import parse_model_args
+
+    shape = None if a.model_shape is None else parse_shape(a.model_shape)
+    dtype, gpu_bytes = parse_dtype(a.dtype), a.gpu_memory * GIB
+    found = forecast(
+        tasks=a.tasks,
+        suite=a.suite,
+        model=a.model,
+        model_args=parse_model_args(a.model_args),
+        fleet=parse_fleet(a.gpus, a.gpus_per_copy, shape=shape, dtype=dtype, gpu_bytes=gpu_bytes),
+        shape=shape,
+        dtype=dtype,
+        gpu_bytes=gpu_bytes,
+        throughput=parse_throughput(both=a.throughput, prefill=a.prefill_throughput, decode=a.decode_throughput),
+        probe=a.probe,
+        output_share=a.output_share,
+        characters_per_token=a.characters_per_token,
+        limit=a.limit,
+        **_data_use(a),
+        **_prompt_settings(a),
+    )
+    print(render(found, a.format))
+    return 0
+
+
 def run_tasks(a: argparse.Namespace) -> int:
     """List tasks, groups and suites."""
     from mibe.listing import tasks_json, tasks_text
@@ -74,6 +132,17 @@ def run_show(a: argparse.Namespace) -> int:
 
     model_args = parse_model_args(a.model_args)
     print(show(a.task, a.index, model=a.model, model_args=model_args, **_data_use(a), **_prompt_settings(a)))
+    return 0
+
+
+def run_merge(a: argparse.Namespace) -> int:
+    """Put the shards of a run together."""
+    from mibe.results.merge import merge
+    from mibe.results.table import render
+
+    run = merge(a.runs, output_dir=a.output_dir, partial=a.partial)
+    print(f"run folder: {run.path}", file=sys.stderr)
+    print(render(run.record["tasks"], a.format))
     return 0
 
 
@@ -138,6 +207,7 @@ def run_data_download(a: argparse.Namespace) -> int:
 def run_score(a: argparse.Namespace) -> int:
     """Score text that was generated elsewhere."""
     from mibe.offline import score_outputs
+    from mibe.progress import Terminal
     from mibe.protocols import apply
     from mibe.registry import load_task
     from mibe.results.table import render
@@ -152,6 +222,7 @@ def run_score(a: argparse.Namespace) -> int:
         judge=a.judge,
         resamples=a.resamples,
         seed=a.seed,
+        progress=Terminal(),
         **_data_use(a),
     )
     print(render({task.name: scores}, a.format))
@@ -184,5 +255,5 @@ def run_rescore(a: argparse.Namespace) -> int:
 
     run = rescore(a.run, bertscore=a.bertscore)
     print(f"the earlier record is kept in {run.path / run.record['earlier']}", file=sys.stderr)
-    print(render(run.record["tasks"], a.format))
+    print(render(run.record["tasks"], a.format, skipped=run.record.get("skipped", {})))
     return 0

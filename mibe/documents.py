@@ -1,14 +1,15 @@
-"""Which documents of a split a run is about: all of them, or the same sample for everyone who asks for N."""
+"""Which documents of a split a run is about: all, or the same N for everyone who asks for N; or one shard of these."""
 
 from __future__ import annotations
 
 import heapq
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mibe.data import store
 from mibe.errors import UsageError
-from mibe.prompting import shot_order
+from mibe.prompting import question, shot_order
+from mibe.sharding import Shard
 from mibe.task import Example, Task
 
 
@@ -18,7 +19,7 @@ class Documents:
 
     With a limit, the documents with the smallest hash of seed and id are taken, in file order: the choice does not
     depend on the order of the file (MMLU's begins with a hundred questions of algebra), and a smaller limit is a
-    part of a larger one.
+    part of a larger one. A shard divides the documents so selected.
     """
 
     task: Task
@@ -28,11 +29,19 @@ class Documents:
     total: int
 
     @classmethod
-    def select(cls, task: Task, split: str, limit: int | None, seed: int) -> Documents:
-        """Choose `limit` documents (None: all). A limit above the size of the split takes all of it."""
+    def select(cls, task: Task, split: str, limit: int | None, seed: int, shard: Shard | None = None) -> Documents:
+        """Choose `limit` documents (None: all), and of these one shard. A limit above the size of the split is none.
+
+        Raises `UsageError` for a limit out of range, and for more shards than there are documents.
+        """
         if limit is not None and limit < 1:
             raise UsageError(f"--limit {limit} is out of range; it is a number of documents, at least 1")
         check_split(task, split)
+        whole = cls._sample(task, split, limit, seed)
+        return whole if shard is None else whole._part(shard)
+
+    @classmethod
+    def _sample(cls, task: Task, split: str, limit: int | None, seed: int) -> Documents:
         if limit is None:
             total = sum(1 for _ in examples(task, split))
             return cls(task, split, None, total, total)
@@ -47,6 +56,13 @@ class Documents:
         chosen = frozenset(ident for _, ident in heapq.nsmallest(limit, keys()))
         return cls(task, split, chosen, len(chosen), total)
 
+    def _part(self, shard: Shard) -> Documents:
+        if 0 < self.count < shard.count:
+            raise UsageError(f"--shard {shard}: {self.task.name} has {self.count} documents, so at most as many shards")
+        prompt = self.task.prompt
+        chosen = shard.members((example.id, len(question(prompt, example))) for example in self)
+        return replace(self, chosen=chosen, count=len(chosen))
+
     def __iter__(self) -> Iterator[Example]:
         for example in examples(self.task, self.split):
             if self.chosen is None or example.id in self.chosen:
@@ -55,9 +71,12 @@ class Documents:
 
 def examples(task: Task, split: str) -> Iterator[Example]:
     """The examples of a split that belong to the task."""
-    for example in store.iter_examples(task.data_name, split):
-        if all(example.metadata.get(field) in values for field, values in task.subset.items()):
-            yield example
+    return filter(task.includes, store.iter_examples(task.data_name, split))
+
+
+def prepared_splits(task: Task) -> list[str]:
+    """The splits of the task's data that are here; none where it is not prepared."""
+    return store.splits(task.data_name) if store.find(task.data_name) else []
 
 
 def check_split(task: Task, split: str) -> None:

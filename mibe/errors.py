@@ -25,3 +25,7 @@ class RunError(MibeError):
 
 class DataUseError(MibeError):
     """The terms of use of a data set do not permit what was asked."""
+
+
+class LimitReached(MibeError):
+    """Money or a quota ran out in the middle of a run: everything so far is kept, and the same command goes on."""

@@ -19,24 +19,26 @@ from typing import Any
 from mibe import ranks
 from mibe.data import store
 from mibe.data_use import check_egress, check_names, note, without_text_in_errors
-from mibe.errors import UsageError
+from mibe.errors import LimitReached, UsageError
 from mibe.judging import Judge, Judging, load_judge
-from mibe.metrics.base import Metric
+from mibe.metrics.base import Mean
 from mibe.models import as_model
 from mibe.models.base import Model
-from mibe.planning import Plan, Settings, arguments_under, plan_task
+from mibe.models.pricing import Budget, check_max_cost
+from mibe.models.service import Batching, Service, open_services
+from mibe.planning import Plan, Settings, arguments_under, plan_tasks
 from mibe.progress import Progress, Silent, Terminal
 from mibe.prompting import PromptBuilder, template_sha256
 from mibe.registry import resolve
-from mibe.responses import Session, respond_all
+from mibe.responses import Session, respond_all, submit_all
 from mibe.results import record
 from mibe.results.cache import ResponseCache, cache_path
-from mibe.results.folder import RunFolder, read_record
-from mibe.results.log import latest_rows
+from mibe.results.folder import RunFolder
+from mibe.results.log import SampleLog, latest_rows
 from mibe.results.run import Run
-from mibe.scoring import late_metrics
+from mibe.scoring import late_metrics, with_late_scores
 from mibe.suites import load_suite
-from mibe.task import Task
+from mibe.task import Outcome, Task
 from mibe.verdicts import describe_judge, is_judged, judge_samples, judged_tasks, score_task
 
 
@@ -52,6 +54,8 @@ def evaluate(
     allow_egress: Collection[str] = (),
     agreement: str | None = None,
     judge: Judging | None = None,
+    skip_missing: bool = False,
+    max_cost: float | None = None,
     **settings: Any,
 ) -> Run:
     """Score a model on tasks and return the run, which is also on disk under `output_dir`.
@@ -71,8 +75,12 @@ def evaluate(
     judge:
         Who says whether a predicted diagnosis is the true one: "exact" (spelling alone), MODEL:ARGUMENTS (such as
         "openai:gpt-4o"), or whatever `model` may be. None leaves it to each diagnosis task's own metric.
+    skip_missing:
+        Leave out the tasks whose data is not here (`skipped` in the run record) in place of refusing to run.
+    max_cost:
+        USD that a model behind an API may cost, the judge included: the run stops before more is spent.
     settings:
-        The fields of `Settings`: limit, num_fewshot, protocol, split, scoring, seed, max_new_tokens, resamples, …
+        The fields of `Settings`: limit, shard, num_fewshot, protocol, split, scoring, seed, max_new_tokens, …
 
     Raises
     ------
@@ -82,20 +90,27 @@ def evaluate(
         Before the model is given any text, when credentialed text would leave this machine unasked.
     ModelError, RunError
         When the model cannot be loaded, or the run folder is in use or cannot be written. What was done is kept.
+    LimitReached
+        Before `max_cost` is passed, or when an account is empty. What was done is kept, and the same call goes on.
     """
     who = ranks.current()
-    wanted, chosen = _wanted(tasks, suite, settings)
+    check_max_cost(max_cost)
+    named, chosen = wanted(tasks, suite, settings)
     check_names(allow_egress)
-    plans = [plan_task(task, chosen) for task in wanted]
+    plans, skipped = plan_tasks(named, chosen, skip_missing=skip_missing)
     late = late_metrics([plan.task for plan in plans], chosen.bertscore)
     judged = [] if judge is None else judged_tasks([plan.task for plan in plans])
     news = _news(progress, who)
     llm = as_model(model, arguments_under(chosen.protocol, model, model_args))
+    plans = [plan.for_model(llm) for plan in plans]
     with ExitStack() as held:
         if isinstance(model, str):
             # A model that was handed over belongs to its owner, who may want it for the next run.
             held.callback(llm.close)
         held.callback(news.stop)
+        if who.count > 1 and isinstance(llm, Service):
+            # Its limits of cost and rate are those of one process, and one process keeps a server busy.
+            raise UsageError(f"{llm.name} answers over the network: run one process, without a launcher")
         if not who.is_first:
             folder = held.enter_context(RunFolder.beside(who.agree(Path())))
             cache = _open_cache(held, llm, use_cache=use_cache)
@@ -107,14 +122,20 @@ def evaluate(
         egress = [leaving for to in receivers if (leaving := check_egress(*to, allow_egress, agreement))]
         for line in filter(None, (note(*to) for to in receivers)):
             news.message(line)
+        asked = [llm] if arbiter is None or arbiter.model is None else [llm, arbiter.model]
+        budget = Budget(max_cost)
+        services = open_services(asked, news.message, budget)
         fingerprint = _fingerprint(llm, plans, chosen, arbiter)
-        folder = held.enter_context(RunFolder.open(Path(output_dir), llm.name, fingerprint))
-        begun = record.begin(llm, plans, chosen, fingerprint, suite, egress, previous=_previous(folder))
+        part = "" if chosen.shard is None else f"-shard-{chosen.shard.replace('/', '-of-')}"
+        folder = held.enter_context(RunFolder.open(Path(output_dir), llm.name + part, fingerprint))
+        begun = record.begin(llm, plans, chosen, fingerprint, suite, egress, previous=folder.earlier_record())
+        begun["skipped"] = skipped
         begun["judge"] = None if arbiter is None else describe_judge(arbiter)
+        budget.spent = record.spent(folder.path, begun)
         begun["sessions"][-1]["processes"] = who.count
         who.agree(folder.path)
         cache = _open_cache(held, llm, use_cache=use_cache)
-        return _run(Session(llm, folder, cache, news, arbiter, who), plans, late, begun)
+        return _run(Session(llm, folder, cache, news, arbiter, who), plans, late, begun, services)
 
 
 def _news(progress: Progress | None, who: ranks.Ranks) -> Progress:
@@ -129,7 +150,7 @@ def _open_cache(held: ExitStack, model: Model, *, use_cache: bool) -> ResponseCa
     return held.enter_context(closing(ResponseCache(cache_path()))) if cached else None
 
 
-def _wanted(
+def wanted(
     tasks: str | Iterable[str] | None, suite: str | None, settings: Mapping[str, Any]
 ) -> tuple[list[Task], Settings]:
     """The tasks asked for, by name or by suite, and the settings; those given count before those of the suite."""
@@ -167,19 +188,32 @@ def _data_hashes(plan: Plan) -> list[str]:
 
 
 def _run(
-    session: Session, plans: Sequence[Plan], late: Mapping[str, tuple[Metric, ...]], run_record: record.Record
+    session: Session,
+    plans: Sequence[Plan],
+    late: Mapping[str, tuple[Mean, ...]],
+    run_record: record.Record,
+    services: Sequence[Service],
 ) -> Run:
     model, folder, progress = session.model, session.folder, session.progress
     folder.write_record(run_record)
     progress.message(f"run folder: {folder.path}")
     try:
+        if isinstance(model, Batching):
+            for plan in plans:
+                without_text_in_errors(
+                    plan.task, model, partial(submit_all, model, session, plan, _builder(session, plan))
+                )
         for number, plan in enumerate(plans):
             run_task = partial(_run_task, session, plan, late[plan.task.name], run_record, show=number == 0)
             without_text_in_errors(plan.task, model, run_task)
-    except KeyboardInterrupt:
-        record.end(run_record, model, "interrupted")
+            record.note_services(run_record, services)
+            folder.write_record(run_record)
+    except (KeyboardInterrupt, LimitReached) as stop:
+        record.note_services(run_record, services)
+        record.end(run_record, model, "incomplete" if isinstance(stop, LimitReached) else "interrupted")
         folder.write_record(run_record)
         raise
+    record.note_services(run_record, services)
     record.end(run_record, model, "finished" if record.is_complete(run_record) else "incomplete")
     folder.write_record(run_record)
     return Run(folder.path, session.ranks.agree(run_record))
@@ -189,15 +223,15 @@ def _run_beside(session: Session, plans: Sequence[Plan]) -> Run:
     """The part of a process other than the first: responses, and nothing else."""
     nothing: record.Record = {}
     for plan in plans:
-        builder = PromptBuilder(plan.task, session.model, plan.shots, max_new_tokens=plan.max_new_tokens)
-        without_text_in_errors(plan.task, session.model, partial(respond_all, session, plan, builder))
+        respond = partial(respond_all, session, plan, _builder(session, plan))
+        without_text_in_errors(plan.task, session.model, respond)
     return Run(session.folder.path, session.ranks.agree(nothing))
 
 
-def _run_task(session: Session, plan: Plan, late: tuple[Metric, ...], run_record: record.Record, *, show: bool) -> None:
+def _run_task(session: Session, plan: Plan, late: tuple[Mean, ...], run_record: record.Record, *, show: bool) -> None:
     """Responses, then scores, of one task; the record is on disk after each of the two."""
     folder, task, settings = session.folder, plan.task, plan.settings
-    builder = PromptBuilder(task, session.model, plan.shots, max_new_tokens=plan.max_new_tokens)
+    builder = _builder(session, plan)
     first = builder.build(next(iter(plan.documents)))
     run_record["tasks"][task.name] = record.describe_task(plan, builder, first)
     folder.write_record(run_record)
@@ -207,10 +241,22 @@ def _run_task(session: Session, plan: Plan, late: tuple[Metric, ...], run_record
     samples = folder.samples(task.name)
     if session.judge is not None and is_judged(task):
         judge_samples(session.judge, task, samples, session.progress)
+    if late:
+        _log_late_scores(samples, late, private=plan.private)
     scores = score_task(task, latest_rows(samples), late=late, resamples=settings.resamples, seed=settings.seed)
     run_record["tasks"][task.name] |= scores | {"timing": record.timing(samples)}
     folder.write_record(run_record)
 
 
-def _previous(folder: RunFolder) -> dict[str, Any] | None:
-    return read_record(folder.path) if (folder.path / "run.json").exists() else None
+def _builder(session: Session, plan: Plan) -> PromptBuilder:
+    return PromptBuilder(plan.task, session.model, plan.shots, max_new_tokens=plan.max_new_tokens)
+
+
+def _log_late_scores(samples: Path, late: Sequence[Mean], *, private: bool) -> None:
+    """Write each sample's part of the late figures into the log, where a comparison of two runs finds it."""
+    rows = with_late_scores(latest_rows(samples), late)
+    with closing(SampleLog(samples, private=private)) as log:
+        for row in rows:
+            if row["outcome"] != Outcome.ERROR:
+                log.append(row)
+        log.sync()

@@ -13,7 +13,7 @@ from typing import Any, Protocol, TypeAlias, cast
 
 from mibe.diagnoses import same_diagnosis
 from mibe.errors import UsageError
-from mibe.models import as_model, parse_model_args
+from mibe.models import LM_EVAL, as_model, parse_model_args
 from mibe.models.base import Message, Model, Request, Response, Sampling
 from mibe.parsers.text import free_text, normalise, strip_markup
 from mibe.results.cache import Key, ResponseCache, cache_key, cache_path
@@ -222,9 +222,10 @@ def load_judge(judge: Judging, *, use_cache: bool = True) -> Judge:
 
 
 def _named(judge: str) -> Model:
-    name, _, arguments = judge.partition(":")
+    prefix = LM_EVAL if judge.startswith(LM_EVAL) else ""
+    name, _, arguments = judge.removeprefix(prefix).partition(":")
     if not name:
         raise UsageError(f"--judge {judge!r} names no model; give exact, or MODEL:ARGUMENTS such as openai:gpt-4o")
     if arguments and "=" not in arguments.split(",")[0]:
         arguments = f"{'pretrained' if name in ('hf', 'vllm') else 'model'}={arguments}"
-    return as_model(name, parse_model_args(arguments))
+    return as_model(prefix + name, parse_model_args(arguments))

@@ -153,6 +153,7 @@ def show(
     llm: Model = _PlainModel()  # type: ignore[assignment]
     if model:
         llm = load_model(model, arguments_under(chosen.protocol, model, model_args))
+    plan = plan.for_model(llm)
     check_egress(task, llm, allow_egress, agreement)
     builder = PromptBuilder(task, llm, plan.shots, max_new_tokens=plan.max_new_tokens)
     rendered = builder.build(example)

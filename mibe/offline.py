@@ -4,27 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import closing
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import mibe
 from mibe import protocols
 from mibe.data import store
-from mibe.data_use import check_egress, is_credentialed
+from mibe.data_use import check_egress, check_names, is_credentialed, note
 from mibe.documents import Documents
 from mibe.errors import DataError, RunError
 from mibe.jsonlines import json_lines, read_json_lines
 from mibe.judging import Judging, load_judge
 from mibe.models.base import Response
 from mibe.parsers.outcome import read
+from mibe.progress import Progress, Silent
 from mibe.registry import load_task
 from mibe.results import record
 from mibe.results.folder import RunFolder, read_record
 from mibe.results.log import Row, SampleLog, latest_rows
 from mibe.results.run import Run
-from mibe.scoring import best_candidate, judge_response, judged, late_metrics
+from mibe.scoring import best_candidate, judge_response, judged, late_metrics, with_late_scores
 from mibe.task import Example, Outcome, Task
-from mibe.verdicts import judge_rows, judged_tasks, keep_verdicts, score_task
+from mibe.verdicts import describe_judge, judge_rows, judged_tasks, keep_verdicts, score_task
 
 
 def parse_outputs(task: Task, lines: Iterable[str], source: str = "standard input") -> Iterator[dict[str, Any]]:
@@ -78,8 +80,12 @@ def score_outputs(
     agreement: str | None = None,
     resamples: int = 1000,
     seed: int = 1234,
+    progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Scores, as in a run record, of text that was generated elsewhere; the options are those of `evaluate`."""
+    """Scores, as in a run record, of text that was generated elsewhere; the options are those of `evaluate`.
+
+    There is no run folder: `judge` and `egress`, which a run record has too, stand among the scores.
+    """
     late = late_metrics([task], bertscore)[task.name]
     documents = Documents.select(task, split, None, seed)
     outputs = read_outputs(path, {example.id for example in documents}, partial=partial)
@@ -93,21 +99,38 @@ def score_outputs(
                     task, example, response
                 )
 
-    scored = rows() if judge is None else _judged_rows(task, rows(), judge, allow_egress, agreement)
+    check_names(allow_egress)
+    said: dict[str, Any] = {"judge": None, "egress": []}
+    if judge is None:
+        scored = with_late_scores(rows(), late)
+    else:
+        scored, said = _judged_rows(task, rows(), judge, allow_egress, agreement, progress or Silent())
     data = {"split": split, "manifest": store.load_manifest(task.data_name)}
-    return {"title": task.title, "version": task.version, "headline": task.headline, "data": data} | score_task(
-        task, scored, late=late, resamples=resamples, seed=seed
-    )
+    head = {"title": task.title, "version": task.version, "headline": task.headline, "data": data}
+    return head | said | score_task(task, scored, late=late, resamples=resamples, seed=seed)
 
 
 def _judged_rows(
-    task: Task, rows: Iterable[Row], judge: Judging, allow_egress: Collection[str], agreement: str | None
-) -> list[Row]:
+    task: Task,
+    rows: Iterable[Row],
+    judge: Judging,
+    allow_egress: Collection[str],
+    agreement: str | None,
+    progress: Progress,
+) -> tuple[list[Row], dict[str, Any]]:
+    """The rows with verdicts; and judge and egress, as a run record has them. What leaves is told before it leaves."""
     judged_tasks([task])
     with closing(load_judge(judge)) as arbiter:
-        if arbiter.model is not None:
-            check_egress(task, arbiter.model, allow_egress, agreement)
-        return list(judge_rows(arbiter, task, rows))
+        leaving = None if arbiter.model is None else check_egress(task, arbiter.model, allow_egress, agreement)
+        told = None if arbiter.model is None else note(task, arbiter.model)
+        if leaving is not None:
+            told = (
+                f"text of {task.name} goes to {leaving.receiver}, which its user says is permitted: {leaving.agreement}"
+            )
+        if told is not None:
+            progress.message(told)
+        said = {"judge": describe_judge(arbiter), "egress": [] if leaving is None else [asdict(leaving)]}
+        return list(judge_rows(arbiter, task, rows)), said
 
 
 def rescore(path: str | Path, *, bertscore: str | None = None) -> Run:
@@ -129,7 +152,12 @@ def rescore(path: str | Path, *, bertscore: str | None = None) -> Run:
     late = late_metrics(tasks, settings["bertscore"])
     with RunFolder.hold(folder_path) as folder:
         # All that can fail comes before the old logs are moved away.
-        rows = {task.name: _judge_again(task, folder.samples(task.name), old["tasks"][task.name]) for task in tasks}
+        rows = {
+            task.name: with_late_scores(
+                _judge_again(task, folder.samples(task.name), old["tasks"][task.name]), late[task.name]
+            )
+            for task in tasks
+        }
         parts = {}
         for task in tasks:
             scores = score_task(
@@ -152,9 +180,7 @@ def rescore(path: str | Path, *, bertscore: str | None = None) -> Run:
 
 def _write_log(path: Path, rows: Iterable[Row], *, private: bool) -> None:
     with closing(SampleLog(path, private=private)) as log:
-        for row in rows:
-            log.append(row)
-        log.sync()
+        log.extend(rows)
 
 
 def _judge_again(task: Task, samples: Path, part: dict[str, Any]) -> list[Row]:

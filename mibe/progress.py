@@ -1,10 +1,16 @@
-"""What a user sees while a run goes on: messages, and a bar with rate and time left on a terminal."""
+"""What a user sees while a run goes on: messages, and a bar with rate and time left, or a few lines in a log file."""
 
 from __future__ import annotations
 
 import sys
+import time
+from collections.abc import Callable
+from datetime import datetime
 from types import TracebackType
 from typing import Any, Protocol
+
+SHORTEST, LONGEST = 60.0, 600.0
+"""Seconds between two lines of progress in a log file."""
 
 
 class Progress(Protocol):
@@ -44,7 +50,7 @@ class Silent:
 
 
 class Terminal:
-    """Messages on standard error, and a bar there when it is a terminal."""
+    """Messages and a bar on standard error, which is a terminal."""
 
     def __init__(self) -> None:
         self._bar: Any = None
@@ -57,12 +63,9 @@ class Terminal:
 
     def start(self, title: str, total: int, done: int) -> None:
         """Show the bar."""
-        if sys.stderr.isatty():
-            from tqdm import tqdm
+        from tqdm import tqdm
 
-            self._bar = tqdm(
-                total=total, initial=done, desc=title, unit=" samples", file=sys.stderr, dynamic_ncols=True
-            )
+        self._bar = tqdm(total=total, initial=done, desc=title, unit=" samples", file=sys.stderr, dynamic_ncols=True)
 
     def advance(self) -> None:
         """Move the bar."""
@@ -82,3 +85,67 @@ class Terminal:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
+
+
+class Lines:
+    """Messages on standard error, and for a long task a line now and then: what a log file of a whole day can bear.
+
+    Nothing is said of a task in its first minute. Lines then come a minute apart, and further apart the longer it
+    takes, up to ten minutes.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._title = ""
+        self._total = self._before = self._done = 0
+        self._begun = self._next = 0.0
+
+    def message(self, text: str) -> None:
+        """Print."""
+        print(text, file=sys.stderr, flush=True)
+
+    def start(self, title: str, total: int, done: int) -> None:
+        """Count from here."""
+        self._title, self._total, self._before, self._done = title, total, done, done
+        self._begun = self._clock()
+        self._next = self._begun + SHORTEST
+
+    def advance(self) -> None:
+        """Say how far the task is, when it is time to."""
+        self._done += 1
+        now = self._clock()
+        if now >= self._next:
+            seconds = now - self._begun
+            self.message(f"{datetime.now():%Y-%m-%d %H:%M:%S} {self._state(seconds)}")
+            self._next = now + min(max(SHORTEST, seconds / 10), LONGEST)
+
+    def _state(self, seconds: float) -> str:
+        rate = (self._done - self._before) / seconds
+        left = duration((self._total - self._done) / rate)
+        done = f"{self._done:,} of {self._total:,} samples ({self._done / self._total:.0%})"
+        return f"{self._title}: {done}, {rate:.3g} a second, {left} left"
+
+    def stop(self) -> None:
+        """Nothing to remove."""
+
+    def __enter__(self) -> Lines:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+
+def duration(seconds: float) -> str:
+    """Hours and minutes, or minutes and seconds: "3 h 05 min", "12 min 30 s", "8 s"."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes:02} min"
+    return f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
+
+
+def on_stderr() -> Terminal | Lines:
+    """A bar where somebody watches, lines where standard error goes to a file or another program."""
+    return Terminal() if sys.stderr.isatty() else Lines()

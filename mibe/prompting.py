@@ -7,13 +7,16 @@ each as input, cue and answer, separated by blank lines. For chat models each wo
 from __future__ import annotations
 
 import hashlib
+import heapq
 import json
-from collections.abc import Callable, Iterable, Sequence
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain
+from itertools import chain, islice, zip_longest
+from typing import NamedTuple, Protocol, TypeAlias
 
-from mibe.errors import UsageError
-from mibe.models.base import Message, Model
+from mibe.errors import DataError, UsageError
+from mibe.models.base import Message, Renderer
 from mibe.task import Example, Prompt, Task
 
 CUT_MARK = " […] "
@@ -48,27 +51,46 @@ def content_hash(example: Example) -> int:
     return int.from_bytes(hashlib.blake2b(seen.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big")
 
 
-def choose_shots(task: Task, pool: Sequence[Example], count: int, *, seed: int, key: str = "") -> tuple[Example, ...]:
-    """`count` worked examples out of `pool`, balanced over labels, the same for every equal `seed` and `key`.
+class Candidate(NamedTuple):
+    """What is known of a possible worked example while examples are chosen; `place` is its index in the train split."""
 
-    Labels take turns, so that five shots over three labels are two, two and one. Where shots must match the
-    document (MMLU's subject) the pool is the matching part, in the order in which its authors list it.
+    place: int
+    id: str
+    label: str
+
+
+class Pool(Protocol):
+    """A train split: examples in their order, and each by its place in it."""
+
+    def __iter__(self) -> Iterator[Example]: ...
+
+    def __getitem__(self, place: int, /) -> Example: ...
+
+
+Candidates: TypeAlias = Mapping[str, Sequence[Candidate]]
+"""What examples must agree in with the document ("" where in nothing) → those that do, in the order of the split."""
+
+
+def choose_shots(candidates: Sequence[Candidate], count: int, *, seed: int, key: str = "") -> list[Candidate]:
+    """`count` of the candidates, balanced over labels, the same for every equal `seed` and `key`.
+
+    Labels take turns, so that five shots over three labels are two, two and one.
     """
-    if task.shots_match is not None:
-        return tuple(pool[:count])
-    queues: dict[str, list[Example]] = {}
-    for example in sorted(pool, key=lambda e: shot_order(seed, key + e.id)):
-        queues.setdefault(_balance_label(task, example), []).append(example)
-    turns = sorted(queues.values(), key=lambda queue: shot_order(seed, key + queue[0].id))
-    chosen: list[Example] = []
-    depth = 0
-    while len(chosen) < count and any(depth < len(queue) for queue in turns):
-        chosen += [queue[depth] for queue in turns if depth < len(queue)]
-        depth += 1
-    return tuple(sorted(chosen[:count], key=lambda e: shot_order(seed + 1, key + e.id)))
+
+    def order(candidate: Candidate) -> str:
+        return shot_order(seed, key + candidate.id)
+
+    by_label: dict[str, list[Candidate]] = {}
+    for candidate in candidates:
+        by_label.setdefault(candidate.label, []).append(candidate)
+    queues = [heapq.nsmallest(count, queue, key=order) for queue in by_label.values()]
+    turns = sorted(filter(None, queues), key=lambda queue: order(queue[0]))
+    rounds = chain.from_iterable(zip_longest(*turns))
+    chosen = islice((candidate for candidate in rounds if candidate is not None), count)
+    return sorted(chosen, key=lambda candidate: shot_order(seed + 1, key + candidate.id))
 
 
-def _balance_label(task: Task, example: Example) -> str:
+def balance_label(task: Task, example: Example) -> str:
     """The label that shots are balanced over: the first of a set, the type of the first entity; texts are one class."""
     target = example.target
     first = (target[0] if target else "") if isinstance(target, list | tuple) else target
@@ -81,11 +103,13 @@ def _balance_label(task: Task, example: Example) -> str:
 class Shots:
     """The worked examples of a task for one run, chosen from its train split alone.
 
-    `pool` never holds an example whose content also stands in the evaluated split (`leaked` lists those left out).
+    `candidates` never hold an example whose content also stands in the evaluated split (`leaked` lists those left out).
+    They are ids and places: an example is read from `train` when it is chosen, so that a train split of any size fits.
     """
 
     task: Task
-    pool: tuple[Example, ...]
+    train: Pool
+    candidates: Candidates
     count: int
     seed: int
     leaked: tuple[str, ...] = ()
@@ -95,62 +119,76 @@ class Shots:
     def prepare(
         cls,
         task: Task,
-        train: Iterable[Example],
+        train: Pool,
         evaluated: Iterable[Example],
         count: int,
         *,
         seed: int,
         per_document: bool = False,
     ) -> Shots:
-        """Check the number against the pool and leave out of it whatever is evaluated."""
+        """Check the number against the train split and leave out of it whatever is evaluated."""
 
         # MMLU asks some questions in two subjects; only a subject's own test split is shown after its examples.
         def seen(example: Example) -> tuple[str, int]:
-            matched = "" if task.shots_match is None else example.metadata.get(task.shots_match, "")
-            return matched, content_hash(example)
+            return _matched(task, example), content_hash(example)
 
         hashes = {seen(example) for example in evaluated}
-        pool: list[Example] = []
-        leaked: list[Example] = []
-        for example in train:
-            (leaked if seen(example) in hashes else pool).append(example)
-        smallest = len(pool)
-        if task.shots_match is not None:
-            sizes: dict[str, int] = {}
-            for example in pool:
-                value = example.metadata.get(task.shots_match, "")
-                sizes[value] = sizes.get(value, 0) + 1
-            smallest = min(sizes.values(), default=0)
+        candidates: dict[str, list[Candidate]] = {}
+        leaked: list[str] = []
+        for place, example in enumerate(train):
+            if not task.includes(example):
+                continue
+            if seen(example) in hashes:
+                leaked.append(example.id)
+            else:
+                label = sys.intern(balance_label(task, example))
+                candidates.setdefault(_matched(task, example), []).append(Candidate(place, example.id, label))
+        smallest = min(map(len, candidates.values()), default=0)
         if not 0 <= count <= smallest:
             raise UsageError(
                 f"{task.name}: --num-fewshot {count} is out of range, the train split has {smallest} examples"
                 + (f" for each {task.shots_match}" if task.shots_match else "")
             )
-        return cls(task, tuple(pool), count, seed, tuple(e.id for e in leaked), per_document)
+        return cls(task, train, candidates, count, seed, tuple(leaked), per_document)
 
     def matching(self, example: Example) -> str:
         """What tells this document's shots from another's: "" when all documents have the same."""
         if self.task.shots_match is not None:
-            return example.metadata.get(self.task.shots_match, "")
+            return _matched(self.task, example)
         return example.id if self.per_document else ""
 
     def choose(self, key: str) -> tuple[Example, ...]:
-        """The worked examples for documents whose `matching` is `key`."""
-        field = self.task.shots_match
-        pool = self.pool if field is None else [e for e in self.pool if e.metadata.get(field, "") == key]
-        return choose_shots(self.task, pool, self.count, seed=self.seed, key="" if field else key)
+        """The worked examples for documents whose `matching` is `key`.
+
+        Where they must match the document (MMLU's subject) they are the first, as their authors list them.
+        """
+        if self.task.shots_match is not None:
+            chosen = list(self.candidates.get(key, ()))[: self.count]
+        else:
+            chosen = choose_shots(self.candidates.get("", ()), self.count, seed=self.seed, key=key)
+        return tuple(self._read(candidate) for candidate in chosen)
+
+    def _read(self, candidate: Candidate) -> Example:
+        example = self.train[candidate.place]
+        if example.id != candidate.id:
+            raise DataError(f"{self.task.name}: the train split was replaced during the run; give the command again")
+        return example
+
+
+def _matched(task: Task, example: Example) -> str:
+    """What a worked example and the document must have in common: "" where it is nothing."""
+    return "" if task.shots_match is None else example.metadata.get(task.shots_match, "")
 
 
 class PromptBuilder:
     """Builds the prompts of one task for one model; worked examples are laid out once, not once a document."""
 
-    def __init__(self, task: Task, model: Model, shots: Shots | None, *, max_new_tokens: int) -> None:
+    def __init__(self, task: Task, model: Renderer, shots: Shots | None, *, max_new_tokens: int) -> None:
         self._prompt = task.prompt
         self._model = model
         self._shots = shots
         window = model.context_window
         self._budget = None if window is None else window - max_new_tokens
-        self._max_new_tokens = max_new_tokens
         self._max_new_tokens = max_new_tokens
         self._fitted: dict[str, tuple[Example, ...]] = {}
 

@@ -11,18 +11,23 @@ from typing import Any
 from mibe.errors import ModelError
 from mibe.judging import Judge
 from mibe.models.base import ChoiceRequest, Model, Request, Response, Sampling
+from mibe.models.service import Batching
 from mibe.planning import Plan
 from mibe.progress import Progress
 from mibe.prompting import PromptBuilder, Rendered, stop_strings
 from mibe.ranks import Ranks
 from mibe.results.cache import ResponseCache, cache_key
 from mibe.results.folder import RunFolder
-from mibe.results.log import Row, SampleLog, absorb_parts, latest_rows, part_of
+from mibe.results.log import Row, SampleLog, absorb_parts, damaged_path, latest_rows, part_of
 from mibe.scoring import best_candidate, judge_response, judged
 from mibe.task import Example, Outcome
 
 CHUNK = 1024
-"""Prompts built and handed to the model at once: enough to sort by length, few enough for flat memory."""
+"""Prompts built and handed to the model at once: enough to sort by length, few enough for flat memory. A model whose
+engine does better with more says so by an attribute `chunk_size`."""
+
+METERED = ("cached_tokens", "reasoning_tokens", "cost")
+"""Fields of a response that models behind an API fill."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,16 +63,15 @@ def respond_all(session: Session, plan: Plan, builder: PromptBuilder) -> None:
     """
     model, cache, progress, who = session.model, session.cache, session.progress, session.ranks
     path = session.folder.samples(plan.task.name)
-    if who.is_first:
-        absorb_parts(path, private=plan.private)
-    done = who.agree({row["id"] for row in latest_rows(path) if row["outcome"] != Outcome.ERROR})
+    done = who.agree(_done(session, plan) if who.is_first else set())
     left = plan.documents.count - len(done)
     mine = sum(who.has(position, left) for position in range(left))
     unanswered = (example for example in plan.documents if example.id not in done)
+    size = getattr(model, "chunk_size", CHUNK)
     log = SampleLog(path if who.is_first else part_of(path, who.rank), private=plan.private)
     try:
         progress.start(plan.task.name, len(done) + mine, len(done))
-        for chunk in _chunks(compress(unanswered, (who.has(position, left) for position in count()))):
+        for chunk in _chunks(compress(unanswered, (who.has(position, left) for position in count())), size):
             jobs = []
             for example in chunk:
                 job = _job(model, plan, builder, example, cached=cache is not None)
@@ -87,6 +91,34 @@ def respond_all(session: Session, plan: Plan, builder: PromptBuilder) -> None:
     who.agree(None)
     if who.is_first:
         absorb_parts(path, private=plan.private)
+
+
+def submit_all(model: Batching, session: Session, plan: Plan, builder: PromptBuilder) -> None:
+    """Hand the requests of one task to a model that wants all of a run's before it answers the first."""
+    done = _done(session, plan)
+    cache = session.cache
+    for chunk in _chunks((example for example in plan.documents if example.id not in done), model.chunk_size):
+        jobs = [_job(session.model, plan, builder, example, cached=cache is not None) for example in chunk]
+        stored = cache.get([job.key for job in jobs if job.key is not None]) if cache else {}
+        sampling = _sampling(session.model, plan)
+        model.submit(
+            [
+                Request(job.rendered.messages, job.rendered.text, sampling)
+                for job in jobs
+                if job.rendered.problem is None and job.key not in stored
+            ]
+        )
+
+
+def _done(session: Session, plan: Plan) -> set[str]:
+    """Ids of the documents that a task's log has a response for; the log is mended and made whole first."""
+    path = session.folder.samples(plan.task.name)
+    if damaged := absorb_parts(path, private=plan.private):
+        session.progress.message(
+            f"{path}: {damaged} damaged lines are set aside in {damaged_path(path).name}, and their documents "
+            "asked again"
+        )
+    return {row["id"] for row in latest_rows(path) if row["outcome"] != Outcome.ERROR}
 
 
 def _job(model: Model, plan: Plan, builder: PromptBuilder, example: Example, *, cached: bool) -> _Job:
@@ -193,10 +225,11 @@ def _row(plan: Plan, job: _Job, response: Response, loglikelihoods: Sequence[flo
         "new_tokens": response.new_tokens,
         "seconds": response.seconds,
         "cached": False,
+        **{name: value for name in METERED if (value := getattr(response, name)) is not None},
     }
 
 
-def _chunks(documents: Iterable[Example]) -> Iterator[list[Example]]:
+def _chunks(documents: Iterable[Example], size: int) -> Iterator[list[Example]]:
     iterator = iter(documents)
-    while chunk := list(islice(iterator, CHUNK)):
+    while chunk := list(islice(iterator, size)):
         yield chunk

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
+from operator import itemgetter
 from typing import Any
 
 from mibe.arrays import FloatArray, np
 from mibe.errors import UsageError
-from mibe.metrics.base import Metric, is_main, is_sample_mean
+from mibe.metrics.base import Mean, Metric, is_main, is_sample_mean
 from mibe.metrics.confusion import confusion_matrix
 from mibe.metrics.outcomes import OutcomeRates
 from mibe.metrics.score import sample_statistics, score_statistics
@@ -51,30 +53,54 @@ def best_candidate(task: Task, example: Example, loglikelihoods: Sequence[float]
     return Prediction(candidates[int(np.argmax(per_byte))][0], Outcome.PARSED)
 
 
-def late_metrics(tasks: Sequence[Task], bertscore: str | None) -> dict[str, tuple[Metric, ...]]:
-    """Task name → metrics too costly to be had sample by sample; they see all samples at once, after the responses.
-
-    `bertscore` is MODEL or MODEL:LAYER, for the summarization tasks among `tasks`; one object, so that its encoder
-    is loaded once. Raises `UsageError` when there is no such task.
-    """
-    if bertscore is None:
-        return {task.name: () for task in tasks}
-    if not any(task.category is Category.SUMMARIZATION for task in tasks):
+def late_metrics(tasks: Sequence[Task], bertscore: str | None) -> dict[str, tuple[Mean, ...]]:
+    """Task name → its `late_of`. Raises `UsageError` when BERTScore is asked for and no task is for it."""
+    if bertscore is not None and not any(task.category is Category.SUMMARIZATION for task in tasks):
         raise UsageError("--bertscore is for summaries, and none of the tasks is a summarization task; leave it out")
+    return {task.name: late_of(task, bertscore) for task in tasks}
+
+
+def late_of(task: Task, bertscore: str | None) -> tuple[Mean, ...]:
+    """The metrics of a task too costly to be had sample by sample: they see all samples at once, after the responses.
+
+    `bertscore` is MODEL or MODEL:LAYER, for summarization tasks. Its encoder is loaded when it is first used.
+    """
+    if bertscore is None or task.category is not Category.SUMMARIZATION:
+        return ()
     from mibe.metrics.bertscore import BertScore
 
     model, separator, layer = bertscore.rpartition(":")
-    chosen = BertScore(model=model, layer=int(layer)) if separator and layer.isdecimal() else BertScore(model=bertscore)
-    return {task.name: (chosen,) if task.category is Category.SUMMARIZATION else () for task in tasks}
+    return (BertScore(model=model, layer=int(layer)) if separator and layer.isdecimal() else BertScore(bertscore),)
+
+
+def with_late_scores(rows: Iterable[Row], late: Sequence[Mean]) -> list[Row]:
+    """The rows, those without error with their part of each late figure beside their other scores."""
+    rows = list(rows)
+    scored = [number for number, row in enumerate(rows) if row["outcome"] != Outcome.ERROR]
+    predictions, targets = ([rows[number][key] for number in scored] for key in ("prediction", "target"))
+    for metric in late:
+        for number, values in zip(scored, metric.values(predictions, targets).tolist(), strict=True):
+            own = rows[number]["scores"] | dict(zip(metric.names, values, strict=True))
+            rows[number] = rows[number] | {"scores": own}
+    return rows
+
+
+def stored_statistics(metric: Mean, scores: Sequence[Mapping[str, float]]) -> FloatArray:
+    """The statistics of a metric from the `scores` of rows, where its values stand already."""
+    values = [[own[name] for name in metric.names] for own in scores]
+    return metric.table(np.array(values, dtype=np.float64).reshape(-1, len(metric.names)))
 
 
 def score_rows(
-    task: Task, rows: Iterable[Row], *, late: Sequence[Metric] = (), resamples: int, seed: int
+    task: Task, rows: Iterable[Row], *, late: Sequence[Mean] = (), resamples: int, seed: int
 ) -> dict[str, Any]:
-    """The scores of one task as they stand in the run record. Rows with errors are counted and not scored."""
-    predictions: list[Any] = []
-    targets: list[Any] = []
-    metadata: list[Mapping[str, str]] = []
+    """The scores of one task as they stand in the run record. Rows with errors are counted and not scored.
+
+    Figures of `late` are made of what `with_late_scores` wrote into the rows. The order of the rows, in which
+    responses happened to arrive, bears on no figure, not even in its last digit.
+    """
+    samples: list[tuple[str, Any, Any, tuple[str, ...]]] = []
+    stored: list[tuple[str, Mapping[str, float]]] = []
     outcomes: Counter[str] = Counter()
     finish_reasons: Counter[str] = Counter()
     cut = 0
@@ -83,12 +109,17 @@ def score_rows(
         finish_reasons[row.get("finish_reason") or "unknown"] += 1
         cut += bool(row.get("cut"))
         if row["outcome"] != Outcome.ERROR:
-            predictions.append(row["prediction"])
-            targets.append(row["target"])
-            metadata.append(row.get("metadata") or {})
-    metrics = (*task.metrics, *late)
-    tables = sample_statistics(metrics, predictions, targets)
-    all_outcomes = [name for name, count in outcomes.items() for _ in range(count)]
+            groups = tuple(_once((row.get("metadata") or {}).get(field, "")) for field in task.breakdowns)
+            samples.append((row["id"], _once(row["prediction"]), _once(row["target"]), groups))
+            if late:
+                stored.append((row["id"], row["scores"]))
+    samples.sort(key=itemgetter(0))
+    stored.sort(key=itemgetter(0))
+    predictions, targets = [sample[1] for sample in samples], [sample[2] for sample in samples]
+    metrics: tuple[Metric, ...] = (*task.metrics, *late)
+    tables = sample_statistics(task.metrics, predictions, targets)
+    tables += [stored_statistics(metric, [scores for _, scores in stored]) for metric in late]
+    all_outcomes = [outcome.value for outcome in Outcome for _ in range(outcomes[outcome.value])]
     rates = OutcomeRates()
     return {
         "samples": sum(outcomes.values()),
@@ -99,11 +130,16 @@ def score_rows(
         "figures": _figures(metrics, tables, resamples, seed),
         "rates": _figures((rates,), [rates.statistics(all_outcomes, all_outcomes)], resamples, seed),
         "breakdowns": {
-            field: _breakdown([row.get(field, "") for row in metadata], metrics, tables, resamples, seed)
-            for field in task.breakdowns
+            field: _breakdown([sample[3][number] for sample in samples], metrics, tables, resamples, seed)
+            for number, field in enumerate(task.breakdowns)
         },
         "confusion": _confusion(task, predictions, targets),
     }
+
+
+def _once(value: Any) -> Any:
+    """The value, and for a label that many samples have always the same object: a hundred thousand cost nothing."""
+    return sys.intern(value) if isinstance(value, str) else value
 
 
 def _breakdown(

@@ -222,6 +222,10 @@ class Task:
         """The folder of this task's prepared data."""
         return self.dataset or self.name
 
+    def includes(self, example: Example) -> bool:
+        """Whether an example of the data set belongs to the task's part of it."""
+        return all(example.metadata.get(field) in values for field, values in self.subset.items())
+
     def candidates(self, example: Example) -> list[tuple[str, str]]:
         """The closed set of answers as (value, text) pairs; empty where answers are free text."""
         if example.choices:

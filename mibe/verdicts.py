@@ -13,7 +13,7 @@ from mibe.data_use import is_credentialed, without_text_in_errors
 from mibe.diagnoses import accepted_names
 from mibe.errors import UsageError
 from mibe.judging import DEPTH, EXACT, QUESTION, Case, Judge, Judgement, Verdict
-from mibe.metrics.base import Metric
+from mibe.metrics.base import Mean
 from mibe.metrics.diagnosis import TopKAccuracy, UnreadableVerdicts
 from mibe.metrics.score import score
 from mibe.progress import Progress
@@ -123,7 +123,7 @@ def keep_verdicts(row: Row) -> Row:
 
 
 def score_task(
-    task: Task, rows: Iterable[Row], *, late: Sequence[Metric] = (), resamples: int, seed: int
+    task: Task, rows: Iterable[Row], *, late: Sequence[Mean] = (), resamples: int, seed: int
 ) -> dict[str, Any]:
     """The scores of one task, by its judge's verdicts where there are any, else by its own metrics."""
     if not is_judged(task):

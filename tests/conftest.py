@@ -1,15 +1,17 @@
 """Every test has its own cache and data folders; real data is read from beside the checkout where it is there."""
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
-# The same examples in every run of CI: a new counterexample is found at a desk, not in somebody's unrelated change.
-settings.register_profile("ci", derandomize=True)
-if os.environ.get("CI"):
-    settings.load_profile("ci")
+# No deadline: a busy machine is no counterexample. And the same examples in every run of CI: a new counterexample is
+# found at a desk, not in somebody's unrelated change.
+settings.register_profile("desk", deadline=None)
+settings.register_profile("ci", deadline=None, derandomize=True)
+settings.load_profile("ci" if os.environ.get("CI") else "desk")
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
@@ -28,3 +30,18 @@ def shared():
     if not SHARED.exists():
         pytest.skip("the folder of real data is not beside this checkout")
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """A headless Chromium, driven by Playwright."""
+    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if chromium is None:
+        pytest.skip("no Chromium here (Debian: apt-get install chromium)")
+    # Inside a container, as root, Chromium's own sandbox cannot start.
+    arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
+    with api.sync_playwright() as playwright:
+        found = playwright.chromium.launch(executable_path=chromium, args=arguments)
+        yield found
+        found.close()

@@ -31,7 +31,8 @@ def lines(rows):
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["tasks"], ["eval", "--help"], ["compare", "--help"], ["data", "list"]]
+    "arguments",
+    [["--help"], ["tasks"], ["eval", "--help"], ["compare", "--help"], ["leaderboard", "--help"], ["data", "list"]],
 )
 def test_light_commands_import_nothing_heavy(arguments):
     code = (

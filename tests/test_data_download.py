@@ -5,13 +5,17 @@ from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 
 import pytest
+from test_tasks import splits_of
 
+from mibe import protocols
 from mibe.data import store
 from mibe.data.download import SPLITTERS, download
 from mibe.data.readers.ddi import LABELS as DDI
 from mibe.data.readers.hoc import LABELS as HALLMARKS
 from mibe.errors import DataError
-from mibe.task import OPEN
+from mibe.prompting import plain_text
+from mibe.registry import list_tasks, load_task
+from mibe.task import OPEN, AccessLevel, letter
 
 
 @dataclass(frozen=True)
@@ -143,6 +147,102 @@ def test_repositories_that_cannot_be_read(tmp_path):
     file.write_bytes(file.read_bytes()[:-30])
     with pytest.raises(DataError, match="parquet is damaged or incomplete"):
         download(task("ddi", DDI), tmp_path)
+
+
+ON_HUB = [name for name in list_tasks() if load_task(name).source.hub]
+
+
+def test_the_sets_on_the_hub_are_those_of_the_authors_and_all_can_be_read():
+    assert {load_task(name).source.hub.split("/")[1] for name in ON_HUB} == {
+        "pubmedqa_test", "medQA_test", "medMCQA_test", "emrqa_test", "DDI2013_test", "HoC_test", "MTSample_test",
+        "PubmedSumm_test", "MIMIC_SUM_test", "BioNLI_test", "MedNLI_test",
+    }  # fmt: skip
+    assert set(SPLITTERS) == {load_task(name).data_name for name in ON_HUB}
+
+
+def record(task, prompt, example):
+    """An example as a record of the hub: a finished prompt, and the answer as text and as index or 0/1 list."""
+    target = example.target
+    common = {"id": example.id, "query": plain_text(prompt, (), example)}
+    labels = [letter(i) for i in range(len(example.choices))] or list(task.labels)
+    if not labels:
+        return common | {"answer": target if isinstance(target, str) else target[0]}
+    several = isinstance(target, list)
+    gold = [int(label in target) for label in labels] if several else labels.index(target)
+    return common | {"answer": ";".join(target) if several else target, "choices": labels, "gold": gold}
+
+
+@pytest.mark.parametrize("protocol", ["default", "paper"])
+@pytest.mark.parametrize("name", ON_HUB)
+def test_every_set_on_the_hub_becomes_the_examples_it_was_made_of(name, protocol, tmp_path):
+    """Records with prompts in the wording of table A2, and of the released builder."""
+    task = load_task(name)
+    prompt = protocols.apply(protocol, task).prompt
+    examples = splits_of(name, tmp_path)["test"][:50]
+    records = [record(task, prompt, example) for example in examples]
+    download(task, repository(tmp_path / "hub", records, "jsonl"))
+    found = store.load_examples(task.data_name, "test")
+    one_reference = [replace(e, target=e.target[:1]) if name == "emrqa" else e for e in examples]
+    shown = [with_question_mark(e) if protocol == "paper" and e.choices else e for e in one_reference]
+    assert [plain(e) for e in found] == [plain(e) for e in shown]
+    if task.access.level is AccessLevel.CREDENTIALED:
+        assert (store.data_dir() / name / "test.jsonl").stat().st_mode & 0o77 == 0
+
+
+def with_question_mark(example):
+    question = example.inputs["question"]
+    return example if question.endswith(("?", ".")) else replace(example, inputs={"question": question + "?"})
+
+
+def plain(example):
+    """Without what a prompt does not show: metadata, and white space around fields."""
+    inputs = {field: text.strip() for field, text in example.inputs.items()}
+    return example.id, inputs, example.target, tuple(choice.strip() for choice in example.choices)
+
+
+@pytest.mark.parametrize(
+    ("name", "query"),
+    [
+        ("mednli", "INPUT: [PRE] He said [HYP] twice. [HYP] Ill. OUTPUT:"),
+        ("mednli", "INPUT: He is ill. OUTPUT:"),
+        ("emrqa", "Context: A note. Question: Which? Answer:"),
+        ("pubmedsum", "Summarise: a text."),
+    ],
+)
+def test_prompts_whose_parts_cannot_be_told_apart(name, query):
+    assert SPLITTERS[name](query) is None
+
+
+def test_a_note_may_hold_lines_that_begin_like_the_question():
+    query = "…\nContext: A.\nQuestion of sepsis.\nAnswer: none.\nQuestion Which drug?\nAnswer:\n"
+    expected = {"context": "A.\nQuestion of sepsis.\nAnswer: none.", "question": "Which drug?"}
+    assert SPLITTERS["emrqa"](query) == (expected, ())
+
+
+def test_an_empty_text_is_no_answer(tmp_path):
+    record = {"id": "1", "query": "INPUT: The lungs are clear. OUTPUT:", "answer": " "}
+    with pytest.raises(DataError, match="line 1 of clinicalnlplab/MIMIC_SUM_test: the answer is empty"):
+        download(load_task("mimic_cxr"), repository(tmp_path, [record]))
+
+
+def test_a_gated_set_says_where_to_accept_its_terms(monkeypatch):
+    hub = pytest.importorskip("huggingface_hub")
+    from huggingface_hub.errors import GatedRepoError
+
+    def refuse(*args, **kwargs):
+        raise GatedRepoError("403", response=SimpleNamespace(headers={}, request=None, status_code=403))
+
+    monkeypatch.setattr(hub, "snapshot_download", refuse)
+    with pytest.raises(DataError, match=r"terms: do so at https://huggingface.co/datasets/clinicalnlplab/BioNLI_test"):
+        download(load_task("bionli"))
+
+
+@pytest.mark.parametrize("name", [name for name in list_tasks() if name not in ON_HUB])
+def test_sets_that_are_nowhere_on_the_hub_name_their_official_source(name):
+    with pytest.raises(DataError) as error:
+        download(load_task(name))
+    source = load_task(name).source
+    assert str(error.value).startswith(f"{name} has no prepared test set on the hub. {source.obtain} Then: mibe data")
 
 
 def test_sets_that_are_not_on_the_hub():

@@ -54,6 +54,21 @@ def test_hand_made_data_needs_no_manifest(data):
     assert store.find("mine").bundled is False
 
 
+@pytest.mark.parametrize("file", ["train.jsonl", "train.jsonl.gz"])
+def test_an_example_is_read_by_its_place(data, file):
+    lines = [GOOD.replace("1", f"é{n}") for n in range(5)]
+    content = b"\xef\xbb\xbf" + f"{lines[0]}\r\n\r\n{lines[1]}\n \t\n{lines[2]}\n{lines[3]}\n{lines[4]}".encode()
+    path = data(gzip.compress(content) if file.endswith(".gz") else content, file=file)
+    split = store.StoredSplit("mine", "train")
+    assert [split[n].id for n in (4, 0, 2, 1, 3)] == ["é4", "é0", "é2", "é1", "é3"]
+    assert [split[n] for n in range(5)] == list(split) == store.load_examples("mine", "train")
+    with pytest.raises(IndexError):
+        split[5]
+    path.unlink()
+    with pytest.raises(DataError, match="cannot read"):
+        split[0]
+
+
 def test_lines_hold_the_whole_example():
     example = Example("é 1", {"question": "a\u2028b\u0085"}, "B", ("x", "y"), {"subject": "anatomy"})
     line = to_line(example)

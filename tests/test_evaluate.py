@@ -1,5 +1,7 @@
 """A run scores what it should, keeps every response, and goes on where it stopped."""
 
+import csv
+import io
 import json
 import os
 import random
@@ -18,6 +20,7 @@ from mibe.models.base import Response
 from mibe.offline import rescore
 from mibe.registry import load_task
 from mibe.results.log import read_rows
+from mibe.results.table import FORMATS, render
 
 
 class Scripted:
@@ -213,10 +216,10 @@ def test_shots_are_listed_in_the_record_and_in_every_prompt(tmp_path):
         ({"num_fewshot": 10_000}, UsageError, "--num-fewshot 10000 is out of range, the train split has 450"),
         (
             {"tasks": "medqa", "num_fewshot": 5},
-            UsageError,
+            DataError,
             "medqa: --num-fewshot 5 takes its examples from a train split",
         ),
-        ({"split": "dev"}, UsageError, "pubmedqa has no dev split here; it has"),
+        ({"split": "dev"}, DataError, "pubmedqa has no dev split here; it has"),
         ({"scoring": "likelihood"}, UsageError, "unknown scoring"),
         ({"shots": 5}, UsageError, "unknown setting 'shots'"),
         ({"tasks": "ddi"}, DataError, "mibe data prepare ddi --from"),
@@ -227,6 +230,38 @@ def test_bad_requests_end_before_the_model_is_asked(tmp_path, settings, error, m
     with pytest.raises(error, match=message):
         run(model, tmp_path, **settings)
     assert model.asked == [] and not (tmp_path / "runs").exists()
+
+
+def test_all_missing_data_is_named_at_once(tmp_path):
+    model = Scripted(lambda _: "yes")
+    with pytest.raises(DataError) as error:
+        run(model, tmp_path, tasks=None, suite="zero_shot")
+    head, *lines = str(error.value).splitlines()
+    assert head.startswith("data is missing for 8 of 12 tasks; nothing was run.") and "--skip-missing" in head
+    gone = ["emrqa", "i2b2", "ddi", "hoc", "pubmedsum", "mimic_cxr", "bionli", "mednli"]
+    assert [line.split(":")[0].strip() for line in lines] == gone
+    assert all(line.endswith(f"mibe data prepare {name} --from PATH") for line, name in zip(lines, gone, strict=True))
+    with pytest.raises(DataError, match="data is missing for 2 of 2 tasks"):
+        run(model, tmp_path, tasks="ddi,hoc", skip_missing=True)
+    with pytest.raises(DataError, match="(?s)2 of 3 tasks.*medqa: --num-fewshot 5 takes .*ddi: the data of ddi is not"):
+        run(model, tmp_path, tasks="medqa,pubmedqa,ddi", num_fewshot=5)
+    assert model.asked == []
+
+
+def test_what_is_skipped_stands_in_record_and_every_table(tmp_path):
+    done = run(Scripted(lambda _: "yes"), tmp_path, tasks="ddi,pubmedqa,hoc", skip_missing=True)
+    skipped = done.record["skipped"]
+    assert list(done.record["tasks"]) == ["pubmedqa"] and list(skipped) == ["ddi", "hoc"]
+    assert done.record["status"] == "finished"
+    for form in FORMATS:
+        table = render(done.record["tasks"], form, skipped=skipped)
+        assert all(name in table for name in ("pubmedqa", "ddi", "hoc"))
+    assert json.loads(render(done.record["tasks"], "json", skipped=skipped))["ddi"] == {"skipped": skipped["ddi"]}
+    rows = list(csv.DictReader(io.StringIO(render(done.record["tasks"], "csv", skipped=skipped))))
+    assert [(row["metric"], row["n"]) for row in rows if row["task"] == "hoc"] == [("skipped, data missing", "0")]
+    assert "ddi: skipped, data missing; the data of ddi is not here." in render({}, "text", skipped=skipped)
+    assert rescore(done.path).record["skipped"] == skipped
+    assert run(Scripted(lambda _: "no"), tmp_path, tasks="pubmedqa", skip_missing=True).record["skipped"] == {}
 
 
 def test_a_callable_that_returns_too_few_texts_is_told_so(tmp_path):

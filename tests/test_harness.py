@@ -176,7 +176,7 @@ def test_chat_turns_are_laid_out_as_for_a_chat_model_of_ours(own_folders):
     results, prompts = through_lm_eval("mibe_pubmedqa", num_fewshot=2, limit=3, **settings)
     task = load_task("pubmedqa")
     test = {e.id: e for e in examples(task, "test")}
-    shots = Shots.prepare(task, examples(task, "train"), test.values(), 2, seed=1234).choose("")
+    shots = Shots.prepare(task, list(examples(task, "train")), test.values(), 2, seed=1234).choose("")
     for sample, prompt in zip(results["samples"]["mibe_pubmedqa"], prompts, strict=True):
         turns = layout(task.prompt, shots, test[sample["doc"]["id"]], chat=True)
         assert prompt == json.dumps([{"role": "system", "content": "Be brief."}, *turns]) + "<assistant>"

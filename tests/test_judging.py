@@ -18,6 +18,7 @@ from mibe.models.base import Response
 from mibe.models.dummy import DummyModel
 from mibe.offline import rescore, score_outputs
 from mibe.parsers.ranked import RankedDiagnoses
+from mibe.progress import Silent
 from mibe.registry import load_task
 from mibe.results.cache import ResponseCache, cache_path
 from mibe.results.log import latest_rows
@@ -349,8 +350,19 @@ def test_text_generated_elsewhere_is_judged_too(cases, tmp_path):
     path.write_text("".join(lines), encoding="utf-8")
     scores = score_outputs(cases, path, judge=Asked(yes_to("Borreliosis")))
     assert scores["figures"]["top1_accuracy"]["value"] == 0.4
-    remote = Asked(yes_to())
+    remote = Asked(yes_to(), "remote")
     remote.is_remote = True
     with pytest.raises(DataUseError):
         score_outputs(cases, path, judge=remote)
     assert remote.questions == []
+    assert (scores["judge"]["name"], scores["egress"]) == ("asked", [])
+    said = []
+    news = Silent()
+    news.message = lambda text: said.append((text, list(remote.questions)))
+    scores = score_outputs(cases, path, judge=remote, allow_egress=["cases"], agreement="signed", progress=news)
+    terms = "agreement of the cases"
+    assert scores["egress"] == [{"task": "cases", "terms": terms, "receiver": "asked", "agreement": "signed"}]
+    assert scores["judge"]["is_remote"] and remote.questions
+    assert said == [("text of cases goes to asked, which its user says is permitted: signed", [])], "before any is sent"
+    with pytest.raises(UsageError, match="unknown task 'case'"):
+        score_outputs(cases, path, judge=remote, allow_egress=["case"], agreement="signed")

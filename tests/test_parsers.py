@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,19 @@ LOOPS = [
     "most likely: ", "&lt;", "'", '"',
 ]
 # fmt: on
+MESSY = [
+    "1. Sarcoidosis\n2. Tuberculosis\n3. Granulomatosis with polyangiitis",
+    "Most likely: Pheochromocytoma\n\nOther possibilities:\n1. Panic disorder\n2. Carcinoid syndrome",
+    "- Gout\n  - swollen joint\n- Septic arthritis (less likely)",
+    "The answer is (C) E. coli.",
+    "I would say maybe, the evidence is mixed.",
+    'He had <span class="problem">chest pain</span> and took <span class="treatment">aspirin</span>.',
+    "DDI-effect, since the two act together",
+    "sustaining proliferative signaling; inducing angiogenesis",
+    "Answer: Cardiovascular / Pulmonary",
+    "The premise does not contradict it: neutral",
+    '{"answer": "B"}',
+]
 OUTPUTS = st.one_of(
     st.text(max_size=300), st.lists(FRAGMENTS, max_size=30).map("".join), st.lists(FRAGMENTS).map(" ".join)
 )
@@ -100,6 +114,41 @@ def test_white_space_and_invisible_characters_around_an_output_change_nothing(
 ) -> None:
     parser = PARSERS[task]
     assert parser(around + output + around, choices=CHOICES) == parser(output, choices=CHOICES)
+
+
+INVISIBLE = "\u200b\u200c\u200d\u2060\ufeff\u00ad"
+KEEPS_ITS_TEXT = {"emrqa", "nejm_cpc", "pubmedsum", "mimic_cxr", "i2b2"}
+"""Tasks whose prediction is a piece of the output, the white space between its words included."""
+
+
+@pytest.mark.parametrize("task", PARSERS)
+@settings(max_examples=50, deadline=None)
+@given(output=OUTPUTS | st.sampled_from(MESSY), data=st.data())
+def test_invisible_characters_within_an_output_change_nothing(task: str, output: str, data: st.DataObject) -> None:
+    places = data.draw(st.lists(st.integers(0, len(output)), max_size=8))
+    character = data.draw(st.sampled_from(INVISIBLE))
+    for place in sorted(places, reverse=True):
+        output = output[:place] + character + output[place:]
+    clean = output.translate(dict.fromkeys(map(ord, INVISIBLE)))
+    assert PARSERS[task](output, choices=CHOICES) == PARSERS[task](clean, choices=CHOICES)
+
+
+@pytest.mark.parametrize("space", ["  ", "\u00a0", "\t", "\u2003"])
+@pytest.mark.parametrize("task", PARSERS)
+@settings(max_examples=50, deadline=None)
+@given(output=st.sampled_from(MESSY))
+def test_other_white_space_between_words_changes_nothing(task: str, space: str, output: str) -> None:
+    def words(value: Any) -> Any:
+        return json.loads(json.dumps(value, ensure_ascii=False).replace("\\t", " ").replace(space, " "))
+
+    given, plain = (PARSERS[task](text, choices=CHOICES) for text in (output.replace(" ", space), output))
+    assert (words(given) if task in KEEPS_ITS_TEXT else given) == plain
+
+
+def test_no_parser_can_be_given_a_target() -> None:
+    for parser in PARSERS.values():
+        parameters = inspect.signature(type(parser).__call__).parameters
+        assert set(parameters) == {"self", "output", "choices", "inputs"}
 
 
 @pytest.mark.parametrize("unit", LOOPS)

@@ -1,16 +1,17 @@
 """Prompts are built as documented: shots balanced and never leaked, cuts only where they may be."""
 
+import tracemalloc
 from collections import Counter
 
 import pytest
 
 from mibe.data import store
-from mibe.errors import UsageError
+from mibe.data.prepare import prepare
+from mibe.errors import DataError, UsageError
 from mibe.prompting import (
     CUT_MARK,
     PromptBuilder,
     Shots,
-    choose_shots,
     cut_middle,
     layout,
     plain_text,
@@ -83,14 +84,63 @@ def test_plain_text_stops_where_the_next_document_would_begin(task):
 
 
 def test_shots_are_balanced_over_labels_whatever_their_share(task):
-    chosen = choose_shots(task, pool(), 5, seed=1)
+    chosen = Shots.prepare(task, pool(), [], 5, seed=1).choose("")
     assert sorted(Counter(e.target for e in chosen).values()) == [1, 2, 2]
     assert len({e.id for e in chosen}) == 5
 
 
 def test_shots_do_not_depend_on_the_order_of_the_file(task):
-    assert choose_shots(task, pool(), 5, seed=1) == choose_shots(task, pool()[::-1], 5, seed=1)
-    assert choose_shots(task, pool(), 5, seed=1) != choose_shots(task, pool(), 5, seed=2)
+    chosen = Shots.prepare(task, pool(), [], 5, seed=1).choose("")
+    assert chosen == Shots.prepare(task, pool()[::-1], [], 5, seed=1).choose("")
+    assert chosen != Shots.prepare(task, pool(), [], 5, seed=2).choose("")
+
+
+@pytest.mark.parametrize(
+    ("name", "folder", "ids"),
+    [
+        ("pubmedqa", None, "24946973 16968183 22813804 23096188 24827404"),
+        ("mmlu", None, " ".join(f"abstract_algebra/train/{n}" for n in range(5))),
+        ("mtsample", None, "17 301 28 4 0"),
+        ("hoc", "hoc", "22873102 23123564 23248303 20118229 22995475"),
+        (
+            "ddi",
+            "ddi2013",
+            "DDI-DrugBank.d108.s0.p0 DDI-DrugBank.d3.s18.p6 DDI-DrugBank.d172.s7.p1 DDI-DrugBank.d237.s6.p3 "
+            "DDI-DrugBank.d410.s8.p5",
+        ),
+    ],
+)
+def test_the_shots_of_a_seed_are_those_they_always_were(request, name, folder, ids):
+    """Chosen by version 0.1.0, which held the whole train split in memory."""
+    task = load_task(name)
+    if folder is not None:
+        prepare(name, task.source, request.getfixturevalue("shared") / "data" / folder)
+    test = store.load_examples(name, "test")
+    shots = Shots.prepare(task, store.StoredSplit(name, "train"), test, 5, seed=1234)
+    assert [shot.id for shot in shots.choose(shots.matching(test[0]))] == ids.split()
+
+
+def test_choosing_holds_no_text_of_the_train_split(own_folders):
+    folder = own_folders / "data" / "pubmedsum"
+    folder.mkdir(parents=True)
+    text = "x" * 1000
+    lines = (f'{{"id": "PMC{n}", "inputs": {{"text": "{n} {text}"}}, "target": "{text}"}}\n' for n in range(20_000))
+    (folder / "train.jsonl").write_text("".join(lines))
+    tracemalloc.start()
+    shots = Shots.prepare(load_task("pubmedsum"), store.StoredSplit("pubmedsum", "train"), [], 1, seed=1)
+    (shot,) = shots.choose("")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert shot.inputs["text"].startswith(shot.id.removeprefix("PMC"))
+    assert peak < 10e6, "40 MB of text must not be held at once"
+
+
+def test_a_train_split_that_changes_during_the_run_gives_no_other_shots(task):
+    train = pool(8)
+    shots = Shots.prepare(task, train, [], 2, seed=1)
+    train.reverse()
+    with pytest.raises(DataError, match="pubmedqa: the train split was replaced during the run"):
+        shots.choose("")
 
 
 def test_shots_are_the_same_for_every_document_unless_asked(task):
@@ -166,5 +216,6 @@ def test_cut_middle_keeps_both_ends_on_whole_words():
 
 def test_five_shots_are_there_for_every_subject_of_mmlu():
     task = load_task("mmlu")
-    shots = Shots.prepare(task, store.iter_examples("mmlu", "train"), store.iter_examples("mmlu", "test"), 5, seed=1)
-    assert len(shots.pool) == 285 and shots.leaked == ()
+    shots = Shots.prepare(task, store.StoredSplit("mmlu", "train"), store.iter_examples("mmlu", "test"), 5, seed=1)
+    assert {len(found) for found in shots.candidates.values()} == {5} and len(shots.candidates) == 57
+    assert shots.leaked == ()

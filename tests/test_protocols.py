@@ -4,6 +4,7 @@ scikit-learn, seqeval and rouge-score, which that code calls, stand beside ours 
 """
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,14 +22,14 @@ from mibe.metrics.extraction import Entity
 from mibe.metrics.score import score
 from mibe.metrics.summarization import Rouge
 from mibe.models.base import Response
-from mibe.parsers.spans import Span, write_marks
+from mibe.parsers.spans import Span, read_marks, write_marks
 from mibe.prompting import layout, plain_text, stop_strings, template_sha256
 from mibe.protocols import paper_marks
 from mibe.protocols.paper import RULES, UNCHANGED
 from mibe.protocols.paper_marks import align, chunks, tagged_words
 from mibe.protocols.paper_metrics import AlignedEntities, CharacterScores, character_f1
 from mibe.protocols.paper_parsing import MarkedWords
-from mibe.registry import list_tasks, load_task
+from mibe.registry import list_groups, list_tasks, load_task
 from mibe.scoring import judge_response, score_rows
 from mibe.task import Example
 
@@ -401,6 +402,57 @@ def test_i2b2_prompt():
     assert query.endswith("to denote a test\nInput Text: CT now\nOutput Text:\n")
     shot = f'{query}<span class="test">CT</span> now\n\n{query}'
     assert plain_text(paper("i2b2").prompt, (example,), example) == shot
+
+
+# ── The page ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "protocols.md"
+
+
+def examples_on_the_page():
+    """(task, cells of the row) for every example; the last two cells are those of `default` and `paper`."""
+    names = []
+    for line in PAGE.read_text(encoding="utf-8").splitlines():
+        if line.startswith("#"):
+            names = line.removeprefix("### ").split(", ") if line.startswith("### ") else []
+        elif names and line.startswith("| `"):
+            cells = [cell.strip() for cell in line.strip("|").split(" | ")]
+            yield from ((name, cells) for name in names)
+
+
+def outcome_on(protocol, name, cells, expected):
+    """What the cell should say: a figure of this one output, or what is read from it."""
+    task = protocols.apply(protocol, load_task(name))
+    output, *reference = (cell.removeprefix("`").removesuffix("`") for cell in cells[:-2])
+    choices = tuple("vwxyz"[: len(task.labels)]) if task.labels[:1] == ("A",) else ()
+    if not reference:
+        value = task.parser(output, choices=choices, inputs={"text": output})
+        return "*missing*" if value is None else "; ".join(value) if isinstance(value, list) else value
+    text, target = reference[0], reference[0]
+    if name == "i2b2":
+        text, spans = read_marks(reference[0], {kind: kind for kind in ("problem", "treatment", "test")})
+        target = [[span.type, span.start, span.end] for span in spans]
+    example = Example("1", {"text": text}, [target] if name == "nejm_cpc" else target)
+    row = judge_response(task, example, Response(text=output, finish_reason="stop"))
+    figure = expected.split(" ")[0]
+    value = score_rows(task, [row], resamples=2, seed=0)["figures"][figure]["value"]
+    return f"{figure} {round(value, 3)}"
+
+
+@needs_marks
+@pytest.mark.parametrize(
+    ("name", "cells"), [pytest.param(*found, id=f"{found[0]}-{n}") for n, found in enumerate(examples_on_the_page())]
+)
+def test_the_page_says_what_the_protocols_do(name, cells):
+    for protocol, expected in zip(("default", "paper"), cells[-2:], strict=True):
+        assert outcome_on(protocol, name, cells, expected) == expected
+
+
+def test_the_page_has_an_example_of_each_task_in_which_the_protocols_differ():
+    found = list(examples_on_the_page())
+    assert {name for name, _ in found} == {*list_groups()["mibe"], "mmlu", "nejm_cpc"}
+    differ = {name for name, cells in found if cells[-1] != cells[-2]}
+    assert differ == {name for name, _ in found} - UNCHANGED
 
 
 # ── Any text ─────────────────────────────────────────────────────────────────────────────────────────────────────────

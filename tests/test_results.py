@@ -1,7 +1,6 @@
 """The run folder, the sample log and the response cache keep what they are given, whatever happens."""
 
 import errno
-import json
 import os
 import stat
 import subprocess
@@ -96,10 +95,10 @@ def test_the_record_is_replaced_as_a_whole(tmp_path, monkeypatch):
     with RunFolder.open(tmp_path, "demo", None) as folder:
         folder.write_record({"status": "running"})
 
-        def full(self, *_args, **_kwargs):
+        def full(_descriptor):
             raise OSError(errno.ENOSPC, "No space left on device")
 
-        monkeypatch.setattr(folders.Path, "write_text", full)
+        monkeypatch.setattr(folders.os, "fsync", full)
         with pytest.raises(RunError, match="disk is full.*same command again"):
             folder.write_record({"status": "finished"})
         monkeypatch.undo()
@@ -147,11 +146,13 @@ def test_cache_gives_back_only_what_was_stored_under_the_whole_key(tmp_path):
     again.close()
 
 
-def test_a_cache_that_is_no_database_is_left_alone_with_one_warning(tmp_path):
+def test_a_cache_that_is_no_database_is_set_aside_and_a_new_one_begun(tmp_path):
     path = tmp_path / "responses.sqlite"
     path.write_text("this is not a database, " * 100)
-    with pytest.warns(UserWarning, match="goes on without it"):
+    with pytest.warns(UserWarning, match="responses.sqlite.damaged, a new one begins"):
         cache = ResponseCache(path)
-    assert cache.get([b"x"]) == {}
-    cache.put({b"x": {}})
-    assert json.dumps(path.read_text()).startswith('"this is not')
+    cache.put({b"x": {"text": "yes"}})
+    assert cache.get([b"x"]) == {b"x": {"text": "yes"}}
+    cache.close()
+    assert (tmp_path / "responses.sqlite.damaged").read_text().startswith("this is not")
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600

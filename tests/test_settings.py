@@ -11,10 +11,12 @@ import mibe
 from mibe.data import store
 from mibe.errors import UsageError
 from mibe.metrics import bertscore
+from mibe.metrics.base import Mean
+from mibe.metrics.comparison import mcnemar
 from mibe.metrics.score import score_by
 from mibe.offline import rescore, score_outputs
 from mibe.planning import Settings, arguments_under
-from mibe.prompting import choose_shots
+from mibe.prompting import Shots
 from mibe.registry import load_task
 from mibe.results.log import read_rows
 from mibe.suites import Suite
@@ -46,6 +48,30 @@ def test_the_protocol_is_part_of_record_prompt_score_cache_and_run(tmp_path):
     assert "As an expert doctor in clinical science" in paper.record["tasks"]["pubmedqa"]["first_prompt"]
     again = rescore(paper.path)
     assert again.record["protocol"] == "paper" and again.scores("pubmedqa") == paper.scores("pubmedqa")
+
+
+@pytest.mark.parametrize(
+    ("is_remote", "is_chat", "protocol", "limit"),
+    [
+        (True, True, "paper", 512),
+        (True, False, "paper", 256),
+        (False, True, "paper", 256),
+        (True, True, "default", load_task("pubmedqa").max_new_tokens),
+    ],
+)
+def test_chat_apis_get_more_new_tokens_under_the_paper_protocol(tmp_path, is_remote, is_chat, protocol, limit):
+    class Api(Scripted):
+        def generate(self, requests):
+            self.limits = {request.sampling.max_new_tokens for request in requests}
+            return super().generate(requests)
+
+    model = Api(lambda _: "yes")
+    model.is_remote, model.is_chat = is_remote, is_chat
+    done = run(model, tmp_path, tasks="pubmedqa", protocol=protocol)
+    assert model.limits == {limit} == {done.record["tasks"]["pubmedqa"]["max_new_tokens"]}
+    if protocol == "paper":
+        own = run(model, tmp_path, tasks="pubmedqa", protocol=protocol, max_new_tokens=7)
+        assert model.limits == {7} == {own.record["tasks"]["pubmedqa"]["max_new_tokens"]}
 
 
 def test_the_same_prompt_under_another_protocol_is_asked_again(tmp_path, monkeypatch):
@@ -133,7 +159,7 @@ def test_examples_of_entities_are_balanced_over_their_types_and_none():
     pool = [Example(f"none-{i}", {"text": "x"}, []) for i in range(90)]
     pool += [Example(f"{t}-{i}", {"text": "x"}, [[t, 0, 1]]) for t in types for i in range(3)]
     for seed in range(5):
-        kinds = [shot.id.split("-")[0] for shot in choose_shots(load_task("i2b2"), pool, 5, seed=seed)]
+        kinds = [shot.id.split("-")[0] for shot in Shots.prepare(load_task("i2b2"), pool, [], 5, seed=seed).choose("")]
         assert set(kinds) == {"none", *types} and len(kinds) == 5
 
 
@@ -156,20 +182,16 @@ CALLS = []
 
 
 @dataclass(frozen=True)
-class Counted:
+class Counted(Mean):
     """Stands in for BERTScore: the share of the target's words in the prediction, and how often it was asked."""
 
     model: str = "default"
     layer: int | None = None
     names = ("bertscore_f1",)
 
-    def statistics(self, predictions, targets):
+    def values(self, predictions, targets):
         CALLS.append((self.model, self.layer, len(targets)))
-        values = [float((p or "") == t) for p, t in zip(predictions, targets, strict=True)]
-        return np.array([values, [1.0] * len(values)]).T
-
-    def figures(self, totals):
-        return totals[..., :1] / totals[..., 1:]
+        return np.array([[float((p or "") == t)] for p, t in zip(predictions, targets, strict=True)])
 
 
 @pytest.fixture
@@ -189,11 +211,38 @@ def test_bertscore_sees_all_samples_once_after_the_responses(tmp_path, summaries
     assert CALLS == [("folder/encoder", 6, 6)]
     assert done.scores(summaries)["bertscore_f1"] == 0.5 and "bertscore_f1" not in done.scores("pubmedqa")
     rows = list(read_rows(done.path / "samples" / f"{summaries}.jsonl"))
-    assert all("bertscore_f1" not in row["scores"] and "rougeL" in row["scores"] for row in rows)
+    first, last = rows[:6], rows[6:]
+    assert all("rougeL" in row["scores"] for row in rows) and all("bertscore_f1" not in row["scores"] for row in first)
+    assert [row["scores"]["bertscore_f1"] for row in last] == [float(row["target"] == "short 1") for row in last]
     assert rescore(done.path).scores(summaries) == done.scores(summaries) and len(CALLS) == 2
     rescore(done.path, bertscore="C:other")
     assert CALLS[-1] == ("C:other", None, 6)
     assert mibe.load_run(done.path).record["settings"]["bertscore"] == "C:other"
+
+
+def test_runs_with_bertscore_are_compared_by_it_and_others_are_told(tmp_path, summaries):
+    a, b, other, without = (
+        run(Scripted(lambda _, i=i: f"short {i}", identity=f"m{i}"), tmp_path, tasks=summaries, bertscore=encoder)
+        for i, encoder in ((1, "folder"), (2, "folder"), (3, "another"), (4, None))
+    )
+    calls = len(CALLS)
+    found = mibe.compare(a, b)
+    row = next(row for row in found.rows if row.metric == "bertscore_f1")
+    assert (row.a, row.b, row.difference, row.n, row.headline) == (0.5, 0, 0.5, 6, False) and found.notes == ()
+    assert row.p_mcnemar == mcnemar(3, 0) and len(CALLS) == calls, "what the logs hold is not computed again"
+    for one in (other, without):
+        told = mibe.compare(a, one)
+        assert "bertscore_f1" not in {row.metric for row in told.rows}
+        assert told.notes == (
+            "pubmedsum: BERTScore has no part in it, since only one run has it, or with another encoder",
+        )
+    rescore(without.path, bertscore="folder")
+    assert next(row for row in mibe.compare(a, without.path).rows if row.metric == "bertscore_f1").difference == 0.5
+    log = b.path / "samples" / "pubmedsum.jsonl"
+    log.write_text("".join(line for line in log.read_text().splitlines(True) if "bertscore" not in line))
+    assert mibe.compare(a, b.path).notes == (
+        "pubmedsum: BERTScore has no part in it, since a run does not hold it by sample: mibe rescore RUN",
+    )
 
 
 def test_outputs_from_elsewhere_can_have_it_too_and_other_tasks_cannot(tmp_path, summaries):
@@ -212,7 +261,7 @@ def test_a_rescore_that_cannot_score_leaves_the_run_as_it_was(tmp_path, summarie
     def fails(self, predictions, targets):
         raise RuntimeError("no such encoder")
 
-    monkeypatch.setattr(Counted, "statistics", fails)
+    monkeypatch.setattr(Counted, "values", fails)
     with pytest.raises(RuntimeError):
         rescore(done.path, bertscore="encoder")
     assert {path: path.read_bytes() for path in done.path.rglob("*.json*")} == before

@@ -2,14 +2,16 @@
 
 The records there hold finished prompts (`query`). Since a prompt is made anew from the fields of an example, the fields
 are read back out of it by the marks of the two prompts it can be made with: that of the paper (table A2: "INPUT: …
-OUTPUT:", "Question: … Options: … Answer:") and that of the released code ("… The answer is:"). A query that does not
-have these marks, or has them so that the fields could be told apart in two ways, is an error and never a guess.
+OUTPUT:", "Question: … Options: … Answer:") and that of the released code ("… The answer is:", "Input: … Output:"). A
+query that does not have these marks, or has them so that the fields could be told apart in two ways, is an error and
+never a guess.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ from mibe.data.raw import RawFiles
 from mibe.data.readers.common import json_lines
 from mibe.data.store import Manifest, data_dir
 from mibe.errors import DataError
-from mibe.task import AccessLevel, Example, Task, letter
+from mibe.task import AccessLevel, Example, Task, Value, letter
 
 VARIANT = "hub"
 
@@ -56,7 +58,7 @@ def download(task: Task, path: Path | None = None) -> Manifest:
 def _snapshot(repository: str, prepare_instead: str) -> Path:
     try:
         from huggingface_hub import snapshot_download
-        from huggingface_hub.errors import HfHubHTTPError
+        from huggingface_hub.errors import GatedRepoError, HfHubHTTPError
     except ImportError:
         raise DataError('downloading needs huggingface_hub: pip install "mibe[hub]"') from None
     # The first base is the HTTP library's own error, which stands for a connection that breaks in the middle; the
@@ -65,6 +67,11 @@ def _snapshot(repository: str, prepare_instead: str) -> Path:
     try:
         patterns = ["*.parquet", "*.jsonl", "README.md"]
         return Path(snapshot_download(repository, repo_type="dataset", allow_patterns=patterns))
+    except GatedRepoError:
+        raise DataError(
+            f"{repository} is given only to people who accepted its terms: do so at https://huggingface.co/datasets/"
+            f"{repository}, log in with `hf auth login`, and give the command again. Or: {prepare_instead}"
+        ) from None
     except (OSError, ValueError, transport_error) as error:
         reason = str(error).strip().split("\n")[0]
         raise DataError(f"cannot download {repository} from the hub ({reason}). Instead: {prepare_instead}") from None
@@ -107,14 +114,23 @@ def _example(record: Mapping[str, Any], index: int, task: Task, where: str) -> E
             f"Instead: {task.source.obtain} Then: mibe data prepare {task.data_name} --from PATH"
         )
     inputs, choices = fields
+    target = _target(task, answer, choices, where)
+    ident = record.get("id")
+    return Example(str(index if ident is None else ident), inputs, target, choices)
+
+
+def _target(task: Task, answer: str | list[str], choices: Sequence[str], where: str) -> Value:
+    """The answer in the form of the task's targets: a label, labels in their order, a text, or accepted texts."""
     allowed = [letter(i) for i in range(len(choices))] or list(task.labels)
     given = answer if isinstance(answer, list) else [answer]
     unknown = [label for label in given if label not in allowed]
-    if unknown:
+    if allowed and unknown:
         raise DataError(f"{where}: the answer {unknown[0]!r} is not one of {', '.join(allowed)}")
-    target = [label for label in allowed if label in given] if isinstance(answer, list) else answer
-    ident = record.get("id")
-    return Example(str(index if ident is None else ident), inputs, target, choices)
+    if not allowed and not all(given):
+        raise DataError(f"{where}: the answer is empty")
+    if isinstance(answer, list):
+        return [label for label in allowed if label in given]
+    return given if task.data_name in ACCEPTS_SEVERAL else answer
 
 
 def _answer(record: Mapping[str, Any], where: str) -> str | list[str]:
@@ -133,9 +149,22 @@ def _answer(record: Mapping[str, Any], where: str) -> str | list[str]:
     return answer.strip()
 
 
-def _text(query: str) -> Fields | None:
-    match = re.search(r"\bINPUT:(.*)\bOUTPUT:\s*$", query, re.DOTALL)
-    return ({"text": match[1].strip()}, ()) if match else None
+def _input(field: str, query: str) -> Fields | None:
+    match = re.search(r"\b(?:INPUT|Input):(.*)\b(?:OUTPUT|Output):\s*$", query, re.DOTALL)
+    return ({field: match[1].strip()}, ()) if match else None
+
+
+def _premise_and_hypothesis(query: str) -> Fields | None:
+    match = re.search(r"\bINPUT:\s*\[PRE\](.*)\[HYP\](.*)\bOUTPUT:\s*$", query, re.DOTALL)
+    if match is None or query.count("[HYP]") > 1:
+        return None
+    return {"premise": match[1].strip(), "hypothesis": match[2].strip()}, ()
+
+
+def _note_and_question(query: str) -> Fields | None:
+    # The question is the last line that begins so: those of the note stand before it.
+    match = re.search(r"\bContext:(.*)\n\s*Question:?[ \t]([^\n]+)\n\s*Answer:\s*$", query, re.DOTALL)
+    return ({"context": match[1].strip(), "question": match[2].strip()}, ()) if match else None
 
 
 def _question_and_context(query: str) -> Fields | None:
@@ -173,8 +202,16 @@ SPLITTERS: Mapping[str, Callable[[str], Fields | None]] = {
     "pubmedqa": _question_and_context,
     "medqa": _question_and_options,
     "medmcqa": _question_and_options,
-    "ddi": _text,
-    "hoc": _text,
-    "mtsample": _text,
+    "emrqa": _note_and_question,
+    "ddi": partial(_input, "text"),
+    "hoc": partial(_input, "text"),
+    "mtsample": partial(_input, "text"),
+    "pubmedsum": partial(_input, "text"),
+    "mimic_cxr": partial(_input, "findings"),
+    "bionli": _premise_and_hypothesis,
+    "mednli": _premise_and_hypothesis,
 }
 """Data set → how its prompts on the hub are split into fields; None where a prompt cannot be."""
+
+ACCEPTS_SEVERAL = frozenset({"emrqa"})
+"""Data sets whose targets are lists of accepted texts; the hub has one."""

@@ -14,6 +14,7 @@ import json
 import os
 import re
 import zlib
+from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,22 +93,36 @@ def load_examples(name: str, split: str) -> list[Example]:
     return list(iter_examples(name, split))
 
 
+class StoredSplit:
+    """A split of which memory holds the places of the lines alone: an example is read when it is asked for.
+
+    Iterating checks every line, as `iter_examples` does. Raises `DataError` as that does.
+    """
+
+    def __init__(self, name: str, split: str) -> None:
+        self._path = _split_file(name, split)
+        self._starts = array("Q", (start for _, start, _ in _lines(self._path)))
+
+    def __iter__(self) -> Iterator[Example]:
+        return read_examples(self._path)
+
+    def __getitem__(self, index: int, /) -> Example:
+        """The example at `index` of the split, counted from 0."""
+        start = self._starts[index]
+        try:
+            with _open(self._path) as stream:
+                stream.seek(start)
+                line = stream.readline()
+        except OSError as error:
+            raise DataError(f"cannot read {self._path}: {error.strerror or error}") from None
+        return _example(line, f"{self._path}, example {index + 1}")
+
+
 def read_examples(path: Path) -> Iterator[Example]:
     """The examples of one file of JSON lines; a byte order mark, CRLF line ends and blank lines are accepted."""
     seen: set[str] = set()
-    for number, raw in _lines(path):
-        try:
-            line = raw.decode("utf-8")
-        except UnicodeDecodeError as error:
-            raise DataError(
-                f"{path}, line {number}: byte {error.start + 1} of the line is not UTF-8; save the file as UTF-8"
-            ) from None
-        if not line.strip():
-            continue
-        try:
-            example = from_line(line)
-        except ValueError as error:
-            raise DataError(f"{path}, line {number}: {error}") from None
+    for number, _, line in _lines(path):
+        example = _example(line, f"{path}, line {number}")
         if example.id in seen:
             raise DataError(f"{path}, line {number}: the id {example.id!r} occurs a second time; ids must be unique")
         seen.add(example.id)
@@ -185,11 +200,12 @@ def _again(name: str) -> str:
 def _require(name: str) -> PreparedData:
     found = find(name)
     if found is None:
-        raise DataError(f"the data of {name} is not here. {_how_to_get(name)}")
+        raise DataError(f"the data of {name} is not here. {how_to_get(name)}")
     return found
 
 
-def _how_to_get(name: str) -> str:
+def how_to_get(name: str) -> str:
+    """What to download for a data set and the command that brings it in."""
     # What to download is known to the task alone; it is looked up only once the data is found missing.
     from mibe.registry import load_task
 
@@ -216,11 +232,25 @@ def _open(path: Path) -> BinaryIO:
     return cast(BinaryIO, gzip.open(path, "rb")) if path.suffix == ".gz" else path.open("rb")
 
 
-def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
+def _example(line: bytes, where: str) -> Example:
+    try:
+        return from_line(line.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise DataError(f"{where}: byte {error.start + 1} of the line is not UTF-8; save the file as UTF-8") from None
+    except ValueError as error:
+        raise DataError(f"{where}: {error}") from None
+
+
+def _lines(path: Path) -> Iterator[tuple[int, int, bytes]]:
+    """Number, byte offset and content of each line that is not blank."""
     try:
         with _open(path) as stream:
-            for number, line in enumerate(stream, 1):
-                yield number, line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
+            end = 0
+            for number, raw in enumerate(stream, 1):
+                end += len(raw)
+                line = raw.removeprefix(codecs.BOM_UTF8) if number == 1 else raw
+                if line.strip():
+                    yield number, end - len(line), line
     except (EOFError, zlib.error, gzip.BadGzipFile):
         raise DataError(f"{path} is damaged (not a whole gzip file); prepare or install the data again") from None
     except OSError as error:

@@ -15,6 +15,7 @@ from lm_eval.config.task import TaskConfig
 from lm_eval.filters import build_filter_ensemble
 
 from mibe.arrays import np
+from mibe.data.store import StoredSplit
 from mibe.data_use import is_credentialed
 from mibe.documents import check_split, examples
 from mibe.errors import DataUseError
@@ -139,7 +140,7 @@ class MibeTask(LmEvalTask):  # type: ignore[misc]  # lm_eval has no types
         if count not in self._prepared:
             self._prepared[count] = Shots.prepare(
                 self.definition,
-                examples(self.definition, "train"),
+                StoredSplit(self.definition.data_name, "train"),
                 map(example_of, self._documents),
                 count,
                 seed=self._seed,

@@ -14,7 +14,7 @@ from typing import Any
 
 from mibe.arrays import FloatArray, np
 from mibe.errors import ModelError
-from mibe.metrics.base import ratio
+from mibe.metrics.base import Mean
 from mibe.task import Value
 
 DEFAULT_MODEL = "facebook/bart-large-cnn"
@@ -22,7 +22,7 @@ LONGEST = 1024
 
 
 @dataclass(frozen=True)
-class BartScore:
+class BartScore(Mean):
     """Mean over the samples of the mean log-probability of the reference's tokens after the summary. None is "".
 
     `model` is a hub name or a folder; `weights` a file of weights to load over it, such as `bart_score.pth`. The score
@@ -38,20 +38,16 @@ class BartScore:
         """One figure."""
         return ("bartscore",)
 
-    def statistics(self, predictions: Sequence[Value | None], targets: Sequence[Value]) -> FloatArray:
-        """Shape (samples, 2): the score, and a one that counts the sample."""
-        table = np.ones((len(targets), 2))
+    def values(self, predictions: Sequence[Value | None], targets: Sequence[Value]) -> FloatArray:
+        """Shape (samples, 1): the score."""
+        values = np.zeros((len(targets), 1))
         pairs = [(p or "", t) for p, t in zip(predictions, targets, strict=True)]
         order = sorted(range(len(pairs)), key=lambda row: len(pairs[row][0]) + len(pairs[row][1]), reverse=True)
         for start in range(0, len(order), self.batch_size):
             rows = order[start : start + self.batch_size]
             sources, references = zip(*(pairs[row] for row in rows), strict=True)
-            table[rows, 0] = _mean_log_probabilities(*_loaded(self.model, self.weights), sources, references)
-        return table
-
-    def figures(self, totals: FloatArray) -> FloatArray:
-        """Shape (..., 2) → (..., 1): the mean."""
-        return ratio(totals[..., :1], totals[..., 1:])
+            values[rows, 0] = _mean_log_probabilities(*_loaded(self.model, self.weights), sources, references)
+        return values
 
 
 @lru_cache(maxsize=1)

@@ -35,11 +35,19 @@ class Metric(Protocol):
         ...
 
 
-class SampleMean(ABC):
-    """A metric each of whose figures is the mean of a value per sample (accuracy, exact match, ROUGE, …).
+class SingleFigure:
+    """A metric of one figure, which has the metric's `name`."""
 
-    Such a figure has a standard error in closed form, and a sample has a score of its own.
-    """
+    name: str
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """One figure."""
+        return (self.name,)
+
+
+class Mean(ABC):
+    """A metric each of whose figures is the mean of a value per sample; its standard error has a closed form."""
 
     @property
     @abstractmethod
@@ -52,7 +60,10 @@ class SampleMean(ABC):
 
     def statistics(self, predictions: Sequence[Value | None], targets: Sequence[Value]) -> FloatArray:
         """Shape (samples, figures + 1): the values, and a one that counts the sample."""
-        values = self.values(predictions, targets)
+        return self.table(self.values(predictions, targets))
+
+    def table(self, values: FloatArray) -> FloatArray:
+        """The statistics of samples whose values are known already, shape (samples, figures)."""
         return np.concatenate([values, np.ones((len(values), 1))], axis=1)
 
     def figures(self, totals: FloatArray) -> FloatArray:
@@ -60,8 +71,17 @@ class SampleMean(ABC):
         return ratio(totals[..., :-1], totals[..., -1:])
 
 
-def is_sample_mean(metric: Metric) -> TypeGuard[SampleMean]:
+class SampleMean(Mean):
+    """A mean whose values are cheap enough to be had sample by sample (accuracy, exact match, ROUGE, …)."""
+
+
+def is_mean(metric: Metric) -> TypeGuard[Mean]:
     """Whether the metric's figures are means of a value per sample."""
+    return isinstance(metric, Mean)
+
+
+def is_sample_mean(metric: Metric) -> TypeGuard[SampleMean]:
+    """Whether they are, and the values can be had as each sample arrives."""
     return isinstance(metric, SampleMean)
 
 

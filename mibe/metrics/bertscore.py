@@ -14,7 +14,7 @@ from typing import Any
 
 from mibe.arrays import FloatArray, np
 from mibe.errors import ModelError
-from mibe.metrics.base import ratio
+from mibe.metrics.base import Mean
 from mibe.task import Value
 
 DEFAULT_MODEL = "bert-base-multilingual-cased"
@@ -23,7 +23,7 @@ LONGEST = 512
 
 
 @dataclass(frozen=True)
-class BertScore:
+class BertScore(Mean):
     """Mean precision, recall and F1 of BERTScore. None and empty texts score 0.
 
     `model` is a hub name or a folder. `layer` is the hidden layer compared; None means the one that bert-score's
@@ -40,10 +40,9 @@ class BertScore:
         """Three figures."""
         return ("bertscore_precision", "bertscore_recall", "bertscore_f1")
 
-    def statistics(self, predictions: Sequence[Value | None], targets: Sequence[Value]) -> FloatArray:
-        """Shape (samples, 4): precision, recall, F1 and a one that counts the sample."""
-        table = np.zeros((len(targets), 4))
-        table[:, 3] = 1
+    def values(self, predictions: Sequence[Value | None], targets: Sequence[Value]) -> FloatArray:
+        """Shape (samples, 3): precision, recall and F1."""
+        values = np.zeros((len(targets), 3))
         pairs = [(p or "", t) for p, t in zip(predictions, targets, strict=True)]
         # bert-score scores empty texts 0 too, but with transformers 5 breaks off on them.
         full = [row for row, pair in enumerate(pairs) if all(text.strip() for text in pair)]
@@ -51,12 +50,8 @@ class BertScore:
             texts, references = zip(*(pairs[row] for row in full), strict=True)
             # The scorer puts texts of like length into a batch and each distinct text through the encoder once.
             scores = _scorer(self.model, self.layer).score(list(texts), list(references), batch_size=self.batch_size)
-            table[full, :3] = np.stack([column.numpy() for column in scores], axis=1)
-        return table
-
-    def figures(self, totals: FloatArray) -> FloatArray:
-        """Shape (..., 4) → (..., 3): the means."""
-        return ratio(totals[..., :3], totals[..., 3:])
+            values[full] = np.stack([column.numpy() for column in scores], axis=1)
+        return values
 
 
 @lru_cache(maxsize=1)

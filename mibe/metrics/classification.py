@@ -9,32 +9,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mibe.arrays import FloatArray, np
-from mibe.metrics.base import SampleMean, as_column, ratio
-from mibe.metrics.counts import count, membership, per_label, per_label_names, split
+from mibe.metrics.base import SampleMean, SingleFigure, as_column, ratio
+from mibe.metrics.counts import Counted, EachLabel, MacroMean, count, membership, split
 from mibe.task import Value
 
 
 @dataclass(frozen=True)
-class Accuracy(SampleMean):
+class Accuracy(SingleFigure, SampleMean):
     """Share of the samples whose prediction is the target."""
 
     name: str = "accuracy"
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """One figure."""
-        return (self.name,)
 
     def values(self, predictions: Sequence[Value | None], targets: Sequence[Value]) -> FloatArray:
         """Shape (samples, 1): 1 where the prediction is the target, else 0."""
         return as_column([p is not None and p == t for p, t in zip(predictions, targets, strict=True)])
 
 
-@dataclass(frozen=True)
-class _LabelCounts:
-    """What the metrics below have in common: hits, predictions and gold of each label."""
-
-    labels: tuple[str, ...]
+class OneLabel(Counted):
+    """Counts where an answer is one label."""
 
     def statistics(self, predictions: Sequence[Value | None], targets: Sequence[Value]) -> FloatArray:
         """Shape (samples, 3 · labels): hits, predictions and gold of each label."""
@@ -42,27 +34,15 @@ class _LabelCounts:
         return count(predicted, membership([(t,) for t in targets], self.labels))
 
 
-@dataclass(frozen=True)
-class MacroF1(_LabelCounts):
+class MacroF1(OneLabel, MacroMean):
     """Mean F1 over a fixed list of labels; a label that never occurs counts as 0.
 
     The same as scikit-learn's `f1_score(…, labels=labels, average="macro", zero_division=0)`.
     """
 
-    name: str = "macro_f1"
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """One figure."""
-        return (self.name,)
-
-    def figures(self, totals: FloatArray) -> FloatArray:
-        """Shape (..., 3 · labels) → (..., 1)."""
-        return split(totals).macro_f1
-
 
 @dataclass(frozen=True)
-class MacroF1Gold(_LabelCounts):
+class MacroF1Gold(OneLabel, SingleFigure):
     """Mean F1 over those of the labels that occur in the gold standard.
 
     The definition for data sets whose rare labels can be absent from a split (a sample of MTSamples; BioNLI, whose
@@ -70,11 +50,6 @@ class MacroF1Gold(_LabelCounts):
     """
 
     name: str = "macro_f1_gold"
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """One figure."""
-        return (self.name,)
 
     def figures(self, totals: FloatArray) -> FloatArray:
         """Shape (..., 3 · labels) → (..., 1)."""
@@ -85,15 +60,10 @@ class MacroF1Gold(_LabelCounts):
 
 
 @dataclass(frozen=True)
-class WeightedF1(_LabelCounts):
+class WeightedF1(OneLabel, SingleFigure):
     """Mean F1 over the labels, each weighted by its share of the gold standard (scikit-learn's "weighted")."""
 
     name: str = "weighted_f1"
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """One figure."""
-        return (self.name,)
 
     def figures(self, totals: FloatArray) -> FloatArray:
         """Shape (..., 3 · labels) → (..., 1)."""
@@ -101,18 +71,8 @@ class WeightedF1(_LabelCounts):
         return ratio((counts.f1 * counts.gold).sum(axis=-1, keepdims=True), counts.gold.sum(axis=-1, keepdims=True))
 
 
-@dataclass(frozen=True)
-class PerLabel(_LabelCounts):
+class PerLabel(OneLabel, EachLabel):
     """Precision, recall and F1 of each label; 0 where the denominator is."""
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Three figures a label: precision[yes], recall[yes], f1[yes], precision[no], …"""
-        return per_label_names(self.labels)
-
-    def figures(self, totals: FloatArray) -> FloatArray:
-        """Shape (..., 3 · labels) → (..., 3 · labels)."""
-        return per_label(split(totals))
 
 
 @dataclass(frozen=True)

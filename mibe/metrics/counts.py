@@ -1,12 +1,19 @@
-"""True positives, predictions and gold per label, and what precision, recall and F1 make of them."""
+"""True positives, predictions and gold per label, and what precision, recall and F1 make of them.
+
+Whether an answer is one label, a set of labels or a list of entities decides how hits are counted and nothing else:
+the macro mean, the micro mean and the figures of each label are the same for all three.
+"""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from mibe.arrays import BoolArray, FloatArray, np
-from mibe.metrics.base import ratio
+from mibe.metrics.base import SingleFigure, ratio
+from mibe.task import Value
 
 
 class Counts(NamedTuple):
@@ -65,12 +72,54 @@ def membership(values: Sequence[Iterable[str]], labels: Sequence[str]) -> BoolAr
     return held
 
 
-def per_label_names(labels: Iterable[str]) -> tuple[str, ...]:
-    """Names of the figures that `per_label` returns, in its order."""
-    return tuple(f"{figure}[{label}]" for label in labels for figure in ("precision", "recall", "f1"))
-
-
 def per_label(counts: Counts) -> FloatArray:
     """Shape (..., 3 · labels): precision, recall and F1 of the first label, of the second, …"""
     figures = np.stack([counts.precision, counts.recall, counts.f1], axis=-1)
     return figures.reshape(*figures.shape[:-2], -1)
+
+
+@dataclass(frozen=True)
+class Counted(ABC):
+    """A metric of hits, predictions and gold of each label; the labels of entities are their types."""
+
+    labels: tuple[str, ...]
+
+    @abstractmethod
+    def statistics(self, predictions: Sequence[Value | None], targets: Sequence[Value]) -> FloatArray:
+        """Shape (samples, 3 · labels): hits, predictions and gold of each label."""
+
+
+@dataclass(frozen=True)
+class MacroMean(SingleFigure, Counted):
+    """Mean F1 over the labels; a label that never occurs counts as 0."""
+
+    name: str = "macro_f1"
+
+    def figures(self, totals: FloatArray) -> FloatArray:
+        """Shape (..., 3 · labels) → (..., 1)."""
+        return split(totals).macro_f1
+
+
+@dataclass(frozen=True)
+class MicroMean(SingleFigure, Counted):
+    """F1 of the counts of all labels together."""
+
+    name: str = "micro_f1"
+
+    def figures(self, totals: FloatArray) -> FloatArray:
+        """Shape (..., 3 · labels) → (..., 1)."""
+        return split(totals).pooled.f1
+
+
+@dataclass(frozen=True)
+class EachLabel(Counted):
+    """Precision, recall and F1 of each label; 0 where the denominator is."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Three figures a label: precision[yes], recall[yes], f1[yes], precision[no], …"""
+        return tuple(f"{figure}[{label}]" for label in self.labels for figure in ("precision", "recall", "f1"))
+
+    def figures(self, totals: FloatArray) -> FloatArray:
+        """Shape (..., 3 · labels) → (..., 3 · labels)."""
+        return per_label(split(totals))

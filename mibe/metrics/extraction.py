@@ -15,7 +15,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from mibe.arrays import FloatArray, np
-from mibe.metrics.counts import per_label, per_label_names, split
+from mibe.metrics.counts import Counted, EachLabel, MacroMean, MicroMean, per_label, split
 from mibe.task import Value
 
 
@@ -34,69 +34,32 @@ def entities(value: Value | None, types: Iterable[str]) -> list[Entity]:
     return sorted(distinct, key=lambda entity: (entity.start, entity.end, entity.type))
 
 
-@dataclass(frozen=True)
-class _EntityCounts:
-    """What the strict metrics have in common: an entity is right if type, start and end all are."""
-
-    types: tuple[str, ...]
+class EntityList(Counted):
+    """Counts where an answer is a list of entities: one is right if type, start and end all are."""
 
     def statistics(self, predictions: Sequence[Value | None], targets: Sequence[Value]) -> FloatArray:
         """Shape (samples, 3 · types): hits, predictions and gold of each type."""
         rows = [
-            self._row(set(entities(p, self.types)), set(entities(t, self.types)))
+            self._row(set(entities(p, self.labels)), set(entities(t, self.labels)))
             for p, t in zip(predictions, targets, strict=True)
         ]
-        return np.array(rows, dtype=np.float64).reshape(-1, 3 * len(self.types))
+        return np.array(rows, dtype=np.float64).reshape(-1, 3 * len(self.labels))
 
     def _row(self, predicted: set[Entity], gold: set[Entity]) -> list[int]:
         by_type = [Counter(entity.type for entity in group) for group in (predicted & gold, predicted, gold)]
-        return [counter[name] for counter in by_type for name in self.types]
+        return [counter[name] for counter in by_type for name in self.labels]
 
 
-@dataclass(frozen=True)
-class EntityMacroF1(_EntityCounts):
+class EntityMacroF1(EntityList, MacroMean):
     """Mean over the types of the strict entity-level F1; a type that never occurs counts as 0."""
 
-    name: str = "macro_f1"
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        """One figure."""
-        return (self.name,)
-
-    def figures(self, totals: FloatArray) -> FloatArray:
-        """Shape (..., 3 · types) → (..., 1)."""
-        return split(totals).macro_f1
-
-
-@dataclass(frozen=True)
-class EntityMicroF1(_EntityCounts):
+class EntityMicroF1(EntityList, MicroMean):
     """Strict entity-level F1 of all types together, as seqeval's strict mode."""
 
-    name: str = "micro_f1"
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        """One figure."""
-        return (self.name,)
-
-    def figures(self, totals: FloatArray) -> FloatArray:
-        """Shape (..., 3 · types) → (..., 1)."""
-        return split(totals).pooled.f1
-
-
-@dataclass(frozen=True)
-class EntityScores(_EntityCounts):
+class EntityScores(EntityList, EachLabel):
     """Strict precision, recall and F1 of each type; 0 where the denominator is."""
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Three figures a type: precision[problem], recall[problem], f1[problem], precision[treatment], …"""
-        return per_label_names(self.types)
-
-    def figures(self, totals: FloatArray) -> FloatArray:
-        """Shape (..., 3 · types) → (..., 3 · types)."""
-        return per_label(split(totals))
 
 
 class Schema(StrEnum):

@@ -6,82 +6,40 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mibe.arrays import FloatArray, np
-from mibe.metrics.base import SampleMean, as_column, ratio
-from mibe.metrics.counts import count, membership, per_label, per_label_names, split
+from mibe.metrics.base import SampleMean, SingleFigure, as_column, ratio
+from mibe.metrics.counts import Counted, EachLabel, MacroMean, MicroMean, count, membership
 from mibe.task import Value
 
 
 @dataclass(frozen=True)
-class SubsetAccuracy(SampleMean):
+class SubsetAccuracy(SingleFigure, SampleMean):
     """Share of the samples whose predicted set is the gold set. None is wrong even where the gold set is empty."""
 
     name: str = "subset_accuracy"
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """One figure."""
-        return (self.name,)
 
     def values(self, predictions: Sequence[Value | None], targets: Sequence[Value]) -> FloatArray:
         """Shape (samples, 1): 1 where the sets are equal, else 0."""
         return as_column([p is not None and set(p) == set(t) for p, t in zip(predictions, targets, strict=True)])
 
 
-@dataclass(frozen=True)
-class _LabelSetCounts:
-    """What the metrics below have in common: hits, predictions and gold of each label."""
-
-    labels: tuple[str, ...]
+class LabelSet(Counted):
+    """Counts where an answer is a set of labels."""
 
     def statistics(self, predictions: Sequence[Value | None], targets: Sequence[Value]) -> FloatArray:
         """Shape (samples, 3 · labels): hits, predictions and gold of each label."""
         return count(membership([p or () for p in predictions], self.labels), membership(targets, self.labels))
 
 
-@dataclass(frozen=True)
-class LabelwiseMacroF1(_LabelSetCounts):
+class LabelwiseMacroF1(LabelSet, MacroMean):
     """Mean of the F1 of each label taken as a yes-or-no question; a label that never occurs counts as 0."""
 
-    name: str = "macro_f1"
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        """One figure."""
-        return (self.name,)
-
-    def figures(self, totals: FloatArray) -> FloatArray:
-        """Shape (..., 3 · labels) → (..., 1)."""
-        return split(totals).macro_f1
-
-
-@dataclass(frozen=True)
-class MicroF1(_LabelSetCounts):
+class MicroF1(LabelSet, MicroMean):
     """F1 of the counts of all labels together."""
 
-    name: str = "micro_f1"
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        """One figure."""
-        return (self.name,)
-
-    def figures(self, totals: FloatArray) -> FloatArray:
-        """Shape (..., 3 · labels) → (..., 1)."""
-        return split(totals).pooled.f1
-
-
-@dataclass(frozen=True)
-class LabelwiseScores(_LabelSetCounts):
+class LabelwiseScores(LabelSet, EachLabel):
     """Precision, recall and F1 of each label; 0 where the denominator is."""
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Three figures a label: precision[a], recall[a], f1[a], precision[b], …"""
-        return per_label_names(self.labels)
-
-    def figures(self, totals: FloatArray) -> FloatArray:
-        """Shape (..., 3 · labels) → (..., 3 · labels)."""
-        return per_label(split(totals))
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from mibe.arrays import FloatArray
-from mibe.metrics.base import SampleMean, as_column
+from mibe.metrics.base import SampleMean, SingleFigure, as_column
 from mibe.task import Value
 
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
@@ -38,15 +38,10 @@ def token_f1(prediction: str, reference: str) -> float:
 
 
 @dataclass(frozen=True)
-class ExactMatch(SampleMean):
+class ExactMatch(SingleFigure, SampleMean):
     """Share of the answers that equal a reference after normalisation."""
 
     name: str = "exact_match"
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """One figure."""
-        return (self.name,)
 
     def values(self, predictions: Sequence[Value | None], targets: Sequence[Value]) -> FloatArray:
         """Shape (samples, 1): 1 or 0."""
@@ -54,15 +49,10 @@ class ExactMatch(SampleMean):
 
 
 @dataclass(frozen=True)
-class TokenF1(SampleMean):
+class TokenF1(SingleFigure, SampleMean):
     """Mean F1 of the words that answer and reference have in common."""
 
     name: str = "f1"
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """One figure."""
-        return (self.name,)
 
     def values(self, predictions: Sequence[Value | None], targets: Sequence[Value]) -> FloatArray:
         """Shape (samples, 1): from 0 to 1."""

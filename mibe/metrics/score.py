@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from mibe.arrays import FloatArray, np
 from mibe.errors import UsageError
-from mibe.metrics.base import BootstrapMedian, Metric, is_sample_mean
+from mibe.metrics.base import BootstrapMedian, Metric, is_mean
 from mibe.metrics.intervals import bootstrap, resampled_totals, standard_errors
 from mibe.task import Value
 
@@ -93,7 +93,7 @@ def _score_one(metric: Metric, table: FloatArray, resamples: int, seed: int) -> 
     if isinstance(metric, BootstrapMedian):
         values = np.median(metric.figures(resampled_totals(table, resamples=resamples, seed=seed)), axis=0)
     interval = bootstrap(table, metric.figures, resamples=resamples, seed=seed)
-    errors = standard_errors(table[:, :-1]) if is_sample_mean(metric) else interval.stderr
+    errors = standard_errors(table[:, :-1]) if is_mean(metric) else interval.stderr
     return {
         name: Figure(float(value), float(low), float(high), _number(error, len(table)), len(table))
         for name, value, low, high, error in zip(metric.names, values, interval.low, interval.high, errors, strict=True)

@@ -7,7 +7,7 @@ A loader is a function of the model's arguments, all of them text as the command
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import cache
+from functools import cache, partial
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import TypeAlias, cast
@@ -24,15 +24,20 @@ Loader: TypeAlias = Callable[[Mapping[str, str]], Model]
 
 BUILTIN: Mapping[str, str] = {
     "hf": "mibe.models.hf:load",
+    "vllm": "mibe.models.vllm:load",
     "demo": "mibe.models.demo:load",
     "dummy": "mibe.models.dummy:load",
+    "openai": "mibe.models.openai:load",
 }
 """Name → "module:function" of the loader; the module is imported when the model is asked for, not before."""
 
+LM_EVAL = "lm_eval:"
+"""What comes before the name of one of lm-eval's model classes: `lm_eval:anthropic-chat`."""
+
 
 def list_models() -> list[str]:
-    """Names that `load_model` knows: the built-in ones, then those of installed plugins."""
-    return [*BUILTIN, *(name for name in _plugins() if name not in BUILTIN)]
+    """Names that `load_model` knows: the built-in ones, any of lm-eval's, then those of installed plugins."""
+    return [*BUILTIN, f"{LM_EVAL}NAME", *(name for name in _plugins() if name not in BUILTIN)]
 
 
 def load_model(name: str, args: Mapping[str, str] | None = None) -> Model:
@@ -67,6 +72,8 @@ def _loader(name: str) -> Loader:
     if name in BUILTIN:
         module, _, function = BUILTIN[name].partition(":")
         return cast(Loader, getattr(import_module(module), function))
+    if name.startswith(LM_EVAL):
+        return partial(import_module("mibe.models.lm_eval_adapter").load, name.removeprefix(LM_EVAL))
     if name in _plugins():
         return cast(Loader, _plugins()[name].load())
     raise unknown("model", name, list_models())

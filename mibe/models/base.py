@@ -43,6 +43,8 @@ class Response:
     `finish_reason` is "stop" (the model ended or a stop string was met), "length" (the token limit), "filter" (the
     model or a content filter declined) or "error" (`error` says why, `text` is empty). Token counts are of the
     prompt and of what was generated; `seconds` is its share of the wall time that the model worked: all of them add up.
+    Models behind an API also say how many tokens of the prompt came from the server's cache, how many of the new ones
+    were reasoning, and what the response cost in USD.
     """
 
     text: str
@@ -51,6 +53,9 @@ class Response:
     prompt_tokens: int | None = None
     new_tokens: int | None = None
     seconds: float | None = None
+    cached_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    cost: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +64,33 @@ class ChoiceRequest:
 
     text: str
     continuations: tuple[str, ...]
+
+
+class Renderer(Protocol):
+    """What building prompts needs of a model: their layout and their length. See `Model`."""
+
+    @property
+    def name(self) -> str:
+        """What tables call it."""
+        ...
+
+    @property
+    def is_chat(self) -> bool:
+        """Whether prompts are chat turns."""
+        ...
+
+    @property
+    def context_window(self) -> int | None:
+        """Tokens of prompt and output together."""
+        ...
+
+    def render(self, messages: Sequence[Message]) -> str:
+        """The text that the model will read."""
+        ...
+
+    def count_tokens(self, text: str) -> int:
+        """Number of tokens of a rendered prompt."""
+        ...
 
 
 class Model(Protocol):
@@ -77,6 +109,8 @@ class Model(Protocol):
         True when prompts are given as chat turns; False when they are given as one plain text.
     context_window:
         Tokens of prompt and output together, or None when there is no known limit.
+
+    A model may also have `chunk_size`: how many prompts it wants at once, if not the usual number.
     """
 
     name: str

@@ -46,12 +46,26 @@ def open_model(values: Mapping[str, Any], *, name: str | None = None) -> Model:
     if folder.is_dir():
         check_folder(folder / values.get("subfolder", ""), own_tokenizer="tokenizer" not in values)
         name = name or folder.resolve().name
+    opened: Model = _library().HfModel.open(name or pretrained, values)
+    return opened
+
+
+def _library() -> Any:
     try:
-        model = import_module("mibe.models.hf_model")
+        return import_module("mibe.models.hf_model")
     except ImportError as error:
         raise ModelError(f'models in the Hugging Face format need `pip install "mibe[hf]"` ({error})') from error
-    opened: Model = model.HfModel.open(name or pretrained, values)
-    return opened
+
+
+def from_loaded(model: Any, tokenizer: Any, *, name: str, batch_size: int = 8) -> Model:
+    """A `transformers` model that is in memory already, such as one in training, with its tokenizer.
+
+    It is used as it is, where it is, and never closed or cached: its weights may change between two runs. The
+    tokenizer's padding and the model's generation settings are changed. Raises `ModelError` where the libraries of
+    the extra `hf` are missing.
+    """
+    wrapped: Model = _library().HfModel.wrap(model, tokenizer, name=name, batch_size=batch_size)
+    return wrapped
 
 
 def check_exists(argument: str, source: str) -> None:

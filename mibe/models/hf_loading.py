@@ -18,6 +18,7 @@ from safetensors import SafetensorError
 
 from mibe.errors import ModelError
 from mibe.models.hf import QUANTISATION
+from mibe.models.text import one_line
 
 LOAD_ERRORS = (
     OSError,
@@ -35,9 +36,6 @@ LOAD_ERRORS = (
 
 OWN = frozenset({"batch_size", "chat_template", "device"})
 """Arguments that mibe handles itself."""
-
-END_OF_TURN = ("<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<end_of_turn>", "<|end|>", "<|eot|>", "<turn|>")
-"""Tokens that end a turn in the chat templates in use."""
 
 
 class QuantisedHFLM(HFLM):  # type: ignore[misc]
@@ -143,28 +141,3 @@ def untrained_weights(messages: list[str]) -> str:
     plain = re.sub(r"\x1b\[[0-9;]*m", "", report)
     names: list[str] = re.findall(r"^(\S+)\s*\|\s*MISSING", plain, re.MULTILINE)
     return ", ".join(names[:3]) + (", …" if len(names) > 3 else "") if names else plain[:200]
-
-
-def end_tokens(engine: HFLM, *, chat: bool) -> list[int]:
-    """Ids of the tokens that end an output: those of model and tokenizer, and the end of a turn for a chat model.
-
-    Fine-tuned models often keep their base model's end token in the configuration while they were taught to
-    close a turn with another one, which then stands in the chat template.
-    """
-    tokenizer = engine.tokenizer
-    ids: list[int] = []
-    for source in (engine.model.generation_config, engine.config, tokenizer):
-        end = getattr(source, "eos_token_id", None)
-        ids += end if isinstance(end, list) else [end] if end is not None else []
-    if chat:
-        template = str(tokenizer.chat_template)
-        special = tokenizer.get_added_vocab()
-        ids += [special[token] for token in END_OF_TURN if token in template and token in special]
-    return list(dict.fromkeys(ids))
-
-
-def one_line(error: BaseException) -> str:
-    """The first line of an error's message, at most 300 characters; its type where it says nothing."""
-    text = str(error).strip()
-    line = text.splitlines()[0].strip() if text else ""
-    return (line or type(error).__name__)[:300]

@@ -35,11 +35,12 @@ from mibe.models.grouping import group_by_head
 from mibe.models.hf import PLACEMENT
 from mibe.models.hf_generation import Endings, Generated, Generator
 from mibe.models.hf_likelihood import Pair, encode_pairs, score_choices
-from mibe.models.hf_loading import end_tokens, load_engine, quiet
+from mibe.models.hf_loading import load_engine, quiet
 from mibe.models.hf_plain import Row, generate_batch, rows_of, score_batch
 from mibe.models.identity import source_identity
 from mibe.models.reader import Reader, uses_virtual_tokens
 from mibe.models.text import first_stop, plain_text
+from mibe.models.tokens import added_before, end_tokens
 
 NO_LIMIT = 10**9
 """Tokenizers without a known limit report a number above this one."""
@@ -72,7 +73,7 @@ class HfModel:
         self._engine = engine
         self._model = engine.model
         self._tokenizer = engine.tokenizer
-        self._end_tokens = end_tokens(engine, chat=chat)
+        self._end_tokens = end_tokens(engine.tokenizer, (engine.model.generation_config, engine.config), chat=chat)
         self._reader = Reader(engine.model)
         self._prefix = [] if chat else added_before(engine.tokenizer)
         self.context_window = context_window(engine)
@@ -97,6 +98,14 @@ class HfModel:
             batch_size=values.get("batch_size"),
             chat=chat,
         )
+
+    @classmethod
+    def wrap(cls, model: Any, tokenizer: Any, *, name: str, batch_size: int) -> HfModel:
+        """A model in memory, without an identity and so without a cache. See `mibe.models.hf.from_loaded`."""
+        with quiet():
+            engine = HFLM(pretrained=model, tokenizer=tokenizer, backend="causal", batch_size=batch_size)
+        chat = bool(getattr(engine.tokenizer, "chat_template", None))
+        return cls(engine, name=name, identity=None, batch_size=batch_size, chat=chat)
 
     def render(self, messages: Sequence[Message]) -> str:
         """The text of the messages: by the chat template, up to where the answer begins, or as they are."""
@@ -298,14 +307,6 @@ class HfModel:
 
 def _failed(job: _Job, reason: str) -> Response:
     return Response(text="", finish_reason="error", error=reason, prompt_tokens=len(job.tokens))
-
-
-def added_before(tokenizer: Any) -> list[int]:
-    """What the tokenizer puts before every text: usually nothing, or the token that begins a sequence."""
-    alone = tokenizer("a", add_special_tokens=False)["input_ids"]
-    full: list[int] = tokenizer("a")["input_ids"]
-    start = next((at for at in range(len(full)) if full[at : at + len(alone)] == alone), 0)
-    return full[:start]
 
 
 def context_window(engine: HFLM) -> int | None:

@@ -10,12 +10,13 @@ from mibe.parsers.text import free_text, is_refusal
 
 _LABEL = re.compile(r"\s*answer\s*[:：]\s*", re.I)
 _NEXT = re.compile(r"\n[ ]*(?:question|context|q|input)[ ]*:", re.I)
+_FENCED = re.compile(r"```(?:[\w+-]*\n)?((?:(?!```).)*)```", re.DOTALL)
 _QUOTES = {'"': '"', "'": "'", "“": "”", "‘": "’", "«": "»", "`": "`"}
 
 
 @dataclass(frozen=True)
 class ExtractedAnswer:
-    """Reads a copied answer: "Answer:", one pair of surrounding quotes and what surrounds any answer are removed.
+    """Reads a copied answer: "Answer:", a code fence, one pair of quotes and what surrounds any answer are removed.
 
     Nothing else is, since exact match is scored on the rest.
     """
@@ -31,13 +32,14 @@ class ExtractedAnswer:
         following = _NEXT.search(text)
         if following and text[: following.start()].strip():
             text = text[: following.start()]
-        text = unquote(text.strip()).strip()
+        fenced = _FENCED.fullmatch(text.strip())
+        text = unquote((fenced[1] if fenced else text).strip()).strip()
         return text if text and not is_refusal(text[:300]) else None
 
 
 def unquote(text: str) -> str:
     """Without one pair of quotes around the whole text; quotes around a part of it stay."""
-    if len(text) < 2 or _QUOTES.get(text[0]) != text[-1]:
+    if len(text) < 2 or _QUOTES.get(text[0]) != text[-1] or text.startswith("```"):
         return text
     inside, mark = text[1:-1], re.escape(text[-1])
     closes_early = re.search(rf"(?<=[^\s]){mark}(?=[\s.,;:!?)]|$)", inside)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
-from mibe.parsers.text import NOTHING, find_json, free_text, is_refusal, states_no_answer
+from mibe.parsers.text import NOTHING, find_json, free_text, is_refusal, states_no_answer, strip_tags
 
 _LONGEST = 400  # no name is longer, whatever a broken output puts on one line
+_SPACE = re.compile(r"[^\S\n]")
+_BETWEEN = re.compile(r"(?<=\S) +")
 _FENCE = re.compile(r"^[ ]*```[\w+-]*[ ]*$", re.M)
 _NUMBER = (
     r"(?:\#\d{1,2}[.):]?[ ]|(?:(?:diagnosis|rank|\#|no\.?)[ ]?)?[(\[]?\d{1,2}(?:st|nd|rd|th)?(?:[.)\]:]+|[ ]-)"
@@ -18,6 +21,15 @@ _NUMBER = (
 _NUMBERED = re.compile(rf"^[ *#_>|]*{_NUMBER}[ ]*[-|]?[ ]*(\S.*)$", re.I)
 _FIRST = re.compile(r"^\D{0,20}1\b")
 _TABLE_ROW = re.compile(r"^[ ]*\|[ ]*\d{1,2}\.?[ ]*\|([^|\n]+)\|")
+# "E. coli" is no item E: letters, Roman numerals and words count only where lines go through them from the first on.
+_SERIES = (
+    tuple("abcdefghij"),
+    ("i", "ii", "iii", "iv", "v", "vi", "vii", "viii", "ix", "x"),
+    ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth"),
+    tuple("①②③④⑤⑥⑦⑧⑨⑩"),
+)
+_MARK = "|".join(mark for series in _SERIES for mark in sorted(series, key=len, reverse=True))
+_ITEM = re.compile(rf"^([ *_>#-]*)[(\[]?({_MARK})(?:(?<=[①-⑩])|[.)\]:])(?=[ *_]+\S)", re.I | re.M)
 _BULLET = re.compile(r"^([ ]*)(?:[-*•+‣▪◦–])[ ]+(\S.*)$")
 _INLINE = re.compile(r"(?:(?<=\s)|(?<=^))\(?\d{1,2}[.)][ ]+(?=[A-Za-z*\"'])")
 _LIKELIEST = re.compile(
@@ -51,10 +63,11 @@ _REMARK = re.compile(
     re.I,
 )
 _DIAGNOSIS_IS = re.compile(
-    r"\b(?:diagnos[ei]s|condition|disease|answer)\b[^.\n:]{0,60}?(?:\bis\b|\bare\b|\bwould be\b"
+    r"\b(?:diagnos[ei]s|condition|disease|answer|differential)\b[^.\n:]{0,60}?(?:\b(?:is|are|would be|includes?)\b"
     r"|:)[ ]*:?[ ]*([^\n]+)",
     re.I,
 )
+_LABEL = re.compile(r"^[\s*_]*(?:diagnosis|dx)[*_]*:[*_]*[ ]+", re.I)
 _NAME_KEY = re.compile(r"diagnos|name|disease|condition", re.I)
 
 
@@ -72,18 +85,32 @@ class RankedDiagnoses:
         self, output: str, *, choices: Sequence[str] = (), inputs: Mapping[str, str] | None = None
     ) -> list[str] | None:
         """Names, best first, or None where none can be read."""
-        text = _FENCE.sub("", free_text(output)).strip()[:20_000]
+        text = _FENCE.sub("", _one_space(strip_tags(free_text(output)))).strip()[:20_000]
         following = _NEXT.search(text)
         if following:
             text = text[: following.start()]
         if not text or (is_refusal(text) and not re.search(r"^\s*1[.)]", text, re.M)):
             return None
         stated = find_json(text)
-        names = _of_json(stated) if stated is not NOTHING else _of_text(text)
+        names = _of_json(stated) if stated is not NOTHING else _of_text(_in_numbers(text))
         unique: dict[str, str] = {}
         for name in filter(None, names):
             unique.setdefault(name.casefold(), name)
         return list(unique.values())[: self.most] or None
+
+
+def _one_space(text: str) -> str:
+    """One kind of space, and one between words; how far a line is indented is kept, since it tells nested bullets."""
+    return _BETWEEN.sub(" ", _SPACE.sub(" ", text))
+
+
+def _in_numbers(text: str) -> str:
+    """A list with letters, Roman numerals or words in front of its items, with numbers in their place."""
+    marks = tuple(mark[2].lower() for mark in _ITEM.finditer(text))
+    if len(marks) < 2 or not any(marks == series[: len(marks)] for series in _SERIES):
+        return text
+    numbers = count(1)
+    return _ITEM.sub(lambda mark: f"{mark[1]}{next(numbers)}.", text)
 
 
 def _of_json(value: Any) -> list[str]:
@@ -162,7 +189,10 @@ def _split_inline(item: str) -> Iterable[str]:
 
 def _unlisted(lines: Sequence[str]) -> list[str]:
     """Names of a text without a list: numbered within a sentence, named by one, or the text itself if it is short."""
-    text = " ".join(line.strip() for line in lines if line.strip())
+    short = [line.strip() for line in lines if line.strip()]
+    if len(short) > 1 and short[0].rstrip("*_ ").endswith(":"):
+        short = short[1:]
+    text = " ".join(short)
     if len(_INLINE.findall(text)) >= 2:
         return [clean_name(part) for part in _INLINE.split(text)[1:]]
     named = _DIAGNOSIS_IS.search(text)
@@ -170,7 +200,6 @@ def _unlisted(lines: Sequence[str]) -> list[str]:
         return _separated(re.split(r"[.!?](?:\s|$)", named[1])[0])
     if states_no_answer(text) or is_refusal(text):
         return []
-    short = [line.strip() for line in lines if line.strip()]
     if all(len(line.split()) <= 8 and not re.search(r"[.!?:]\s*$", line) for line in short):
         return [name for line in short for name in _separated(line)]
     return _separated(short[0]) if len(short) == 1 and len(short[0].split()) <= 12 else []
@@ -184,7 +213,7 @@ def _separated(text: str) -> list[str]:
 
 def clean_name(item: str) -> str:
     """A diagnosis as written, without numbering, bold, remarks and the explanation after it."""
-    item = item[:_LONGEST]
+    item = _LABEL.sub("", item[:_LONGEST])
     bold = re.match(r"\s*(?:\*\*|__)(.+?)(?:\*\*|__)", item)
     name = bold[1] if bold else item
     name = re.sub(rf"^\s*{_NUMBER}", "", name, flags=re.I)

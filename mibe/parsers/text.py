@@ -101,13 +101,18 @@ def normalise(text: str) -> str:
     return _SPACES.sub(" ", text.translate(_TYPOGRAPHY))
 
 
+def strip_tags(text: str) -> str:
+    """Without HTML: a line for what is a line or an item there."""
+    return _STYLE_TAG.sub("", _BREAK_TAG.sub("\n", text))
+
+
 def strip_markup(text: str) -> str:
     """Without markdown, HTML and LaTeX; boxes and answer tags become a line that states a final answer."""
     if "~~" in text:
         text = _STRUCK.sub("", text)
     if "<" in text or "[" in text:
         text = _ANSWER_TAG.sub(lambda tag: "\n" if tag[1] or tag[2] else "\nFinal answer: ", text)
-        text = _STYLE_TAG.sub("", _BREAK_TAG.sub("\n", text))
+        text = strip_tags(text)
     if "$" in text:
         text = _MATH.sub(r"\1", text)
     if "\\" in text:

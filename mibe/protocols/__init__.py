@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from mibe.errors import UsageError
 from mibe.task import Task
+
+if TYPE_CHECKING:
+    from mibe.models.base import Model
 
 PROTOCOLS = ("default", "paper")
 
@@ -25,3 +30,12 @@ def apply(protocol: str, task: Task) -> Task:
 
         return paper.apply(task)
     raise UsageError(f"unknown protocol {protocol!r}; known: {', '.join(PROTOCOLS)}")
+
+
+def for_model(protocol: str, task: Task, model: Model) -> Task:
+    """A task under its protocol as this model is asked: `paper` lets the answers of a chat API be longer."""
+    if protocol == "default":
+        return task
+    from mibe.protocols import paper
+
+    return paper.for_model(task, model)

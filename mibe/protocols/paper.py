@@ -19,6 +19,7 @@ from mibe.metrics.base import BootstrapMedian
 from mibe.metrics.classification import Accuracy, MacroF1Gold, WeightedF1
 from mibe.metrics.multilabel import LabelwiseMacroF1, LabelwiseScores
 from mibe.metrics.summarization import Rouge
+from mibe.models.base import Model
 from mibe.protocols import paper_prompts
 from mibe.protocols.paper_marks import check_packages
 from mibe.protocols.paper_metrics import AlignedEntities, CharacterScores, Missing
@@ -26,6 +27,7 @@ from mibe.protocols.paper_parsing import EveryChoice, FirstChoice, MarkedWords, 
 from mibe.task import Parser, Prompt, Task
 
 NEW_TOKENS = 256
+CHAT_API_NEW_TOKENS = 512
 
 NLI_LABELS = ("entailment", "contradiction", "neutral")
 """In the order in which the released code looks for them."""
@@ -45,6 +47,13 @@ def apply(task: Task) -> Task:
             f"it has {', '.join(RULES)}"
         )
     return replace(RULES[task.name](task), max_new_tokens=NEW_TOKENS)
+
+
+def for_model(task: Task, model: Model) -> Task:
+    """The task with longer answers where the model is a chat API, which is a chat model on another machine."""
+    if task.name in UNCHANGED or not (model.is_remote and model.is_chat):
+        return task
+    return replace(task, max_new_tokens=CHAT_API_NEW_TOKENS)
 
 
 def one_answer(task: Task, prompt: Prompt, parser: Parser) -> Task:

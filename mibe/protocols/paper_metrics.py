@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mibe.arrays import FloatArray, np
-from mibe.metrics.base import SampleMean, as_column
+from mibe.metrics.base import SampleMean, SingleFigure, as_column
 from mibe.metrics.counts import split
 from mibe.parsers.spans import Span, write_marks
 from mibe.protocols.paper_marks import align, chunks, tagged_words
@@ -17,15 +17,10 @@ _PUNCTUATION = frozenset(string.punctuation)
 
 
 @dataclass(frozen=True)
-class Missing(SampleMean):
+class Missing(SingleFigure, SampleMean):
     """Share of the outputs in which no choice, or for DDI not exactly one, was found."""
 
     name: str = "missing"
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """One figure."""
-        return (self.name,)
 
     def values(self, predictions: Sequence[Value | None], targets: Sequence[Value]) -> FloatArray:
         """Shape (samples, 1): 1 where there is no answer, else 0."""

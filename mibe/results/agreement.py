@@ -5,15 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 from mibe.arrays import FloatArray, np
 from mibe.errors import DataError
 from mibe.jsonlines import read_json_lines
 from mibe.metrics.base import ratio
 from mibe.metrics.intervals import bootstrap
+from mibe.rating.scores import marks_in
+from mibe.rating.store import is_database
+from mibe.results.folder import RECORD, SAMPLES
+from mibe.results.log import latest_rows
 
 Key = tuple[str, int | None]
 """The case, and the rank of the diagnosis in it where a case has several."""
+
+Ratings: TypeAlias = Mapping[Key, bool | None]
+"""Whether the diagnosis matches; None for a verdict that could not be read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +54,7 @@ class Agreement:
 
 
 def agreement(file_a: str | Path, file_b: str | Path, *, resamples: int = 1000, seed: int = 1234) -> Agreement:
-    """Agreement of two files of JSON lines {"id", "rank" (optional), "match": true, false or null}.
+    """Agreement of two raters, each a file as `read_ratings` takes it.
 
     A case's ratings are not independent of each other: the bootstrap draws whole cases.
 
@@ -55,12 +63,17 @@ def agreement(file_a: str | Path, file_b: str | Path, *, resamples: int = 1000, 
     DataError
         For a line that is not in that form, a rating that stands there twice, or files without a common rating.
     """
-    ratings_a, ratings_b = read_ratings(Path(file_a)), read_ratings(Path(file_b))
-    common = sorted(ratings_a.keys() & ratings_b.keys(), key=lambda key: (key[0], key[1] or 0))
-    if not common:
+    ratings_a, ratings_b = read_ratings(file_a), read_ratings(file_b)
+    if not ratings_a.keys() & ratings_b.keys():
         raise DataError(
             f"{file_a} and {file_b} have no rating in common; one is the same where both id and rank are the same"
         )
+    return compare_ratings(ratings_a, ratings_b, resamples=resamples, seed=seed)
+
+
+def compare_ratings(ratings_a: Ratings, ratings_b: Ratings, *, resamples: int = 1000, seed: int = 1234) -> Agreement:
+    """Agreement of two raters who have at least one rating in common."""
+    common = sorted(ratings_a.keys() & ratings_b.keys(), key=lambda key: (key[0], key[1] or 0))
     table = _table(common, ratings_a, ratings_b)
     both, only_a, only_b, neither = (int(count) for count in table.sum(axis=0))
     raw, kappa = _measures(table, resamples, seed)
@@ -78,8 +91,37 @@ def agreement(file_a: str | Path, file_b: str | Path, *, resamples: int = 1000, 
     )
 
 
-def read_ratings(path: Path) -> dict[Key, bool | None]:
-    """Ratings by id and rank. Raises `DataError`, naming the line."""
+def read_ratings(source: str | Path) -> dict[Key, bool | None]:
+    """Ratings by id and rank, from one of three kinds of file.
+
+    JSON lines {"id", "rank" (optional), "match": true, false or null}; a run's sample log, whose judge's verdicts are
+    taken; or a database of people's ratings, followed by a colon and the rater's name where it has several.
+
+    Raises `DataError`, naming the line, or `UsageError` for a rater who is not there.
+    """
+    path, rater = Path(source), None
+    before, separator, after = str(source).rpartition(":")
+    if separator and not path.exists() and is_database(Path(before)):
+        path, rater = Path(before), after
+    if is_database(path):
+        return marks_in(path, rater)
+    if path.parent.name == SAMPLES and (path.parent.parent / RECORD).exists():
+        if not (verdicts := judge_ratings(path)):
+            raise DataError(f"{path} has no verdicts; evaluate with --judge NAME")
+        return verdicts
+    return _read_lines(path)
+
+
+def judge_ratings(samples: Path) -> dict[Key, bool | None]:
+    """The verdicts of a run's judge from its sample log: for each case, the ranks up to the first match."""
+    return {
+        (row["id"], verdict["rank"]): verdict["match"]
+        for row in latest_rows(samples)
+        for verdict in row.get("verdicts", ())
+    }
+
+
+def _read_lines(path: Path) -> dict[Key, bool | None]:
     found: dict[Key, bool | None] = {}
     for number, item in read_json_lines(path):
         key = (str(item.get("id", "")), item.get("rank"))
@@ -93,7 +135,7 @@ def read_ratings(path: Path) -> dict[Key, bool | None]:
     return found
 
 
-def _table(common: Iterable[Key], a: Mapping[Key, bool | None], b: Mapping[Key, bool | None]) -> FloatArray:
+def _table(common: Iterable[Key], a: Ratings, b: Ratings) -> FloatArray:
     """Shape (cases, 4): each case's ratings by who said match (both, A alone, B alone, neither)."""
     cases: dict[str, list[int]] = {}
     for key in common:

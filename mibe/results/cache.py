@@ -12,6 +12,7 @@ import os
 import sqlite3
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -36,10 +37,20 @@ def cache_key(identity: Mapping[str, Any], *parts: object) -> Key:
 
 
 class ResponseCache:
-    """A small SQLite store. When it cannot be used, a run goes on without it after one warning."""
+    """A small SQLite store. When it cannot be used, a run goes on without it after one warning.
+
+    A damaged one is renamed to `responses.sqlite.damaged`, with a warning, and a new one begun: answers that were in
+    it are asked for again.
+    """
 
     def __init__(self, path: Path) -> None:
+        self._path = path
+        self._renewed = False
         self._database: sqlite3.Connection | None = None
+        self._open()
+
+    def _open(self) -> None:
+        path = self._path
         try:
             # The file may hold credentialed text: nobody else on this machine may read it, nor see it grow.
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -47,11 +58,10 @@ class ResponseCache:
             os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
             path.chmod(0o600)
             self._database = sqlite3.connect(path, timeout=60)
-            self._database.execute(
-                "CREATE TABLE IF NOT EXISTS responses (key BLOB PRIMARY KEY, value TEXT) WITHOUT ROWID"
-            )
+            # Keys are hashes: in a table ordered by key each insert would rewrite another page, values and all.
+            self._database.execute("CREATE TABLE IF NOT EXISTS responses (key BLOB PRIMARY KEY, value TEXT)")
         except (sqlite3.Error, OSError) as error:
-            self._give_up(error)
+            self._failed(error)
 
     def get(self, keys: Sequence[Key]) -> dict[Key, dict[str, Any]]:
         """The stored responses among `keys`."""
@@ -63,9 +73,11 @@ class ResponseCache:
                 part = keys[start : start + 500]
                 marks = ",".join("?" * len(part))
                 query = f"SELECT key, value FROM responses WHERE key IN ({marks})"
-                found.update((key, json.loads(value)) for key, value in self._database.execute(query, part))
-        except (sqlite3.Error, ValueError) as error:
-            self._give_up(error)
+                for key, value in self._database.execute(query, part):
+                    with suppress(ValueError):  # a damaged answer is none: it is asked for again and replaced
+                        found[key] = json.loads(value)
+        except sqlite3.Error as error:
+            self._failed(error)
         return found
 
     def put(self, items: Mapping[Key, Mapping[str, Any]]) -> None:
@@ -79,7 +91,7 @@ class ResponseCache:
                     [(key, json.dumps(value, ensure_ascii=False)) for key, value in items.items()],
                 )
         except sqlite3.Error as error:
-            self._give_up(error)
+            self._failed(error)
 
     def close(self) -> None:
         """Close the database."""
@@ -87,6 +99,33 @@ class ResponseCache:
             self._database.close()
             self._database = None
 
-    def _give_up(self, error: Exception) -> None:
-        warnings.warn(f"the response cache cannot be used ({error}); the run goes on without it", stacklevel=3)
+    def _failed(self, error: Exception) -> None:
+        """Begin a new database in place of a damaged one, once; go on without a cache after any other failure."""
         self.close()
+        if _is_damage(error) and not self._renewed:
+            self._renewed = True
+            try:
+                aside = _set_aside(self._path)
+            except OSError as cause:
+                error = cause
+            else:
+                news = f"the response cache is damaged ({error}): kept as {aside}, a new one begins"
+                warnings.warn(news, stacklevel=4)
+                self._open()
+                return
+        warnings.warn(f"the response cache cannot be used ({error}); the run goes on without it", stacklevel=4)
+
+
+def _is_damage(error: Exception) -> bool:
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    return code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+def _set_aside(path: Path) -> Path:
+    """Rename a database and the journal of an unfinished write, which would be replayed into its successor."""
+    aside = path.with_name(f"{path.name}.damaged")
+    path.replace(aside)
+    journal = path.with_name(f"{path.name}-journal")
+    if journal.exists():
+        journal.replace(aside.with_name(f"{aside.name}-journal"))
+    return aside

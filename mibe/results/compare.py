@@ -15,12 +15,13 @@ from mibe import protocols
 from mibe.arrays import FloatArray, np
 from mibe.data_use import is_credentialed
 from mibe.errors import UsageError
-from mibe.metrics.base import BootstrapMedian, Metric, is_main, is_sample_mean
+from mibe.metrics.base import BootstrapMedian, Mean, Metric, is_main, is_mean
 from mibe.metrics.comparison import holm, mcnemar, paired_bootstrap
 from mibe.registry import load_task
 from mibe.results.folder import SAMPLES
 from mibe.results.log import Row, latest_rows
 from mibe.results.run import Run, load_run
+from mibe.scoring import late_of, stored_statistics
 from mibe.task import Outcome, Task
 from mibe.verdicts import TOP_K, is_judged
 
@@ -126,8 +127,9 @@ def compare(
         pairs = list(_pairs(run_a, run_b, name))
         if not pairs:
             raise UsageError(f"{name}: no sample was scored in both runs; give both the same --limit and --seed")
-        rows += _differences(task, pairs, resamples, seed)
-        notes += _left_out(run_a, run_b, name, len(pairs))
+        late, why_not = _late(task, run_a, run_b, pairs)
+        rows += _differences(task, pairs, late, resamples, seed)
+        notes += [*_left_out(run_a, run_b, name, len(pairs)), *why_not]
     notes += [f"{name}: in one run only, not compared" for name in _in_one(run_a, run_b)]
     return Comparison(run_a, run_b, tuple(_corrected(rows)), tuple(notes))
 
@@ -192,8 +194,23 @@ def _left_out(a: Run, b: Run, task: str, common: int) -> list[str]:
     return [f"{task}: {common} samples were scored in both runs ({counts[0]} in A, {counts[1]} in B)"]
 
 
-def _differences(task: Task, pairs: Sequence[Pair], resamples: int, seed: int) -> list[Difference]:
-    """Every main figure of the task, the headline first."""
+def _late(task: Task, a: Run, b: Run, pairs: Sequence[Pair]) -> tuple[tuple[Mean, ...], list[str]]:
+    """The late metrics whose values stand in both sample logs; and a note where one run has them in vain."""
+    asked_a, asked_b = (late_of(task, run.record["settings"].get("bertscore")) for run in (a, b))
+    if asked_a != asked_b:
+        return (), [f"{task.name}: BERTScore has no part in it, since only one run has it, or with another encoder"]
+    wanted = {name for metric in asked_a for name in metric.names}
+    if not all(wanted <= row.get("scores", {}).keys() for pair in pairs for row in pair):
+        return (), [
+            f"{task.name}: BERTScore has no part in it, since a run does not hold it by sample: mibe rescore RUN"
+        ]
+    return asked_a, []
+
+
+def _differences(
+    task: Task, pairs: Sequence[Pair], late: Sequence[Mean], resamples: int, seed: int
+) -> list[Difference]:
+    """Every main figure of the task, the headline first; those of `late` from what the rows hold."""
     task, values_a, values_b = _values(task, pairs)
     targets_a, targets_b = [a["target"] for a, _ in pairs], [b["target"] for _, b in pairs]
     found: list[Difference] = []
@@ -202,6 +219,11 @@ def _differences(task: Task, pairs: Sequence[Pair], resamples: int, seed: int) -
         if isinstance(metric, BootstrapMedian) or not any(map(is_main, metric.names)):
             continue
         table_a, table_b = metric.statistics(values_a, targets_a), metric.statistics(values_b, targets_b)
+        found += _of_metric(task, metric, table_a, table_b, resamples, seed)
+    for metric in late:
+        table_a, table_b = (
+            stored_statistics(metric, [row["scores"] for row in rows]) for rows in zip(*pairs, strict=True)
+        )
         found += _of_metric(task, metric, table_a, table_b, resamples, seed)
     return sorted(found, key=lambda row: not row.headline)
 
@@ -240,7 +262,7 @@ def _of_metric(
             high=float(paired.high[i]),
             p_bootstrap=float(paired.p[i]),
         )
-        if is_sample_mean(metric) and _right_or_wrong(table_a[:, i]) and _right_or_wrong(table_b[:, i]):
+        if is_mean(metric) and _right_or_wrong(table_a[:, i]) and _right_or_wrong(table_b[:, i]):
             only_a, only_b = int((table_a[:, i] > table_b[:, i]).sum()), int((table_b[:, i] > table_a[:, i]).sum())
             row = replace(row, only_a=only_a, only_b=only_b, p_mcnemar=mcnemar(only_a, only_b))
         found.append(row)

@@ -27,7 +27,7 @@ def render(comparison: Comparison, form: str) -> str:
         runs = {"a": str(comparison.a.path), "b": str(comparison.b.path)}
         return json.dumps(runs | {"rows": records, "notes": comparison.notes}, ensure_ascii=False, indent=1)
     if form == "csv":
-        return _csv(records)
+        return write_csv(records)
     from tabulate import tabulate
 
     rows = [_cells(row) for row in comparison.rows]
@@ -42,7 +42,7 @@ def render_samples(samples: Sequence[Mapping[str, Any]], form: str) -> str:
     if form == "json":
         return json.dumps(samples, ensure_ascii=False, indent=1)
     if form == "csv":
-        return _csv([{key: _flat(value) for key, value in sample.items()} for sample in samples])
+        return write_csv([{key: _flat(value) for key, value in sample.items()} for sample in samples])
     if not samples:
         return "no sample differs"
     from tabulate import tabulate
@@ -57,7 +57,7 @@ def render_agreement(found: Agreement, form: str) -> str:
         return json.dumps(asdict(found), indent=1)
     measures = {"agreement": found.agreement, "kappa": found.kappa}
     if form == "csv":
-        return _csv([{"measure": name, **asdict(measure), "n": found.n} for name, measure in measures.items()])
+        return write_csv([{"measure": name, **asdict(measure), "n": found.n} for name, measure in measures.items()])
     from tabulate import tabulate
 
     names = {"agreement": "raw agreement", "kappa": "Cohen's kappa"}
@@ -99,7 +99,8 @@ def _flat(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def _csv(rows: Sequence[Mapping[str, Any]]) -> str:
+def write_csv(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Rows with the same keys as CSV with a header, without the last line's end; "" for no rows."""
     out = io.StringIO()
     if rows:
         writer = csv.DictWriter(out, list(rows[0]), lineterminator="\n")

@@ -10,6 +10,7 @@ import fcntl
 import json
 import os
 import re
+import stat
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -22,6 +23,7 @@ RECORD = "run.json"
 SAMPLES = "samples"
 HISTORY = "history"
 LOCK = "run.lock"
+FINGERPRINT = "fingerprint"
 
 
 class RunFolder:
@@ -43,7 +45,10 @@ class RunFolder:
                 for path in sorted(output_dir.glob(f"*/{RECORD}"), reverse=True):
                     if _is_unfinished(path.parent, fingerprint):
                         return cls.hold(path.parent)
-            return cls.hold(_new_folder(output_dir, model_name))
+            path = _new_folder(output_dir, model_name)
+            # Beside the record and never written again, so that a run whose record is damaged is still found.
+            (path / FINGERPRINT).write_text(f"{fingerprint}\n", encoding="ascii")
+            return cls.hold(path)
 
     @classmethod
     def hold(cls, path: Path) -> RunFolder:
@@ -77,6 +82,18 @@ class RunFolder:
         """Replace `run.json` as a whole: a reader sees the old record or the new one, never half of one."""
         with _write_errors(self.path):
             write_atomically(self.path / RECORD, json.dumps(record, ensure_ascii=False, indent=1) + "\n")
+
+    def earlier_record(self) -> dict[str, Any] | None:
+        """The record of the run so far, None where there is none; a damaged one is renamed to `run.json.damaged`."""
+        path = self.path / RECORD
+        if not path.exists():
+            return None
+        try:
+            return read_record(self.path)
+        except RunError:
+            with _write_errors(self.path):
+                path.replace(path.with_name(f"{RECORD}.damaged"))
+            return None
 
     def keep_history(self, tasks: Iterable[str], *, private: Collection[str] = ()) -> Path:
         """Move the sample logs of `tasks` and a copy of the record to `history/<n>` before they are replaced.
@@ -125,16 +142,39 @@ def _is_unfinished(path: Path, fingerprint: str) -> bool:
     try:
         record = read_record(path)
     except RunError:
-        # Somebody's damaged record must not keep others from running beside it.
-        return False
+        # Its responses are as good as ever; and somebody else's damaged record must not keep us from running.
+        return _noted_fingerprint(path) == fingerprint
     return record.get("fingerprint") == fingerprint and record.get("status") != "finished"
 
 
+def _noted_fingerprint(path: Path) -> str | None:
+    try:
+        return (path / FINGERPRINT).read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        return None
+
+
 def write_atomically(path: Path, text: str) -> None:
-    """Write beside the file, then rename over it."""
+    """Replace a file by this text as a whole."""
+    with rewriting(path) as file:
+        file.write(text.encode("utf-8"))
+
+
+@contextmanager
+def rewriting(path: Path) -> Iterator[IO[bytes]]:
+    """A file beside `path`, renamed over it once all of it is on the disk; a failure leaves no trace.
+
+    A file that was there keeps its mode.
+    """
     aside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        aside.write_text(text, encoding="utf-8")
+        with aside.open("wb") as file:
+            if path.exists():
+                os.fchmod(file.fileno(), stat.S_IMODE(path.stat().st_mode))
+            yield file
+            file.flush()
+            # Without it, a power cut after the rename can leave an empty file under the name.
+            os.fsync(file.fileno())
         aside.replace(path)
     finally:
         aside.unlink(missing_ok=True)

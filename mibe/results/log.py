@@ -1,24 +1,29 @@
 """The sample log: one JSON line a sample, appended the moment its response is there.
 
 A log may end in half a line (the process was killed) and may hold a sample twice (an error, then its retry);
-readers drop the one and take the last of the other.
+readers drop the one and take the last of the other. A damaged line in the middle (a failing disk, a power cut) stops
+a reader, since its sample would be missing from the scores; a run that goes on sets it aside and asks again.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from mibe.results.folder import disk_error
+from mibe.errors import RunError
+from mibe.results.folder import disk_error, rewriting
 
 Row = dict[str, Any]
 
 
 class SampleLog:
-    """Appends rows to one task's log. Rows of credentialed tasks are readable by their owner alone."""
+    """Appends rows to one task's log. Rows of credentialed tasks are readable by their owner alone.
+
+    `damaged` is the number of lines that were found damaged and set aside when it was opened.
+    """
 
     def __init__(self, path: Path, *, private: bool) -> None:
         self.path = path
@@ -26,7 +31,7 @@ class SampleLog:
         try:
             if private:
                 path.parent.chmod(0o700)
-            drop_torn_line(path)
+            self.damaged = mend(path)
             self._file: IO[str] = os.fdopen(
                 os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, mode), "a", encoding="utf-8", newline="\n"
             )
@@ -45,6 +50,12 @@ class SampleLog:
         except OSError as error:
             raise disk_error(error, self.path) from error
 
+    def extend(self, rows: Iterable[Row]) -> None:
+        """Write rows and force them to the disk."""
+        for row in rows:
+            self.append(row)
+        self.sync()
+
     def sync(self) -> None:
         """Force what was written to the disk."""
         try:
@@ -60,10 +71,30 @@ class SampleLog:
             raise disk_error(error, self.path) from error
 
 
+def mend(path: Path) -> int:
+    """Drop a torn last line, and move damaged lines to `<task>.damaged` beside the log; returns how many of these."""
+    if not path.exists():
+        return 0
+    drop_torn_line(path)
+    with path.open("rb") as log:
+        damaged = [line for line in log if not _is_row(line)]
+    if not damaged:
+        return 0
+    # It may hold credentialed text, and what a damaged line holds nobody can say.
+    aside = os.open(damaged_path(path), os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    with os.fdopen(aside, "ab") as kept, path.open("rb") as log, rewriting(path) as mended:
+        kept.writelines(damaged)
+        mended.writelines(line for line in log if _is_row(line))
+    return len(damaged)
+
+
+def damaged_path(samples: Path) -> Path:
+    """Where the damaged lines of a log are kept, as they are."""
+    return samples.with_suffix(".damaged")
+
+
 def drop_torn_line(path: Path) -> None:
     """Cut off a last line that has no end or is not JSON: its writer was killed, its sample is done again."""
-    if not path.exists():
-        return
     with path.open("rb+") as file:
         end = file.seek(0, os.SEEK_END)
         while end > 0:
@@ -87,24 +118,43 @@ def _last_line(file: IO[bytes], end: int) -> tuple[bytes, int]:
 
 
 def _is_row(line: bytes) -> bool:
+    return _row(line) is not None
+
+
+def _row(line: bytes) -> Row | None:
     try:
-        return isinstance(json.loads(line), dict)
+        row = json.loads(line)
     except ValueError:
-        return False
+        return None
+    return row if isinstance(row, dict) and "id" in row else None
 
 
 def read_rows(path: Path) -> Iterator[Row]:
-    """The rows of a log in the order they were written; lines that are not rows are left out."""
+    """The rows of a log in the order they were written; a torn last line is left out.
+
+    Raises `RunError` for a damaged line with others after it: nobody can say whose sample would be missing.
+    """
     if not path.exists():
         return
+    damaged: int | None = None
     with path.open("rb") as file:
-        for line in file:
-            try:
-                row = json.loads(line)
-            except ValueError:
-                continue
-            if isinstance(row, dict) and "id" in row:
+        for number, line in enumerate(file, start=1):
+            if damaged is not None:
+                raise RunError(
+                    f"{path}, line {damaged} is damaged: run the run's command again (an unfinished run, and the "
+                    "response cache, keep all other answers), or delete the line to go on without its sample"
+                )
+            row = _row(line)
+            if row is None:
+                damaged = number
+            else:
                 yield row
+
+
+def sound_rows(path: Path) -> Iterator[Row]:
+    """The rows of a log without its damaged lines, for sums that a run makes before it has mended the log."""
+    with path.open("rb") as file:
+        yield from filter(None, map(_row, file))
 
 
 def latest_lines(path: Path) -> dict[str, int]:
@@ -125,20 +175,18 @@ def part_of(path: Path, rank: int) -> Path:
     return path.with_name(f"{path.stem}.rank{rank}{path.suffix}")
 
 
-def absorb_parts(path: Path, *, private: bool) -> None:
-    """Move what other processes wrote into the log `path`. A break in the midst of it costs nothing.
+def absorb_parts(path: Path, *, private: bool) -> int:
+    """Mend the log `path` and move into it what other processes wrote; returns how many lines were damaged.
 
-    A row may then stand there twice, and the last one counts as always.
+    A break in the midst of it costs nothing: a row may then stand there twice, and the last one counts as always.
     """
-    parts = sorted(path.parent.glob(f"{path.stem}.rank*{path.suffix}"))
-    if not parts:
-        return
     log = SampleLog(path, private=private)
+    damaged = log.damaged
     try:
-        for part in parts:
-            for row in read_rows(part):
-                log.append(row)
-            log.sync()
+        for part in sorted(path.parent.glob(f"{path.stem}.rank*{path.suffix}")):
+            damaged += mend(part)
+            log.extend(read_rows(part))
             part.unlink()
     finally:
         log.close()
+    return damaged

@@ -16,10 +16,11 @@ from mibe.data import store
 from mibe.models.base import Model
 from mibe.prompting import PromptBuilder, Rendered, stop_strings, template_sha256
 from mibe.results import environment
-from mibe.results.log import latest_rows
+from mibe.results.log import latest_rows, sound_rows
 
 if TYPE_CHECKING:
     from mibe.data_use import Egress
+    from mibe.models.service import Service
     from mibe.planning import Plan, Settings
 
 SCHEMA = 1
@@ -74,6 +75,19 @@ def end(record: Record, model: Model, status: str) -> None:
     }
 
 
+def note_services(record: Record, services: Sequence[Service]) -> None:
+    """What the models behind APIs, judge included, have to tell of this session so far."""
+    if services:
+        record["sessions"][-1]["services"] = [{"name": service.name, **service.report()} for service in services]
+
+
+def spent(folder: Path, record: Record) -> float:
+    """USD that the run has cost so far: what its sessions noted, or, where one was killed, its samples."""
+    noted = sum(service["cost_usd"] or 0.0 for session in record["sessions"] for service in session.get("services", ()))
+    rows = (row for path in folder.glob("samples/*.jsonl") for row in sound_rows(path))
+    return max(noted, sum(row.get("cost") or 0.0 for row in rows if not row.get("cached")))
+
+
 def is_complete(record: Record) -> bool:
     """Whether every sample of every task has a response."""
     return all(task["outcomes"]["error"] == 0 for task in record["tasks"].values())
@@ -109,6 +123,7 @@ def describe_task(plan: Plan, builder: PromptBuilder, first: Rendered) -> dict[s
             "manifest": store.load_manifest(task.data_name),
             "documents": documents.count,
             "of": documents.total,
+            "shard": plan.settings.shard,
         },
         "prompt_template_sha256": template_sha256(task.prompt),
         "first_prompt_sha256": first.sha256,
@@ -144,8 +159,14 @@ def show_prompt(task: str, text: str) -> str:
 
 
 def timing(samples: Path) -> dict[str, Any]:
-    """Model time, tokens and rate over the responses that were generated, not taken from the cache."""
+    """Model time, tokens and rate over the responses that were generated, not taken from the cache.
+
+    `usage` stands there for models behind an API: what their servers counted, and USD where the price is known.
+    """
     seconds, prompt_tokens, new_tokens, generated, cached = 0.0, 0, 0, 0, 0
+    metered = {"cached_tokens": 0, "reasoning_tokens": 0}
+    cost: float | None = None
+    is_metered = False
     for row in latest_rows(samples):
         if row.get("cached"):
             cached += 1
@@ -154,6 +175,12 @@ def timing(samples: Path) -> dict[str, Any]:
         seconds += row.get("seconds") or 0.0
         prompt_tokens += row.get("prompt_tokens") or 0
         new_tokens += row.get("new_tokens") or 0
+        is_metered |= "cached_tokens" in row or "cost" in row
+        for name in metered:
+            metered[name] += row.get(name) or 0
+        if "cost" in row:
+            cost = (cost or 0.0) + row["cost"]
+    usage = metered | {"cost_usd": None if cost is None else round(cost, 6)}
     return {
         "generated": generated,
         "from_cache": cached,
@@ -161,4 +188,5 @@ def timing(samples: Path) -> dict[str, Any]:
         "prompt_tokens": prompt_tokens,
         "new_tokens": new_tokens,
         "tokens_per_second": round((prompt_tokens + new_tokens) / seconds, 1) if seconds else None,
+        **({"usage": usage} if is_metered else {}),
     }

@@ -47,12 +47,16 @@ class Run:
         ]
         return pd.DataFrame(rows)
 
+    def samples_path(self, task: str) -> Path:
+        """The sample log of a task."""
+        return self.path / SAMPLES / f"{task}.jsonl"
+
     def samples(self, task: str) -> pd.DataFrame:
         """One row a sample: id, output, outcome, prediction, target, scores, tokens, seconds, …"""
         import pandas as pd
 
         self._task(task)
-        return pd.DataFrame(list(latest_rows(self.path / SAMPLES / f"{task}.jsonl")))
+        return pd.DataFrame(list(latest_rows(self.samples_path(task))))
 
     def _task(self, task: str) -> dict[str, Any]:
         if task not in self.record["tasks"]:

@@ -8,33 +8,54 @@ import json
 import os
 import sys
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from mibe.metrics.base import is_main
 
 FORMATS = ("text", "json", "csv", "markdown", "latex")
 HEADER = ("task", "metric", "value", "95 % interval", "n", "unparsed", "truncated", "refused", "errors")
+SKIPPED = "skipped, data missing"
+USAGE_HEADER = ("prompt tokens", "cached", "new tokens", "reasoning", "USD")
+"""Beside the others where a model is behind an API: what its server counted, and what that cost."""
+
 CONSTANT_SHARE = 0.9
 """A label that makes up this much of the answers is reported: the model may answer without reading."""
 
 
-def render(tasks: Mapping[str, Any], form: str) -> str:
-    """The scores of a record's tasks in one of `FORMATS`; json and csv hold all figures, the others the main ones."""
+def render(tasks: Mapping[str, Any], form: str, *, skipped: Mapping[str, str] = MappingProxyType({})) -> str:
+    """The scores of a record's tasks in one of `FORMATS`; json and csv hold all figures, the others the main ones.
+
+    `skipped` are the tasks that were asked for and not run, each with the reason; they stand in every form.
+    """
     if form == "json":
-        return json.dumps(tasks, ensure_ascii=False, indent=1)
+        left_out = {name: {"skipped": why} for name, why in skipped.items()}
+        return json.dumps({**tasks, **left_out}, ensure_ascii=False, indent=1)
+    tasks = {_label(name, task): task for name, task in tasks.items()}
     if form == "csv":
-        return _csv(tasks)
+        return _csv(tasks, skipped)
     from tabulate import tabulate
 
     style = {"text": "simple", "markdown": "github", "latex": "latex"}[form]
     rows = [row for name, task in tasks.items() for row in _task_rows(name, task)]
-    table = tabulate(
-        rows, headers=HEADER, tablefmt=style, disable_numparse=True, colalign=("left", "left", *["right"] * 7)
-    )
+    rows += [[name, SKIPPED, "–", "–", "0", "", "", "", ""] for name in skipped]
+    header: tuple[str, ...] = HEADER
+    if _is_metered(tasks):
+        header += USAGE_HEADER
+        rows = [row + (_usage_cells(tasks.get(row[0], {})) if row[0] else [""] * len(USAGE_HEADER)) for row in rows]
+    right = ["right"] * (len(header) - 2)
+    table = tabulate(rows, headers=header, tablefmt=style, disable_numparse=True, colalign=("left", "left", *right))
     if form != "text":
         return table
-    notes = "\n".join(note for name, task in tasks.items() for note in _notes(name, task))
-    return _bold_header(table) + (f"\n\n{notes}" if notes else "")
+    notes = [note for name, task in tasks.items() for note in _notes(name, task)]
+    notes += [f"{name}: {SKIPPED}; {why}" for name, why in skipped.items()]
+    return "\n".join([_bold_header(table), *([""] if notes else []), *notes])
+
+
+def _label(name: str, task: Mapping[str, Any]) -> str:
+    """A task's name, and which part of it was scored where that is not all."""
+    shard = (task.get("data") or {}).get("shard")
+    return f"{name} (shard {shard})" if shard else name
 
 
 def _task_rows(name: str, task: Mapping[str, Any]) -> list[list[str]]:
@@ -73,22 +94,46 @@ def _notes(name: str, task: Mapping[str, Any]) -> list[str]:
         notes.append(
             f"{name}: {task['outcomes']['error']} samples failed and are not scored; the same command tries them again"
         )
-    manifest = (task.get("data") or {}).get("manifest") or {}
+    data = task.get("data") or {}
+    manifest = data.get("manifest") or {}
+    if data.get("shard"):
+        notes.append(f"{name}: partial, {data['documents']} of {data['of']} documents; mibe merge puts shards together")
     if manifest.get("variant") == "excerpt":
         notes.append(f"{name}: measured on an excerpt of the data set, not comparable with published figures")
     return notes
 
 
-def _csv(tasks: Mapping[str, Any]) -> str:
+def _usage_cells(task: Mapping[str, Any]) -> list[str]:
+    """Tokens and cost of a task whose model is behind an API, under `USAGE_HEADER`; empty cells for another."""
+    timing = task.get("timing") or {}
+    if "usage" not in timing:
+        return [""] * len(USAGE_HEADER)
+    usage = timing["usage"]
+    tokens = [timing["prompt_tokens"], usage["cached_tokens"], timing["new_tokens"], usage["reasoning_tokens"]]
+    cost = "unknown" if usage["cost_usd"] is None else f"{usage['cost_usd']:.4f}"
+    return [*(str(number) for number in tokens), cost]
+
+
+def _is_metered(tasks: Mapping[str, Any]) -> bool:
+    return any("usage" in (task.get("timing") or {}) for task in tasks.values())
+
+
+def _csv(tasks: Mapping[str, Any], skipped: Mapping[str, str]) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     outcomes = ("parsed", "unparsed", "truncated", "refused", "error")
-    writer.writerow(["task", "metric", "value", "low", "high", "stderr", "n", *outcomes])
+    header = ["task", "metric", "value", "low", "high", "stderr", "n", *outcomes]
+    metered = _is_metered(tasks)
+    header += [name.replace(" ", "_").lower() for name in USAGE_HEADER] if metered else []
+    writer.writerow(header)
     for name, task in tasks.items():
         for metric, figure in task["figures"].items():
             stderr = "" if figure["stderr"] is None else repr(figure["stderr"])
             numbers = [repr(figure[key]) for key in ("value", "low", "high")]
-            writer.writerow([name, metric, *numbers, stderr, figure["n"], *(task["outcomes"][key] for key in outcomes)])
+            counts = [task["outcomes"][key] for key in outcomes]
+            usage = _usage_cells(task) if metered else []
+            writer.writerow([name, metric, *numbers, stderr, figure["n"], *counts, *usage])
+    writer.writerows([name, SKIPPED, "", "", "", "", 0, *[""] * (len(header) - 7)] for name in skipped)
     return out.getvalue().rstrip("\n")
 
 

@@ -1,0 +1,1 @@
+"""Continual pretraining, instruction tuning and task fine-tuning of medical language models."""

@@ -1,0 +1,59 @@
+"""The command line: what can be asked for; `mellama_train.commands` does it.
+
+Exit codes: 0 success; 2 bad usage, recipe, data or a run that could not go on; 75 stopped by a signal with a checkpoint
+written (a scheduler may start it again); 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import mibe
+from mellama_train import commands
+from mellama_train.corpus.commands import add_commands as add_corpus_commands
+from mellama_train.errors import StoppedError, TrainError
+from mellama_train.instructions.commands import add_commands as add_instructions_commands
+
+TRY_AGAIN = 75
+"""EX_TEMPFAIL of sysexits.h."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; its errors become one line each."""
+    arguments = parser().parse_args(argv)
+    command: Callable[[argparse.Namespace], int] = arguments.command
+    try:
+        code = command(arguments)
+        sys.stdout.flush()
+        return code
+    except TrainError as error:
+        print(f"mellama-train: {error}", file=sys.stderr)
+        return TRY_AGAIN if isinstance(error, StoppedError) else 2
+    except KeyboardInterrupt:
+        print("\nmellama-train: interrupted; the same command goes on from the newest checkpoint", file=sys.stderr)
+        return 130
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole command line."""
+    top = argparse.ArgumentParser(prog="mellama-train", description="Trains medical language models (Me-LLaMA).")
+    top.add_argument("--version", action="version", version=f"mellama-train {mibe.__version__}")
+    known = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    add_corpus_commands(known)
+    add_instructions_commands(known)
+    _stage(known.add_parser("pretrain", help="continual pretraining on a corpus"), commands.run_pretrain)
+    _stage(known.add_parser("instruct", help="instruction tuning, by LoRA or of all weights"), commands.run_instruct)
+    _stage(known.add_parser("finetune", help="fine-tuning on the samples of one task"), commands.run_finetune)
+    return top
+
+
+def _stage(p: argparse.ArgumentParser, command: Callable[[argparse.Namespace], int]) -> None:
+    p.set_defaults(command=command)
+    p.add_argument("recipe", type=Path, metavar="RECIPE", help="a YAML file; docs/training.md explains its keys")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

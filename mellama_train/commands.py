@@ -1,0 +1,57 @@
+"""What each command does: it reads the recipe, opens the data and trains. Imports wait until a command needs them."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from mellama_train.config import Recipe
+    from mellama_train.training import TrainingData
+
+R = TypeVar("R", bound="Recipe")
+
+
+def run_pretrain(a: argparse.Namespace) -> int:
+    """Continual pretraining."""
+    from mellama_train.config import PretrainRecipe
+    from mellama_train.stages import pretraining_data
+    from mellama_train.yaml_schema import load
+
+    return _train(load(a.recipe, PretrainRecipe), pretraining_data)
+
+
+def run_instruct(a: argparse.Namespace) -> int:
+    """Instruction tuning."""
+    from mellama_train.config import TuningRecipe
+    from mellama_train.stages import tuning_data
+    from mellama_train.yaml_schema import load
+
+    return _train(load(a.recipe, TuningRecipe), tuning_data)
+
+
+def run_finetune(a: argparse.Namespace) -> int:
+    """Task fine-tuning."""
+    from mellama_train.config import FinetuneRecipe
+    from mellama_train.stages import finetuning_data
+    from mellama_train.yaml_schema import load
+
+    return _train(load(a.recipe, FinetuneRecipe), finetuning_data)
+
+
+def _train(recipe: R, open_data: Callable[[R], TrainingData]) -> int:
+    """Join the ranks, open the data, train; the first rank prints where the model is."""
+    from mellama_train.ranks import Ranks
+    from mellama_train.training import train
+
+    ranks = Ranks.join()
+    try:
+        final = train(recipe, open_data(recipe), ranks)
+        # A rank that leaves while another is still talking would abort it.
+        ranks.wait()
+    finally:
+        ranks.leave()
+    if ranks.is_first:
+        print(final)
+    return 0

@@ -1,0 +1,231 @@
+"""Passages of the prepared test sets of mibe, found in training text whatever its case, spacing and punctuation.
+
+The passages are the sentences of the test examples (shorter ones joined until they have `ngram` words), as runs of
+`ngram` words (13, as for GPT-3). A document is removed when it holds at least the share `coverage` of the runs of a
+passage: a phrase of 13 words that happens to be in both does not remove it, and is in the report all the same. Runs
+that more than `common` test examples share are boilerplate and do not count.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xxhash
+
+import mibe
+from mellama_train.corpus.words import hashes, ngrams, words
+from mellama_train.errors import CorpusError
+from mibe.task import AccessLevel
+
+if TYPE_CHECKING:
+    from mellama_train.corpus.words import Hashes
+    from mibe.task import Example
+
+SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n+")
+ARRAYS = ("grams", "passage", "size", "example")
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A test example of which a document holds something: `coverage` of its best passage, and the `span` of words."""
+
+    task: str
+    example: str
+    coverage: float
+    span: str
+
+
+class TestIndex:
+    """All runs of words of the test sets, memory-mapped from a folder, so that many processes share one copy."""
+
+    __test__ = False  # For pytest, which takes classes named Test… for tests.
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"folder": self.folder}
+
+    @cached_property
+    def about(self) -> dict[str, Any]:
+        """The settings and, for each task, examples, passages and examples too short to be looked for."""
+        about: dict[str, Any] = json.loads((self.folder / "about.json").read_text(encoding="utf-8"))
+        return about
+
+    @cached_property
+    def _ids(self) -> list[tuple[str, str]]:
+        """[task, example id] of each example."""
+        text = (self.folder / "examples.json").read_text(encoding="utf-8")
+        return [(task, example) for task, example in json.loads(text)]
+
+    @cached_property
+    def _arrays(self) -> dict[str, Any]:
+        return {name: np.load(self.folder / f"{name}.npy", mmap_mode="r") for name in ARRAYS}
+
+    @cached_property
+    def withheld(self) -> frozenset[str]:
+        """Tasks whose text must not be in a report."""
+        return frozenset(name for name, task in self.about["tasks"].items() if task["access"] == "credentialed")
+
+    def hits(self, text: str) -> list[Hit]:
+        """The test examples that `text` holds something of, the best covered first."""
+        some_words = words(text)
+        n = self.about["ngram"]
+        grams, index = ngrams(hashes(some_words), n), self._arrays["grams"]
+        if not len(grams) or not len(index):
+            return []
+        places = np.searchsorted(index, grams)
+        found = np.flatnonzero(index[np.minimum(places, len(index) - 1)] == grams)
+        if not len(found):
+            return []
+        where: dict[int, list[int]] = {}
+        counted: Counter[int] = Counter()
+        seen: set[int] = set()
+        for place in found.tolist():
+            first = int(places[place])
+            last = int(np.searchsorted(index, grams[place], side="right"))
+            for passage in self._arrays["passage"][first:last].tolist():
+                where.setdefault(passage, []).append(place)
+                # A run that the document has twice is one run of the passage.
+                counted[passage] += first not in seen
+            seen.add(first)
+        best: dict[int, tuple[float, int]] = {}
+        for passage, count in counted.items():
+            example = int(self._arrays["example"][passage])
+            best[example] = max(best.get(example, (0.0, 0)), (count / int(self._arrays["size"][passage]), passage))
+        hits = [
+            Hit(*self._ids[example], coverage, _span(some_words, where[passage], n))
+            for example, (coverage, passage) in best.items()
+        ]
+        return sorted(hits, key=lambda hit: (-hit.coverage, hit.task, hit.example))
+
+
+def build_index(
+    folder: Path, *, ngram: int = 13, common: int = 10, tasks: Iterable[str] | None = None, split: str = "test"
+) -> TestIndex:
+    """Index the test sets that are prepared (None: of all tasks) in `folder`.
+
+    Raises `CorpusError` when a task named in `tasks` is not prepared, or none is.
+    """
+    names = _prepared(tasks, split)
+    ids: list[tuple[str, str]] = []
+    about: dict[str, Any] = {}
+    passages: list[Hashes] = []
+    owners: list[int] = []
+    for name in names:
+        task = mibe.load_task(name)
+        counts = Counter[str]()
+        for example in mibe.examples(task, split):
+            found = [np.unique(ngrams(hashes(p), ngram)) for p in example_passages(example, ngram)]
+            counts["examples"] += 1
+            counts["passages"] += len(found)
+            counts["too_short"] += not found
+            passages += found
+            owners += [len(ids)] * len(found)
+            ids.append((name, example.id))
+        about[name] = {"access": str(task.access.level), **counts}
+    arrays = _without_common(passages, owners, common)
+    folder.mkdir(parents=True, exist_ok=True)
+    for array_name, array in arrays.items():
+        np.save(folder / f"{array_name}.npy", array)
+    (folder / "examples.json").write_text(json.dumps(ids, ensure_ascii=False), encoding="utf-8")
+    digest = xxhash.xxh3_128_hexdigest(b"".join(arrays[name].tobytes() for name in ARRAYS))
+    text = json.dumps({"ngram": ngram, "common": common, "tasks": about, "content": digest}, ensure_ascii=False)
+    (folder / "about.json.part").write_text(text, encoding="utf-8")
+    (folder / "about.json.part").replace(folder / "about.json")
+    return TestIndex(folder)
+
+
+def example_passages(example: Example, ngram: int) -> Iterator[list[str]]:
+    """The passages of an example, as words: its sentences, those of fewer than `ngram` words joined to such a run.
+
+    The texts are the input fields, the options, and the target where it is a text. Short sentences are not joined to a
+    long one: a copy of the long one alone would then cover it by half only.
+    """
+    pending: list[str] = []
+    texts = [*example.inputs.values(), *example.choices, *([example.target] if isinstance(example.target, str) else [])]
+    for text in texts:
+        for sentence in SENTENCE_END.split(text):
+            some_words = words(sentence)
+            if len(some_words) >= ngram:
+                pending = []
+                yield some_words
+            else:
+                pending += some_words
+                if len(pending) >= ngram:
+                    yield pending
+                    pending = []
+
+
+def report_line(index: TestIndex, hit: Hit, *, document: str, source: str, access: AccessLevel, removed: bool) -> str:
+    """One line of the report. The span is left out where the document or the task is credentialed."""
+    hidden = access is AccessLevel.CREDENTIALED or hit.task in index.withheld
+    return json.dumps(
+        {
+            "source": source,
+            "document": document,
+            "task": hit.task,
+            "example": hit.example,
+            "coverage": round(hit.coverage, 3),
+            "removed": removed,
+            "span": None if hidden else hit.span,
+        },
+        ensure_ascii=False,
+    )
+
+
+def _prepared(tasks: Iterable[str] | None, split: str) -> list[str]:
+    """Names of tasks whose test split is here; of several tasks on the same data, the one that has all of it."""
+    if tasks is not None:
+        wanted = list(tasks)
+        if missing := [name for name in wanted if split not in mibe.prepared_splits(mibe.load_task(name))]:
+            raise CorpusError(
+                f"the {split} set of {missing[0]} is not prepared, so nothing can be compared with it; "
+                f"mibe data prepare {missing[0]} --from PATH, or leave it out of decontaminate.tasks"
+            )
+        return wanted
+    found: dict[str, str] = {}
+    for name in sorted(mibe.list_tasks(), key=lambda name: bool(mibe.load_task(name).subset)):
+        task = mibe.load_task(name)
+        if task.data_name not in found and split in mibe.prepared_splits(task):
+            found[task.data_name] = name
+    if not found:
+        raise CorpusError("no test set of mibe is here to decontaminate against; see `mibe data list`")
+    return sorted(found.values())
+
+
+def _without_common(passages: list[Hashes], owners: list[int], common: int) -> dict[str, Any]:
+    """The index arrays, sorted by run.
+
+    `grams`, `passage`: (runs,) each run and the number of its passage. `size`, `example`: (passages,) runs of a passage
+    and the number of the example it is of.
+    """
+    grams = np.concatenate(passages) if passages else np.empty(0, dtype=np.uint64)
+    passage = np.repeat(np.arange(len(passages), dtype=np.uint32), [len(p) for p in passages])
+    example = np.array(owners, dtype=np.uint32)
+    order = np.argsort(grams, kind="stable")
+    grams, passage = grams[order], passage[order]
+    _, group = np.unique(grams, return_inverse=True)
+    pairs = np.unique(np.stack([group.astype(np.int64), example[passage].astype(np.int64)]), axis=1)
+    kept = (np.bincount(pairs[0], minlength=1) <= common)[group] if len(grams) else np.empty(0, dtype=bool)
+    grams, passage = grams[kept], passage[kept]
+    size = np.bincount(passage, minlength=len(passages)).astype(np.uint32)
+    return {"grams": grams, "passage": passage, "size": size, "example": example}
+
+
+def _span(some_words: list[str], places: list[int], n: int) -> str:
+    """The words of the first unbroken run of matches."""
+    last = places[0]
+    for place in places[1:]:
+        if place > last + n:
+            break
+        last = max(last, place)
+    return " ".join(some_words[places[0] : last + n])

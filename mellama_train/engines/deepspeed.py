@@ -1,0 +1,197 @@
+"""DeepSpeed: ZeRO 1, 2 and 3, with offload. It keeps float32 masters of weights in the recipe's precision."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+if not torch.cuda.is_available():
+    # Before the import, which looks for an accelerator.
+    os.environ.setdefault("DS_ACCELERATOR", "cpu")
+
+import deepspeed
+from deepspeed.runtime.zero.partition_parameters import GatheredParameters
+from transformers.integrations import HfDeepSpeedConfig
+
+from mellama_train.batches import MicroBatch
+from mellama_train.config import Recipe
+from mellama_train.deepspeed import configuration
+from mellama_train.engines import StepOutcome
+from mellama_train.engines.optimizers import adamw, parameter_groups
+from mellama_train.errors import CheckpointError, EngineError
+from mellama_train.loss import CausalLoss, bare, choose_kernel
+from mellama_train.models import DTYPE, FLASH, load_model, trainable
+from mellama_train.ranks import Ranks
+
+TAG = "deepspeed"
+UNIVERSAL = "universal"
+
+# The shared-memory collectives for CPUs would be compiled for minutes; gloo does the same.
+deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+
+
+class DeepSpeedEngine:
+    """See `Engine`."""
+
+    def __init__(self, recipe: Recipe, ranks: Ranks, *, universal: bool) -> None:
+        self._recipe, self._ranks, self._universal = recipe, ranks, universal
+        settings = configuration(recipe, ranks.size, universal=universal)
+        deepspeed.init_distributed(auto_mpi_discovery=False, verbose=False)
+        # While this object lives, transformers loads the weights in parts onto the ranks where the stage is 3.
+        self._partitioned = HfDeepSpeedConfig(settings)
+        self.model = load_model(recipe, ranks.device, DTYPE[recipe.precision])
+        kernel = choose_kernel(self.model, recipe.model.loss, recipe.precision)
+        loss = CausalLoss(self.model, kernel=kernel, flatten=self.model.config._attn_implementation in FLASH)
+        if recipe.engine.zero == 3 and kernel == "fused":
+            # The weight of the output layer is used outside of its own layer.
+            deepspeed.zero.register_external_parameter(loss, bare(self.model).get_output_embeddings().weight)
+        self._parameters = trainable(self.model)
+        self._engine, *_ = deepspeed.initialize(
+            model=loss, optimizer=_optimizer(recipe, ranks, self._parameters), config=settings
+        )
+        self._assert_master_weights()
+        self._engine.train()
+
+    def step(
+        self, micro: tuple[MicroBatch, ...], targets: int, learning_rate: float, accept: Callable[[float], bool]
+    ) -> StepOutcome:
+        """See `Engine`."""
+        engine, ranks = self._engine, self._ranks
+        for group in engine.optimizer.param_groups:
+            group["lr"] = learning_rate
+        # DeepSpeed takes means over ranks and micro-batches, and the sum is what is wanted.
+        weight = ranks.size * len(micro) / targets
+        total, mean = 0.0, math.nan
+        for number, batch in enumerate(micro):
+            last = number == len(micro) - 1
+            loss = engine(batch.to(ranks.device))
+            total += float(loss.detach())
+            if last:
+                mean = ranks.sum([total])[0] / targets
+                if not accept(mean):
+                    # What DeepSpeed has gathered cannot be dropped, but it leaves out a gradient that is no number.
+                    weight = math.nan
+            engine.backward(loss * weight)
+            if not last:
+                engine.step()
+        engine.step()
+        applied = bool(engine.was_step_applied())
+        norm = engine.get_global_grad_norm()
+        return StepOutcome(mean, float(norm) if applied and norm is not None else math.nan, applied)
+
+    def summed_loss(self, batch: MicroBatch) -> float:
+        """See `Engine`."""
+        self._engine.eval()
+        with torch.no_grad():
+            value = float(self._engine(batch.to(self._ranks.device)))
+        self._engine.train()
+        return value
+
+    @contextlib.contextmanager
+    def live(self) -> Iterator[Any]:
+        """See `Engine`."""
+        self._engine.eval()
+        try:
+            with torch.no_grad():
+                yield self.model
+        finally:
+            self._engine.train()
+
+    def weights(self) -> dict[str, torch.Tensor]:
+        """See `Engine`. One weight at a time is gathered, so that no GPU needs to hold the model."""
+        whole = {}
+        for name, parameter in self._parameters.items():
+            with GatheredParameters([parameter], enabled=self._recipe.engine.zero == 3):
+                if self._ranks.is_first:
+                    whole[name] = parameter.detach().cpu().clone()
+        return whole
+
+    def save(self, folder: Path) -> None:
+        """See `Engine`."""
+        self._engine.save_checkpoint(
+            str(folder), tag=TAG, save_latest=False, exclude_frozen_parameters=self._recipe.lora is not None
+        )
+
+    def load(self, folder: Path) -> None:
+        """See `Engine`. For another number of ranks the checkpoint is first converted, once, beside its own files."""
+        tag = TAG
+        if self._universal:
+            tag = UNIVERSAL
+            problem = _convert(folder) if self._ranks.is_first else None
+            if problem := self._ranks.from_first(problem):
+                raise CheckpointError(f"cannot convert {folder} for {self._ranks.size} ranks: {problem}")
+        decays = [group["weight_decay"] for group in self._engine.optimizer.param_groups]
+        path, _ = self._engine.load_checkpoint(
+            str(folder), tag=tag, load_module_strict=self._recipe.lora is None, load_lr_scheduler_states=False
+        )
+        if path is None:
+            raise CheckpointError(f"DeepSpeed found no checkpoint in {folder}")
+        if self._universal and self._recipe.engine.zero == 3:
+            self._mend_universal_state(decays)
+
+    def _mend_universal_state(self, decays: list[float]) -> None:
+        """Undo what ZeRO-3 does when it reads the universal form.
+
+        It gives all groups of weights one and the same step counter, which then counts once for each of them in
+        every step (AdamW's bias correction runs ahead), and the weight decay of the first.
+        """
+        for state in self._engine.optimizer.optimizer.state.values():
+            state["step"] = state["step"].clone()
+        for group, decay in zip(self._engine.optimizer.param_groups, decays, strict=True):
+            group["weight_decay"] = decay
+
+    def _assert_master_weights(self) -> None:
+        """The trained weights themselves are float32, or DeepSpeed keeps float32 copies of them."""
+        groups = [group["params"] for group in self._engine.optimizer.param_groups]
+        wrong = {p.dtype for group in groups for p in group} - {torch.float32}
+        masters = getattr(self._engine.optimizer, "fp32_partitioned_groups_flat", None) or getattr(
+            self._engine.optimizer, "single_partition_of_fp32_groups", None
+        )
+        if wrong and not (masters and all(master.dtype == torch.float32 for master in masters)):
+            raise EngineError(
+                f"DeepSpeed keeps no float32 masters of the trained weights ({wrong}); check engine.config"
+            )
+
+
+def _optimizer(recipe: Recipe, ranks: Ranks, parameters: dict[str, torch.nn.Parameter]) -> Any:
+    """PyTorch's AdamW; where GPUs' optimizer state lies on the CPU, DeepSpeed's, which is built for that."""
+    if recipe.engine.offload_optimizer and ranks.device.type == "cuda":
+        optimizer = recipe.optimizer
+        return deepspeed.ops.adam.DeepSpeedCPUAdam(
+            parameter_groups(parameters, optimizer.weight_decay),
+            lr=optimizer.learning_rate,
+            betas=optimizer.betas,
+            eps=optimizer.epsilon,
+            adamw_mode=True,
+        )
+    return adamw(parameters, recipe.optimizer, fused=ranks.device.type == "cuda")
+
+
+def _convert(folder: Path) -> str | None:
+    """Write DeepSpeed's universal form of a checkpoint; returns what went wrong."""
+    target = folder / UNIVERSAL
+    if target.is_dir():
+        return None
+    aside = target.with_suffix(".partial")
+    shutil.rmtree(aside, ignore_errors=True)
+    command = [sys.executable, "-m", "deepspeed.checkpoint.ds_to_universal", "--inject_missing_state"]
+    done = subprocess.run(
+        [*command, "--input_folder", str(folder / TAG), "--output_folder", str(aside)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "WORLD_SIZE": "1", "RANK": "0", "LOCAL_RANK": "0"},
+    )
+    if done.returncode != 0:
+        shutil.rmtree(aside, ignore_errors=True)
+        return next((line for line in reversed(done.stderr.splitlines()) if line.strip()), "no message")
+    aside.rename(target)
+    return None

@@ -1,0 +1,39 @@
+"""The errors that mellama_train raises on purpose. Each message is one clear line that says what to do next."""
+
+from __future__ import annotations
+
+
+class TrainError(Exception):
+    """Base of all errors below; the command line prints it as one line and exits with code 2."""
+
+
+class RecipeError(TrainError):
+    """A YAML file has an unknown or contradictory key, or a value out of range; the message names the line."""
+
+
+class CorpusError(TrainError):
+    """A source, a shard or a corpus is missing, damaged, empty or does not fit what is asked of it."""
+
+
+class ModelLoadError(TrainError):
+    """A model or tokenizer cannot be loaded, or does not go with the data or with the options asked for."""
+
+
+class DataError(TrainError):
+    """A sample file is missing, empty or malformed, or a sample does not fit the context."""
+
+
+class CheckpointError(TrainError):
+    """A checkpoint is incomplete or altered, belongs to another recipe, or cannot be written."""
+
+
+class EngineError(TrainError):
+    """The engine asked for is not installed, or cannot do what was asked of it on this machine."""
+
+
+class StoppedError(TrainError):
+    """A signal ended the run early; a checkpoint is written, and the same command goes on."""
+
+
+class DivergenceError(TrainError):
+    """The loss or the gradient became infinite, no number, or much larger than before."""

@@ -1,0 +1,163 @@
+"""Samples: prompts with responses from JSON lines, as tokens of which the responses alone are learned."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from mellama_train.errors import DataError
+
+ROLES = ("system", "user", "assistant")
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A conversation: turns of system, user and assistant, the last by the assistant. `place` is "file:line"."""
+
+    messages: tuple[Mapping[str, str], ...]
+    source: str
+    place: str
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """The token ids of a sample, and for each whether it is learned."""
+
+    tokens: list[int]
+    learned: list[bool]
+
+
+def read_samples(file: Path) -> Iterator[Sample]:
+    """The samples of one file, in order. Raises `DataError` as "file:line: what is wrong"."""
+    try:
+        with file.open(encoding="utf-8-sig") as lines:
+            for number, line in enumerate(lines, start=1):
+                if line.strip():
+                    yield _sample(line, f"{file}:{number}", file.stem)
+    except OSError as error:
+        raise DataError(f"cannot read {file}: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise DataError(f"{file} is not UTF-8 text: {error}") from None
+
+
+def encode(sample: Sample, tokenizer: Any, form: Literal["chat", "plain"]) -> Encoded:
+    """The sample as the model will meet it: what stands before a response is tokenised as it is for generation.
+
+    "chat" renders by the tokenizer's template; "plain" is prompt, a blank, response (the paper's form), turns being
+    separated by blank lines. Each response ends with what ends a turn, which is learned too. Raises `DataError` for a
+    conversation that the template cannot render turn by turn.
+    """
+    pieces = _chat_pieces(sample, tokenizer) if form == "chat" else _plain_pieces(sample, tokenizer)
+    begin = added_before(tokenizer) if form == "plain" else []
+    text, tokens, learned = "", list[int](), [False] * len(begin)
+    for piece, is_response in pieces:
+        text += piece
+        tokens = _longer(tokenizer, tokens, piece, text)
+        learned += [is_response] * (len(begin) + len(tokens) - len(learned))
+    return Encoded(begin + tokens, learned)
+
+
+def _longer(tokenizer: Any, tokens: list[int], piece: str, text: str) -> list[int]:
+    """The tokens of a text whose last piece is new, with those of the text before it unchanged.
+
+    The whole text is tokenised again, since some tokenizers (LLaMA's) put a blank before a piece that stands alone;
+    where that would change tokens before the piece, a model could not have generated it so, and it does stand alone.
+    """
+    whole: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
+    if whole[: len(tokens)] == tokens:
+        return whole
+    alone: list[int] = tokenizer(piece, add_special_tokens=False)["input_ids"]
+    return tokens + alone
+
+
+def added_before(tokenizer: Any) -> list[int]:
+    """What the tokenizer puts before every text: usually nothing, or the token that begins a sequence."""
+    alone = tokenizer("a", add_special_tokens=False)["input_ids"]
+    full: list[int] = tokenizer("a")["input_ids"]
+    start = next((at for at in range(len(full)) if full[at : at + len(alone)] == alone), 0)
+    return full[:start]
+
+
+def _sample(line: str, place: str, source: str) -> Sample:
+    try:
+        found = json.loads(line)
+    except ValueError as error:
+        raise DataError(f"{place}: not JSON ({error})") from None
+    if not isinstance(found, dict):
+        raise DataError(f'{place}: not an object; a line is {{"prompt": …, "response": …}} or {{"messages": […]}}')
+    if "messages" in found:
+        messages = found["messages"]
+    elif "prompt" in found and "response" in found:
+        messages = [
+            {"role": "user", "content": found["prompt"]},
+            {"role": "assistant", "content": found["response"]},
+        ]
+    else:
+        raise DataError(f"{place}: neither prompt with response nor messages; it has {', '.join(found) or 'nothing'}")
+    if problem := _problem(messages):
+        raise DataError(f"{place}: {problem}")
+    return Sample(tuple(messages), str(found.get("source", source)), place)
+
+
+def _problem(messages: Any) -> str | None:
+    """What is wrong with the turns of a conversation."""
+    if not isinstance(messages, list) or not messages:
+        return "messages is no list of turns"
+    for message in messages:
+        if not isinstance(message, dict) or message.get("role") not in ROLES:
+            return f"a turn needs a role, one of {', '.join(ROLES)}"
+        if not isinstance(message.get("content"), str) or not message["content"].strip():
+            return f"the turn of {message['role']} has no text"
+    if messages[-1]["role"] != "assistant":
+        return "the last turn is not the assistant's, so there is nothing to learn at the end"
+    if messages[0]["role"] == "assistant":
+        return "the first turn is the assistant's; a prompt comes before a response"
+    return None
+
+
+def _chat_pieces(sample: Sample, tokenizer: Any) -> Iterator[tuple[str, bool]]:
+    """(text, is it learned), alternately what stands before a response and the response with its end."""
+    messages, done = list(sample.messages), ""
+    for turn, message in enumerate(messages):
+        if message["role"] != "assistant":
+            continue
+        before = _render(tokenizer, messages[:turn], sample, cue=True)
+        after = _render(tokenizer, messages[: turn + 1], sample, cue=False)
+        if not before.startswith(done) or not after.startswith(before):
+            raise DataError(
+                f"{sample.place}: the chat template renders a turn otherwise when more turns follow; use form: plain"
+            )
+        response = after[len(before) :]
+        ended = response.rstrip()
+        yield before[len(done) :], False
+        # Whitespace after the token that ends a turn is the template's, and no model is asked to write it.
+        yield ended, True
+        done = before + ended
+
+
+def _render(tokenizer: Any, messages: list[Mapping[str, str]], sample: Sample, *, cue: bool) -> str:
+    from jinja2 import TemplateError
+
+    try:
+        text: str = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=cue)
+    except TemplateError as error:
+        raise DataError(f"{sample.place}: the chat template refuses these turns: {error}") from None
+    return text
+
+
+def _plain_pieces(sample: Sample, tokenizer: Any) -> Iterator[tuple[str, bool]]:
+    """The same in the paper's form, every response followed by the token that ends a text."""
+    if tokenizer.eos_token is None:
+        raise DataError("the tokenizer has no end token, which plain samples end with; use form: chat")
+    prompt = ""
+    for turn, message in enumerate(sample.messages):
+        if message["role"] != "assistant":
+            prompt += ("\n\n" if turn else "") + message["content"]
+            continue
+        yield prompt, False
+        blank = "" if prompt[-1:].isspace() else " "
+        yield blank + message["content"].strip() + tokenizer.eos_token, True
+        prompt = ""

@@ -1,0 +1,93 @@
+"""A run as lm-eval 0.4 writes its `results_*.json`, so that what reads those files reads it too.
+
+Task names have mibe's prefix, as in `mibe lm-eval`; figures keep their own names, with lm-eval's filter "none". What
+lm-eval has no place for, intervals and outcome rates, stands in each task's metadata.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from mibe.harness import prefixed
+from mibe.leaderboard.standing import LESS_IS_BETTER
+from mibe.metrics.base import is_main
+from mibe.results.run import Run
+
+FILTER = "none"
+MISSING = "N/A"
+"""What lm-eval writes where a figure has no standard error."""
+
+
+def results_text(run: Run) -> str:
+    """The file's content."""
+    return json.dumps(results(run), ensure_ascii=False, indent=2)
+
+
+def results(run: Run) -> dict[str, Any]:
+    """The file's content as data."""
+    record = run.record
+    tasks = {prefixed(name): (name, part) for name, part in record["tasks"].items() if part.get("figures")}
+    begun, ended = (_seconds(record["sessions"][at][key]) for at, key in ((0, "started"), (-1, "ended")))
+    return {
+        "results": {shown: _figures(shown, part) for shown, (_, part) in tasks.items()},
+        "group_subtasks": {shown: [] for shown in tasks},
+        "configs": {shown: _config(record, shown, name, part) for shown, (name, part) in tasks.items()},
+        "versions": {shown: part["version"] for shown, (_, part) in tasks.items()},
+        "n-shot": {shown: part["num_fewshot"] for shown, (_, part) in tasks.items()},
+        "higher_is_better": {
+            shown: {name: name not in LESS_IS_BETTER for name in part["figures"] if is_main(name)}
+            for shown, (_, part) in tasks.items()
+        },
+        "n-samples": {
+            shown: {"original": part["data"]["of"], "effective": part["scored"]} for shown, (_, part) in tasks.items()
+        },
+        "config": {
+            "model": record["model"]["name"],
+            "model_args": json.dumps(record["model"]["identity"], sort_keys=True),
+            "limit": record["settings"]["limit"],
+            "bootstrap_iters": record["settings"]["resamples"],
+            "random_seed": record["settings"]["seed"],
+            "mibe_version": record["mibe_version"],
+            "mibe_protocol": record["protocol"],
+        },
+        "git_hash": record["versions"]["git_revision"],
+        "date": begun,
+        "model_name": record["model"]["name"],
+        "start_time": begun,
+        "end_time": ended,
+        "total_evaluation_time_seconds": None if begun is None or ended is None else str(ended - begun),
+    }
+
+
+def _figures(shown: str, part: Mapping[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {"alias": shown, "sample_len": part["scored"]}
+    for name, figure in part["figures"].items():
+        if is_main(name):
+            error = figure["stderr"]
+            found[f"{name},{FILTER}"] = figure["value"]
+            found[f"{name}_stderr,{FILTER}"] = MISSING if error is None else error
+    return found
+
+
+def _config(record: Mapping[str, Any], shown: str, name: str, part: Mapping[str, Any]) -> dict[str, Any]:
+    main = [metric for metric in part["figures"] if is_main(metric)]
+    return {
+        "task": shown,
+        "dataset_name": name,
+        "test_split": part["data"]["split"],
+        "num_fewshot": part["num_fewshot"],
+        "output_type": "generate_until" if record["settings"]["scoring"] == "generate" else "multiple_choice",
+        "metric_list": [{"metric": metric, "higher_is_better": metric not in LESS_IS_BETTER} for metric in main],
+        "metadata": {
+            "version": part["version"],
+            "intervals": {m: [part["figures"][m]["low"], part["figures"][m]["high"]] for m in main},
+            "rates": {outcome: figure["value"] for outcome, figure in part["rates"].items()},
+        },
+    }
+
+
+def _seconds(time: str | None) -> float | None:
+    return None if time is None else datetime.fromisoformat(time).timestamp()

@@ -1,0 +1,96 @@
+"""A run as flat tables, one row a figure or one row a sample, in CSV or Parquet."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mibe.data_use import is_credentialed
+from mibe.errors import ModelError
+from mibe.registry import load_task
+from mibe.results.compare_text import write_csv
+from mibe.results.folder import SAMPLES, disk_error
+from mibe.results.log import Row, latest_rows
+from mibe.results.run import Run
+
+if TYPE_CHECKING:
+    import pyarrow
+
+TEXT = ("output", "prediction", "target", "error")
+"""Fields of a sample that are the data set's or the model's text, or quote it."""
+
+PLAIN = ("finish_reason", "cut", "cached", "prompt_tokens", "new_tokens", "seconds")
+
+
+def csv_text(run: Run, *, samples: bool) -> str:
+    """The table as CSV."""
+    return write_csv(rows(run, samples=samples))
+
+
+def write_parquet(run: Run, output: Path, *, samples: bool) -> None:
+    """The table as a Parquet file. Raises `ModelError` without pyarrow, and `RunError` when it cannot be written."""
+    try:
+        import pyarrow.parquet
+    except ImportError:
+        raise ModelError("Parquet needs pyarrow, which is not installed: pip install 'mibe[hub]'") from None
+    table: pyarrow.Table = pyarrow.Table.from_pylist(rows(run, samples=samples))
+    aside = output.with_name(f".{output.name}.{os.getpid()}")
+    try:
+        pyarrow.parquet.write_table(table, aside)
+        aside.replace(output)
+    except OSError as error:
+        raise disk_error(error, output) from error
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def rows(run: Run, *, samples: bool) -> list[dict[str, Any]]:
+    """The rows of either table, all with the same keys."""
+    return list(sample_rows(run) if samples else figure_rows(run))
+
+
+def figure_rows(run: Run) -> Iterator[dict[str, Any]]:
+    """One row a figure: what it is of, its value with interval, and the outcomes of its task's samples."""
+    record = run.record
+    for task, part in record["tasks"].items():
+        for metric, figure in part.get("figures", {}).items():
+            yield {
+                "model": record["model"]["name"],
+                "task": task,
+                "metric": metric,
+                **{key: figure[key] for key in ("value", "low", "high", "stderr", "n")},
+                "documents": part["data"]["of"],
+                "split": part["data"]["split"],
+                "num_fewshot": part["num_fewshot"],
+                "protocol": record["protocol"],
+                "task_version": part["version"],
+                **part["outcomes"],
+            }
+
+
+def sample_rows(run: Run) -> Iterator[dict[str, Any]]:
+    """One row a sample. Values that are no text, and scores, are JSON; text is None where a task is credentialed."""
+    for task, part in run.record["tasks"].items():
+        if part.get("figures"):
+            private = is_credentialed(load_task(task))
+            for row in latest_rows(run.path / SAMPLES / f"{task}.jsonl"):
+                yield _sample(run, task, row, private=private)
+
+
+def _sample(run: Run, task: str, row: Row, *, private: bool) -> dict[str, Any]:
+    return {
+        "model": run.record["model"]["name"],
+        "task": task,
+        "id": row["id"],
+        "outcome": row["outcome"],
+        "scores": json.dumps(row.get("scores", {})),
+        **{key: row.get(key) for key in PLAIN},
+        **{key: None if private else _text(row.get(key)) for key in TEXT},
+    }
+
+
+def _text(value: Any) -> str | None:
+    return value if value is None or isinstance(value, str) else json.dumps(value, ensure_ascii=False)

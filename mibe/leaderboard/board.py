@@ -1,0 +1,285 @@
+"""The leaderboard: one board a setting, with own and published rows, ranks, means and differences."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mibe.errors import UsageError
+from mibe.leaderboard.cells import Cell, Column, Difference, Mean, Row
+from mibe.leaderboard.consistency import consistent, own_name
+from mibe.leaderboard.published import (
+    HUMAN,
+    HUMAN_FIGURES,
+    MIBE,
+    SETTINGS,
+    Note,
+    Published,
+    all_figures,
+    load_notes,
+    load_published,
+)
+from mibe.leaderboard.runs import Result, read_results
+from mibe.leaderboard.standing import means_of, ranks_of
+from mibe.metrics.base import is_main
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Board:
+    """One setting: columns, rows (own ones first), ranks by column and row key, and means by row key.
+
+    `footnotes` are on the published figures, `remarks` on reading the whole, `run_notes` on runs that were left out.
+    """
+
+    setting: str
+    version: str
+    protocol: str | None
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+    ranks: Mapping[tuple[Column, str], int]
+    means: Mapping[str, Mean]
+    footnotes: tuple[Note, ...]
+    remarks: tuple[str, ...]
+    run_notes: tuple[str, ...]
+
+    @property
+    def datasets(self) -> tuple[str, ...]:
+        """Data sets in the order of the columns."""
+        return tuple(dict.fromkeys(column.dataset for column in self.columns))
+
+    def rank(self, column: Column, row: Row) -> int | None:
+        """A row's rank in a column, where it has one."""
+        return self.ranks.get((column, row.key))
+
+
+def leaderboard(
+    runs: Iterable[str | Path] = (),
+    *,
+    settings: Sequence[str] = (),
+    published: str = "v2",
+    metrics: Sequence[str] = ("paper",),
+    references: Mapping[str, str] | None = None,
+    protocol: str | None = None,
+) -> list[Board]:
+    """Boards of own runs beside the published figures, one for each setting.
+
+    Parameters
+    ----------
+    runs:
+        Run folders, folders that hold run folders at any depth, or glob patterns.
+    settings:
+        Of `SETTINGS`; by default those that the runs have, and without runs those that were published.
+    published:
+        The version of the paper, "v1" or "v2", or "none".
+    metrics:
+        Names of figures, or "paper" for those the paper prints and each other task's headline, or "all".
+    references:
+        Own model → published model that its differences are taken from; the key "" stands for all others. By default
+        the model of the same name, else the best published figure of each column.
+    protocol:
+        Leave out runs under another protocol.
+
+    Raises
+    ------
+    RunError, UsageError
+        As `read_results`, and for unknown names.
+    """
+    results, run_notes = read_results(runs, protocol=protocol)
+    figures = load_published(published)
+    wanted = settings or _settings(results, figures)
+    if unknown := [name for name in wanted if name not in SETTINGS]:
+        raise UsageError(f"unknown setting {unknown[0]!r}; known: {', '.join(SETTINGS)}")
+    _check_references(references or {}, results, figures)
+    boards = [
+        _board(
+            setting,
+            published,
+            [result for result in results if result.setting == setting],
+            [figure for figure in figures if figure.setting == setting],
+            metrics,
+            references or {},
+            run_notes,
+        )
+        for setting in wanted
+    ]
+    if not any(board.columns for board in boards):
+        raise UsageError(
+            f"there is nothing to show of {', '.join(metrics)} in the setting {', '.join(wanted) or 'of no run'}; "
+            "give other --metric, --setting or --published"
+        )
+    return boards
+
+
+def paper_metrics(dataset: str, figures: Sequence[Published] = ()) -> tuple[str, ...]:
+    """The metrics that `figures`, else the whole paper, print for a data set, in that order; none of other tasks."""
+    if dataset.endswith(HUMAN):
+        return HUMAN_FIGURES
+    for there in (figures, all_figures()):
+        if found := dict.fromkeys(figure.metric for figure in there if figure.dataset == dataset):
+            return tuple(found)
+    return ()
+
+
+def same_model(own: str, published: str) -> bool:
+    """Whether an own model's name is that of a published one, as far as spelling shows: "Llama-2-13b-chat-hf"."""
+    return _spelling(own.rsplit("/", 1)[-1]) == _spelling(published)
+
+
+def _spelling(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.lower().removesuffix("-hf"))
+
+
+def _settings(results: Sequence[Result], figures: Sequence[Published]) -> list[str]:
+    present = {entry.setting for entry in (results or figures)}
+    return [setting for setting in SETTINGS if setting in present]
+
+
+def _check_references(references: Mapping[str, str], results: Sequence[Result], figures: Sequence[Published]) -> None:
+    own, published = {result.name for result in results}, {figure.model for figure in figures}
+    for name, reference in references.items():
+        if name and name not in own:
+            raise UsageError(f"--reference: no run of a model {name!r}; there is {', '.join(sorted(own)) or 'none'}")
+        if reference not in published:
+            raise UsageError(f"--reference: no published model {reference!r}; there is {', '.join(sorted(published))}")
+
+
+def _board(
+    setting: str,
+    version: str,
+    results: Sequence[Result],
+    figures: Sequence[Published],
+    metrics: Sequence[str],
+    references: Mapping[str, str],
+    run_notes: Sequence[str],
+) -> Board:
+    columns = _columns(results, figures, metrics)
+    of_model: dict[str, dict[Column, Published]] = {}
+    at = {(column.dataset, column.metric): column for column in columns}
+    for figure in figures:
+        if (column := at.get((figure.dataset, figure.metric))) is not None:
+            of_model.setdefault(figure.model, {})[column] = figure
+    own = [
+        _own_row([result for result in results if result.name == name], columns, of_model, references)
+        for name in dict.fromkeys(result.name for result in results)
+    ]
+    rows = (*own, *(_published_row(model, cells) for model, cells in of_model.items()))
+    shown = [column.dataset for column in columns if any(column in row.cells for row in rows if not row.own)]
+    protocol = results[0].protocol if results else None
+    return Board(
+        setting=setting,
+        version=version,
+        protocol=protocol,
+        columns=columns,
+        rows=rows,
+        ranks=ranks_of(columns, rows),
+        means=means_of(columns, rows),
+        footnotes=load_notes(shown, setting=setting, version=version),
+        remarks=tuple(_remarks(results, protocol, beside_published=bool(of_model))),
+        run_notes=tuple(run_notes),
+    )
+
+
+def _columns(results: Sequence[Result], figures: Sequence[Published], metrics: Sequence[str]) -> tuple[Column, ...]:
+    """Data sets of the benchmark in the paper's order, then other tasks; within each the paper's metrics first."""
+    present = dict.fromkeys([*(figure.dataset for figure in figures), *(result.task for result in results)])
+    others = [name for name in present if name not in MIBE]
+    columns = []
+    for dataset in [*(name for name in MIBE if name in present), *others]:
+        of_task = [result for result in results if result.task == dataset]
+        paper = paper_metrics(dataset, figures)
+        headline = paper[0] if paper else str(of_task[0].part["headline"])
+        known = {own_name(metric, dataset, result.protocol) for result in of_task for metric in paper}
+        more = [name for r in of_task for name in r.part["figures"] if is_main(name) and name not in known]
+        every = list(dict.fromkeys([headline, *paper, *more]))
+        chosen = [name for name in every if _wanted(name, metrics, paper, headline)]
+        columns += [Column(dataset, name, dataset in MIBE and name == headline) for name in chosen]
+    return tuple(columns)
+
+
+def _wanted(name: str, metrics: Sequence[str], paper: Sequence[str], headline: str) -> bool:
+    return "all" in metrics or name in metrics or ("paper" in metrics and name in (paper or (headline,)))
+
+
+def _own_row(
+    results: Sequence[Result],
+    columns: Sequence[Column],
+    published: Mapping[str, Mapping[Column, Published]],
+    references: Mapping[str, str],
+) -> Row:
+    by_task = {result.task: result for result in results}
+    name = results[0].name
+    named = references.get(name) or next((model for model in published if same_model(name, model)), references.get(""))
+    cells = {}
+    for column in columns:
+        result = by_task.get(column.dataset)
+        if result is None:
+            continue
+        figure = result.part["figures"].get(_figure_name(column, result))
+        if figure is None:
+            continue
+        reference = _reference(column, named, published)
+        cells[column] = Cell(
+            **{key: figure[key] for key in ("value", "low", "high", "stderr")},
+            n=result.scored,
+            of=result.documents,
+            note=_cell_note(result),
+            source=result.path.name,
+            answer=consistent(result, reference) if reference and named else None,
+            difference=None if reference is None else _difference(figure, reference),
+        )
+    return Row(name=name, own=True, cells=cells, results=by_task)
+
+
+def _figure_name(column: Column, result: Result) -> str:
+    if column.metric in paper_metrics(column.dataset):
+        return own_name(column.metric, column.dataset, result.protocol)
+    return column.metric
+
+
+def _reference(
+    column: Column, named: str | None, published: Mapping[str, Mapping[Column, Published]]
+) -> Published | None:
+    """The figure of the named model, or without a name the best of the column."""
+    if named is not None:
+        return published.get(named, {}).get(column)
+    there = [cells[column] for cells in published.values() if column in cells]
+    return max(there, key=lambda figure: figure.value, default=None)
+
+
+def _difference(own: Mapping[str, float], reference: Published) -> Difference:
+    value, low, high = (own[key] - reference.value for key in ("value", "low", "high"))
+    return Difference(reference=reference.model, published=reference.value, value=value, low=low, high=high)
+
+
+def _cell_note(result: Result) -> str:
+    notes = []
+    if result.partial:
+        notes.append(f"{result.scored:,} of {result.documents:,} documents")
+    if ((result.part["data"].get("manifest") or {}).get("variant")) == "excerpt":
+        notes.append("an excerpt of the data set")
+    return "; ".join(notes)
+
+
+def _published_row(model: str, figures: Mapping[Column, Published]) -> Row:
+    return Row(
+        name=model,
+        own=False,
+        cells={
+            column: Cell(value=figure.value, note=figure.note, source=f"{figure.source}, table {figure.table}")
+            for column, figure in figures.items()
+        },
+    )
+
+
+def _remarks(results: Sequence[Result], protocol: str | None, *, beside_published: bool) -> list[str]:
+    remarks = []
+    if beside_published and protocol == "default":
+        remarks.append(
+            "The runs were asked and scored by the protocol default, the published rows by the released code: ranks "
+            "and differences between the two give a bearing, no proof; runs of mibe eval --protocol paper do compare."
+        )
+    if any(result.partial for result in results):
+        remarks.append("Figures marked * are of a part of the documents: they have no rank.")
+    return remarks

@@ -1,0 +1,80 @@
+"""What a leaderboard is made of: columns, rows and the cells where they meet."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from mibe.leaderboard.consistency import Answer
+from mibe.leaderboard.runs import Result
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One figure of one data set. `headline` marks those of the mean: the paper's first of each of the twelve."""
+
+    dataset: str
+    metric: str
+    headline: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """One figure of one model; of own runs with 95 % interval, standard error and documents scored (`n` of `of`)."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+    stderr: float | None = None
+    n: int | None = None
+    of: int | None = None
+    note: str = ""
+    source: str = ""
+    answer: Answer | None = None
+    difference: Difference | None = None
+
+    @property
+    def partial(self) -> bool:
+        """Whether documents of the split are missing from the figure."""
+        return self.n is not None and self.of is not None and self.n < self.of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """An own figure minus a published one. The interval is the own figure's: the published one prints none."""
+
+    reference: str
+    published: float
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mean:
+    """Mean of a row's headline figures over the `tasks` it has, and its rank among the `ranked` rows with the same.
+
+    The interval is that of a normal sum of independent figures, and there is none where one of them has none.
+    """
+
+    value: float
+    low: float | None
+    high: float | None
+    tasks: tuple[str, ...]
+    rank: int | None
+    ranked: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One model in one setting. `results` are those of own runs by task; none for a published row."""
+
+    name: str
+    own: bool
+    cells: Mapping[Column, Cell]
+    results: Mapping[str, Result] = field(default_factory=dict)
+
+    @property
+    def key(self) -> str:
+        """Tells a published row from an own one of the same name."""
+        return f"{'own' if self.own else 'published'}:{self.name}"

@@ -1,0 +1,80 @@
+"""Does an own figure reproduce a published one? Only where both were had in the same way does the question make sense.
+
+The answer is yes where the published figure, which has three decimals, may lie inside the 95 % interval of the own one,
+and no where it cannot. It is neither where the own run differs from the paper in protocol, data or settings: then the
+reason stands in its place.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mibe.leaderboard.published import TEST_DOCUMENTS, Published
+from mibe.leaderboard.runs import Result
+from mibe.protocols.paper import NEW_TOKENS
+
+BERTSCORE_MODEL = "bert-base-multilingual-cased"
+"""The encoder of the paper's BERTScore (released code)."""
+
+ROUNDING = 0.0005
+"""How far a printed figure may be from the one that was measured."""
+
+OWN_NAMES = {
+    "default": {"bertscore": "bertscore_f1"},
+    "paper": {"bertscore": "bertscore_f1", "rougeL": "rougeL_median"},
+}
+"""Protocol → published name of a metric → name of the own figure that is the same, where the names differ."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Whether an own figure agrees with a published one: True, False, or None with the reason why none can be given.
+
+    Beside True or False, `reason` says what limits the answer.
+    """
+
+    consistent: bool | None
+    reason: str = ""
+
+    def __str__(self) -> str:
+        if self.consistent is None:
+            return f"not comparable: {self.reason}"
+        word = "yes" if self.consistent else "no"
+        return f"{word}, {self.reason}" if self.reason else word
+
+
+def own_name(metric: str, dataset: str, protocol: str) -> str:
+    """The name of the own figure that answers to a published metric.
+
+    Under the protocol `paper`, the published macro-F1 of i2b2 is the released code's micro-F1 (`docs/protocols.md`).
+    """
+    if protocol == "paper" and (dataset, metric) == ("i2b2", "macro_f1"):
+        return "entity_f1"
+    return OWN_NAMES[protocol].get(metric, metric)
+
+
+def consistent(result: Result, figure: Published) -> Answer:
+    """Whether an own result agrees with a published figure of the same data set and setting."""
+    if reason := why_not(result, figure):
+        return Answer(None, reason)
+    own = result.part["figures"][own_name(figure.metric, figure.dataset, result.protocol)]
+    partial = f"on {result.scored} of {result.documents} documents" if result.partial else ""
+    return Answer(own["low"] - ROUNDING <= figure.value <= own["high"] + ROUNDING, partial)
+
+
+def why_not(result: Result, figure: Published) -> str:
+    """Why an own figure and a published one do not measure the same thing; "" when they do."""
+    if result.protocol != "paper":
+        return f"protocol is {result.protocol}, not paper"
+    if result.conditions["split"] != "test":
+        return f"split is {result.conditions['split']}, not test"
+    if result.conditions["scoring"] != "generate":
+        return f"answers by {result.conditions['scoring']}"
+    if result.documents != TEST_DOCUMENTS[result.task]:
+        return f"{result.documents:,} test documents, the paper has {TEST_DOCUMENTS[result.task]:,}"
+    if result.part["max_new_tokens"] != NEW_TOKENS:
+        return f"answers of up to {result.part['max_new_tokens']} tokens, the paper has {NEW_TOKENS}"
+    encoder = str(result.settings.get("bertscore") or "").split(":")[0]
+    if figure.metric == "bertscore" and not encoder.endswith(BERTSCORE_MODEL):
+        return f"BERTScore's encoder is not {BERTSCORE_MODEL}"
+    return ""

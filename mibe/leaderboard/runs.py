@@ -1,0 +1,234 @@
+"""Own runs as rows of a leaderboard: found in folders, told apart by the model's identity, merged over tasks."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from mibe.errors import DataError, RunError, UsageError
+from mibe.leaderboard.published import HUMAN
+from mibe.rating.scores import scores as scores_by_people
+from mibe.results.folder import RECORD
+from mibe.results.run import Run, load_run
+from mibe.verdicts import TOP_K
+
+SAME = {
+    "split": "split",
+    "data": "content of the data",
+    "version": "version of the task (mibe rescore RUN brings an older run up to date)",
+    "prompt": "wording of the prompt",
+    "shots": "number of worked examples",
+    "scoring": "way of scoring",
+    "judge": "judge",
+}
+"""What the results of a task must share to stand in one column, and what to call it when they do not."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """The scores of one task in one run: `part` is the task's part of the run record.
+
+    `model` is a key that is the same for two runs of the same model; `conditions` are those of `SAME`.
+    """
+
+    model: str
+    name: str
+    setting: str
+    task: str
+    protocol: str
+    path: Path
+    ended: str
+    conditions: Mapping[str, Any]
+    settings: Mapping[str, Any]
+    part: Mapping[str, Any]
+
+    @property
+    def scored(self) -> int:
+        """Documents that have a score."""
+        return int(self.part["scored"])
+
+    @property
+    def documents(self) -> int:
+        """Documents in the whole split."""
+        return int(self.part["data"]["of"])
+
+    @property
+    def partial(self) -> bool:
+        """Whether documents of the split have no score, by a limit or by failed samples."""
+        return self.scored < self.documents
+
+
+def find_runs(paths: Iterable[str | Path]) -> list[Path]:
+    """The run folders among `paths`, below them, and among what they match as glob patterns, each once.
+
+    Raises `RunError` for a path with no run folder.
+    """
+    found: dict[Path, None] = {}
+    for path in paths:
+        runs = [run for place in _matches(Path(path)) for run in _below(place)]
+        if not runs:
+            raise RunError(f"{path}: no run folder there (one holds a {RECORD}, as mibe eval writes it)")
+        found.update((run.resolve(), None) for run in runs)
+    return list(found)
+
+
+def _matches(path: Path) -> list[Path]:
+    """The path, or what it matches as a glob pattern where a shell has not said so already."""
+    if path.exists():
+        return [path]
+    base = Path(path.anchor)
+    return sorted(base.glob(str(path.relative_to(base))))
+
+
+def _below(path: Path) -> Iterator[Path]:
+    """Run folders at or below `path`; what lies inside a run folder, its history say, is no other run."""
+    for folder, inner, files in os.walk(path):
+        inner.sort()
+        if RECORD in files:
+            inner.clear()
+            yield Path(folder)
+
+
+def read_results(paths: Iterable[str | Path], *, protocol: str | None = None) -> tuple[list[Result], list[str]]:
+    """One result for each model, setting and task, and notes on what was left out.
+
+    Of two runs of one task by one model in one setting, that with more scored documents counts, then the later one.
+    `protocol` leaves out the runs under any other.
+
+    Raises
+    ------
+    RunError
+        For a path without a run, a damaged record, or one shard of a run that is not merged yet.
+    UsageError
+        For results that must not stand side by side: other protocols, or other `SAME` conditions in one column.
+    """
+    results: dict[tuple[str, str, str], Result] = {}
+    notes: list[str] = []
+    for path in find_runs(paths):
+        run = load_run(path)
+        if protocol is not None and run.record.get("protocol") != protocol:
+            notes.append(f"{path.name}: left out, its protocol is {run.record.get('protocol')}")
+            continue
+        for result in _results_of(run, notes):
+            key = (result.model, result.setting, result.task)
+            if key in results:
+                kept, other = sorted((result, results[key]), key=lambda r: (r.scored, r.ended), reverse=True)
+                notes.append(f"{kept.name}, {kept.task}: {kept.path.name} counts, not {other.path.name}")
+                result = kept
+            results[key] = result
+    found = _distinctly_named(list(results.values()))
+    refuse_mixture(found)
+    return found, notes
+
+
+def refuse_mixture(results: Sequence[Result]) -> None:
+    """Raise `UsageError` where results cannot stand side by side, with what differs and in which run folders."""
+    by_protocol = {result.protocol: result for result in results}
+    if len(by_protocol) > 1:
+        where = ", ".join(f"{name} in {result.path.name}" for name, result in sorted(by_protocol.items()))
+        raise UsageError(
+            f"the runs have different protocols ({where}), and their figures mean different things; "
+            f"choose one: --protocol {min(by_protocol)}"
+        )
+    first: dict[tuple[str, str], Result] = {}
+    for result in results:
+        other = first.setdefault((result.setting, result.task), result)
+        for key, what in SAME.items():
+            if result.conditions[key] != other.conditions[key]:
+                raise UsageError(
+                    f"{result.task}: {other.path.name} and {result.path.name} differ in the {what}, "
+                    f"so they cannot stand in one column; leave one of them out"
+                )
+
+
+def setting_of(record: Mapping[str, Any], task: Mapping[str, Any]) -> str:
+    """The paper's setting that a task was run in; a fine-tuned model says so by the suite it is run with."""
+    if record.get("suite") == "supervised":
+        return "supervised"
+    return "few_shot" if task["num_fewshot"] else "zero_shot"
+
+
+def _results_of(run: Run, notes: list[str]) -> Iterator[Result]:
+    record = run.record
+    if record["settings"].get("shard"):
+        raise RunError(f"{run.path} is one shard of a run; mibe merge puts the shards together, then list the whole")
+    try:
+        by_people = _by_people(run, notes)
+        for task in record.get("task_names", record["tasks"]):
+            part = record["tasks"].get(task, {})
+            if not part.get("figures"):
+                notes.append(f"{run.path.name}: {task} has no scores yet")
+                continue
+            result = Result(
+                model=_model_key(record["model"]),
+                name=str(record["model"]["name"]),
+                setting=setting_of(record, part),
+                task=task,
+                protocol=record["protocol"],
+                path=run.path,
+                ended=str(record["sessions"][-1]["ended"] or ""),
+                conditions=_conditions(record, part),
+                settings=record["settings"],
+                part=part,
+            )
+            yield result
+            if task in by_people:
+                yield _rated(result, by_people[task], notes)
+    except (KeyError, TypeError, AttributeError, IndexError) as error:
+        raise RunError(f"{run.path / RECORD} is not a whole run record ({error!r}); leave that folder out") from None
+
+
+def _by_people(run: Run, notes: list[str]) -> dict[str, dict[str, Any]]:
+    """The run's scores by people's ratings; where these cannot be read, as those of others often cannot, a note."""
+    try:
+        return scores_by_people(run)
+    except (RunError, DataError) as error:
+        notes.append(f"{run.path.name}: without the ratings of people: {error}")
+        return {}
+
+
+def _rated(result: Result, rated: Mapping[str, Any], notes: list[str]) -> Result:
+    """The same task by people's ratings: a data set of its own, since no judge's figure stands beside a person's."""
+    people = f"{rated['raters']} {'person' if rated['raters'] == 1 else 'people'}"
+    notes.append(f"{result.name}, {result.task}: rated by {people} ({result.path.name})")
+    return replace(
+        result,
+        task=f"{result.task}{HUMAN}",
+        conditions={**result.conditions, "judge": "people"},
+        part={"data": result.part["data"], **rated},
+    )
+
+
+def _conditions(record: Mapping[str, Any], part: Mapping[str, Any]) -> dict[str, Any]:
+    judged = TOP_K.names[0] in part["figures"]
+    return {
+        "split": part["data"]["split"],
+        "data": part["data"]["sha256"],
+        "version": part["version"],
+        "prompt": part["prompt_template_sha256"],
+        "shots": part["num_fewshot"],
+        "scoring": record["settings"]["scoring"],
+        "judge": (record.get("judge") or {}).get("name") if judged else None,
+    }
+
+
+def _model_key(model: Mapping[str, Any]) -> str:
+    """The same for two runs of one model; without an identity the name must do."""
+    identity = model["identity"] or {"name": model["name"]}
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+
+
+def _distinctly_named(results: Sequence[Result]) -> list[Result]:
+    """The results, with the first figures of the key behind a name that two models share."""
+    models: dict[str, set[str]] = {}
+    for result in results:
+        models.setdefault(result.name, set()).add(result.model)
+    return [
+        replace(result, name=f"{result.name} ({result.model[:6]})") if len(models[result.name]) > 1 else result
+        for result in results
+    ]

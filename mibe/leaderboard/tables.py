@@ -1,0 +1,228 @@
+"""Leaderboards as text: for the terminal, Markdown, LaTeX, CSV, and JSON with everything.
+
+Text, Markdown and LaTeX have two tables a setting: the figures in the shape of the paper's tables, and each own figure
+beside a published one. CSV has one line a figure.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from mibe.leaderboard.board import Board
+from mibe.leaderboard.cells import Cell, Column, Row
+from mibe.results.compare_text import write_csv
+
+FORMATS = ("text", "csv", "markdown", "latex", "json")
+STYLES = {"text": "simple", "markdown": "github", "latex": "latex_raw"}
+TITLES = {"zero_shot": "Zero-shot", "few_shot": "Few-shot", "supervised": "Supervised (fine-tuned on each data set)"}
+MISSING = "–"
+OWN_HEADER = (
+    *("model", "task", "metric", "own", "95 % interval", "n", "rank"),
+    *("published", "own − published", "consistent?"),
+)
+MEAN_LINES = (("mean", ""), ("", "over tasks"), ("", "rank"))
+WIDTH = 11
+"""Characters of a column's header in the terminal; model names are broken at their hyphens."""
+
+
+def render(boards: Sequence[Board], form: str) -> str:
+    """The boards in one of `FORMATS`."""
+    if form == "json":
+        return json.dumps([as_data(board) for board in boards], ensure_ascii=False, indent=1)
+    if form == "csv":
+        return write_csv([line for board in boards for line in lines(board)])
+    return "\n\n".join(_board(board, form) for board in boards)
+
+
+def lines(board: Board) -> Iterator[dict[str, Any]]:
+    """One flat record a figure, the rows of the CSV form; None where there is nothing to say."""
+    for row in board.rows:
+        for column in board.columns:
+            if column in row.cells:
+                yield _line(board, row, column, row.cells[column])
+
+
+def _line(board: Board, row: Row, column: Column, cell: Cell) -> dict[str, Any]:
+    difference, answer = cell.difference, cell.answer
+    return {
+        "setting": board.setting,
+        "dataset": column.dataset,
+        "metric": column.metric,
+        "model": row.name,
+        "own": row.own,
+        "value": cell.value,
+        "low": cell.low,
+        "high": cell.high,
+        "stderr": cell.stderr,
+        "n": cell.n,
+        "of": cell.of,
+        "rank": board.rank(column, row),
+        "reference": difference and difference.reference,
+        "published": difference and difference.published,
+        "difference": difference and difference.value,
+        "difference_low": difference and difference.low,
+        "difference_high": difference and difference.high,
+        "consistent": answer and answer.consistent,
+        "consistent_reason": answer and answer.reason,
+        "protocol": board.protocol if row.own else None,
+        "source": cell.source,
+        "note": cell.note,
+    }
+
+
+def as_data(board: Board) -> dict[str, Any]:
+    """Everything of a board as JSON data."""
+    return {
+        "setting": board.setting,
+        "paper": board.version,
+        "protocol": board.protocol,
+        "figures": list(lines(board)),
+        "means": [
+            {"model": row.name, "own": row.own, "value": mean.value, "low": mean.low, "high": mean.high}
+            | {"tasks": mean.tasks, "rank": mean.rank, "ranked": mean.ranked}
+            for row in board.rows
+            if (mean := board.means.get(row.key)) is not None
+        ],
+        "footnotes": [f"{note.dataset}: {note.note}" for note in board.footnotes],
+        "remarks": board.remarks,
+        "run_notes": board.run_notes,
+    }
+
+
+def number(value: float | None) -> str:
+    """Three decimals, as in the paper."""
+    return MISSING if value is None else f"{value:.3f}"
+
+
+def signed(value: float) -> str:
+    """Three decimals with a sign."""
+    return f"{value:+.3f}".replace("-", "−")
+
+
+def interval(low: float | None, high: float | None) -> str:
+    """Both bounds, or nothing where there are none."""
+    return "" if low is None or high is None else f"{low:.3f} – {high:.3f}"
+
+
+def documents(cell: Cell) -> str:
+    """How many documents a figure is of, and of how many where that is a part."""
+    return f"{cell.n} of {cell.of}" if cell.partial else str(cell.n)
+
+
+def mean_cells(board: Board, row: Row) -> tuple[str, str, str]:
+    """The mean of a row, the number of tasks it is over, and its rank among the means over the same tasks."""
+    mean = board.means.get(row.key)
+    if mean is None:
+        return MISSING, MISSING, MISSING
+    tasks = sum(column.headline for column in board.columns)
+    rank = MISSING if mean.rank is None else f"{mean.rank} of {mean.ranked}"
+    return number(mean.value), f"{len(mean.tasks)} of {tasks}", rank
+
+
+def _board(board: Board, form: str) -> str:
+    title = TITLES[board.setting]
+    head = {"text": f"{title}\n{'=' * len(title)}", "markdown": f"## {title}", "latex": f"% {title}"}[form]
+    parts = [head, _figures(board, form)]
+    if any(row.own for row in board.rows) and (own := _own(board)):
+        parts.append(_table(own, OWN_HEADER, form, ("left",) * 3 + ("right",) * 5 + ("right", "left")))
+    notes = [*board.remarks, *board.run_notes, *(f"{note.dataset}: {note.note}" for note in board.footnotes)]
+    if notes:
+        mark = {"text": "", "markdown": "- ", "latex": "% "}[form]
+        parts.append("\n".join(mark + note for note in notes))
+    return "\n\n".join(parts)
+
+
+def _figures(board: Board, form: str) -> str:
+    """Data sets and metrics down, models across, as in the paper; the best complete figure of a line is marked."""
+    header = ["task", "metric", *(_head(row, form) for row in board.rows)]
+    body, previous = [], ""
+    for column in board.columns:
+        body.append(
+            [
+                column.dataset if column.dataset != previous else "",
+                column.metric,
+                *(_figure(board, row, column, form) for row in board.rows),
+            ]
+        )
+        previous = column.dataset
+    means = zip(*(mean_cells(board, row) for row in board.rows), strict=True)
+    body += [[*start, *cells] for start, cells in zip(MEAN_LINES, means, strict=False)]
+    return _table(body, header, form, ("left", "left", *["right"] * len(board.rows)))
+
+
+def _head(row: Row, form: str) -> str:
+    name = f"own: {row.name}" if row.own else row.name
+    if form != "text":
+        return name
+    lines, line = [], ""
+    for piece in name.replace("-", "-\0").replace(" ", " \0").split("\0"):
+        if line and len(line) + len(piece.rstrip()) > WIDTH:
+            lines.append(line.rstrip())
+            line = ""
+        line += piece
+    return "\n".join([*lines, line])
+
+
+def _figure(board: Board, row: Row, column: Column, form: str) -> str:
+    cell = row.cells.get(column)
+    if cell is None:
+        return MISSING
+    text = number(cell.value) + ("*" if cell.partial else "")
+    if board.rank(column, row) != 1:
+        return text
+    return {"text": text, "markdown": f"**{text}**", "latex": rf"\textbf{{{text}}}"}[form]
+
+
+def _own(board: Board) -> list[list[str]]:
+    return [
+        [
+            row.name,
+            column.dataset,
+            column.metric,
+            number(cell.value),
+            interval(cell.low, cell.high),
+            documents(cell),
+            str(board.rank(column, row) or MISSING),
+            "" if cell.difference is None else f"{number(cell.difference.published)} {cell.difference.reference}",
+            difference_text(cell),
+            "" if cell.answer is None else str(cell.answer),
+        ]
+        for row in board.rows
+        if row.own
+        for column in board.columns
+        if (cell := row.cells.get(column)) is not None
+    ]
+
+
+def difference_text(cell: Cell) -> str:
+    """An own figure minus the published one, with the interval."""
+    found = cell.difference
+    if found is None:
+        return ""
+    return f"{signed(found.value)} ({signed(found.low)} to {signed(found.high)})"
+
+
+def _table(rows: Sequence[Sequence[str]], header: Sequence[str], form: str, align: Sequence[str]) -> str:
+    from tabulate import tabulate
+
+    if form == "latex":
+        rows, header = [list(map(_latex, row)) for row in rows], list(map(_latex, header))
+    if form == "markdown":
+        rows, header = [list(map(_markdown, row)) for row in rows], list(map(_markdown, header))
+    return tabulate(rows, headers=header, tablefmt=STYLES[form], disable_numparse=True, colalign=align)
+
+
+def _markdown(text: str) -> str:
+    """No cell ends a column, a line or the page's own markup."""
+    return " ".join(text.replace("|", r"\|").replace("<", "&lt;").split())
+
+
+SPECIAL = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "−": "$-$", "–": "--"}
+
+
+def _latex(text: str) -> str:
+    if text.startswith(r"\textbf{"):
+        return text
+    return "".join(SPECIAL.get(char, "\\" + char if char in "&%$#_{}" else char) for char in text)

@@ -1,0 +1,187 @@
+"""OpenAI and every server that speaks its API: the arguments, checked before anything is loaded or sent."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from mibe.errors import ModelError, UsageError
+from mibe.models.arguments import convert, positive, switch
+from mibe.models.base import Model
+from mibe.models.pricing import find_price
+
+OPENAI = "https://api.openai.com/v1"
+OPENAI_HOST = "api.openai.com"
+KEY = "OPENAI_API_KEY"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """One model behind one address. The key is no part of what it shows of itself.
+
+    `timeout` is for one attempt and `deadline` for all attempts of a request together, `max_wait` is the longest pause
+    between two of them; all in seconds. `concurrency` is the most requests that are under way at once.
+    """
+
+    model: str
+    base_url: str
+    api: str = "chat"
+    key: str | None = field(default=None, repr=False)
+    key_name: str = KEY
+    trusted: bool = False
+    concurrency: int = 64
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+    timeout: float = 300.0
+    deadline: float = 900.0
+    max_wait: float = 60.0
+    context_window: int | None = None
+    reasoning_effort: str | None = None
+    max_tokens_parameter: str = "max_tokens"
+    batch: bool = False
+    poll_interval: float = 60.0
+
+    @property
+    def host(self) -> str:
+        """The name of the machine that is asked."""
+        return urlsplit(self.base_url).hostname or ""
+
+    @property
+    def place(self) -> str:
+        """The address without its scheme: what tells one server from another."""
+        parts = urlsplit(self.base_url)
+        return parts.netloc + parts.path.rstrip("/")
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether the address is this machine's own."""
+        return is_loopback(self.host)
+
+
+def load(args: Mapping[str, str]) -> Model:
+    """The model `model` behind `base_url`; `docs/api-models.md` lists all arguments.
+
+    Nothing is sent before the first prompt, and a missing key is an error only then, so that prompts can be shown and
+    costs estimated without one.
+    """
+    refuse_keys(args)
+    values = convert("openai", args, ARGUMENTS)
+    if not values.get("model"):
+        raise UsageError("the model 'openai' needs model=NAME, such as gpt-4o or the name that your server gives it")
+    key_name = values.pop("api_key_env", KEY)
+    base_url = values.pop("base_url", None) or _base_url(os.environ.get("OPENAI_BASE_URL", "").strip() or OPENAI)
+    prices: Path | None = values.pop("prices", None)
+    endpoint = Endpoint(
+        base_url=base_url,
+        key=os.environ.get(key_name, "").strip() or None,
+        key_name=key_name,
+        trusted=values.pop("trusted_endpoint", False),
+        batch=values.pop("batch_api", False),
+        max_tokens_parameter=values.pop("max_tokens_parameter", _limit_of(base_url)),
+        **values,
+    )
+    if endpoint.batch and endpoint.api != "chat":
+        raise UsageError("batch_api goes with api=chat")
+    kind = (
+        ("mibe.models.openai_batch", "OpenAIBatchModel")
+        if endpoint.batch
+        else ("mibe.models.openai_model", "OpenAIModel")
+    )
+    try:
+        module = import_module(kind[0])
+    except ImportError as error:
+        raise ModelError(f'API models need `pip install "mibe[openai]"` ({error})') from error
+    opened: Model = getattr(module, kind[1])(endpoint, find_price(endpoint.host, endpoint.model, prices))
+    return opened
+
+
+def refuse_keys(args: Mapping[str, str]) -> None:
+    """Raise `UsageError` for a key given as an argument; the message does not repeat it."""
+    for name in args:
+        if name.lower().replace("-", "_") in ("api_key", "key", "token", "organization_key"):
+            raise UsageError(
+                f"{name}= is not taken: arguments end in shell histories, process lists and run records. Put the key "
+                f"into the environment ({KEY}, or another variable named by api_key_env=NAME)"
+            )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address is this machine's own: localhost, 127.0.0.0/8 or ::1."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _limit_of(base_url: str) -> str:
+    """The parameter tried first. OpenAI's own API takes the newer one for all its models, others may not know it."""
+    return "max_completion_tokens" if urlsplit(base_url).hostname == OPENAI_HOST else "max_tokens"
+
+
+def _base_url(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("must be an address such as http://127.0.0.1:8000/v1")
+    if parts.username or parts.password:
+        raise ValueError("must hold no user or password; keys come from the environment")
+    if parts.query or parts.fragment:
+        raise ValueError("must end with the path, which is /v1 for most servers")
+    return text.rstrip("/")
+
+
+def _api(text: str) -> str:
+    if text not in ("chat", "completions"):
+        raise ValueError("must be chat, or completions for models without a chat template")
+    return text
+
+
+def _variable(text: str) -> str:
+    if not text.isidentifier():
+        raise ValueError("must be the name of an environment variable, not the key")
+    return text
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        raise ValueError("must be a number of seconds") from None
+    if not 0 < value < 10**7:
+        raise ValueError("must be more than 0 seconds")
+    return value
+
+
+def _limit(text: str) -> str:
+    if text not in ("max_tokens", "max_completion_tokens"):
+        raise ValueError("must be max_tokens or max_completion_tokens")
+    return text
+
+
+ARGUMENTS: Mapping[str, Callable[[str], Any]] = {
+    "model": str,
+    "base_url": _base_url,
+    "api": _api,
+    "api_key_env": _variable,
+    "trusted_endpoint": switch,
+    "concurrency": positive,
+    "requests_per_minute": positive,
+    "tokens_per_minute": positive,
+    "timeout": _seconds,
+    "deadline": _seconds,
+    "max_wait": _seconds,
+    "context_window": positive,
+    "reasoning_effort": str,
+    "max_tokens_parameter": _limit,
+    "prices": lambda text: Path(text).expanduser(),
+    "batch_api": switch,
+    "poll_interval": _seconds,
+}
+"""Argument → converter from its text."""

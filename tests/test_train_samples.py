@@ -1,0 +1,160 @@
+"""Samples: which tokens are learned, how they are packed, and what is refused."""
+
+import itertools
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from training_parts import make_tokenizer
+
+from mellama_train.errors import DataError
+from mellama_train.packing import first_fit_decreasing, pack_epoch
+from mellama_train.sample_rows import SampleRows, SampleSet
+from mellama_train.samples import encode, read_samples
+from mellama_train.stages import epochs_for
+
+TEMPLATE = (
+    "{% for m in messages %}<{{ m['role'] }}>{{ m['content'] }}</s>\n{% endfor %}"
+    "{% if add_generation_prompt %}<assistant>{% endif %}"
+)
+
+
+def written(path, *lines):
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return path
+
+
+def learned_text(encoded, tokenizer):
+    kept = [token for token, learned in zip(encoded.tokens, encoded.learned, strict=True) if learned]
+    return tokenizer.decode(kept).replace(" ", "")
+
+
+def read(path, **changes):
+    settings = {"context": 64, "form": "plain", "too_long": "error"} | changes
+    return SampleSet.read([path], make_tokenizer(), tokenizer_sha256="t", **settings)
+
+
+def test_plain_samples_learn_the_response_and_its_end(tmp_path):
+    tokenizer = make_tokenizer()
+    (sample,) = read_samples(written(tmp_path / "a.jsonl", {"prompt": "INPUT:x OUTPUT:", "response": "yes"}))
+    encoded = encode(sample, tokenizer, "plain")
+    assert tokenizer.decode(encoded.tokens).replace(" ", "") == "INPUT:xOUTPUT:yes</s>"
+    assert learned_text(encoded, tokenizer) == "yes</s>"
+
+
+def test_chat_samples_learn_every_response_and_no_prompt(tmp_path):
+    tokenizer = make_tokenizer()
+    tokenizer.chat_template = TEMPLATE
+    turns = [("system", "s"), ("user", "q1"), ("assistant", "a1"), ("user", "q2"), ("assistant", "a2")]
+    line = {"messages": [{"role": role, "content": text} for role, text in turns], "source": "chat"}
+    (sample,) = read_samples(written(tmp_path / "a.jsonl", line))
+    encoded = encode(sample, tokenizer, "chat")
+    assert sample.source == "chat"
+    assert learned_text(encoded, tokenizer) == "a1</s>a2</s>"
+    # What the model meets is the template's own text, up to whitespace behind the last end token.
+    whole = tokenizer.apply_chat_template(line["messages"], tokenize=False).rstrip()
+    assert encoded.tokens == tokenizer(whole, add_special_tokens=False)["input_ids"]
+
+
+def test_the_tokens_before_a_response_are_those_of_generation():
+    """A tokenizer that puts a blank before a text (as LLaMA's does) must not put one between prompt and response."""
+    from tokenizers import Tokenizer, decoders, models, normalizers
+    from transformers import PreTrainedTokenizerFast
+
+    vocabulary = {"</s>": 0, "<unk>": 1, "▁": 2, "▁yes": 3, "▁OUTPUT": 4, ":": 5}
+    fast = Tokenizer(models.WordPiece(vocabulary, unk_token="<unk>", continuing_subword_prefix=""))
+    fast.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    fast.decoder = decoders.Metaspace()
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=fast, eos_token="</s>", unk_token="<unk>")
+    from mellama_train.samples import Sample
+
+    turns = ({"role": "user", "content": "OUTPUT:"}, {"role": "assistant", "content": "yes"})
+    assert encode(Sample(turns, "x", "x:1"), tokenizer, "plain").tokens == [4, 5, 3, 0]
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ("{", "not JSON"),
+        ("[]", "not an object"),
+        ('{"prompt": "x"}', "neither prompt with response nor messages"),
+        ('{"prompt": "x", "response": " "}', "the turn of assistant has no text"),
+        ('{"messages": [{"role": "user", "content": "x"}]}', "nothing to learn at the end"),
+        ('{"messages": [{"role": "bot", "content": "x"}]}', "a turn needs a role"),
+        ('{"messages": [{"role": "assistant", "content": "x"}]}', "a prompt comes before a response"),
+    ],
+)
+def test_malformed_lines_are_named(tmp_path, line, problem):
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"prompt": "a", "response": "b"}\n' + line)
+    with pytest.raises(DataError, match=f"a.jsonl:2: .*{problem}"):
+        list(read_samples(path))
+
+
+def test_a_sample_longer_than_the_context_is_an_error_or_counted(tmp_path):
+    path = written(tmp_path / "a.jsonl", {"prompt": "x", "response": "y"}, {"prompt": "x" * 90, "response": "y"})
+    with pytest.raises(DataError, match=r"a.jsonl:2: the sample has 93 tokens and the context is 64"):
+        read(path)
+    samples, left_out = read(path, too_long="skip")
+    assert (len(samples), left_out) == (1, [f"{path}:2"])
+
+
+def test_an_empty_file_and_a_missing_template_are_refused(tmp_path):
+    with pytest.raises(DataError, match="holds no sample"):
+        read(written(tmp_path / "a.jsonl"))
+    with pytest.raises(DataError, match="no chat template"):
+        read(written(tmp_path / "a.jsonl", {"prompt": "x", "response": "y"}), form="chat")
+
+
+def test_rows_hold_whole_samples_with_exact_masks(tmp_path):
+    lines = [{"prompt": "p" * (n % 13 + 1), "response": "r" * (n % 29 + 1)} for n in range(200)]
+    samples, _ = read(written(tmp_path / "a.jsonl", *lines))
+    rows = SampleRows(samples, length=64, epochs=2, window=50, seed=3, padding=1)
+    p, r, end = (make_tokenizer().convert_tokens_to_ids(token) for token in ("p", "r", "</s>"))
+    responses = []
+    for number in range(len(rows)):
+        row = rows[number]
+        starts = [*np.flatnonzero(row.positions == 0), 64]
+        for a, b in itertools.pairwise(starts):
+            assert list(row.positions[a:b]) == list(range(b - a))
+            if row.tokens[a] != p:
+                assert set(row.labels[a:b]) == {-100} and set(row.tokens[a:b]) == {1}  # padding
+                continue
+            kept = row.labels[a:b][row.labels[a:b] != -100]
+            assert not (kept == p).any()
+            assert list(kept[-1:]) == [end]
+            responses.append(int((kept == r).sum()))
+    # Every sample once in each of the two epochs, and none cut.
+    assert sorted(responses) == sorted(2 * [n % 29 + 1 for n in range(200)])
+    filled = samples.lengths.sum() * 2 / (len(rows) * 64)
+    assert filled > 0.95
+
+
+def test_rows_are_the_same_each_time_and_differ_by_epoch(tmp_path):
+    lines = [{"prompt": "p", "response": "r" * (n % 29 + 1)} for n in range(100)]
+    samples, _ = read(written(tmp_path / "a.jsonl", *lines))
+    one, two = (SampleRows(samples, length=64, epochs=2, window=50, seed=3, padding=1) for _ in range(2))
+    assert all((one[n].tokens == two[n].tokens).all() for n in range(len(one)))
+    assert one.describe() == two.describe()
+    epochs = [pack_epoch(samples.lengths, 64, 50, 3, epoch) for epoch in range(2)]
+    assert [list(row) for row in epochs[0]] != [list(row) for row in epochs[1]]
+
+
+@given(st.lists(st.integers(1, 100), max_size=60))
+def test_first_fit_decreasing_is_what_its_name_says(lengths):
+    bins = first_fit_decreasing(lengths, 100)
+    naive: list[list[int]] = []
+    for item in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
+        fitting = (b for b in naive if sum(lengths[i] for i in b) + lengths[item] <= 100)
+        chosen = next(fitting, None)
+        if chosen is None:
+            naive.append([item])
+        else:
+            chosen.append(item)
+    assert bins == naive
+
+
+def test_the_papers_number_of_epochs():
+    assert (epochs_for(9_999), epochs_for(10_000)) == (5, 3)
