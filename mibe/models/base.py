@@ -42,9 +42,9 @@ class Response:
 
     `finish_reason` is "stop" (the model ended or a stop string was met), "length" (the token limit), "filter" (the
     model or a content filter declined) or "error" (`error` says why, `text` is empty). Token counts are of the
-    prompt and of what was generated; `seconds` is the wall time of the batch divided by its size. Models behind an
-    API also say how many tokens of the prompt came from the server's cache, how many of the new ones were reasoning,
-    and what the response cost in USD.
+    prompt and of what was generated; `seconds` is its share of the wall time that the model worked: all of them add up.
+    Models behind an API also say how many tokens of the prompt came from the server's cache, how many of the new ones
+    were reasoning, and what the response cost in USD.
     """
 
     text: str
