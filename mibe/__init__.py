@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mibe.evaluation import evaluate
-    from mibe.registry import list_tasks, load_task
+    from mibe.registry import list_tasks, load_task, register_task
     from mibe.results.compare import compare
     from mibe.results.run import Run, load_run
 
@@ -25,11 +25,12 @@ _WHERE = {
     "evaluate": "mibe.evaluation",
     "list_tasks": "mibe.registry",
     "load_task": "mibe.registry",
+    "register_task": "mibe.registry",
     "Run": "mibe.results.run",
     "load_run": "mibe.results.run",
 }
 
-__all__ = ["Run", "compare", "evaluate", "list_tasks", "load_run", "load_task"]
+__all__ = ["Run", "compare", "evaluate", "list_tasks", "load_run", "load_task", "register_task"]
 
 
 def __getattr__(name: str) -> Any:

@@ -137,20 +137,24 @@ def _run(
 ) -> tuple[Filled, int]:
     """The filled table, and the number of samples without an answer."""
     _check_all(entries, choices)
-    own: dict[str, dict[str, Result]] = {}
     placed = place_runs(table, a.runs)
-    own |= {entry.name: dict(results) for entry, results in placed}
+    own = {entry.name: results for entry, results in placed}
+    failed: dict[str, int] = {}
     with on_stderr() as progress:
         for entry in entries:
-            own[entry.name] = run_entry(table, entry, choices[entry.suite].tasks, options, progress)
+            done = run_entry(table, entry, choices[entry.suite].tasks, options, progress)
+            own[entry.name] = {**own.get(entry.name, {}), **done.results}
+            failed[entry.name] = done.failed
     for name, file in _pairs(a.ratings, "--ratings MODEL=FILE").items():
         own[name] = _rated(own, name, file)
-    failed = sum(
-        result.part.get("outcomes", {}).get("error", 0) for results in own.values() for result in results.values()
-    )
+    notes = [
+        f"{name}: {count} samples got no answer; the same command asks them again"
+        for name, count in failed.items()
+        if count
+    ]
     backbones = list(_pairs(a.backbone, "--backbone MODEL=ORIGIN").items())
     everyone = [*(entry for entry, _ in placed), *entries]
-    return fill(table, everyone, own, backbones=backbones, notes=_left_out(choices)), failed
+    return fill(table, everyone, own, backbones=backbones, notes=[*notes, *_left_out(choices)]), sum(failed.values())
 
 
 def _left_out(choices: dict[str, Choice]) -> list[str]:
@@ -159,7 +163,7 @@ def _left_out(choices: dict[str, Choice]) -> list[str]:
     missing = dict.fromkeys(name for choice in choices.values() for name in choice.left_out if name not in stand_ins)
     lines = [f"{task} stands in for {name}, whose data is not here" for name, task in stand_ins.items()]
     if missing:
-        lines.append(f"not run, since their data is not here (--dry-run says how to get it): {', '.join(missing)}")
+        lines.append(f"not run, since data is missing (--dry-run says what): {', '.join(missing)}")
     return lines
 
 

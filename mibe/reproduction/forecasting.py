@@ -229,7 +229,7 @@ def _task_rows(outlook: Outlook) -> list[list[str]]:
         documents = TEST_DOCUMENTS.get(name)
         rows.append(
             [
-                f"{name} (not here)",
+                f"{name} (missing)",
                 MISSING if documents is None else f"{documents:,}",
                 str(outlook.shots.get(name, 0)),
                 "?",
@@ -306,5 +306,5 @@ def _assumed(outlook: Outlook) -> list[str]:
             f"speed: A100s of {PEAK / 1e12:.0f} TFLOP/s in bfloat16, {READING:.0%} of it for reading and {WRITING:.0%} "
             "for writing (measure yours: mibe plan --probe; give --throughput)"
         )
-    lines.append("not in the sums: tasks that are not here, loading, scoring, the judge")
+    lines.append("not in the sums: tasks whose data is missing, loading, scoring, the judge")
     return lines

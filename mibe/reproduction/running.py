@@ -32,7 +32,7 @@ from mibe.registry import load_task
 from mibe.reproduction.models import Entry
 from mibe.reproduction.table import HUMAN, Reproduction, suite_with
 from mibe.results.folder import RECORD
-from mibe.results.run import load_run
+from mibe.results.run import Run, load_run
 from mibe.suites import load_suite
 from mibe.task import Category, Task
 
@@ -63,6 +63,14 @@ class Options:
             "resamples": self.resamples,
             "bertscore": self.bertscore if summaries else None,
         }
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """Task → result of one model, and how many samples got no answer."""
+
+    results: Mapping[str, Result]
+    failed: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +129,8 @@ def refuse_unpermitted(model: Model, tasks: Iterable[str], allowed: Collection[s
 
 def run_entry(
     table: Reproduction, entry: Entry, tasks: Sequence[str], options: Options, progress: Progress | None = None
-) -> dict[str, Result]:
-    """Task → result of one model, run now or taken from a finished run.
+) -> Done:
+    """The results of one model, run now or taken from a finished run.
 
     Raises
     ------
@@ -138,11 +146,13 @@ def run_entry(
         suite = suite_with(entry.suite, task)
         by_suite.setdefault(None if suite is None else suite.name, []).append(task)
     results: dict[str, Result] = {}
+    failed = 0
     for suite_name, members in by_suite.items():
         for together in [[task] for task in members] if entry.is_by_task else [members]:
-            path = _run(table, entry, together, suite_name, options, progress)
-            results |= {result.task: result for result in read_results([path])[0]}
-    return results
+            run = _run(table, entry, together, suite_name, options, progress)
+            results |= {result.task: result for result in read_results([run.path])[0]}
+            failed += run.failed
+    return Done(results, failed)
 
 
 def _run(
@@ -152,7 +162,7 @@ def _run(
     suite: str | None,
     options: Options,
     progress: Progress | None,
-) -> Path:
+) -> Run:
     args = entry.args_for(tasks[0])
     named, _ = wanted(tasks, suite, {})
     judged = any(task.category is Category.DIAGNOSIS for task in named)
@@ -162,11 +172,11 @@ def _run(
     folder = options.output_dir / table.name / f"{_safe(entry.name)}-{asked[:12]}"
     if (done := finished(folder)) is not None:
         if progress is not None:
-            progress.message(f"{entry.name}: {done} is finished and taken as it is")
+            progress.message(f"{entry.name}: {done.path} is finished and taken as it is")
         return done
     with closing(as_model(entry.model, arguments_under(PROTOCOL, entry.model, args))) as model:
         refuse_unpermitted(model, tasks, options.allowed)
-        run = evaluate(
+        return evaluate(
             model=model,
             tasks=tasks,
             suite=suite,
@@ -177,13 +187,12 @@ def _run(
             max_cost=options.max_cost if isinstance(model, Service) or judge not in (None, EXACT) else None,
             **settings,
         )
-    return run.path
 
 
-def finished(folder: Path) -> Path | None:
+def finished(folder: Path) -> Run | None:
     """The finished run in a folder, or None."""
-    runs = [path.parent for path in sorted(folder.glob(f"*/{RECORD}"))]
-    return next((path for path in runs if load_run(path).record.get("status") == "finished"), None)
+    runs = [load_run(path.parent) for path in sorted(folder.glob(f"*/{RECORD}"))]
+    return next((run for run in runs if run.record.get("status") == "finished"), None)
 
 
 def _digest(
