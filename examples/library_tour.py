@@ -53,4 +53,4 @@ print(brief.record["tasks"]["medqa_brief"]["first_prompt"])
 whole = mibe.evaluate(
     model="dummy", suite="zero_shot", tasks="pubmedqa,medqa", protocol="paper", limit=40, output_dir=FOLDER
 )
-print(render(leaderboard([whole.path]), "markdown"))
+print(render(leaderboard([whole.path], metrics=["accuracy"]), "text"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from mibe.errors import DataError, UsageError
 from mibe.leaderboard.runs import Result
 from mibe.models import parse_model_args
 from mibe.progress import on_stderr
-from mibe.reproduction.filled import Filled, fill
+from mibe.reproduction.filled import Filled, check_backbones, fill
 from mibe.reproduction.forecasting import Hardware, look_ahead
 from mibe.reproduction.forecasting import render as render_outlook
 from mibe.reproduction.models import LOADERS, Entry, choose
@@ -29,6 +29,7 @@ from mibe.reproduction.running import (
 )
 from mibe.reproduction.show import FORMATS, render
 from mibe.reproduction.table import HUMAN, Reproduction
+from mibe.results.agreement import read_ratings
 
 
 def main(table: Reproduction, argv: Sequence[str] | None = None) -> int:
@@ -138,6 +139,11 @@ def _run(
     """The filled table, and the number of samples without an answer."""
     _check_all(entries, choices)
     placed = place_runs(table, a.runs)
+    everyone = [*(entry for entry, _ in placed), *entries]
+    backbones = list(_pairs(a.backbone, "--backbone MODEL=ORIGIN").items())
+    check_backbones(table, everyone, backbones)
+    ratings = _pairs(a.ratings, "--ratings MODEL=FILE")
+    _check_ratings(everyone, ratings)
     own = {entry.name: results for entry, results in placed}
     failed: dict[str, int] = {}
     with on_stderr() as progress:
@@ -145,15 +151,13 @@ def _run(
             done = run_entry(table, entry, choices[entry.suite].tasks, options, progress)
             own[entry.name] = {**own.get(entry.name, {}), **done.results}
             failed[entry.name] = done.failed
-    for name, file in _pairs(a.ratings, "--ratings MODEL=FILE").items():
+    for name, file in ratings.items():
         own[name] = _rated(own, name, file)
     notes = [
         f"{name}: {count} samples got no answer; the same command asks them again"
         for name, count in failed.items()
         if count
     ]
-    backbones = list(_pairs(a.backbone, "--backbone MODEL=ORIGIN").items())
-    everyone = [*(entry for entry, _ in placed), *entries]
     return fill(table, everyone, own, backbones=backbones, notes=[*notes, *_left_out(choices)]), sum(failed.values())
 
 
@@ -175,6 +179,15 @@ def _check_all(entries: Sequence[Entry], choices: dict[str, Choice]) -> None:
         if not choice.tasks:
             lines = [f"  {name}: {why}" for name, why in choice.left_out.items()]
             raise DataError("\n".join(["none of the data is here; nothing was run:", *lines]))
+
+
+def _check_ratings(entries: Sequence[Entry], ratings: Mapping[str, str]) -> None:
+    """Raise, before the first model is loaded, for ratings that cannot be read or are of no model here."""
+    known = [entry.name for entry in entries]
+    for name, file in ratings.items():
+        if name not in known:
+            raise UsageError(f"--ratings: there is no model {name} to run; there is {', '.join(known)}")
+        read_ratings(Path(file))
 
 
 def _rated(own: dict[str, dict[str, Result]], name: str, file: str) -> dict[str, Result]:

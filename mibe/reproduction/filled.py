@@ -80,13 +80,9 @@ def fill(
     """
     figures = _figures(table, own)
     columns = [_column(row.model, row.label or row.model, table, row, figures, own) for row in table.rows]
-    others = [entry.name for entry in entries if entry.row is None]
-    columns += [_column(name, name, table, None, figures, own) for name in others]
-    pairs = [*table.changes, *backbones]
-    known = [column.name for column in columns]
-    if unknown := [name for pair in pairs for name in pair if name not in known]:
-        raise UsageError(f"--backbone: there is no model {unknown[0]} here; there is {', '.join(known)}")
-    found, why_not = _changes(columns, pairs, figures, own)
+    columns += [_column(name, name, table, None, figures, own) for name in names_of(table, entries)[len(columns) :]]
+    check_backbones(table, entries, backbones)
+    found, why_not = _changes(columns, [*table.changes, *backbones], figures, own)
     return Filled(
         table=table,
         figures=tuple(figures),
@@ -94,6 +90,18 @@ def fill(
         changes=tuple(found),
         notes=tuple(dict.fromkeys((*notes, *why_not, *_notes(table)))),
     )
+
+
+def names_of(table: Reproduction, entries: Sequence[Entry]) -> list[str]:
+    """The models in the table: the paper's in its order, then others."""
+    return list(dict.fromkeys([*(row.model for row in table.rows), *(entry.name for entry in entries)]))
+
+
+def check_backbones(table: Reproduction, entries: Sequence[Entry], backbones: Sequence[tuple[str, str]]) -> None:
+    """Raise `UsageError` for a name that is no model in the table."""
+    known = names_of(table, entries)
+    if unknown := [name for pair in backbones for name in pair if name not in known]:
+        raise UsageError(f"--backbone: there is no model {unknown[0]} here; there is {', '.join(known)}")
 
 
 def _figures(table: Reproduction, own: Own) -> list[Figure]:
