@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mibe.documents import examples, prepared_splits
     from mibe.evaluation import evaluate
-    from mibe.registry import list_tasks, load_task
+    from mibe.registry import list_tasks, load_task, register_task
     from mibe.results.compare import compare
     from mibe.results.run import Run, load_run
 
@@ -27,12 +27,23 @@ _WHERE = {
     "examples": "mibe.documents",
     "list_tasks": "mibe.registry",
     "load_task": "mibe.registry",
+    "register_task": "mibe.registry",
     "Run": "mibe.results.run",
     "load_run": "mibe.results.run",
     "prepared_splits": "mibe.documents",
 }
 
-__all__ = ["Run", "compare", "evaluate", "examples", "list_tasks", "load_run", "load_task", "prepared_splits"]
+__all__ = [
+    "Run",
+    "compare",
+    "evaluate",
+    "examples",
+    "list_tasks",
+    "load_run",
+    "load_task",
+    "prepared_splits",
+    "register_task",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -12,6 +12,7 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import mibe
 from mibe import commands
@@ -27,17 +28,22 @@ FORMATS = ("text", "json", "csv", "markdown", "latex")
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; its errors become one line each."""
     arguments = parser().parse_args(argv)
-    command: Callable[[argparse.Namespace], int] = arguments.command
+    return exit_code(partial(arguments.command, arguments))
+
+
+def exit_code(command: Callable[[], int], program: str = "mibe") -> int:
+    """The exit code of a command; its errors become one line each on standard error."""
     try:
-        code = command(arguments)
+        code = command()
         # Here, not at the interpreter's exit, where a reader that has left could no longer be heard of.
         sys.stdout.flush()
         return code
     except MibeError as error:
-        print(f"mibe: {error}", file=sys.stderr)
+        print(f"{program}: {error}", file=sys.stderr)
         return 1 if isinstance(error, LimitReached) else 2
     except KeyboardInterrupt:
-        print("\nmibe: interrupted; every response so far is kept, the same command goes on from here", file=sys.stderr)
+        kept = "every response so far is kept, the same command goes on from here"
+        print(f"\n{program}: interrupted; {kept}", file=sys.stderr)
         return 130
     except BrokenPipeError:
         # The reader of our output left (`mibe … | head`): nothing more to say, nor to flush at exit.

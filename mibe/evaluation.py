@@ -67,7 +67,7 @@ def evaluate(
     tasks:
         Names of tasks and groups, as a list or separated by commas.
     suite:
-        In place of `tasks`: a named setting of the paper, tasks with their numbers of worked examples.
+        A named setting of the paper, tasks with their numbers of worked examples; with `tasks`, those of its tasks.
     model_args:
         Arguments of a model given by name, e.g. {"pretrained": PATH, "dtype": "bfloat16"}.
     allow_egress, agreement:
@@ -153,13 +153,16 @@ def _open_cache(held: ExitStack, model: Model, *, use_cache: bool) -> ResponseCa
 def wanted(
     tasks: str | Iterable[str] | None, suite: str | None, settings: Mapping[str, Any]
 ) -> tuple[list[Task], Settings]:
-    """The tasks asked for, by name or by suite, and the settings; those given count before those of the suite."""
-    if (tasks is None) == (suite is None):
-        raise UsageError("name the tasks or a suite of them, one of the two (mibe tasks lists both)")
+    """The tasks asked for, by name, by suite or some of a suite's; the settings given count before the suite's."""
+    if tasks is None and suite is None:
+        raise UsageError("name the tasks or a suite of them (mibe tasks lists both)")
     if suite is None:
         return resolve(tasks or ()), _settings(settings)
     chosen = load_suite(suite)
-    return resolve(chosen.tasks), _settings({"num_fewshot": dict(chosen.num_fewshot), **settings})
+    named = resolve(chosen.tasks if tasks is None else tasks)
+    if others := [task.name for task in named if task.name not in chosen.tasks]:
+        raise UsageError(f"the suite {suite} has no {', '.join(others)}; it has {', '.join(chosen.tasks)}")
+    return named, _settings({"num_fewshot": dict(chosen.num_fewshot), **settings})
 
 
 def _settings(values: Mapping[str, Any]) -> Settings:

@@ -12,8 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Protocol, TypeAlias, cast
 
 from mibe.diagnoses import same_diagnosis
-from mibe.errors import UsageError
-from mibe.models import LM_EVAL, as_model, parse_model_args
+from mibe.models import as_model, load_model, parse_model
 from mibe.models.base import Message, Model, Request, Response, Sampling
 from mibe.parsers.text import free_text, normalise, strip_markup
 from mibe.results.cache import Key, ResponseCache, cache_key, cache_path
@@ -208,24 +207,11 @@ def read_verdict(answer: str) -> bool | None:
 
 
 def load_judge(judge: Judging, *, use_cache: bool = True) -> Judge:
-    """A judge from "exact", a model's name with its arguments ("openai:gpt-4o", "hf:pretrained=PATH"), or an object.
-
-    What follows the colon without "=" is the argument `model`, or `pretrained` for the loaders of model folders.
-    """
+    """A judge from "exact", a model's name with its arguments as `parse_model` reads them, or an object."""
     if judge == EXACT:
         return ExactJudge()
     if hasattr(judge, "judge"):
         return cast(Judge, judge)
-    model = _named(judge) if isinstance(judge, str) else as_model(cast(Model, judge))
+    model = load_model(*parse_model(judge)) if isinstance(judge, str) else as_model(cast(Model, judge))
     cached = use_cache and model.identity is not None
     return ModelJudge(model, ResponseCache(cache_path()) if cached else None)
-
-
-def _named(judge: str) -> Model:
-    prefix = LM_EVAL if judge.startswith(LM_EVAL) else ""
-    name, _, arguments = judge.removeprefix(prefix).partition(":")
-    if not name:
-        raise UsageError(f"--judge {judge!r} names no model; give exact, or MODEL:ARGUMENTS such as openai:gpt-4o")
-    if arguments and "=" not in arguments.split(",")[0]:
-        arguments = f"{'pretrained' if name in ('hf', 'vllm') else 'model'}={arguments}"
-    return as_model(prefix + name, parse_model_args(arguments))

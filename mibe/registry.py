@@ -12,10 +12,22 @@ from mibe.errors import UsageError
 from mibe.task import Task
 from mibe.tasks import GROUPS, TASKS
 
+_REGISTERED: dict[str, Task] = {}
+
 
 def list_tasks() -> list[str]:
-    """Names of all tasks: the built-in ones in the order of the paper, then those of installed plugins."""
-    return [*TASKS, *(name for name in _plugins() if name not in TASKS)]
+    """Names of all tasks: the built-in ones in the order of the paper, those of installed plugins, registered ones."""
+    return [*TASKS, *(name for name in _plugins() if name not in TASKS), *_REGISTERED]
+
+
+def register_task(task: Task) -> None:
+    """Make a task known by its name for as long as this process lives; a plugin makes it known to every process.
+
+    Raises `UsageError` for a name that another task or a group has.
+    """
+    if task.name in (*TASKS, *GROUPS, *_plugins()) or _REGISTERED.get(task.name, task) != task:
+        raise UsageError(f"the name {task.name!r} is taken; give the task another")
+    _REGISTERED[task.name] = task
 
 
 def list_groups() -> dict[str, tuple[str, ...]]:
@@ -31,6 +43,8 @@ def load_task(name: str) -> Task:
         task = getattr(import_module(module), attribute)
     elif name in _plugins():
         task = _plugins()[name].load()
+    elif name in _REGISTERED:
+        task = _REGISTERED[name]
     else:
         raise unknown("task", name, [*list_tasks(), *GROUPS])
     if not isinstance(task, Task) or task.name != name:

@@ -113,10 +113,17 @@ def test_a_suite_has_its_own_number_of_examples_for_each_task(tmp_path, small_su
     assert [part["num_fewshot"] for part in given.record["tasks"].values()] == [1, 1]
 
 
-def test_tasks_or_a_suite_and_not_both(tmp_path):
-    for wrong in ({}, {"tasks": "pubmedqa", "suite": "zero_shot"}):
-        with pytest.raises(UsageError, match="name the tasks or a suite"):
-            run(Scripted(lambda _: ""), tmp_path, **wrong)
+def test_tasks_with_a_suite_are_some_of_its_tasks(tmp_path, small_suite):
+    done = run(Scripted(lambda _: "yes"), tmp_path, tasks="pubmedqa", suite="small")
+    assert (done.record["suite"], done.record["task_names"]) == ("small", ["pubmedqa"])
+    assert done.record["tasks"]["pubmedqa"]["num_fewshot"] == 2
+    with pytest.raises(UsageError, match="the suite small has no medqa, ddi; it has pubmedqa, mmlu"):
+        run(Scripted(lambda _: ""), tmp_path, tasks="medqa,pubmedqa,ddi", suite="small")
+
+
+def test_tasks_or_a_suite(tmp_path):
+    with pytest.raises(UsageError, match="name the tasks or a suite"):
+        run(Scripted(lambda _: ""), tmp_path)
     with pytest.raises(UsageError, match="unknown suite 'zero_shoot'; did you mean zero_shot"):
         run(Scripted(lambda _: ""), tmp_path, suite="zero_shoot")
     with pytest.raises(UsageError, match="--num-fewshot -1 is out of range"):

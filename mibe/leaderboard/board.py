@@ -216,20 +216,30 @@ def _own_row(
         result = by_task.get(column.dataset)
         if result is None:
             continue
-        figure = result.part["figures"].get(_figure_name(column, result))
-        if figure is None:
-            continue
         reference = _reference(column, named, published)
-        cells[column] = Cell(
-            **{key: figure[key] for key in ("value", "low", "high", "stderr")},
-            n=result.scored,
-            of=result.documents,
-            note=_cell_note(result),
-            source=result.path.name,
-            answer=consistent(result, reference) if reference and named else None,
-            difference=None if reference is None else _difference(figure, reference),
-        )
+        cell = own_cell(result, _figure_name(column, result), reference, same=named is not None)
+        if cell is not None:
+            cells[column] = cell
     return Row(name=name, own=True, cells=cells, results=by_task)
+
+
+def own_cell(result: Result, figure_name: str, reference: Published | None, *, same: bool) -> Cell | None:
+    """A figure of an own result beside a published one (None: there is none); None where the result lacks the figure.
+
+    Whether the two are consistent is asked only where the published model is the `same`.
+    """
+    figure = result.part["figures"].get(figure_name)
+    if figure is None:
+        return None
+    return Cell(
+        **{key: figure[key] for key in ("value", "low", "high", "stderr")},
+        n=result.scored,
+        of=result.documents,
+        note=_cell_note(result),
+        source=result.path.name,
+        answer=consistent(result, reference) if reference and same else None,
+        difference=None if reference is None else _difference(figure, reference),
+    )
 
 
 def _figure_name(column: Column, result: Result) -> str:

@@ -21,7 +21,7 @@ ROUNDING = 0.0005
 
 OWN_NAMES = {
     "default": {"bertscore": "bertscore_f1"},
-    "paper": {"bertscore": "bertscore_f1", "rougeL": "rougeL_median"},
+    "paper": {"bertscore": "bertscore_f1", "rouge1": "rouge1_median", "rougeL": "rougeL_median"},
 }
 """Protocol → published name of a metric → name of the own figure that is the same, where the names differ."""
 

@@ -45,8 +45,9 @@ TEST_DOCUMENTS = {
     "bionli": 6308,
     "mednli": 1422,
     "mmlu": 14042,
+    "nejm_cpc": 70,
 }
-"""Data set → documents in the paper's test set (v2, table 3; MedNLI's as released, see the notes)."""
+"""Data set → documents in the paper's test set (v2, table 3 and text; MedNLI's as released, see the notes)."""
 
 CATEGORIES = {
     "question answering": ("pubmedqa", "medqa", "medmcqa", "emrqa"),

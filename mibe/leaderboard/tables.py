@@ -126,7 +126,7 @@ def _board(board: Board, form: str) -> str:
     head = {"text": f"{title}\n{'=' * len(title)}", "markdown": f"## {title}", "latex": f"% {title}"}[form]
     parts = [head, _figures(board, form)]
     if any(row.own for row in board.rows) and (own := _own(board)):
-        parts.append(_table(own, OWN_HEADER, form, ("left",) * 3 + ("right",) * 5 + ("right", "left")))
+        parts.append(table(own, OWN_HEADER, form, ("left",) * 3 + ("right",) * 5 + ("right", "left")))
     notes = [*board.remarks, *board.run_notes, *(f"{note.dataset}: {note.note}" for note in board.footnotes)]
     if notes:
         mark = {"text": "", "markdown": "- ", "latex": "% "}[form]
@@ -149,13 +149,16 @@ def _figures(board: Board, form: str) -> str:
         previous = column.dataset
     means = zip(*(mean_cells(board, row) for row in board.rows), strict=True)
     body += [[*start, *cells] for start, cells in zip(MEAN_LINES, means, strict=False)]
-    return _table(body, header, form, ("left", "left", *["right"] * len(board.rows)))
+    return table(body, header, form, ("left", "left", *["right"] * len(board.rows)))
 
 
 def _head(row: Row, form: str) -> str:
     name = f"own: {row.name}" if row.own else row.name
-    if form != "text":
-        return name
+    return broken(name) if form == "text" else name
+
+
+def broken(name: str) -> str:
+    """A model's name in lines of at most `WIDTH` characters, as far as its hyphens and spaces permit."""
     lines, line = [], ""
     for piece in name.replace("-", "-\0").replace(" ", " \0").split("\0"):
         if line and len(line) + len(piece.rstrip()) > WIDTH:
@@ -204,7 +207,8 @@ def difference_text(cell: Cell) -> str:
     return f"{signed(found.value)} ({signed(found.low)} to {signed(found.high)})"
 
 
-def _table(rows: Sequence[Sequence[str]], header: Sequence[str], form: str, align: Sequence[str]) -> str:
+def table(rows: Sequence[Sequence[str]], header: Sequence[str], form: str, align: Sequence[str]) -> str:
+    """Rows as a table in the form text, markdown or latex."""
     from tabulate import tabulate
 
     if form == "latex":

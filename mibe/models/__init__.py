@@ -18,7 +18,7 @@ from mibe.models.base import Model
 from mibe.models.function import FunctionModel
 from mibe.registry import unknown
 
-__all__ = ["BUILTIN", "as_model", "list_models", "load_model", "parse_model_args"]
+__all__ = ["BUILTIN", "as_model", "list_models", "load_model", "parse_model", "parse_model_args"]
 
 Loader: TypeAlias = Callable[[Mapping[str, str]], Model]
 
@@ -38,6 +38,21 @@ LM_EVAL = "lm_eval:"
 def list_models() -> list[str]:
     """Names that `load_model` knows: the built-in ones, any of lm-eval's, then those of installed plugins."""
     return [*BUILTIN, f"{LM_EVAL}NAME", *(name for name in _plugins() if name not in BUILTIN)]
+
+
+def parse_model(text: str) -> tuple[str, dict[str, str]]:
+    """Name and arguments of a model from "NAME:ARGUMENTS", such as "openai:gpt-4o" or "hf:pretrained=PATH".
+
+    What follows the colon without "=" is the argument `model`, or `pretrained` for the loaders of model folders. Raises
+    `UsageError` for a text without a name, and as `parse_model_args` does.
+    """
+    prefix = LM_EVAL if text.startswith(LM_EVAL) else ""
+    name, _, arguments = text.removeprefix(prefix).partition(":")
+    if not name:
+        raise UsageError(f"{text!r} names no model; give MODEL:ARGUMENTS, such as openai:gpt-4o")
+    if arguments and "=" not in arguments.split(",")[0]:
+        arguments = f"{'pretrained' if name in ('hf', 'vllm') else 'model'}={arguments}"
+    return prefix + name, parse_model_args(arguments)
 
 
 def load_model(name: str, args: Mapping[str, str] | None = None) -> Model:
