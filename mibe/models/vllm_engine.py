@@ -119,6 +119,8 @@ class Engine:
             finally:
                 running.cancel()
                 watch.cancel()
+                # Whoever stops early finds the engine idle: each request aborts itself when it is cancelled.
+                await asyncio.wait((running, watch))
 
         try:
             yield from self._loop.stream(work)
