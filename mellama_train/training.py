@@ -211,7 +211,15 @@ class _Run:
 
     def _finish(self) -> Path:
         weights = self._engine.weights()
-        final = outputs.write_model(self._recipe, self._engine.model, self._data.tokenizer, weights, self._ranks)
+        final = outputs.write_model(
+            self._recipe,
+            self._engine.model,
+            self._data.tokenizer,
+            weights,
+            self._ranks,
+            steps=self._position.step,
+            tokens=self._tokens(),
+        )
         self._report.message(f"finished: {final}")
         return final
 
