@@ -64,7 +64,8 @@ def _front(facts: Facts) -> dict[str, Any]:
 
 def _results(run: Run) -> Iterator[dict[str, Any]]:
     for task, about in run.record["tasks"].items():
-        metrics = [{"type": name, "value": figure["value"]} for name, figure in about["figures"].items()]
+        known = {name: f["value"] for name, f in about["figures"].items() if f["value"] is not None}
+        metrics = [{"type": name, "value": value} for name, value in known.items()]
         yield {"task": {"type": "text-generation"}, "dataset": {"name": task, "type": task}, "metrics": metrics}
 
 
@@ -123,16 +124,16 @@ def _source_table(sources: Sequence[Source]) -> str:
 
 
 def _terms(sources: Sequence[Source]) -> Iterator[str]:
-    restricted = {source.name: source for source in sources if source.is_restricted}
+    restricted = [source for source in sources if source.is_restricted]
     if not restricted:
         return
     yield "## Terms of the data"
-    known = [source for source in restricted.values() if source.access == AccessLevel.CREDENTIALED]
+    known = [source for source in restricted if source.access == AccessLevel.CREDENTIALED]
     if known:
-        yield "\n".join(
-            f"- {source.name}: {'; '.join(source.agreements) or 'the data use agreement of its owners'}"
-            for source in known
+        lines = (
+            f"- {source.name}: {'; '.join(source.agreements) or 'the agreement of its owners'}" for source in known
         )
+        yield "\n".join(dict.fromkeys(lines))
         yield RESTRICTED
     if len(known) < len(restricted):
         yield UNRECORDED
@@ -142,7 +143,7 @@ def _scores(run: Run) -> str:
     """The figures of a run of mibe, each with its 95 % interval."""
     about = run.record
     lines = [
-        (task, name, f"{figure['value']:.3f}", f"{figure['low']:.3f} to {figure['high']:.3f}", figure["n"])
+        (task, name, _decimal(figure["value"]), f"{_decimal(figure['low'])} to {_decimal(figure['high'])}", figure["n"])
         for task, entry in about["tasks"].items()
         for name, figure in entry["figures"].items()
     ]
@@ -151,3 +152,7 @@ def _scores(run: Run) -> str:
     limit = about["settings"].get("limit")
     part = f"; the first {limit} documents of each task" if limit else ""
     return f"## Scores of {about['model']['name']}\n\nMeasured with {asked}{part}.\n\n{table}"
+
+
+def _decimal(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
