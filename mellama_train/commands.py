@@ -65,6 +65,16 @@ def run_export(a: argparse.Namespace) -> int:
     return 0
 
 
+def run_plan(a: argparse.Namespace) -> int:
+    """Print the plan; exit code 2 where the run does not fit."""
+    from mellama_train.plan_text import Asked, plan
+
+    given = {name: value for name, value in vars(a).items() if name not in ("command", "recipe")}
+    made = plan(a.recipe, Asked(**given))
+    print(made.text)
+    return 0 if made.fits else 2
+
+
 def _train(recipe: R, open_data: Callable[[R], TrainingData]) -> int:
     """Join the ranks, open the data, train; the first rank prints where the model is."""
     from mellama_train.ranks import Ranks
