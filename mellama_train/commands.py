@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
@@ -38,6 +39,40 @@ def run_finetune(a: argparse.Namespace) -> int:
     from mellama_train.yaml_schema import load
 
     return _train(load(a.recipe, FinetuneRecipe), finetuning_data)
+
+
+def run_export(a: argparse.Namespace) -> int:
+    """A model folder to use, out of what training left."""
+    from mellama_train.export import export
+    from mellama_train.ranks import Ranks
+
+    ranks = Ranks.join()
+    try:
+        done = export(
+            a.checkpoint,
+            a.to,
+            ranks=ranks,
+            merge_lora=a.merge_lora,
+            base=a.base,
+            precision=a.precision,
+            mibe_runs=a.mibe_run,
+        )
+    finally:
+        ranks.leave()
+    for line in done.notes:
+        print(line, file=sys.stderr)
+    print(done.folder)
+    return 0
+
+
+def run_plan(a: argparse.Namespace) -> int:
+    """Print the plan; exit code 2 where the run does not fit."""
+    from mellama_train.plan_text import Asked, plan
+
+    given = {name: value for name, value in vars(a).items() if name not in ("command", "recipe")}
+    made = plan(a.recipe, Asked(**given))
+    print(made.text)
+    return 0 if made.fits else 2
 
 
 def _train(recipe: R, open_data: Callable[[R], TrainingData]) -> int:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-
-from mellama_train.loss import bare
+if TYPE_CHECKING:
+    import torch
 
 PEAK_TFLOPS = {
     "B200": 2250.0,
@@ -41,6 +40,8 @@ class Cost:
 
 def cost(model: Any) -> Cost:
     """The cost of this model. Sharded weights count whole."""
+    from mellama_train.loss import bare
+
     inner = bare(model)
     embedding, head = inner.get_input_embeddings(), inner.get_output_embeddings()
     tied = head is not None and head.weight is embedding.weight
@@ -60,5 +61,7 @@ def peak_flops(device: torch.device, stated_tflops: float | None) -> float | Non
         return stated_tflops * 1e12
     if device.type != "cuda":
         return None
+    import torch
+
     name = torch.cuda.get_device_name(device)
     return next((peak * 1e12 for part, peak in PEAK_TFLOPS.items() if part in name), None)

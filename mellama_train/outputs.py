@@ -5,20 +5,22 @@ from __future__ import annotations
 import fcntl
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from mellama_train import provenance
+from mellama_train.checkpoints import WRITE_ERRORS
 from mellama_train.config import Recipe
 from mellama_train.errors import TrainError
 from mellama_train.models import DTYPE
 from mellama_train.ranks import Ranks
 from mellama_train.yaml_schema import as_json
 
-CHECKPOINTS, FINAL, LOCK, RECIPE = "checkpoints", "final", ".lock", "recipe.json"
+CHECKPOINTS, FINAL, LOCK = "checkpoints", "final", ".lock"
 
 
 @contextmanager
@@ -44,10 +46,20 @@ def locked(output: Path, ranks: Ranks) -> Iterator[None]:
             stream.close()
 
 
-def write_model(recipe: Recipe, model: Any, tokenizer: Any, weights: dict[str, torch.Tensor], ranks: Ranks) -> Path:
+def write_model(
+    recipe: Recipe,
+    model: Any,
+    tokenizer: Any,
+    weights: dict[str, torch.Tensor],
+    ranks: Ranks,
+    *,
+    steps: int,
+    tokens: Mapping[str, int],
+) -> Path:
     """Write `final/` in the output folder: a model folder, or an adapter folder after LoRA; weights in the precision.
 
-    `weights` are the trained ones, on the first rank. Written aside and renamed when whole. Raises `TrainError` on all
+    `weights` are the trained ones, on the first rank; `steps` and `tokens` (per source) go into the record of how the
+    model came to be. Written aside and renamed when whole. Raises `TrainError` on all
     ranks when it cannot be written.
     """
     final, problem = recipe.output / FINAL, None
@@ -56,8 +68,9 @@ def write_model(recipe: Recipe, model: Any, tokenizer: Any, weights: dict[str, t
         try:
             shutil.rmtree(aside, ignore_errors=True)
             _write(recipe, model, tokenizer, weights, aside)
+            provenance.write(aside, provenance.grown(as_json(recipe), steps=steps, tokens=tokens))
             aside.rename(final)
-        except (OSError, RuntimeError) as error:
+        except WRITE_ERRORS as error:
             problem = f"cannot write {final}: {error}; make room, and the same command writes it again"
     if problem := ranks.from_first(problem):
         raise TrainError(problem)
@@ -76,7 +89,7 @@ def _write(recipe: Recipe, model: Any, tokenizer: Any, weights: dict[str, torch.
         model.save_pretrained(folder, state_dict=whole)
         _say_precision(folder / "config.json", dtype)
     tokenizer.save_pretrained(folder)
-    (folder / RECIPE).write_text(json.dumps(as_json(recipe), indent=1))
+    (folder / provenance.RECIPE).write_text(json.dumps(as_json(recipe), indent=1))
 
 
 def _say_precision(config: Path, dtype: torch.dtype) -> None:

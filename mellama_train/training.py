@@ -22,14 +22,16 @@ from mellama_train import checkpoints, outputs, resuming
 from mellama_train.batches import StepBatches, accumulation, ahead, steps_in
 from mellama_train.config import Recipe
 from mellama_train.engines import Engine, StepOutcome, open_engine
-from mellama_train.errors import DataError, StoppedError, TrainError
+from mellama_train.errors import DataError, ModelLoadError, StoppedError, TrainError
 from mellama_train.flops import Cost, cost, peak_flops
 from mellama_train.held_out import held_out_losses
+from mellama_train.planning import refuse_hopeless
 from mellama_train.probes import probe
 from mellama_train.ranks import Ranks
 from mellama_train.reporting import Mute, Reporter
 from mellama_train.rows import Rows
 from mellama_train.schedule import learning_rate
+from mellama_train.shapes import shape_of
 from mellama_train.spikes import SpikeWatch
 
 
@@ -75,6 +77,7 @@ def train(recipe: Recipe, data: TrainingData, ranks: Ranks) -> Path:
             resuming.check(found, record)
         # Adapters begin with random weights, the same on all ranks and each time.
         torch.manual_seed(recipe.seed)
+        _check_room(recipe, ranks)
         engine = open_engine(recipe, ranks, resumed_from_ranks=found.state["ranks"] if found else None)
         return _Run(recipe, data, ranks, engine, record, found).to_end(stopped)
 
@@ -211,7 +214,15 @@ class _Run:
 
     def _finish(self) -> Path:
         weights = self._engine.weights()
-        final = outputs.write_model(self._recipe, self._engine.model, self._data.tokenizer, weights, self._ranks)
+        final = outputs.write_model(
+            self._recipe,
+            self._engine.model,
+            self._data.tokenizer,
+            weights,
+            self._ranks,
+            steps=self._position.step,
+            tokens=self._tokens(),
+        )
         self._report.message(f"finished: {final}")
         return final
 
@@ -257,6 +268,17 @@ class Meter:
         now = time.perf_counter()
         self._seconds += now - self._since
         self._since = now
+
+
+def _check_room(recipe: Recipe, ranks: Ranks) -> None:
+    """Refuse, before anything is loaded, what no GPU like this one can hold. Models of other shapes find out later."""
+    if ranks.device.type != "cuda":
+        return
+    try:
+        shape = shape_of(recipe.model.path)
+    except ModelLoadError:
+        return
+    refuse_hopeless(recipe, shape, ranks.size, torch.cuda.get_device_properties(ranks.device).total_memory)
 
 
 def peak_memory(device: torch.device) -> int:

@@ -323,7 +323,7 @@ def test_folders_without_a_whole_run_are_refused_by_name(tmp_path):
         board(tmp_path / "nowhere")
     record = json.loads((own.path / "run.json").read_text())
     for change, message in (
-        ({"shard": {"index": 1, "of": 4}}, "is one shard of a run; mibe merge"),
+        ({"settings": record["settings"] | {"shard": "1/4"}}, "is one shard of a run; mibe merge"),
         ({"model": None}, "not a whole run record"),
         ({"tasks": {"pubmedqa": {"figures": {"accuracy": {}}}}}, "not a whole run record"),
     ):

@@ -10,6 +10,7 @@ from pathlib import Path
 from mibe.capacity import GIB, parse_throughput
 from mibe.cli import exit_code
 from mibe.errors import DataError, UsageError
+from mibe.leaderboard.published import HUMAN
 from mibe.leaderboard.runs import Result
 from mibe.models import parse_model_args
 from mibe.progress import on_stderr
@@ -28,7 +29,7 @@ from mibe.reproduction.running import (
     with_ratings,
 )
 from mibe.reproduction.show import FORMATS, render
-from mibe.reproduction.table import HUMAN, Reproduction
+from mibe.reproduction.table import Reproduction
 from mibe.results.agreement import read_ratings
 
 

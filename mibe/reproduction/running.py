@@ -20,6 +20,7 @@ from mibe.errors import DataUseError, ModelError, UsageError
 from mibe.evaluation import evaluate, wanted
 from mibe.judging import EXACT
 from mibe.leaderboard.board import same_model
+from mibe.leaderboard.published import HUMAN
 from mibe.leaderboard.runs import Result, read_results
 from mibe.models import as_model
 from mibe.models.base import Model
@@ -30,7 +31,7 @@ from mibe.progress import Progress
 from mibe.prompting import template_sha256
 from mibe.registry import load_task
 from mibe.reproduction.models import Entry
-from mibe.reproduction.table import HUMAN, Reproduction, suite_with
+from mibe.reproduction.table import Reproduction, suite_with
 from mibe.results.folder import RECORD
 from mibe.results.run import Run, load_run
 from mibe.suites import load_suite

@@ -6,10 +6,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from mibe.leaderboard.cells import Cell
-from mibe.leaderboard.published import TITLES, VERSIONS
+from mibe.leaderboard.published import HUMAN, TITLES, VERSIONS
 from mibe.leaderboard.tables import MISSING, broken, interval, number, signed, table
 from mibe.reproduction.filled import Change, Column, Figure, Filled
-from mibe.reproduction.table import HUMAN
 from mibe.results.compare_text import write_csv
 
 FORMATS = ("text", "markdown", "csv")

@@ -6,11 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from mibe.leaderboard.published import VERSIONS, Published, all_figures
+from mibe.leaderboard.published import HUMAN, VERSIONS, Published, all_figures
 from mibe.suites import Suite, load_suite
-
-HUMAN = "_human"
-"""What follows the name of a task where its figures are by people's ratings and not by a judge."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
