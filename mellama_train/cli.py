@@ -15,11 +15,8 @@ import mibe
 from mellama_train import commands
 from mellama_train.corpus.commands import add_commands as add_corpus_commands
 from mellama_train.errors import StoppedError, TrainError
-<<<<<<< HEAD
 from mellama_train.instructions.commands import add_commands as add_instructions_commands
-=======
 from mellama_train.planning import GPUS
->>>>>>> export
 
 TRY_AGAIN = 75
 """EX_TEMPFAIL of sysexits.h."""
