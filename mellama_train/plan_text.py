@@ -203,7 +203,7 @@ def _stages(recipe: AnyRecipe, shape: Shape, asked: Asked, gpu: Gpu) -> Iterator
 
 def _time_lines(asked: Asked, gpu: Gpu, done: Work | None, speed: float | None) -> Iterator[str]:
     if speed is None:
-        yield f"throughput: unknown for {asked.gpu} and this precision; --throughput states the tokens a second of all"
+        yield f"throughput: not known for {asked.gpu} and this precision; state --throughput (tokens a second of all)"
     else:
         yield f"throughput: {speed:,.0f} tokens a second ({_assumed(asked, gpu)})"
     if done is None:

@@ -1,8 +1,9 @@
 """What a run will take, before it starts: memory of each rank, time and cost. Arithmetic over shapes, without torch.
 
-Memory is that of mixed precision (ZeRO paper, section 3.1, and what this package's engines keep beyond it), of
-activations by the formula of Korthikanti et al. 2022 without attention scores, which SDPA and FlashAttention never
-hold. Time is operations (`mellama_train.flops`) over the peak of the GPUs times the share of it that is reached.
+Memory is that of mixed precision (ZeRO paper, section 3.1, and what this package's engines keep beyond it) and of
+what a Llama block of transformers saves for its backward pass; attention scores are not in it, since SDPA and
+FlashAttention never hold them. Time is operations (`mellama_train.flops`) over the peak of the GPUs times the share
+of it that is reached.
 """
 
 from __future__ import annotations
@@ -23,8 +24,11 @@ BYTES = {"bf16": 2, "fp16": 2, "fp32": 4}
 USABLE = 0.92
 """Share of a GPU's memory that tensors can take; the rest is CUDA's, NCCL's, and holes between tensors."""
 
-ACTIVATION_BYTES = 34
-"""Bytes a token, layer and unit of hidden size that a block keeps for its backward pass in 16 bits (Korthikanti)."""
+SAVED_HIDDEN, SAVED_FEED_FORWARD = 12, 4
+"""Vectors of hidden and of feed-forward size that a block saves a token, counted in PyTorch at as many key heads."""
+
+AUTOCAST_BYTES = 10
+"""Bytes a token and unit of hidden size beside them under autocast, whose residual stream stays float32."""
 
 FOUR_BIT_BYTES = 0.55
 """Bytes a weight in NF4, with its doubly quantised scales."""
@@ -122,7 +126,7 @@ def state(recipe: Recipe, shape: Shape, ranks: int) -> State:
         return replace(found, weights=weights, host=host)
     share = ranks if engine.sharding == "fsdp" else 1
     # Without sharding, autocast holds a copy of the weights in the precision layers compute in.
-    copies = trained * width if share == 1 and recipe.precision != "fp32" else 0
+    copies = trained * width if _autocasts(recipe) else 0
     found = State(
         weights=(4 * trained + frozen_bytes) / share + copies,
         gradients=4 * trained / share,
@@ -134,7 +138,7 @@ def state(recipe: Recipe, shape: Shape, ranks: int) -> State:
 def memory(recipe: Recipe, shape: Shape, ranks: int) -> Memory:
     """The memory of one rank with the recipe's micro-batch and context."""
     width, tokens = BYTES[recipe.precision], recipe.batch.micro_rows * recipe.context
-    block = ACTIVATION_BYTES * width / 2 * shape.hidden * tokens
+    block = tokens * saved_bytes(shape, width, autocast=_autocasts(recipe))
     kept = width * shape.hidden * tokens
     checkpointing = recipe.model.activation_checkpointing
     at_once = tokens if recipe.model.loss == "full" else min(tokens, CHUNK)
@@ -145,6 +149,17 @@ def memory(recipe: Recipe, shape: Shape, ranks: int) -> Memory:
         logits=8 * at_once * shape.vocabulary,
         buffers=_buffers(recipe, shape, ranks),
     )
+
+
+def saved_bytes(shape: Shape, width: int, *, autocast: bool) -> float:
+    """Bytes that one block saves a token for its backward pass, at `width` bytes a number."""
+    numbers = SAVED_HIDDEN * shape.hidden + SAVED_FEED_FORWARD * shape.feed_forward
+    return width * numbers + (AUTOCAST_BYTES * shape.hidden if autocast else 0)
+
+
+def _autocasts(recipe: Recipe) -> bool:
+    """Whether layers get float32 weights and compute in 16 bits, as in the plain engine without sharding."""
+    return recipe.engine.name == "plain" and recipe.engine.sharding == "ddp" and recipe.precision != "fp32"
 
 
 def _buffers(recipe: Recipe, shape: Shape, ranks: int) -> float:

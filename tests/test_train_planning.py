@@ -13,7 +13,16 @@ from mellama_train.cli import main
 from mellama_train.config import EngineChoice, Lora, Recipe
 from mellama_train.errors import EngineError
 from mellama_train.plan_text import Asked, plan
-from mellama_train.planning import GPUS, differences, memory, nearest_fit, refuse_hopeless, state, zero_state
+from mellama_train.planning import (
+    GPUS,
+    differences,
+    memory,
+    nearest_fit,
+    refuse_hopeless,
+    saved_bytes,
+    state,
+    zero_state,
+)
 from mellama_train.shapes import SHAPES, shape_of
 from mellama_train.yaml_schema import parse
 
@@ -81,7 +90,7 @@ def test_the_nearest_strategy_is_the_cheapest():
     on_eight = recipe(engine={"name": "deepspeed", "zero": 1}, model={"path": "m", "activation_checkpointing": True})
     found = nearest_fit(on_eight, shape, 8, gpu)
     assert found and differences(on_eight, found) == "engine.zero: 2"
-    alone = nearest_fit(on_eight, SHAPES["llama2-70b"], 4, gpu)
+    alone = nearest_fit(on_eight, SHAPES["llama2-70b"], 8, gpu)
     assert alone and alone.engine.zero == 3 and alone.engine.offload_optimizer
     plain = recipe(model={"path": "m", "activation_checkpointing": True})
     found = nearest_fit(plain, shape, 16, gpu)
@@ -125,6 +134,37 @@ def test_the_state_of_a_real_model_and_optimizer(tmp_path):
     assert shape_of(str(make_model(tmp_path / "tied", tied=True))).parameters == sum(
         p.numel() for p in AutoModelForCausalLM.from_pretrained(tmp_path / "tied").parameters()
     )
+
+
+@pytest.mark.parametrize("autocast", [False, True])
+def test_activations_are_what_pytorch_saves(autocast):
+    """Bytes that the layers of a Llama save for their backward pass, in bf16 or under autocast to it."""
+    torch = pytest.importorskip("torch")
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    tokens, shape = 300, SHAPES["llama2-7b"]
+    small = replace(shape, hidden=256, feed_forward=688, heads=4, head_dim=64, kv=256)
+
+    def saved(layers):
+        sizes = {"hidden_size": 256, "intermediate_size": 688, "num_attention_heads": 4, "vocab_size": 64}
+        model = LlamaForCausalLM(LlamaConfig(num_hidden_layers=layers, **sizes))
+        model = model if autocast else model.bfloat16()
+        own, found = {p.data_ptr() for p in model.parameters()}, {}
+
+        def keep(tensor):
+            storage = tensor.untyped_storage()
+            # The copies of weights that autocast makes are counted with the weights; views keep a storage alive.
+            if storage.data_ptr() not in own and tensor.numel() not in {p.numel() for p in model.parameters()}:
+                found[storage.data_ptr()] = (storage.nbytes(), tensor)
+            return tensor
+
+        hooks = torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor)
+        with hooks, torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+            model.model(input_ids=torch.arange(tokens)[None] % 64)
+        return sum(size for size, _ in found.values())
+
+    one_block = (saved(5) - saved(1)) / 4
+    assert saved_bytes(small, 2, autocast=autocast) * tokens == pytest.approx(one_block, rel=0.1)
 
 
 def test_checkpointing_and_rows_change_activations_alone():
