@@ -174,7 +174,10 @@ def _finished(folder: Path, base: str | None) -> _Trained:
     import peft
 
     settings = json.loads((folder / ADAPTER_CONFIG).read_text())
-    model = _pretrained(_base(base or settings["base_model_name_or_path"]), torch.float32)
+    under = _base(base or settings["base_model_name_or_path"])
+    # Adapters that were not trained here say at least what they belong to.
+    found = found if found.stages else provenance.lineage(under)
+    model = _pretrained(under, torch.float32)
     try:
         adapted = peft.PeftModel.from_pretrained(model, folder)
     except LOAD_ERRORS as error:
