@@ -32,9 +32,12 @@ def shared():
     return SHARED
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser():
-    """A headless Chromium, driven by Playwright."""
+    """A headless Chromium, driven by Playwright.
+
+    For a module, not for all tests: while it is open, Playwright's event loop counts as running in this thread.
+    """
     api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if chromium is None:

@@ -56,7 +56,7 @@ def texts(examples):
 def unpacked(folder):
     for archive in folder.glob("*.tar.gz"):
         with tarfile.open(archive) as tar:
-            tar.extractall(folder, filter="data")
+            tar.extractall(folder)
         archive.unlink()
     return folder
 

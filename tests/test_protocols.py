@@ -46,7 +46,8 @@ def paper(name):
 def scored(task, pairs):
     """Figures of (output, target) pairs, through the same door as `mibe score`."""
     rows = [
-        judge_response(task, Example(str(i), {"text": "x"}, target), Response(text=output, finish_reason="stop"))
+        {"id": str(i)}
+        | judge_response(task, Example(str(i), {"text": "x"}, target), Response(text=output, finish_reason="stop"))
         for i, (output, target) in enumerate(pairs)
     ]
     return {name: figure["value"] for name, figure in score_rows(task, rows, resamples=20, seed=0)["figures"].items()}
@@ -433,7 +434,7 @@ def outcome_on(protocol, name, cells, expected):
         text, spans = read_marks(reference[0], {kind: kind for kind in ("problem", "treatment", "test")})
         target = [[span.type, span.start, span.end] for span in spans]
     example = Example("1", {"text": text}, [target] if name == "nejm_cpc" else target)
-    row = judge_response(task, example, Response(text=output, finish_reason="stop"))
+    row = {"id": "1"} | judge_response(task, example, Response(text=output, finish_reason="stop"))
     figure = expected.split(" ")[0]
     value = score_rows(task, [row], resamples=2, seed=0)["figures"][figure]["value"]
     return f"{figure} {round(value, 3)}"

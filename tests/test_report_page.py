@@ -5,7 +5,6 @@ import time
 
 import pytest
 from test_evaluate import Scripted
-from test_leaderboard_page import browser  # noqa: F401  (a fixture)
 
 import mibe
 from mibe.models.base import Response
@@ -53,7 +52,7 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture
-def opened(browser, folder):  # noqa: F811
+def opened(browser, folder):
     """Opens the page; at the end nothing was said on the console and nothing was asked of another machine."""
     troubles, contexts = [], []
 
@@ -235,7 +234,7 @@ def test_only_the_rows_in_sight_are_in_the_page(opened):
     assert page.locator(".row").count() < 40
 
 
-def test_without_scripts_the_scores_are_there(browser, folder):  # noqa: F811
+def test_without_scripts_the_scores_are_there(browser, folder):
     context = browser.new_context(java_script_enabled=False)
     plain = context.new_page()
     plain.goto((folder / "index.html").as_uri())
@@ -244,7 +243,7 @@ def test_without_scripts_the_scores_are_there(browser, folder):  # noqa: F811
     context.close()
 
 
-def test_a_file_of_data_that_is_missing_is_named(browser, folder):  # noqa: F811
+def test_a_file_of_data_that_is_missing_is_named(browser, folder):
     lost = folder / "data" / "1" / "details-0.js"
     kept = lost.read_bytes()
     lost.unlink()

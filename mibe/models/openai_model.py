@@ -87,6 +87,7 @@ class OpenAIModel:
 
     async def _answer_all(self, requests: Sequence[Request], emit: Emit) -> None:
         stopped: list[LimitReached] = []
+        failures: list[ModelError] = []
 
         async def one(index: int, request: Request, worst: float) -> None:
             try:
@@ -110,8 +111,10 @@ class OpenAIModel:
                     task = group.create_task(one(index, request, worst))
                     task.add_done_callback(lambda _: self._gate.leave())
         except* ModelError as errors:
-            failure = errors.exceptions[0]
-            raise failure from None
+            # Raised below: whatever is raised in here comes out as a group.
+            failures += [found for found in errors.exceptions if isinstance(found, ModelError)]
+        if failures:
+            raise failures[0]
         if stopped:
             raise stopped[0]
 
