@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -44,10 +44,19 @@ def locked(output: Path, ranks: Ranks) -> Iterator[None]:
             stream.close()
 
 
-def write_model(recipe: Recipe, model: Any, tokenizer: Any, weights: dict[str, torch.Tensor], ranks: Ranks) -> Path:
+def write_model(
+    recipe: Recipe,
+    model: Any,
+    tokenizer: Any,
+    weights: dict[str, torch.Tensor],
+    ranks: Ranks,
+    *,
+    access: Mapping[str, Any],
+) -> Path:
     """Write `final/` in the output folder: a model folder, or an adapter folder after LoRA; weights in the precision.
 
-    `weights` are the trained ones, on the first rank. Written aside and renamed when whole. Raises `TrainError` on all
+    `weights` are the trained ones, on the first rank. `recipe.json` holds the recipe and, under "access", the terms of
+    the data. Written aside and renamed when whole. Raises `TrainError` on all
     ranks when it cannot be written.
     """
     final, problem = recipe.output / FINAL, None
@@ -56,6 +65,7 @@ def write_model(recipe: Recipe, model: Any, tokenizer: Any, weights: dict[str, t
         try:
             shutil.rmtree(aside, ignore_errors=True)
             _write(recipe, model, tokenizer, weights, aside)
+            (aside / RECIPE).write_text(json.dumps({**as_json(recipe), "access": dict(access)}, indent=1))
             aside.rename(final)
         except (OSError, RuntimeError) as error:
             problem = f"cannot write {final}: {error}; make room, and the same command writes it again"
@@ -76,7 +86,6 @@ def _write(recipe: Recipe, model: Any, tokenizer: Any, weights: dict[str, torch.
         model.save_pretrained(folder, state_dict=whole)
         _say_precision(folder / "config.json", dtype)
     tokenizer.save_pretrained(folder)
-    (folder / RECIPE).write_text(json.dumps(as_json(recipe), indent=1))
 
 
 def _say_precision(config: Path, dtype: torch.dtype) -> None:

@@ -18,10 +18,12 @@ if TYPE_CHECKING:
     from mibe.registry import list_tasks, load_task
     from mibe.results.compare import compare
     from mibe.results.run import Run, load_run
+    from mibe.training import TrainingSample, also_in_test, training_samples
 
 __version__ = "0.1.0"
 
 _WHERE = {
+    "also_in_test": "mibe.training",
     "compare": "mibe.results.compare",
     "evaluate": "mibe.evaluation",
     "examples": "mibe.documents",
@@ -30,9 +32,23 @@ _WHERE = {
     "Run": "mibe.results.run",
     "load_run": "mibe.results.run",
     "prepared_splits": "mibe.documents",
+    "training_samples": "mibe.training",
+    "TrainingSample": "mibe.training",
 }
 
-__all__ = ["Run", "compare", "evaluate", "examples", "list_tasks", "load_run", "load_task", "prepared_splits"]
+__all__ = [
+    "Run",
+    "TrainingSample",
+    "also_in_test",
+    "compare",
+    "evaluate",
+    "examples",
+    "list_tasks",
+    "load_run",
+    "load_task",
+    "prepared_splits",
+    "training_samples",
+]
 
 
 def __getattr__(name: str) -> Any:
