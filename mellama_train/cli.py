@@ -15,6 +15,7 @@ import mibe
 from mellama_train import commands
 from mellama_train.corpus.commands import add_commands as add_corpus_commands
 from mellama_train.errors import StoppedError, TrainError
+from mellama_train.instructions.commands import add_commands as add_instructions_commands
 from mibe.errors import MibeError
 
 TRY_AGAIN = 75
@@ -43,6 +44,7 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=f"mellama-train {mibe.__version__}")
     known = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
     add_corpus_commands(known)
+    add_instructions_commands(known)
     _stage(known.add_parser("pretrain", help="continual pretraining on a corpus"), commands.run_pretrain)
     _stage(known.add_parser("instruct", help="instruction tuning, by LoRA or of all weights"), commands.run_instruct)
     _finetune(known.add_parser("finetune", help="fine-tuning on a task of mibe: its prompts, its train split"))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import tarfile
+from collections.abc import Iterator
+from dataclasses import dataclass
 from html.entities import entitydefs
 from pathlib import Path, PurePosixPath
 from typing import IO
@@ -28,8 +30,27 @@ BLOCKS = frozenset(
 _EMPTY_BRACKETS = re.compile(r"\s*(?:\[[\s,;–-]*\]|\([\s,;–-]*\))")
 
 
+@dataclass(frozen=True, slots=True)
+class Article:
+    """The parts of an article, as paragraphs."""
+
+    id: str
+    title: list[str]
+    abstract: list[str]
+    body: list[str]
+
+
 def read_pmc(path: Path) -> Documents:
     """The article of an XML file, or all of an archive. Title, abstract and body, a blank line between paragraphs."""
+    for article in read_articles(path):
+        if isinstance(article, Broken):
+            yield article
+        else:
+            yield Document(article.id, "\n\n".join([*article.title, *article.abstract, *article.body]))
+
+
+def read_articles(path: Path) -> Iterator[Article | Broken]:
+    """The same articles, in parts."""
     if plain_suffix(path) not in (".tar", ".tgz"):
         with open_binary(path) as stream:
             yield _article(stream, str(path))
@@ -45,7 +66,7 @@ def read_pmc(path: Path) -> Documents:
         raise CorpusError(f"{path} is damaged or cut short ({error}); get it again") from None
 
 
-def _members(archive: tarfile.TarFile, path: Path) -> Documents:
+def _members(archive: tarfile.TarFile, path: Path) -> Iterator[Article | Broken]:
     for member in archive:
         if not member.isfile() or PurePosixPath(member.name).suffix not in ARTICLE_SUFFIXES:
             continue
@@ -54,7 +75,7 @@ def _members(archive: tarfile.TarFile, path: Path) -> Documents:
             yield _article(stream, f"{path}:{member.name}")
 
 
-def _article(stream: IO[bytes], where: str) -> Document | Broken:
+def _article(stream: IO[bytes], where: str) -> Article | Broken:
     parser = ElementTree.XMLParser()
     # The DTD, which is not read, declares the named entities of ISO 8879; HTML's have the same names.
     parser.entity.update(entitydefs)
@@ -65,11 +86,14 @@ def _article(stream: IO[bytes], where: str) -> Document | Broken:
     article = next((element for element in root.iter() if _name(element) == "article"), None)
     if article is None:
         return Broken(where, f"no <article> but <{_name(root)}>")
-    parts = [_line(title) for title in _find(article, "front/article-meta/title-group/article-title")]
-    for block in (*_find(article, "front/article-meta/abstract"), *_find(article, "body")):
-        parts += _paragraphs(block)
-    text = "\n\n".join(part for part in parts if part)
-    return Document(_identifier(article) or where, text)
+    titles = [_line(title) for title in _find(article, "front/article-meta/title-group/article-title")]
+    abstracts = _find(article, "front/article-meta/abstract")
+    return Article(
+        id=_identifier(article) or where,
+        title=[title for title in titles if title],
+        abstract=[paragraph for abstract in abstracts for paragraph in _paragraphs(abstract)],
+        body=[paragraph for body in _find(article, "body") for paragraph in _paragraphs(body)],
+    )
 
 
 def _identifier(article: ElementTree.Element) -> str | None:

@@ -19,7 +19,7 @@ from mellama_train.errors import CorpusError
 
 def read_noteevents(path: Path) -> Documents:
     """The notes of MIMIC-III; those that a physician marked as an error are left out. Fields: CATEGORY, DESCRIPTION."""
-    for row in _rows(path, ("ROW_ID", "CATEGORY", "ISERROR", "TEXT")):
+    for row in table_rows(path, ("ROW_ID", "CATEGORY", "ISERROR", "TEXT")):
         if isinstance(row, Broken):
             yield row
         elif row["ISERROR"].strip() not in ("1", "1.0"):
@@ -28,7 +28,7 @@ def read_noteevents(path: Path) -> Documents:
 
 def read_iv_notes(path: Path) -> Documents:
     """The notes of MIMIC-IV-Note, discharge summaries or radiology reports. Field: NOTE_TYPE."""
-    for row in _rows(path, ("NOTE_ID", "NOTE_TYPE", "TEXT")):
+    for row in table_rows(path, ("NOTE_ID", "NOTE_TYPE", "TEXT")):
         if isinstance(row, Broken):
             yield row
         else:
@@ -59,7 +59,7 @@ def _report(name: str, content: bytes, where: str) -> Document | Broken:
         return Broken(where, f"not UTF-8 ({error.reason})")
 
 
-def _rows(path: Path, required: Iterable[str]) -> Iterator[dict[str, str] | Broken]:
+def table_rows(path: Path, required: Iterable[str]) -> Iterator[dict[str, str] | Broken]:
     """The rows of a table by the names of its columns in capitals: releases differ in the case of the header."""
     csv.field_size_limit(sys.maxsize)
     # A note spans many lines in quotes, hence newline="".
