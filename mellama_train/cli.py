@@ -16,6 +16,7 @@ from mellama_train import commands
 from mellama_train.corpus.commands import add_commands as add_corpus_commands
 from mellama_train.errors import StoppedError, TrainError
 from mellama_train.instructions.commands import add_commands as add_instructions_commands
+from mellama_train.settings import add_set, key_value
 from mibe.errors import MibeError
 
 TRY_AGAIN = 75
@@ -55,18 +56,7 @@ def parser() -> argparse.ArgumentParser:
 def _stage(p: argparse.ArgumentParser, command: Callable[[argparse.Namespace], int]) -> None:
     p.set_defaults(command=command)
     p.add_argument("recipe", type=Path, metavar="RECIPE", help="a YAML file; docs/training.md explains its keys")
-    _settings(p)
-
-
-def _settings(p: argparse.ArgumentParser) -> None:
-    p.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        type=commands.setting,
-        metavar="KEY=VALUE",
-        help="put a value over the recipe's, e.g. optimizer.learning_rate=1e-5; may be given several times",
-    )
+    add_set(p)
 
 
 def _finetune(p: argparse.ArgumentParser) -> None:
@@ -75,7 +65,7 @@ def _finetune(p: argparse.ArgumentParser) -> None:
     p.add_argument("--model", metavar="PATH", help="the model to start from: a folder, or a hub's name")
     p.add_argument("--output", metavar="DIR", help="folder of the run (default: runs/MODEL-TASK)")
     p.add_argument("--recipe", type=Path, help="a YAML file for all else; without it the paper's values")
-    _settings(p)
+    add_set(p)
 
 
 def _forgetting(p: argparse.ArgumentParser) -> None:
@@ -89,7 +79,7 @@ def _forgetting(p: argparse.ArgumentParser) -> None:
         "--model-args",
         action="append",
         default=[],
-        type=commands.setting,
+        type=key_value,
         metavar="KEY=VALUE",
         help="an argument of mibe's model hf for both models, e.g. dtype=bfloat16; may be given several times",
     )

@@ -58,14 +58,6 @@ def run_forgetting(a: argparse.Namespace) -> int:
     return 0
 
 
-def setting(text: str) -> tuple[str, str]:
-    """KEY=VALUE of the command line. Raises `ValueError`, which argparse reports, where there is none."""
-    key, equals, value = text.partition("=")
-    if not key or not equals:
-        raise ValueError(text)
-    return key, value
-
-
 def _train(recipe: R, open_data: Callable[[R], TrainingData]) -> int:
     """Join the ranks, open the data, train; the first rank prints where the model is."""
     from mellama_train.ranks import Ranks
