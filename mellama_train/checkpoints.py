@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from torch.distributed.checkpoint.api import CheckpointException
 
 from mellama_train.errors import CheckpointError
@@ -22,8 +23,8 @@ from mellama_train.ranks import Ranks
 
 STATE, ENGINE, SEAL = "state.json", "engine", "COMPLETE.json"
 
-WRITE_ERRORS = (OSError, RuntimeError, CheckpointException)
-"""What a full disk looks like through torch.save, distributed checkpoints and DeepSpeed."""
+WRITE_ERRORS = (OSError, RuntimeError, CheckpointException, SafetensorError)
+"""What a full disk looks like through torch.save, distributed checkpoints, DeepSpeed and safetensors."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +88,13 @@ def newest(folder: Path, ranks: Ranks) -> Checkpoint | None:
     if problems:
         raise CheckpointError(f"no checkpoint in {folder} is whole ({'; '.join(problems)}); remove them to begin anew")
     return None
+
+
+def opened(folder: Path, ranks: Ranks) -> Checkpoint:
+    """The checkpoint in `folder`. Raises `CheckpointError` where it is not as it was written."""
+    if problem := _damage(folder, ranks):
+        raise CheckpointError(f"{folder} is not a whole checkpoint: {problem}; choose another one beside it")
+    return Checkpoint(folder, json.loads((folder / STATE).read_text()))
 
 
 def _folders(folder: Path) -> list[Path]:

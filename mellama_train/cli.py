@@ -50,6 +50,7 @@ def parser() -> argparse.ArgumentParser:
     _stage(known.add_parser("instruct", help="instruction tuning, by LoRA or of all weights"), commands.run_instruct)
     _finetune(known.add_parser("finetune", help="fine-tuning on a task of mibe: its prompts, its train split"))
     _forgetting(known.add_parser("forgetting", help="mibe's suite `forgetting` on two models, with the differences"))
+    _export(known.add_parser("export", help="write a trained model as one folder to use, adapters merged, with a card"))
     return top
 
 
@@ -84,6 +85,28 @@ def _forgetting(p: argparse.ArgumentParser) -> None:
         help="an argument of mibe's model hf for both models, e.g. dtype=bfloat16; may be given several times",
     )
     p.add_argument("--format", choices=("text", "markdown", "json"), default="text")
+
+
+def _export(p: argparse.ArgumentParser) -> None:
+    p.set_defaults(command=commands.run_export)
+    p.add_argument(
+        "checkpoint",
+        type=Path,
+        metavar="CHECKPOINT",
+        help="a run's output folder, its final/, or a checkpoint of it by any engine",
+    )
+    p.add_argument("--to", type=Path, required=True, metavar="DIR", help="the folder to write; it must be new or empty")
+    p.add_argument("--merge-lora", action="store_true", help="add LoRA adapters to the weights of their model")
+    p.add_argument("--base", metavar="MODEL", help="the model that was trained, where it has moved since")
+    p.add_argument("--precision", choices=("bf16", "fp16", "fp32"), help="of the weights written (default: the run's)")
+    p.add_argument(
+        "--mibe-run",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="RUN",
+        help="a run folder of mibe whose scores go into the card; may be given again",
+    )
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
@@ -55,6 +56,30 @@ def run_forgetting(a: argparse.Namespace) -> int:
 
     found = measure(a.base, a.tuned, output=a.output, limit=a.limit, arguments=dict(a.model_args), scoring=a.scoring)
     print(render(found, a.format))
+    return 0
+
+
+def run_export(a: argparse.Namespace) -> int:
+    """A model folder to use, out of what training left."""
+    from mellama_train.export import export
+    from mellama_train.ranks import Ranks
+
+    ranks = Ranks.join()
+    try:
+        done = export(
+            a.checkpoint,
+            a.to,
+            ranks=ranks,
+            merge_lora=a.merge_lora,
+            base=a.base,
+            precision=a.precision,
+            mibe_runs=a.mibe_run,
+        )
+    finally:
+        ranks.leave()
+    for line in done.notes:
+        print(line, file=sys.stderr)
+    print(done.folder)
     return 0
 
 

@@ -27,6 +27,10 @@ class CheckpointError(TrainError):
     """A checkpoint is incomplete or altered, belongs to another recipe, or cannot be written."""
 
 
+class ExportError(TrainError):
+    """What is to be exported is no model, cannot be merged or cannot be written."""
+
+
 class EngineError(TrainError):
     """The engine asked for is not installed, or cannot do what was asked of it on this machine."""
 

@@ -46,19 +46,13 @@ def task_samples(task: Task, split: str, data: TaskData, tokenizer: Any, *, cont
             yield Sample(messages, task.name, f"{task.name}, {split} split, document {sample.id}")
 
 
-def access_of(task: Task) -> dict[str, dict[str, str | None]]:
-    """Under which terms a model stands that has learned from the task: it goes with the model. JSON."""
-    access = task.access
-    return {task.name: {"level": access.level.value, "agreement": access.agreement, "licence": task.source.licence}}
-
-
 def say_terms(task: Task) -> None:
     """A line on stderr where the trained model may not simply be passed on."""
     if task.access.level != "open":
         terms = task.access.agreement or task.source.licence
         print(
             f"{task.name} is {task.access.level.value} ({terms}): so is the model that learns from it, and its "
-            "recipe.json says so",
+            "training.json says so",
             file=sys.stderr,
         )
 

@@ -12,13 +12,15 @@ from typing import Any
 
 import torch
 
+from mellama_train import provenance
+from mellama_train.checkpoints import WRITE_ERRORS
 from mellama_train.config import Recipe
 from mellama_train.errors import TrainError
 from mellama_train.models import DTYPE
 from mellama_train.ranks import Ranks
 from mellama_train.yaml_schema import as_json
 
-CHECKPOINTS, FINAL, LOCK, RECIPE = "checkpoints", "final", ".lock", "recipe.json"
+CHECKPOINTS, FINAL, LOCK = "checkpoints", "final", ".lock"
 
 
 @contextmanager
@@ -51,12 +53,13 @@ def write_model(
     weights: dict[str, torch.Tensor],
     ranks: Ranks,
     *,
-    access: Mapping[str, Any],
+    steps: int,
+    tokens: Mapping[str, int],
 ) -> Path:
     """Write `final/` in the output folder: a model folder, or an adapter folder after LoRA; weights in the precision.
 
-    `weights` are the trained ones, on the first rank. `recipe.json` holds the recipe and, under "access", the terms of
-    the data. Written aside and renamed when whole. Raises `TrainError` on all
+    `weights` are the trained ones, on the first rank; `steps` and `tokens` (per source) go into the record of how the
+    model came to be. Written aside and renamed when whole. Raises `TrainError` on all
     ranks when it cannot be written.
     """
     final, problem = recipe.output / FINAL, None
@@ -65,9 +68,9 @@ def write_model(
         try:
             shutil.rmtree(aside, ignore_errors=True)
             _write(recipe, model, tokenizer, weights, aside)
-            (aside / RECIPE).write_text(json.dumps({**as_json(recipe), "access": dict(access)}, indent=1))
+            provenance.write(aside, provenance.grown(as_json(recipe), steps=steps, tokens=tokens))
             aside.rename(final)
-        except (OSError, RuntimeError) as error:
+        except WRITE_ERRORS as error:
             problem = f"cannot write {final}: {error}; make room, and the same command writes it again"
     if problem := ranks.from_first(problem):
         raise TrainError(problem)
@@ -86,6 +89,7 @@ def _write(recipe: Recipe, model: Any, tokenizer: Any, weights: dict[str, torch.
         model.save_pretrained(folder, state_dict=whole)
         _say_precision(folder / "config.json", dtype)
     tokenizer.save_pretrained(folder)
+    (folder / provenance.RECIPE).write_text(json.dumps(as_json(recipe), indent=1))
 
 
 def _say_precision(config: Path, dtype: torch.dtype) -> None:

@@ -11,7 +11,7 @@ import torch
 
 import mibe
 from mellama_train.config import FinetuneRecipe, PretrainRecipe, TuningRecipe
-from mellama_train.finetuning import access_of, open_task, say_terms, task_samples
+from mellama_train.finetuning import open_task, say_terms, task_samples
 from mellama_train.models import context_window, load_tokenizer, tokenizer_sha256
 from mellama_train.sample_rows import SampleRows, SampleSet, file_samples, padding_token
 from mellama_train.samples import Sample
@@ -58,7 +58,7 @@ def finetuning_data(recipe: FinetuneRecipe) -> TrainingData:
         return _sample_rows(recipe, tokenizer, samples, epochs)
 
     held_out = {"valid": rows("valid", 1)} if "valid" in mibe.prepared_splits(task) else {}
-    return TrainingData(rows("train", recipe.epochs), held_out, tokenizer, access_of(task))
+    return TrainingData(rows("train", recipe.epochs), held_out, tokenizer)
 
 
 def default_finetuning(model: str, task: str) -> list[Change]:

@@ -35,15 +35,11 @@ from mellama_train.spikes import SpikeWatch
 
 @dataclass(frozen=True, slots=True)
 class TrainingData:
-    """What a run reads: rows to learn from, held-out rows by the name of their set, the tokenizer of both.
-
-    `access` says under which terms each source stands (JSON); it is kept with the trained model.
-    """
+    """What a run reads: rows to learn from, held-out rows by the name of their set, the tokenizer of both."""
 
     rows: Rows
     held_out: Mapping[str, Rows]
     tokenizer: Any
-    access: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -214,9 +210,15 @@ class _Run:
         self._meter.pause()
 
     def _finish(self) -> Path:
-        weights, data = self._engine.weights(), self._data
+        weights = self._engine.weights()
         final = outputs.write_model(
-            self._recipe, self._engine.model, data.tokenizer, weights, self._ranks, access=data.access
+            self._recipe,
+            self._engine.model,
+            self._data.tokenizer,
+            weights,
+            self._ranks,
+            steps=self._position.step,
+            tokens=self._tokens(),
         )
         self._report.message(f"finished: {final}")
         return final
