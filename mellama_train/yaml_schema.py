@@ -57,7 +57,7 @@ def parse(text: str, schema: type[T], name: str, changes: Sequence[Change] = ())
         raise RecipeError(f"{name}:1: the file is empty; required: {', '.join(_required(schema))}")
     try:
         for key, new in changes:
-            node = _changed(node, key.split("."), _compose(new, f"--set {key}"))
+            node = _changed(node, key.split("."), _compose(new, f"--set {key}"), "the file")
         value: T = _value(node, schema, "the file")
     except _Wrong as wrong:
         raise RecipeError(f"{wrong.place}: {wrong}") from None
@@ -83,18 +83,18 @@ def _compose(text: str, name: str) -> Any:
         raise RecipeError(f"{name}: not YAML: {error}") from None
 
 
-def _changed(node: Any, keys: list[str], new: Any) -> Any:
+def _changed(node: Any, keys: list[str], new: Any, where: str) -> Any:
     """The node with another value under nested keys, in place of what stood there; None is an empty mapping."""
     if not keys:
         return new
     if node is None:
         node = yaml.MappingNode("tag:yaml.org,2002:map", [], start_mark=new.start_mark)
     name, rest = keys[0], keys[1:]
-    pairs = _pairs(node, name)
+    pairs = _pairs(node, where)
     key = yaml.ScalarNode("tag:yaml.org,2002:str", name, start_mark=new.start_mark)
     old = pairs[name][1] if name in pairs else None
     kept = [pair for pair in node.value if pair[0].value != name]
-    node.value = [*kept, (key, _changed(old, rest, new))]
+    node.value = [*kept, (key, _changed(old, rest, new, name))]
     return node
 
 
