@@ -8,10 +8,14 @@ LIMIT ?= 40
 VLLM_VENV ?= .venv-vllm
 VLLM_PIP := $(VLLM_VENV)/bin/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: eval test test-vllm lint types wheel bench vllm-env clean
+.PHONY: eval demo-train test test-vllm lint types wheel bench vllm-env clean
 
 eval: $(VENV)/.demo
 	$(BIN)/mibe eval --model demo --tasks pubmedqa --limit $(LIMIT)
+
+# Corpus, pretraining, instruction tuning and a task, with a score after each: at most 20 minutes on two cores.
+demo-train: $(VENV)/.demo $(VENV)/.train
+	$(BIN)/python examples/demo_train.py --output demo
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -n 2

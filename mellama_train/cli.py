@@ -17,6 +17,8 @@ from mellama_train.corpus.commands import add_commands as add_corpus_commands
 from mellama_train.errors import StoppedError, TrainError
 from mellama_train.instructions.commands import add_commands as add_instructions_commands
 from mellama_train.planning import GPUS
+from mellama_train.settings import add_set, key_value
+from mibe.errors import MibeError
 
 TRY_AGAIN = 75
 """EX_TEMPFAIL of sysexits.h."""
@@ -30,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         code = command(arguments)
         sys.stdout.flush()
         return code
-    except TrainError as error:
+    except (TrainError, MibeError) as error:
         print(f"mellama-train: {error}", file=sys.stderr)
         return TRY_AGAIN if isinstance(error, StoppedError) else 2
     except KeyboardInterrupt:
@@ -47,7 +49,8 @@ def parser() -> argparse.ArgumentParser:
     add_instructions_commands(known)
     _stage(known.add_parser("pretrain", help="continual pretraining on a corpus"), commands.run_pretrain)
     _stage(known.add_parser("instruct", help="instruction tuning, by LoRA or of all weights"), commands.run_instruct)
-    _stage(known.add_parser("finetune", help="fine-tuning on the samples of one task"), commands.run_finetune)
+    _finetune(known.add_parser("finetune", help="fine-tuning on a task of mibe: its prompts, its train split"))
+    _forgetting(known.add_parser("forgetting", help="mibe's suite `forgetting` on two models, with the differences"))
     _export(known.add_parser("export", help="write a trained model as one folder to use, adapters merged, with a card"))
     _plan(known.add_parser("plan", help="memory, time and cost of a recipe, before anything starts"))
     return top
@@ -56,6 +59,34 @@ def parser() -> argparse.ArgumentParser:
 def _stage(p: argparse.ArgumentParser, command: Callable[[argparse.Namespace], int]) -> None:
     p.set_defaults(command=command)
     p.add_argument("recipe", type=Path, metavar="RECIPE", help="a YAML file; docs/training.md explains its keys")
+    add_set(p)
+
+
+def _finetune(p: argparse.ArgumentParser) -> None:
+    p.set_defaults(command=commands.run_finetune)
+    p.add_argument("--task", help="a task of mibe that has a train split (`mibe tasks` lists them)")
+    p.add_argument("--model", metavar="PATH", help="the model to start from: a folder, or a hub's name")
+    p.add_argument("--output", metavar="DIR", help="folder of the run (default: runs/MODEL-TASK)")
+    p.add_argument("--recipe", type=Path, help="a YAML file for all else; without it the paper's values")
+    add_set(p)
+
+
+def _forgetting(p: argparse.ArgumentParser) -> None:
+    p.set_defaults(command=commands.run_forgetting)
+    p.add_argument("base", metavar="BASE", help="the model before training: a folder, or a hub's name")
+    p.add_argument("tuned", metavar="TUNED", help="the model after it; an adapter folder of BASE will do")
+    p.add_argument("--limit", type=int, metavar="N", help="documents of each task (default: all)")
+    p.add_argument("--scoring", choices=("generate", "loglikelihood"), default="generate")
+    p.add_argument("--output", type=Path, default=Path("runs"), metavar="DIR", help="where the run folders go")
+    p.add_argument(
+        "--model-args",
+        action="append",
+        default=[],
+        type=key_value,
+        metavar="KEY=VALUE",
+        help="an argument of mibe's model hf for both models, e.g. dtype=bfloat16; may be given several times",
+    )
+    p.add_argument("--format", choices=("text", "markdown", "json"), default="text")
 
 
 def _export(p: argparse.ArgumentParser) -> None:

@@ -20,7 +20,7 @@ def run_pretrain(a: argparse.Namespace) -> int:
     from mellama_train.stages import pretraining_data
     from mellama_train.yaml_schema import load
 
-    return _train(load(a.recipe, PretrainRecipe), pretraining_data)
+    return _train(load(a.recipe, PretrainRecipe, a.set), pretraining_data)
 
 
 def run_instruct(a: argparse.Namespace) -> int:
@@ -29,16 +29,34 @@ def run_instruct(a: argparse.Namespace) -> int:
     from mellama_train.stages import tuning_data
     from mellama_train.yaml_schema import load
 
-    return _train(load(a.recipe, TuningRecipe), tuning_data)
+    return _train(load(a.recipe, TuningRecipe, a.set), tuning_data)
 
 
 def run_finetune(a: argparse.Namespace) -> int:
-    """Task fine-tuning."""
+    """Task fine-tuning: by a recipe, or by the defaults on the model and task that are named."""
     from mellama_train.config import FinetuneRecipe
-    from mellama_train.stages import finetuning_data
-    from mellama_train.yaml_schema import load
+    from mellama_train.errors import RecipeError
+    from mellama_train.stages import default_finetuning, finetuning_data
+    from mellama_train.yaml_schema import load, parse
 
-    return _train(load(a.recipe, FinetuneRecipe), finetuning_data)
+    named = {"data.task": a.task, "model.path": a.model, "output": a.output}
+    # As YAML in quotes, so that a folder named 13 or a task named on is taken as it is.
+    options = [(key, "'" + value.replace("'", "''") + "'") for key, value in named.items() if value is not None]
+    if a.recipe is not None:
+        return _train(load(a.recipe, FinetuneRecipe, [*options, *a.set]), finetuning_data)
+    if a.task is None or a.model is None:
+        raise RecipeError("finetune needs --task and --model, or a --recipe that names them")
+    defaults = default_finetuning(a.model, a.task)
+    return _train(parse("", FinetuneRecipe, "the defaults", [*defaults, *options, *a.set]), finetuning_data)
+
+
+def run_forgetting(a: argparse.Namespace) -> int:
+    """What a model has forgotten of what its base model knew."""
+    from mellama_train.forgetting import measure, render
+
+    found = measure(a.base, a.tuned, output=a.output, limit=a.limit, arguments=dict(a.model_args), scoring=a.scoring)
+    print(render(found, a.format))
+    return 0
 
 
 def run_export(a: argparse.Namespace) -> int:

@@ -307,10 +307,29 @@ class TuningRecipe(Recipe):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TaskData:
+    """A task of `mibe`: its own prompts over its train split; its validation split, where there is one, is held out.
+
+    `form`, `too_long` and `window` are as for files; fields that `mibe eval` would cut for a small window are cut
+    before a sample counts as too long. Documents that also stand in a test set of `mibe` end the run ("error") or are
+    left out ("skip"), and are named either way.
+    """
+
+    task: str
+    form: Literal["auto", "chat", "plain"] = "auto"
+    too_long: Literal["error", "skip"] = "error"
+    test_documents: Literal["error", "skip"] = "error"
+    window: int = 4096
+
+    def __post_init__(self) -> None:
+        _positive(self, "window")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FinetuneRecipe(Recipe):
     """Fine-tuning on one task. Without `epochs`: 5 below 10,000 samples, else 3 (paper, section 2.3)."""
 
-    data: SampleFiles
+    data: TaskData
     optimizer: TuningOptimizer = field(default_factory=TuningOptimizer)
     epochs: int | None = None
 

@@ -32,6 +32,16 @@ def load_tokenizer(source: ModelSource) -> Any:
         raise ModelLoadError(f"cannot load the tokenizer of {source.path}: {_one_line(error)}") from error
 
 
+def context_window(path: str) -> int | None:
+    """Tokens that the model knows positions for, where its configuration says so. Raises `ModelLoadError`."""
+    try:
+        config = transformers.AutoConfig.from_pretrained(path)
+    except LOAD_ERRORS as error:
+        raise ModelLoadError(f"cannot load the configuration of {path}: {_one_line(error)}") from error
+    window: int | None = getattr(config, "max_position_embeddings", None)
+    return window
+
+
 def tokenizer_sha256(tokenizer: Any) -> str:
     """What a tokenizer makes of any text, as one hash: vocabulary, merges, normalisation and added tokens."""
     backend = getattr(tokenizer, "backend_tokenizer", None)

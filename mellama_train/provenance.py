@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import mibe
 from mibe.task import AccessLevel
 
 FILE, RECIPE, MANIFEST = "training.json", "recipe.json", "manifest.json"
@@ -51,8 +52,11 @@ class Stage:
     @property
     def title(self) -> str:
         """What was done, in a few words."""
-        if "folder" in self.recipe.get("data", {}):
+        data = self.recipe.get("data", {})
+        if "folder" in data:
             return "Continual pretraining"
+        if "task" in data:
+            return f"Fine-tuning on {data['task']}, {'by LoRA' if self.recipe.get('lora') else 'of all weights'}"
         return "LoRA tuning" if self.recipe.get("lora") else "Tuning of all weights"
 
 
@@ -92,12 +96,18 @@ def write(folder: Path, found: Lineage) -> None:
 
 
 def _sources(data: Mapping[str, Any], tokens: Mapping[str, int]) -> Iterator[Source]:
-    """The sources of a recipe's data by the manifests that lie with them, and all others that tokens were seen of."""
+    """The sources of a recipe's data by the manifests that lie with them, and all others that tokens were seen of.
+
+    The data of a task is mibe's, which knows its terms.
+    """
     folders = {Path(data["folder"])} if "folder" in data else {Path(file).parent for file in data.get("files", ())}
     manifests = [_read(folder / MANIFEST) or {} for folder in sorted(folders)]
     known: dict[str, Any] = {
         name: about for manifest in manifests for name, about in manifest.get("sources", {}).items()
     }
+    if "task" in data:
+        access = mibe.load_task(data["task"]).access
+        known[data["task"]] = {"access": access.level.value, "agreement": access.agreement}
     weights = data.get("weights") or {name: about.get("weight") for name, about in known.items()}
     names = list(data.get("weights") or {**known, **tokens}) or [Path(file).name for file in data.get("files", ())]
     for name in names:

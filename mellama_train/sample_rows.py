@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -30,9 +30,9 @@ class SampleSet:
         self._tokenizer = tokenizer_sha256
 
     @classmethod
-    def read(
+    def of(
         cls,
-        files: Iterable[Path],
+        samples: Iterable[Sample],
         tokenizer: Any,
         *,
         tokenizer_sha256: str,
@@ -40,27 +40,23 @@ class SampleSet:
         form: Literal["auto", "chat", "plain"],
         too_long: Literal["error", "skip"],
     ) -> tuple[SampleSet, list[str]]:
-        """The samples of the files, and the places of those left out because they are longer than `context`.
+        """The samples as tokens, and the places of those left out because they are longer than `context`.
 
-        Raises `DataError` for a malformed or empty file, a form that the tokenizer cannot give, and, with `too_long`
-        "error", for the first sample that does not fit.
+        Raises `DataError` for a form that the tokenizer cannot give, and, with `too_long` "error", for the first
+        sample that does not fit.
         """
         chosen = choose_form(form, tokenizer)
         kept: list[Encoded] = []
         sources: list[str] = []
         left_out: list[str] = []
-        for file in files:
-            count = len(kept) + len(left_out)
-            for sample in read_samples(file):
-                one = encode(sample, tokenizer, chosen)
-                if len(one.tokens) <= context:
-                    kept.append(one)
-                    sources.append(sample.source)
-                    continue
-                _refuse(sample, len(one.tokens), context, too_long)
-                left_out.append(sample.place)
-            if len(kept) + len(left_out) == count:
-                raise DataError(f"{file} holds no sample")
+        for sample in samples:
+            one = encode(sample, tokenizer, chosen)
+            if len(one.tokens) <= context:
+                kept.append(one)
+                sources.append(sample.source)
+                continue
+            _refuse(sample, len(one.tokens), context, too_long)
+            left_out.append(sample.place)
         return cls(kept, sources, tokenizer_sha256=tokenizer_sha256), left_out
 
     def __len__(self) -> int:
@@ -121,6 +117,16 @@ class SampleRows:
     def describe(self) -> dict[str, Any]:
         """JSON of hashes, counts and settings."""
         return {**self._samples.describe(), **self._settings, "rows": len(self)}
+
+
+def file_samples(files: Iterable[Path]) -> Iterator[Sample]:
+    """The samples of all files, in order. Raises `DataError` for a malformed or empty file."""
+    for file in files:
+        sample = None
+        for sample in read_samples(file):
+            yield sample
+        if sample is None:
+            raise DataError(f"{file} holds no sample")
 
 
 def choose_form(form: Literal["auto", "chat", "plain"], tokenizer: Any) -> Literal["chat", "plain"]:

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from mellama_train.config import FinetuneRecipe, PretrainRecipe, SampleFiles, TuningRecipe
-from mellama_train.models import load_tokenizer, tokenizer_sha256
-from mellama_train.sample_rows import SampleRows, SampleSet, padding_token
+import torch
+
+import mibe
+from mellama_train.config import FinetuneRecipe, PretrainRecipe, TuningRecipe
+from mellama_train.finetuning import open_task, say_terms, task_samples
+from mellama_train.models import context_window, load_tokenizer, tokenizer_sha256
+from mellama_train.sample_rows import SampleRows, SampleSet, file_samples, padding_token
+from mellama_train.samples import Sample
 from mellama_train.training import TrainingData
+from mellama_train.yaml_schema import Change
+
+CONTEXT, DEFAULT_ROWS = 4096, 32
 
 SMALL_SET, SMALL_SET_EPOCHS, LARGE_SET_EPOCHS = 10_000, 5, 3
 """Task fine-tuning takes 5 epochs below 10,000 samples, else 3 (paper, section 2.3)."""
@@ -30,12 +39,41 @@ def pretraining_data(recipe: PretrainRecipe) -> TrainingData:
 
 def tuning_data(recipe: TuningRecipe) -> TrainingData:
     """Packed samples for instruction tuning. Raises `DataError`."""
-    return _sample_data(recipe, recipe.data, recipe.epochs)
+    tokenizer, data = load_tokenizer(recipe.model), recipe.data
+    train = _sample_rows(recipe, tokenizer, file_samples(data.files), recipe.epochs)
+    held_out = {file.stem: _sample_rows(recipe, tokenizer, file_samples([file]), 1) for file in data.held_out}
+    return TrainingData(train, held_out, tokenizer)
 
 
 def finetuning_data(recipe: FinetuneRecipe) -> TrainingData:
-    """Packed samples of a task, the paper's number of epochs. Raises `DataError`."""
-    return _sample_data(recipe, recipe.data, recipe.epochs)
+    """Packed samples of a task, the paper's number of epochs; its validation split is held out.
+
+    Raises `DataError`, and mibe's errors where the task is unknown or its data not here.
+    """
+    task, tokenizer = open_task(recipe.data.task), load_tokenizer(recipe.model)
+    say_terms(task)
+
+    def rows(split: str, epochs: int | None) -> SampleRows:
+        samples = task_samples(task, split, recipe.data, tokenizer, context=recipe.context)
+        return _sample_rows(recipe, tokenizer, samples, epochs)
+
+    held_out = {"valid": rows("valid", 1)} if "valid" in mibe.prepared_splits(task) else {}
+    return TrainingData(rows("train", recipe.epochs), held_out, tokenizer)
+
+
+def default_finetuning(model: str, task: str) -> list[Change]:
+    """What a recipe must say and the paper does not, for a run without one.
+
+    The context is 4,096 tokens or as many as the model knows, the precision bf16 or what this machine is good at.
+    """
+    precision = "bf16" if torch.cuda.is_available() else "fp32"
+    context = min(CONTEXT, context_window(model) or CONTEXT)
+    return [
+        ("output", str(Path("runs") / f"{Path(model).name}-{task}")),
+        ("context", str(context)),
+        ("precision", precision),
+        ("batch.rows", str(DEFAULT_ROWS)),
+    ]
 
 
 def epochs_for(samples: int) -> int:
@@ -43,32 +81,29 @@ def epochs_for(samples: int) -> int:
     return SMALL_SET_EPOCHS if samples < SMALL_SET else LARGE_SET_EPOCHS
 
 
-def _sample_data(recipe: TuningRecipe | FinetuneRecipe, data: SampleFiles, epochs: int | None) -> TrainingData:
-    tokenizer = load_tokenizer(recipe.model)
-
-    def rows(files: tuple[Path, ...], epochs: int | None) -> SampleRows:
-        samples, left_out = SampleSet.read(
-            files,
-            tokenizer,
-            tokenizer_sha256=tokenizer_sha256(tokenizer),
-            context=recipe.context,
-            form=data.form,
-            too_long=data.too_long,
-        )
-        if left_out:
-            what = f"{len(left_out)} samples are longer than {recipe.context} tokens and were left out"
-            print(f"{what}: {', '.join(left_out[:3])}{', …' if len(left_out) > 3 else ''}", file=sys.stderr)
-        return SampleRows(
-            samples,
-            length=recipe.context,
-            epochs=epochs_for(len(samples)) if epochs is None else epochs,
-            window=data.window,
-            seed=recipe.seed,
-            padding=padding_token(tokenizer),
-        )
-
-    held_out = {file.stem: rows((file,), 1) for file in data.held_out}
-    return TrainingData(rows(data.files, epochs), held_out, tokenizer)
+def _sample_rows(
+    recipe: TuningRecipe | FinetuneRecipe, tokenizer: Any, samples: Iterable[Sample], epochs: int | None
+) -> SampleRows:
+    """Samples packed into rows for so many passes (None: by the paper's rule)."""
+    kept, left_out = SampleSet.of(
+        samples,
+        tokenizer,
+        tokenizer_sha256=tokenizer_sha256(tokenizer),
+        context=recipe.context,
+        form=recipe.data.form,
+        too_long=recipe.data.too_long,
+    )
+    if left_out:
+        what = f"{len(left_out)} samples are longer than {recipe.context} tokens and were left out"
+        print(f"{what}: {', '.join(left_out[:3])}{', …' if len(left_out) > 3 else ''}", file=sys.stderr)
+    return SampleRows(
+        kept,
+        length=recipe.context,
+        epochs=epochs_for(len(kept)) if epochs is None else epochs,
+        window=recipe.data.window,
+        seed=recipe.seed,
+        padding=padding_token(tokenizer),
+    )
 
 
 def _tokenizer_folder(path: str) -> Path:

@@ -8,9 +8,10 @@ its `__post_init__` by `FieldError`, which puts the line of the field in front.
 
 from __future__ import annotations
 
+import io
 import os
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import MISSING, asdict, fields, is_dataclass
 from difflib import get_close_matches
 from enum import Enum
@@ -23,6 +24,9 @@ from mellama_train.errors import RecipeError
 
 T = TypeVar("T")
 
+Change = tuple[str, str]
+"""A dotted key and the YAML text of its value, which is put over what the file says."""
+
 
 class FieldError(ValueError):
     """A value of the field named `field` is out of range, or contradicts another field."""
@@ -32,33 +36,66 @@ class FieldError(ValueError):
         self.field = field
 
 
-def load(path: Path, schema: type[T]) -> T:
-    """The file as an instance of the dataclass `schema`. Raises `RecipeError` as `file:line: what is wrong`."""
+def load(path: Path, schema: type[T], changes: Sequence[Change] = ()) -> T:
+    """The file, with `changes` put over it, as an instance of the dataclass `schema`.
+
+    Raises `RecipeError` as `file:line: what is wrong`, with `--set KEY` in place of the file for a value of `changes`.
+    """
     try:
         text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise RecipeError(f"cannot read {path}: {error.strerror}") from None
     except UnicodeDecodeError as error:
         raise RecipeError(f"{path} is not UTF-8 text: {error}") from None
-    return parse(text, schema, str(path))
+    return parse(text, schema, str(path), changes)
 
 
-def parse(text: str, schema: type[T], name: str) -> T:
+def parse(text: str, schema: type[T], name: str, changes: Sequence[Change] = ()) -> T:
     """The same of text; `name` stands before the line number in messages."""
+    node = _compose(text, name)
+    if node is None and not changes:
+        raise RecipeError(f"{name}:1: the file is empty; required: {', '.join(_required(schema))}")
     try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        for key, new in changes:
+            node = _changed(node, key.split("."), _compose(new, f"--set {key}"), "the file")
+        value: T = _value(node, schema, "the file")
+    except _Wrong as wrong:
+        raise RecipeError(f"{wrong.place}: {wrong}") from None
+    return value
+
+
+class _Named(io.StringIO):
+    """A text whose name YAML keeps in its marks."""
+
+    def __init__(self, text: str, name: str) -> None:
+        super().__init__(text)
+        self.name = name
+
+
+def _compose(text: str, name: str) -> Any:
+    """The text as a YAML node; None where there is nothing in it."""
+    try:
+        return yaml.compose(_Named(text, name), Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise RecipeError(f"{name}:{line}: not YAML: {error.problem}") from None
     except yaml.YAMLError as error:
         raise RecipeError(f"{name}: not YAML: {error}") from None
+
+
+def _changed(node: Any, keys: list[str], new: Any, where: str) -> Any:
+    """The node with another value under nested keys, in place of what stood there; None is an empty mapping."""
+    if not keys:
+        return new
     if node is None:
-        raise RecipeError(f"{name}:1: the file is empty; required: {', '.join(_required(schema))}")
-    try:
-        value: T = _value(node, schema, "the file")
-    except _Wrong as wrong:
-        raise RecipeError(f"{name}:{wrong.line}: {wrong}") from None
-    return value
+        node = yaml.MappingNode("tag:yaml.org,2002:map", [], start_mark=new.start_mark)
+    name, rest = keys[0], keys[1:]
+    pairs = _pairs(node, where)
+    key = yaml.ScalarNode("tag:yaml.org,2002:str", name, start_mark=new.start_mark)
+    old = pairs[name][1] if name in pairs else None
+    kept = [pair for pair in node.value if pair[0].value != name]
+    node.value = [*kept, (key, _changed(old, rest, new, name))]
+    return node
 
 
 def as_json(config: Any) -> dict[str, Any]:
@@ -80,7 +117,7 @@ def _plain(value: Any) -> Any:
 class _Wrong(Exception):
     def __init__(self, node: yaml.Node, message: str) -> None:
         super().__init__(message)
-        self.line = node.start_mark.line + 1
+        self.place = f"{node.start_mark.name}:{node.start_mark.line + 1}"
 
 
 def _value(node: yaml.Node, kind: Any, where: str) -> Any:

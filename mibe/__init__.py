@@ -18,10 +18,12 @@ if TYPE_CHECKING:
     from mibe.registry import list_tasks, load_task, register_task
     from mibe.results.compare import compare
     from mibe.results.run import Run, load_run
+    from mibe.training import TrainingSample, also_in_test, training_samples
 
 __version__ = "0.1.0"
 
 _WHERE = {
+    "also_in_test": "mibe.training",
     "compare": "mibe.results.compare",
     "evaluate": "mibe.evaluation",
     "examples": "mibe.documents",
@@ -31,10 +33,14 @@ _WHERE = {
     "Run": "mibe.results.run",
     "load_run": "mibe.results.run",
     "prepared_splits": "mibe.documents",
+    "training_samples": "mibe.training",
+    "TrainingSample": "mibe.training",
 }
 
 __all__ = [
     "Run",
+    "TrainingSample",
+    "also_in_test",
     "compare",
     "evaluate",
     "examples",
@@ -43,6 +49,7 @@ __all__ = [
     "load_task",
     "prepared_splits",
     "register_task",
+    "training_samples",
 ]
 
 

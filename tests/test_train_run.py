@@ -5,6 +5,7 @@ import json
 import math
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -250,9 +251,9 @@ def test_the_papers_hyper_parameters_are_the_defaults():
     assert (pretrain.optimizer.learning_rate, pretrain.optimizer.warmup_ratio) == (8e-6, 0.05)
     assert (pretrain.optimizer.betas, pretrain.optimizer.weight_decay) == ((0.9, 0.95), 1e-5)
     assert (pretrain.optimizer.schedule, pretrain.precision, pretrain.context) == ("cosine", "bf16", 4096)
-    for schema, epochs in ((TuningRecipe, 3), (FinetuneRecipe, None)):
+    for schema, data, epochs in ((TuningRecipe, {"files": ["z"]}, 3), (FinetuneRecipe, {"task": "z"}, None)):
         # One key of the optimizer changed leaves the others the stage's own.
-        tuned = parse(yaml.safe_dump(base | {"data": {"files": ["z"]}, "optimizer": {"epsilon": 1e-7}}), schema, "r")
+        tuned = parse(yaml.safe_dump(base | {"data": data, "optimizer": {"epsilon": 1e-7}}), schema, "r")
         assert (tuned.optimizer.learning_rate, tuned.optimizer.warmup_ratio, tuned.epochs) == (1e-5, 0.01, epochs)
 
 
@@ -299,16 +300,17 @@ def test_what_this_machine_cannot_do_is_said_at_once(model, tmp_path, monkeypatc
         train_here(recipe(tmp_path, model, engine={"name": "deepspeed"}), FormulaRows(4))
 
 
-def test_instruct_and_finetune_from_the_command_line(model, tmp_path, capsys):
+def test_instruct_from_the_command_line(model, tmp_path, capsys):
     samples = tmp_path / "samples.jsonl"
     samples.write_text("".join(json.dumps({"prompt": f"q{n}", "response": "yes"}) + "\n" for n in range(40)))
-    for command, epochs in (("instruct", 3), ("finetune", 5)):
-        keys = recipe_text(tmp_path / command, model, data={"files": [str(samples)], "held_out": [str(samples)]})
-        path = tmp_path / f"{command}.yaml"
-        path.write_text(yaml.safe_dump(keys | {"lora": {"rank": 2}}))
-        assert main([command, str(path)]) == 0
-        assert capsys.readouterr().out.strip() == str(tmp_path / command / "run" / "final")
-        last = [line for line in metrics(tmp_path / command / "run") if "loss" in line][-1]
+    keys = recipe_text(tmp_path, model, data={"files": [str(samples)], "held_out": [str(samples)]})
+    path = tmp_path / "instruct.yaml"
+    path.write_text(yaml.safe_dump(keys | {"lora": {"rank": 2}}))
+    for changes, epochs in (([], 3), (["--set", f"output={tmp_path / 'other'}", "--set", "epochs=1"], 1)):
+        assert main(["instruct", str(path), *changes]) == 0
+        final = capsys.readouterr().out.strip()
+        assert final == str(tmp_path / ("other" if changes else "run") / "final")
+        last = [line for line in metrics(Path(final).parent) if "loss" in line][-1]
         assert last["tokens/samples"] == epochs * sum(len(f"q{n} yes") + 1 for n in range(40))
 
 
@@ -322,13 +324,10 @@ def test_help_imports_nothing_heavy():
 
 
 def test_the_recipes_that_come_with_the_package_are_right():
-    from pathlib import Path
-
     from mellama_train.yaml_schema import load
 
     schemas = {"pretrain": PretrainRecipe, "instruct": TuningRecipe, "finetune": FinetuneRecipe}
-    recipes = sorted((Path(__file__).parents[1] / "recipes").glob("*-*.yaml"))
-    files = [file for file in recipes if file.name.partition("-")[0] in schemas]
+    files = [file for stage in schemas for file in (Path(__file__).parents[1] / "recipes").glob(f"{stage}-*.yaml")]
     assert len(files) == 8
     found = {file.stem: load(file, schemas[file.stem.split("-")[0]]) for file in files}
     for size in ("13b", "70b"):

@@ -11,7 +11,7 @@ from training_parts import make_tokenizer
 
 from mellama_train.errors import DataError
 from mellama_train.packing import first_fit_decreasing, pack_epoch
-from mellama_train.sample_rows import SampleRows, SampleSet
+from mellama_train.sample_rows import SampleRows, SampleSet, file_samples
 from mellama_train.samples import encode, read_samples
 from mellama_train.stages import epochs_for
 
@@ -33,7 +33,7 @@ def learned_text(encoded, tokenizer):
 
 def read(path, **changes):
     settings = {"context": 64, "form": "plain", "too_long": "error"} | changes
-    return SampleSet.read([path], make_tokenizer(), tokenizer_sha256="t", **settings)
+    return SampleSet.of(file_samples([path]), make_tokenizer(), tokenizer_sha256="t", **settings)
 
 
 def test_plain_samples_learn_the_response_and_its_end(tmp_path):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from mellama_train.settings import add_set
+
 
 def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add them to the command line."""
@@ -14,6 +16,7 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     build.set_defaults(command=_build)
     build.add_argument("recipe", type=Path, metavar="CORPUS.YAML")
     build.add_argument("--force", action="store_true", help="replace a finished corpus of another recipe")
+    add_set(build)
     show = actions.add_parser("show", help="print what a corpus holds and how often each source is passed")
     show.set_defaults(command=_show)
     show.add_argument("folder", type=Path)
@@ -38,7 +41,7 @@ def _build(a: argparse.Namespace) -> int:
     from mellama_train.corpus.summary import text
     from mellama_train.yaml_schema import load
 
-    config = load(a.recipe, CorpusConfig)
+    config = load(a.recipe, CorpusConfig, a.set)
     corpus = build(config, force=a.force)
     print(
         "submitted to Slurm; then: mellama-train corpus show " + str(config.output) if corpus is None else text(corpus)

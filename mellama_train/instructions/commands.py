@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from mellama_train.settings import add_set
+
 
 def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add them to the command line."""
@@ -14,6 +16,7 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     build.set_defaults(command=_build)
     build.add_argument("recipe", type=Path, metavar="INSTRUCTIONS.YAML")
     build.add_argument("--force", action="store_true", help="replace a finished set of another recipe")
+    add_set(build)
     _add_format(build)
     show = actions.add_parser("show", help="print what was kept of each source, beside the paper's numbers")
     show.set_defaults(command=_show)
@@ -32,7 +35,7 @@ def _build(a: argparse.Namespace) -> int:
     from mellama_train.instructions.config import InstructionsConfig
     from mellama_train.yaml_schema import load
 
-    _print(build(load(a.recipe, InstructionsConfig), force=a.force), a.format)
+    _print(build(load(a.recipe, InstructionsConfig, a.set), force=a.force), a.format)
     return 0
 
 
