@@ -11,11 +11,13 @@ from typing import Any
 import yaml
 from tabulate import tabulate
 
-from mellama_train.config import FinetuneRecipe, PretrainRecipe, TuningRecipe
+import mibe
+from mellama_train.config import FinetuneRecipe, PretrainRecipe, TaskData, TuningRecipe
 from mellama_train.errors import RecipeError
 from mellama_train.planning import GIB, GPUS, USABLE, Gpu, differences, memory, nearest_fit, tokens_a_second
 from mellama_train.shapes import Shape, shape_of
 from mellama_train.yaml_schema import load
+from mibe.errors import MibeError
 
 AnyRecipe = PretrainRecipe | TuningRecipe | FinetuneRecipe
 
@@ -85,7 +87,7 @@ def plan(path: Path, asked: Asked) -> Plan:
 
 
 def read_recipe(path: Path) -> AnyRecipe:
-    """A recipe of any stage: of pretraining where its data is a folder, else of tuning."""
+    """A recipe of any stage, told by its data: a folder (pretraining), a task (fine-tuning) or files (instructions)."""
     try:
         raw: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError):
@@ -94,7 +96,7 @@ def read_recipe(path: Path) -> AnyRecipe:
     data = keys.get("data")
     if isinstance(data, dict) and "folder" in data:
         return load(path, PretrainRecipe)
-    return load(path, TuningRecipe) if "epochs" in keys else load(path, FinetuneRecipe)
+    return load(path, FinetuneRecipe) if isinstance(data, dict) and "task" in data else load(path, TuningRecipe)
 
 
 def work(recipe: AnyRecipe, asked: Asked) -> Work | None:
@@ -137,6 +139,8 @@ def _samples(recipe: TuningRecipe | FinetuneRecipe, asked: Asked) -> tuple[tuple
         if not asked.sample_tokens:
             how += ", a whole row each, as padded without packing: an upper bound; --sample-tokens states their length"
         return (asked.samples * each, how), asked.samples
+    if isinstance(recipe.data, TaskData):
+        return _task_samples(recipe.data, recipe.context)
     files = [file for file in recipe.data.files if file.is_file()]
     if len(files) < len(recipe.data.files):
         return None, None
@@ -148,6 +152,14 @@ def _samples(recipe: TuningRecipe | FinetuneRecipe, asked: Asked) -> tuple[tuple
                 characters += len(line)
     how = f"{samples:,} samples in the files, {CHARACTERS_A_TOKEN} characters a token"
     return (characters / CHARACTERS_A_TOKEN, how), samples
+
+
+def _task_samples(data: TaskData, context: int) -> tuple[tuple[float, str] | None, int | None]:
+    try:
+        samples = sum(1 for _ in mibe.examples(mibe.load_task(data.task), "train"))
+    except MibeError:
+        return None, None
+    return (samples * context, f"{samples:,} samples of {data.task}, a whole row each: an upper bound"), samples
 
 
 def _memory_lines(recipe: AnyRecipe, shape: Shape, asked: Asked, gpu: Gpu) -> Iterator[str]:

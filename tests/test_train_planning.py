@@ -194,8 +194,16 @@ def test_samples_in_files_are_counted(tmp_path):
     keys = {"model": {"path": "llama2-7b"}, "output": "o", "batch": {"rows": 8}}
     (tmp_path / "r.yaml").write_text(yaml.safe_dump(keys | {"data": {"files": [str(tmp_path / "s.jsonl")]}}))
     found = plan(tmp_path / "r.yaml", Asked(gpus=8, gpu="h100-80g"))
-    # 20 lines of 36 characters at 4 a token; below 10,000 samples there are five epochs.
-    assert "tokens: 180 an epoch, 5 epochs (20 samples" in found.text
+    # 20 lines of 36 characters at 4 a token; instruction tuning takes three epochs.
+    assert "tokens: 180 an epoch, 3 epochs (20 samples" in found.text
+
+
+def test_samples_of_a_task_are_counted(tmp_path):
+    keys = {"model": {"path": "llama2-7b"}, "output": "o", "context": 512, "data": {"task": "pubmedqa"}}
+    (tmp_path / "r.yaml").write_text(yaml.safe_dump(keys | {"batch": {"rows": 8}}))
+    found = plan(tmp_path / "r.yaml", Asked(gpus=8, gpu="h100-80g"))
+    # PubMedQA's train split has 450 documents; below 10,000 samples there are five epochs.
+    assert "tokens: 230,400 an epoch, 5 epochs (450 samples of pubmedqa" in found.text
 
 
 def test_bad_questions_get_one_line(tmp_path, capsys):
