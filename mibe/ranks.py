@@ -73,7 +73,8 @@ def current(environment: Mapping[str, str] = os.environ) -> Ranks:
     """
     try:
         rank, count = int(environment.get("RANK", "0")), int(environment.get("WORLD_SIZE", "1"))
-        local = int(environment.get("LOCAL_WORLD_SIZE", str(count)))
+        # vLLM's engine may have set LOCAL_WORLD_SIZE here, for processes of its own.
+        local = int(environment.get("LOCAL_WORLD_SIZE", str(count))) if count > 1 else 1
     except ValueError as error:
         raise UsageError(f"RANK, WORLD_SIZE or LOCAL_WORLD_SIZE is no number: {error}") from None
     if not (0 <= rank < count and 1 <= local <= count):
