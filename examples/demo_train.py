@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import shlex
+import signal
 import subprocess
 import sys
 import time
@@ -205,13 +206,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--output", type=Path, default=Path("demo"), metavar="DIR", help="default: demo")
     p.add_argument("--model", type=Path, metavar="DIR", help="the model to start from (default: the demo model)")
-    p.add_argument("--limit", type=int, default=200, help="test documents of each evaluation (default 200)")
+    p.add_argument("--limit", type=int, default=100, help="test documents of each evaluation (default 100)")
     p.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="for all three trainings")
     names = {"corpus": "examples/corpus-demo.yaml", "instructions": "examples/instructions-demo.yaml"}
     names |= {stage: f"recipes/{stage}-demo.yaml" for stage in ("pretrain", "instruct", "finetune")}
     for name, default in names.items():
         p.add_argument(f"--{name}", type=Path, default=ROOT / default, metavar="YAML", help=f"default: {default}")
     a = p.parse_args(argv)
+    # The command in hand is ended with this one, and goes on with it from its newest checkpoint.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     out, recipes = a.output.resolve(), {name: getattr(a, name) for name in names}
     out.mkdir(parents=True, exist_ok=True)
     model = (a.model or demo_path()).resolve()
@@ -223,8 +226,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         try:
             clock.time(step.title, lambda step=step: call(step))
         except subprocess.CalledProcessError as error:
-            print(f"{step.title} failed; the same command goes on from there", file=sys.stderr)
-            return int(error.returncode)
+            print(f"{step.title} failed ({error.returncode}); the same command goes on from there", file=sys.stderr)
+            return 2
+        except KeyboardInterrupt:
+            print("\ninterrupted; the same command goes on from there", file=sys.stderr)
+            return 130
     stages = {
         "the model as it came": model,
         "after pretraining": out / "pretrain" / "final",

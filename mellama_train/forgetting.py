@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import mibe
-from mellama_train.models import is_adapter_folder
+from mellama_train.models import context_window, is_adapter_folder
 
 if TYPE_CHECKING:
     from mibe.results.compare import Comparison, Difference
@@ -38,10 +38,12 @@ def measure(
     """Score both models on the same documents and compare them; run A of the comparison is the tuned one.
 
     `tuned` may be an adapter folder of `base`. `arguments` are those of mibe's model hf, for both. A run that was
-    interrupted goes on where it stopped. Raises mibe's errors: when a model cannot be loaded, data is not here, or
-    `limit` is out of range.
+    interrupted goes on where it stopped. Raises `ModelLoadError` before anything is scored where one of the folders
+    holds no model, and mibe's errors: when a model cannot be loaded, data is not here, or `limit` is out of range.
     """
     adapted = is_adapter_folder(tuned)
+    for path in (base,) if adapted else (base, tuned):
+        context_window(path)
     models = ({"pretrained": base}, {"pretrained": base, "peft": tuned} if adapted else {"pretrained": tuned})
     before, after = (
         mibe.evaluate(

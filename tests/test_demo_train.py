@@ -71,7 +71,7 @@ def test_every_stage_is_trained_and_scored_and_a_stopped_run_goes_on(arguments, 
     out = tmp_path / "demo"
     stopped = demo([*arguments, "--finetune", str(tmp_path / "nowhere.yaml")])
     assert stopped.returncode == 2 and "cannot read" in stopped.stderr
-    assert "fine-tuning failed; the same command goes on from there" in stopped.stderr
+    assert "fine-tuning failed (2); the same command goes on from there" in stopped.stderr
     kept = (out / "merged" / "model.safetensors").stat().st_mtime_ns
     done = demo(arguments)
     assert done.returncode == 0, done.stderr

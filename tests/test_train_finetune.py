@@ -298,7 +298,8 @@ def test_forgetting_takes_an_adapter_beside_its_base(model, own_folders, tmp_pat
 @pytest.mark.parametrize(
     ("command", "problem"),
     [
-        (["{model}", "/nowhere/at/all"], "there is no such folder"),
+        (["{model}", "/nowhere/at/all"], "cannot load the configuration of /nowhere/at/all"),
+        (["/nowhere/at/all", "{model}"], "cannot load the configuration of /nowhere/at/all"),
         (["{model}", "{model}", "--limit", "0"], "--limit 0 is out of range"),
         (["{model}", "{model}", "--model-args", "colour=red"], "colour"),
     ],
