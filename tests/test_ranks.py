@@ -51,7 +51,8 @@ class Slow:
 with Terminal() as progress:
     settings = {"limit": 60, "output_dir": out, "use_cache": False, "resamples": 10}
     run = mibe.evaluate(model=Slow(), tasks="pubmedqa,medqa", progress=progress, **settings)
-print("path", run.path, run.scores("pubmedqa")["accuracy"])
+# In one write: the processes share the pipe, and without buffering `print` writes each word on its own.
+sys.stdout.write(f"path {run.path} {run.scores('pubmedqa')['accuracy']}\\n")
 """
 
 

@@ -22,6 +22,7 @@ _NEXT = re.compile(
     r"\n[ ]*(?:#+ ?)?(?:input text|input|entity markup guide|question|sentence|human|user)[ ]*\d*[ ]*:", re.I
 )
 _CUE_START = re.compile(r"(?:input text|input|task|instruction)\b", re.I)
+_PREFACE = re.compile(r"\A([^<\n]{1,200}:)[ *_]{0,4}\n\s*(?=\S)")
 _PROMPT = re.compile(r"\bto denote an? (?:medical problem|treatment|test)\b", re.I)
 
 
@@ -122,7 +123,7 @@ def placed(text: str, spans: Sequence[Span], source: str) -> list[list[str | int
         return []
     alignment = Alignment(text, source)
     places = [alignment.place(span.start, span.end) for span in spans]
-    names = [(span.type, " ".join(fold(text[span.start : span.end]).split())) for span in spans]
+    names = [(span.type, _one_line(text[span.start : span.end])) for span in spans]
     listed = {name for name, place in zip(names, places, strict=True) if place}
     made_up = 0
     entities: dict[Entity, None] = {}
@@ -158,13 +159,13 @@ class MarkedSpans:
         self, output: str, *, choices: Sequence[str] = (), inputs: Mapping[str, str] | None = None
     ) -> list[list[str]] | list[list[str | int]] | None:
         """A list of entities, or None where there is no sentence to read."""
-        marked = sentence_in(output)
+        source = (inputs or {}).get(self.field)
+        marked = _without_preface(sentence_in(output), source or "")
         if not marked:
             return None
         text, spans = read_marks(marked, self._classes())
         if not spans and (is_refusal(text) or _PROMPT.search(text)):
             return None
-        source = (inputs or {}).get(self.field)
         if source is None:
             return [[span.type, text[span.start : span.end]] for span in spans]
         return placed(text, spans, source)
@@ -189,6 +190,21 @@ def sentence_in(output: str) -> str:
         following = _NEXT.search(text)
         text = text[: following.start()] if following else text
     return text.strip()
+
+
+def _without_preface(marked: str, source: str) -> str:
+    """The text without a first line like "Here is the marked sentence:", whose words are not the sentence's.
+
+    A line that stands in the source is kept: it may be a heading in a note.
+    """
+    preface = _PREFACE.match(marked)
+    if preface and _one_line(preface[1]) not in _one_line(source):
+        return marked[preface.end() :]
+    return marked
+
+
+def _one_line(text: str) -> str:
+    return " ".join(fold(text).split())
 
 
 def _is_sentence(text: str) -> bool:
