@@ -134,7 +134,9 @@ def test_each_row_has_its_own_end(model):
 
 def test_the_end_token_ends_one_row_and_not_the_others(tokenizer):
     plain = wrap(tiny_llama(), tokenizer)
-    first, second = (plain._encode([r.text])[0] for r in generate(plain, [ask(t, max_new_tokens=8) for t in TEXTS[:2]]))
+    first, second = (
+        plain._encoder.whole([r.text])[0] for r in generate(plain, [ask(t, max_new_tokens=8) for t in TEXTS[:2]])
+    )
     end = next(token for token in first[1:] if token not in second)
     llama = tiny_llama()
     llama.generation_config.eos_token_id = [1, end]
@@ -450,11 +452,11 @@ def test_the_beginning_token_stands_once(tokenizer):
     assert rendered == "<s><|user|>Which drug?<|im_end|><|assistant|>"
     assert plain.render(turns) == "Which drug?"
     for model, text in ((chat, rendered), (plain, "Which drug?"), (plain, "<s>Which drug?")):
-        (ids,) = model._encode([text])
+        (ids,) = model._encoder.whole([text])
         assert ids.count(0) == 1 and ids[0] == 0
         assert model.count_tokens(text) == len(ids)
     # A template that does without is taken at its word.
-    assert 0 not in chat._encode(["<|user|>Which drug?"])[0]
+    assert 0 not in chat._encoder.whole(["<|user|>Which drug?"])[0]
 
 
 def test_a_chat_ends_with_its_turn_whatever_the_configuration_says(tokenizer):

@@ -16,6 +16,7 @@ import mibe
 from mibe.errors import ModelError, UsageError
 from mibe.models import load_model, vllm
 from mibe.models.base import ChoiceRequest, Message, Request, Sampling
+from mibe.models.tokens import Encoder
 
 engine = pytest.mark.vllm
 ENGINE = {"dtype": "float32", "kv_cache_memory_bytes": "256M", "enforce_eager": "true", "max_num_seqs": "16"}
@@ -148,12 +149,9 @@ def test_both_render_and_count_alike(tiny, model, hf):
 @engine
 def test_a_token_that_begins_every_text_is_there_once(model):
     """As with Llama's tokenizers, whose templates write the token that the tokenizer would add."""
-    model._prefix, before = [7], model._prefix
-    try:
-        assert model._encode(["No."]) == [[7, *model._bare(["No."])[0]]]
-        assert model._encode([model._tokenizer.decode([7]) + "No."])[0].count(7) == 1
-    finally:
-        model._prefix = before
+    encoder = Encoder(model._tokenizer, [7])
+    assert encoder.whole(["No."]) == [[7, *encoder.bare(["No."])[0]]]
+    assert encoder.whole([model._tokenizer.decode([7]) + "No."])[0].count(7) == 1
 
 
 @engine
@@ -253,7 +251,7 @@ def test_prefixes_are_computed_once(model):
 def _job(model, text):
     from mibe.models.vllm_engine import Job
 
-    return Job(0, model._encode([text])[0], model._params(Sampling(max_new_tokens=2)))
+    return Job(0, model._encoder.whole([text])[0], model._params(Sampling(max_new_tokens=2)))
 
 
 @engine

@@ -40,7 +40,7 @@ from mibe.models.hf_plain import Row, generate_batch, rows_of, score_batch
 from mibe.models.identity import source_identity
 from mibe.models.reader import Reader, uses_virtual_tokens
 from mibe.models.text import first_stop, plain_text
-from mibe.models.tokens import added_before, end_tokens
+from mibe.models.tokens import Encoder, added_before, end_tokens, window_problem
 
 NO_LIMIT = 10**9
 """Tokenizers without a known limit report a number above this one."""
@@ -75,7 +75,7 @@ class HfModel:
         self._tokenizer = engine.tokenizer
         self._end_tokens = end_tokens(engine.tokenizer, (engine.model.generation_config, engine.config), chat=chat)
         self._reader = Reader(engine.model)
-        self._prefix = [] if chat else added_before(engine.tokenizer)
+        self._encoder = Encoder(engine.tokenizer, [] if chat else added_before(engine.tokenizer))
         self.context_window = context_window(engine)
         self._by_memory = batch_size is None
         self._batches = Batcher(batch_size or LARGEST_BATCH)
@@ -116,7 +116,7 @@ class HfModel:
 
     def count_tokens(self, text: str) -> int:
         """Exact number of tokens of a rendered prompt."""
-        return len(self._encode([text])[0])
+        return len(self._encoder.whole([text])[0])
 
     def generate(self, requests: Sequence[Request]) -> Iterator[tuple[int, Response]]:
         """Yield responses as each is ready: those with the longest prompts begin.
@@ -124,9 +124,10 @@ class HfModel:
         A request that does not fit the context window, or alone does not fit memory, is an error response.
         """
         groups: dict[Sampling, list[_Job]] = defaultdict(list)
-        for index, (request, tokens) in enumerate(zip(requests, self._encode([r.text for r in requests]), strict=True)):
+        encoded = self._encoder.whole([request.text for request in requests])
+        for index, (request, tokens) in enumerate(zip(requests, encoded, strict=True)):
             job = _Job(index, tokens, request)
-            if problem := self._problem(len(tokens), request.sampling.max_new_tokens):
+            if problem := window_problem(len(tokens), request.sampling.max_new_tokens, self.context_window):
                 yield index, _failed(job, problem)
             else:
                 groups[request.sampling].append(job)
@@ -232,31 +233,17 @@ class HfModel:
     def _pairs(self, request: ChoiceRequest) -> list[Pair]:
         try:
             pairs = encode_pairs(
-                request.text, request.continuations, self._encode, self._bare, self._engine.prefix_token_id
+                request.text,
+                request.continuations,
+                self._encoder.whole,
+                self._encoder.bare,
+                self._engine.prefix_token_id,
             )
         except ValueError as error:
             raise ModelError(str(error)) from None
-        if problem := self._problem(max((len(pair.input) for pair in pairs), default=1), 0):
+        if problem := window_problem(max((len(pair.input) for pair in pairs), default=1), 0, self.context_window):
             raise ModelError(problem)
         return pairs
-
-    def _problem(self, prompt: int, new: int) -> str | None:
-        if prompt == 0:
-            return "the prompt is empty"
-        if self.context_window is None or prompt + new <= self.context_window:
-            return None
-        return f"{prompt} prompt and {new} new tokens do not fit the context window of {self.context_window}"
-
-    def _encode(self, texts: Sequence[str]) -> list[list[int]]:
-        """Token ids of each text, with what the tokenizer puts before a text exactly once."""
-        prefix = self._prefix
-        return [ids if ids[: len(prefix)] == prefix else prefix + ids for ids in self._bare(texts)]
-
-    def _bare(self, texts: Sequence[str]) -> list[list[int]]:
-        if not texts:
-            return []
-        ids: list[list[int]] = self._tokenizer(list(texts), add_special_tokens=False, verbose=False)["input_ids"]
-        return ids
 
     def _slots(self, longest: int) -> int:
         """Tokens of prompts and outputs that a batch may hold; no bound but its rows for a fixed batch size."""

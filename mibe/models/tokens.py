@@ -2,11 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 END_OF_TURN = ("<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<end_of_turn>", "<|end|>", "<|eot|>", "<turn|>")
 """Tokens that end a turn in the chat templates in use."""
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """A tokenizer that puts `prefix` before each prompt exactly once, and nothing else."""
+
+    tokenizer: Any
+    prefix: list[int] = field(default_factory=list)
+
+    def whole(self, texts: Sequence[str]) -> list[list[int]]:
+        """Token ids of each text, with the prefix."""
+        prefix = self.prefix
+        return [ids if ids[: len(prefix)] == prefix else prefix + ids for ids in self.bare(texts)]
+
+    def bare(self, texts: Sequence[str]) -> list[list[int]]:
+        """Token ids of each text alone."""
+        if not texts:
+            return []
+        ids: list[list[int]] = self.tokenizer(list(texts), add_special_tokens=False, verbose=False)["input_ids"]
+        return ids
+
+
+def window_problem(prompt: int, new: int, window: int | None) -> str | None:
+    """What keeps a prompt of so many tokens from being answered with so many new ones, or None."""
+    if prompt == 0:
+        return "the prompt is empty"
+    if window is None or prompt + new <= window:
+        return None
+    return f"{prompt} prompt and {new} new tokens do not fit the context window of {window}"
 
 
 def added_before(tokenizer: Any) -> list[int]:

@@ -17,7 +17,7 @@ from mibe.models.base import ChoiceRequest, FinishReason, Message, Request, Resp
 from mibe.models.hf_likelihood import Pair, encode_pairs
 from mibe.models.identity import source_identity
 from mibe.models.text import first_stop, plain_text
-from mibe.models.tokens import added_before, end_tokens
+from mibe.models.tokens import Encoder, added_before, end_tokens, window_problem
 from mibe.models.vllm_engine import Engine, Job, engine_arguments
 
 FINISH: Mapping[str, FinishReason] = {"stop": "stop", "length": "length"}
@@ -70,7 +70,7 @@ class VllmModel:
         self.is_chat = chat
         self._engine = engine
         self._tokenizer = engine.tokenizer
-        self._prefix = [] if chat else added_before(self._tokenizer)
+        self._encoder = Encoder(self._tokenizer, [] if chat else added_before(self._tokenizer))
         self._end_tokens = end_tokens(self._tokenizer, configurations(engine.config), chat=chat)
         self.context_window: int | None = engine.config.max_model_len
 
@@ -99,7 +99,7 @@ class VllmModel:
 
     def count_tokens(self, text: str) -> int:
         """Exact number of tokens of a rendered prompt."""
-        return len(self._encode([text])[0])
+        return len(self._encoder.whole([text])[0])
 
     def generate(self, requests: Sequence[Request]) -> Iterator[tuple[int, Response]]:
         """Yield responses as the engine finishes them.
@@ -108,8 +108,9 @@ class VllmModel:
         is the time since the response before it.
         """
         jobs = []
-        for index, (request, tokens) in enumerate(zip(requests, self._encode([r.text for r in requests]), strict=True)):
-            if problem := self._problem(len(tokens), request.sampling.max_new_tokens):
+        encoded = self._encoder.whole([request.text for request in requests])
+        for index, (request, tokens) in enumerate(zip(requests, encoded, strict=True)):
+            if problem := window_problem(len(tokens), request.sampling.max_new_tokens, self.context_window):
                 yield index, _failed(tokens, problem)
             else:
                 jobs.append(Job(index, tokens, self._params(request.sampling)))
@@ -179,32 +180,14 @@ class VllmModel:
         start = self._tokenizer.bos_token_id
         prefix = start if start is not None else self._tokenizer.eos_token_id
         try:
-            pairs = encode_pairs(request.text, request.continuations, self._encode, self._bare, prefix)
+            pairs = encode_pairs(request.text, request.continuations, self._encoder.whole, self._encoder.bare, prefix)
         except ValueError as error:
             raise ModelError(str(error)) from None
         longest = max((len(pair.context) + len(pair.continuation) for pair in pairs), default=1)
         # The engine cannot score without generating one token more.
-        if problem := self._problem(longest, 1):
+        if problem := window_problem(longest, 1, self.context_window):
             raise ModelError(problem)
         return pairs
-
-    def _problem(self, prompt: int, new: int) -> str | None:
-        if prompt == 0:
-            return "the prompt is empty"
-        if self.context_window is None or prompt + new <= self.context_window:
-            return None
-        return f"{prompt} prompt and {new} new tokens do not fit the context window of {self.context_window}"
-
-    def _encode(self, texts: Sequence[str]) -> list[list[int]]:
-        """Token ids of each text, with what the tokenizer puts before a text exactly once."""
-        prefix = self._prefix
-        return [ids if ids[: len(prefix)] == prefix else prefix + ids for ids in self._bare(texts)]
-
-    def _bare(self, texts: Sequence[str]) -> list[list[int]]:
-        if not texts:
-            return []
-        ids: list[list[int]] = self._tokenizer(list(texts), add_special_tokens=False, verbose=False)["input_ids"]
-        return ids
 
     def device_memory_peak(self) -> int | None:
         """Bytes in use on this machine's CUDA devices, or None without one.
