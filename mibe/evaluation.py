@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import asdict
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +100,8 @@ def evaluate(
     check_names(allow_egress)
     plans, skipped = plan_tasks(named, chosen, skip_missing=skip_missing)
     late = late_metrics([plan.task for plan in plans], chosen.bertscore)
+    for metric in chain.from_iterable(late.values()):
+        metric.check()
     judged = [] if judge is None else judged_tasks([plan.task for plan in plans])
     news = _news(progress, who)
     llm = as_model(model, arguments_under(chosen.protocol, model, model_args))

@@ -56,6 +56,18 @@ def test_empty_texts_score_0_and_change_nothing_else(encoder):
 
 
 @pytest.mark.slow
+def test_a_missing_encoder_is_found_without_its_weights(encoder):
+    BertScore(model=encoder, layer=6).check()
+    for metric, why in (
+        (BertScore(model="./nowhere", layer=6), "cannot load ./nowhere"),
+        (BertScore(model=encoder, layer=7), "layer 7: it has 6"),
+        (BertScore(model=encoder), "recommend no layer"),
+    ):
+        with pytest.raises(ModelError, match=why):
+            metric.check()
+
+
+@pytest.mark.slow
 def test_errors_say_what_is_wrong(encoder):
     with pytest.raises(ModelError, match="recommend no layer"):
         BertScore(model=encoder).statistics(["a"], ["b"])

@@ -9,7 +9,7 @@ from test_evaluate import Scripted
 
 import mibe
 from mibe.data import store
-from mibe.errors import UsageError
+from mibe.errors import ModelError, UsageError
 from mibe.metrics import bertscore
 from mibe.metrics.base import Mean
 from mibe.metrics.comparison import mcnemar
@@ -211,6 +211,17 @@ def summaries(monkeypatch):
     field = next(iter(task.prompt.cut))
     write_data("pubmedsum", "test", [row | {"inputs": {field: row["inputs"]["text"]}} for row in texts])
     return "pubmedsum"
+
+
+@pytest.mark.slow
+def test_a_missing_encoder_stops_a_run_before_anything_is_asked(tmp_path):
+    pytest.importorskip("bert_score")
+    field = next(iter(load_task("pubmedsum").prompt.cut))
+    write_data("pubmedsum", "test", [{"id": "1", "inputs": {field: "long"}, "target": "short"}])
+    asked = []
+    with pytest.raises(ModelError, match=r"BERTScore cannot load \./nowhere"):
+        run(Scripted(asked.append), tmp_path / "runs", tasks="pubmedsum", bertscore="./nowhere:6")
+    assert asked == [] and not (tmp_path / "runs").exists()
 
 
 def test_bertscore_sees_all_samples_once_after_the_responses(tmp_path, summaries):

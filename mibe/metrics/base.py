@@ -58,6 +58,9 @@ class Mean(ABC):
     def values(self, predictions: Sequence[Value | None], targets: Sequence[Value]) -> FloatArray:
         """Shape (samples, figures): what each sample adds to each mean."""
 
+    def check(self) -> None:  # noqa: B027 - most metrics need nothing
+        """Raise `ModelError` when what the metric needs is not here: before a run asks for thousands of responses."""
+
     def statistics(self, predictions: Sequence[Value | None], targets: Sequence[Value]) -> FloatArray:
         """Shape (samples, figures + 1): the values, and a one that counts the sample."""
         return self.table(self.values(predictions, targets))

@@ -40,6 +40,18 @@ class BertScore(Mean):
         """Three figures."""
         return ("bertscore_precision", "bertscore_recall", "bertscore_f1")
 
+    def check(self) -> None:
+        """Look at the encoder's configuration, without its weights."""
+        source, layer = _encoder(self.model, self.layer)
+        from transformers import AutoConfig
+
+        try:
+            layers = AutoConfig.from_pretrained(source).num_hidden_layers
+        except (OSError, ValueError) as error:
+            raise ModelError(f"BERTScore cannot load {self.model}: {error}") from error
+        if layer > layers:
+            raise ModelError(f"BERTScore cannot load {self.model}, layer {layer}: it has {layers}")
+
     def values(self, predictions: Sequence[Value | None], targets: Sequence[Value]) -> FloatArray:
         """Shape (samples, 3): precision, recall and F1."""
         values = np.zeros((len(targets), 3))
@@ -54,11 +66,9 @@ class BertScore(Mean):
         return values
 
 
-@lru_cache(maxsize=1)
-def _scorer(model: str, layer: int | None) -> Any:
-    """The scorer of bert-score with its encoder loaded. Raises `ModelError` when it cannot be."""
+def _encoder(model: str, layer: int | None) -> tuple[str, int]:
+    """Hub name or folder, and the layer to compare. Raises `ModelError` when bert-score is missing or knows none."""
     try:
-        import bert_score
         from bert_score.utils import model2layers
     except ImportError as error:
         raise ModelError(f'BERTScore needs `pip install "mibe[summarization]"` ({error})') from error
@@ -67,6 +77,15 @@ def _scorer(model: str, layer: int | None) -> Any:
         layer = model2layers.get(model) or model2layers.get(Path(model).name)
     if layer is None:
         raise ModelError(f"bert-score's authors recommend no layer of {model}; say which hidden layer to compare")
+    return source, layer
+
+
+@lru_cache(maxsize=1)
+def _scorer(model: str, layer: int | None) -> Any:
+    """The scorer of bert-score with its encoder loaded. Raises `ModelError` when it cannot be."""
+    source, layer = _encoder(model, layer)
+    import bert_score
+
     try:
         scorer = bert_score.BERTScorer(model_type=source, num_layers=layer)
     except (OSError, ValueError, AssertionError) as error:

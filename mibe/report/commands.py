@@ -15,7 +15,10 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def _report(a: argparse.Namespace) -> int:
+    from mibe.progress import on_stderr
     from mibe.report.page import write_report
 
-    print(write_report(a.run, None if a.html is None else Path(a.html)))
+    with on_stderr() as progress:
+        page = write_report(a.run, None if a.html is None else Path(a.html), progress)
+    print(page)
     return 0

@@ -16,6 +16,7 @@ from mibe.errors import RunError
 from mibe.leaderboard.published import TITLES
 from mibe.metrics.base import is_main
 from mibe.pages import write_page
+from mibe.progress import Progress, Silent
 from mibe.registry import load_task
 from mibe.report import samples
 from mibe.report.histogram import histogram
@@ -30,7 +31,7 @@ Data = dict[str, Any]
 ASSETS = ("report.css", "text.js", "report.js", "samples.js")
 
 
-def write_report(run: str | Path | Run, folder: Path | None = None) -> Path:
+def write_report(run: str | Path | Run, folder: Path | None = None, progress: Progress | None = None) -> Path:
     """Write the report of a run into `folder`, by default `report` in the run folder; returns the page's path.
 
     Text of credentialed tasks is never in it. Raises `RunError` for a run without scores, or when the folder cannot be
@@ -43,6 +44,7 @@ def write_report(run: str | Path | Run, folder: Path | None = None) -> Path:
     if not scored:
         raise RunError(f"{found.path} has no scores yet; the command that began it goes on with it")
     views = []
+    news = Silent() if progress is None else progress
     try:
         samples.clear(folder / "data")
         for number, name in enumerate(scored):
@@ -50,7 +52,9 @@ def write_report(run: str | Path | Run, folder: Path | None = None) -> Path:
             task = protocols.apply(record["protocol"], load_task(name))
             private = is_credentialed(task)
             documents = None if private else documents_of(name, record, rows)
-            samples.write(folder / "data", number, task, rows, documents)
+            news.start(name, len(rows), 0)
+            samples.write(folder / "data", number, task, rows, documents, news)
+            news.stop()
             views.append(task_view(number, name, scored[name], rows, private=private))
     except (FileExistsError, NotADirectoryError):
         raise RunError(f"{folder} is not a folder; give another one") from None

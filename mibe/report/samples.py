@@ -16,6 +16,7 @@ from typing import Any
 
 from mibe.pages import embed
 from mibe.parsers.evidence import evidence
+from mibe.progress import Progress
 from mibe.report.prompts import Documents
 from mibe.results.log import Row
 from mibe.task import Outcome, Task
@@ -105,7 +106,9 @@ def details(row: Row, documents: Documents) -> Data:
     }
 
 
-def write(folder: Path, number: int, task: Task, rows: Sequence[Row], documents: Documents | None) -> None:
+def write(
+    folder: Path, number: int, task: Task, rows: Sequence[Row], documents: Documents | None, progress: Progress
+) -> None:
     """Write the data of one task's samples; without `documents`, as of a credentialed task, ids and scores alone."""
     place = folder / str(number)
     place.mkdir(parents=True, exist_ok=True)
@@ -113,12 +116,19 @@ def write(folder: Path, number: int, task: Task, rows: Sequence[Row], documents:
     if documents is None:
         shown: Iterator[Data] = ({"scores": row.get("scores") or {}} for row in rows)
     else:
-        outputs = (pieces(row, documents) for row in rows)
+        # What takes time: the parser is asked several times for each output.
+        outputs = (pieces(row, documents) for row in _counted(rows, progress))
         for k, chunk in _chunks(outputs, OUTPUTS):
             _write(place, number, f"outputs-{k}", chunk)
         shown = (details(row, documents) for row in rows)
     for k, chunk in _chunks(shown, DETAILS):
         _write(place, number, f"details-{k}", chunk)
+
+
+def _counted(rows: Sequence[Row], progress: Progress) -> Iterator[Row]:
+    for row in rows:
+        yield row
+        progress.advance()
 
 
 def clear(folder: Path) -> None:
