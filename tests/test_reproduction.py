@@ -23,6 +23,8 @@ from mibe.errors import DataError, DataUseError, ModelError, UsageError
 from mibe.leaderboard.published import BACKBONES, VERSIONS
 from mibe.leaderboard.runs import read_results
 from mibe.models.demo import gguf_file
+from mibe.rating.cases import database_of, listed_in
+from mibe.rating.store import Ratings
 from mibe.registry import load_task, register_task
 from mibe.reproduction import main, running
 from mibe.reproduction.filled import fill
@@ -336,6 +338,24 @@ def test_a_clinicians_ratings_make_a_figure_of_their_own(tmp_path, capsys, monke
     file.write_text('{"id": "another", "rank": 1, "match": true}\n')
     assert main(table, [*arguments, "--output-dir", str(tmp_path)]) == 2
     assert "rates no case of" in capsys.readouterr().err
+
+
+def test_ratings_given_on_the_rating_page_need_no_file(tmp_path, capsys, monkeypatch, cases):
+    scripted(monkeypatch, "1. Sepsis\n2. Viral croup\n3. Asthma")
+    arguments = ["--models", "Me-LLaMA-70B-chat:dummy", "--output-dir", str(tmp_path / "runs"), "--format", "csv"]
+    table = table_of("figure_4_v2")
+    assert main(table, arguments) == 0
+    assert "nejm_cpc_human" not in {row["dataset"] for row in records(capsys) if row["own"]}
+    (record,) = (tmp_path / "runs").rglob("run.json")
+    run = mibe.load_run(record.parent)
+    ratings = Ratings(database_of(run, "nejm_cpc"))
+    for number, listed in enumerate(listed_in(run, "nejm_cpc")):
+        ratings.confirm("ann", listed, matches=[number + 1], unsure=False, comment="")
+    ratings.close()
+    assert main(table, arguments) == 0
+    rows = {(row["dataset"], row["metric"]): row for row in records(capsys)}
+    own = [float(rows["nejm_cpc_human", f"top{k}_accuracy"]["own"]) for k in (1, 5)]
+    assert own == [pytest.approx(1 / 3, abs=1e-3), 1.0]
 
 
 def test_an_empty_list_is_a_miss_and_a_gap_is_no_rating():
