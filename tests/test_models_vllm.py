@@ -343,6 +343,28 @@ def test_an_adapter_gives_what_merged_weights_give(tiny, tmp_path):
 
 
 @engine
+def test_what_mellama_train_exports_is_read_by_vllm(tiny, tmp_path):
+    pytest.importorskip("peft")
+    from tiny_models import save_adapter
+    from transformers import AutoTokenizer
+
+    from mellama_train.cli import main
+
+    save_adapter(tmp_path / "adapter", tiny, tmp_path / "merged")
+    AutoTokenizer.from_pretrained(tiny).save_pretrained(tmp_path / "adapter")
+    exported = tmp_path / "exported"
+    assert main(["export", str(tmp_path / "adapter"), "--merge-lora", "--base", str(tiny), "--to", str(exported)]) == 0
+    requests = [ask(text, max_new_tokens=16) for text in TEXTS]
+    merged = load_model("hf", {"pretrained": str(tmp_path / "merged"), "device": "cpu", "chat_template": "off"})
+    expected = facts(generate(merged, requests))
+    ours = load_model("vllm", {"pretrained": str(exported), "chat_template": "off", **ENGINE})
+    try:
+        assert facts(generate(ours, requests)) == expected
+    finally:
+        ours.close()
+
+
+@engine
 def test_an_adapter_that_is_none_is_one_line(tiny, tmp_path):
     with pytest.raises(ModelError, match="holds no LoRA adapter"):
         load_model("vllm", {"pretrained": str(tiny), "lora": str(tiny)})
