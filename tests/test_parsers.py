@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +15,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from parser_tasks import PARSERS
 
+from mibe.documents import examples
 from mibe.parsers.labels import LabelSet, OneLabel
 from mibe.parsers.options import OptionLetter
 from mibe.parsers.outcome import read
 from mibe.parsers.ranked import RankedDiagnoses
 from mibe.parsers.spans import MarkedSpans, Span, read_marks
 from mibe.parsers.text import free_text, is_refusal, strip_reasoning
+from mibe.registry import load_task
 from mibe.task import Outcome, Prediction
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -42,6 +47,62 @@ def test_reads_what_a_person_reads(case: dict[str, Any]) -> None:
     if case["task"] == "hoc" and value is not None and expected is not None:
         value, expected = set(value), set(expected)
     assert value == expected, case["why"]
+
+
+# --- the options of real questions --------------------------------------------------------------------------------
+
+FORMS = {
+    "letter": "{letter}",
+    "full stop and text": "{letter}. {text}",
+    "bracket and text": "{letter}) {text}",
+    "brackets and text": "({letter}) {text}",
+    "space and text": "{letter} {text}",
+    "small letter": "{small}) {text}",
+    "half of the text": "{letter}) {half}",
+    "stated": "The answer is {letter}. {text}",
+    "stated in brackets": "The correct answer is ({letter}) {text}.",
+    "headed": "Answer: {letter}. {text}",
+    "headed, half of the text": "Answer: {letter}) {half}",
+    "bold": "**{letter}. {text}**\n\nExplanation: the history fits.",
+    "bold, stated": "The correct option is **{letter}) {text}**. The others do not explain the findings.",
+    "concluded": "The history points to it. Therefore, the answer is {letter}. {text}",
+    "named": "Option {letter}: {text}",
+    "JSON": '{{"answer": "{letter}"}}',
+    "boxed": "so $\\boxed{{{letter}}}$",
+    "goes on": "{letter}\n\nQuestion: Which of these is a fruit?\nA. Car\nB. Apple\nAnswer: B",
+    "text": "{text}",
+    "text, stated": "The correct answer is {text}.",
+    "text in a sentence": "The best next step would be {text}.",
+}
+
+
+def questions() -> Iterator[tuple[str, ...]]:
+    """Choices of real questions without those that a person could not tell apart by what is quoted of them."""
+    for task in ("medqa", "medmcqa", "mmlu"):
+        for example in islice(examples(load_task(task), "test"), 0, None, 7):
+            texts = [choice.casefold().strip(" .") for choice in example.choices]
+            if len(set(texts)) == len(texts) and all(re.search("[a-z]{3}", text) for text in texts):
+                yield tuple(example.choices)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_any_option_of_real_questions_is_read_in_any_form(form: str) -> None:
+    wrong, unread, count = [], [], 0
+    for number, choices in enumerate(questions()):
+        letter = "ABCDE"[number % len(choices)]
+        text = choices[number % len(choices)]
+        words = text.split()
+        half = " ".join(words[: (len(words) + 1) // 2])
+        output = FORMS[form].format(letter=letter, small=letter.lower(), text=text, half=half)
+        value = PARSERS["medqa"](output, choices=choices)
+        count += 1
+        if value is None:
+            unread.append((output, choices))
+        elif value != letter:
+            wrong.append((output, choices, value))
+    assert count > 2000 and wrong == []
+    # "A) cannot be …", cut in half, may as well deny A.
+    assert len(unread) <= (0.01 if "half" in form else 0.002) * count, unread[:5]
 
 
 # --- any text -------------------------------------------------------------------------------------------------------

@@ -26,9 +26,10 @@ _OPENING = re.compile(
 )
 _CLOSING = re.compile(
     r"[ ]?[\"')\]}>|_]*(?:[ ]?(?:\Z|[\n.,;:!?/(\[|]|-)|[ ](?:because|since|as|due to|given|for\b|it|the|this"
-    r"|there|they|these|we|based|according)\b)",
+    r"|there|they|these|we|based|according|rather than|instead of|than)\b)",
     re.I,
 )
+_ITEM_TEXT = re.compile(r"[ ](?:\S*\w[\w'’]|\d|[Aa][ ]\w)")
 _LINE_END = re.compile(r"[ \"')\]}>.!|]*(?:\n|\Z)")
 _HEADING = re.compile(
     r"(?:\A|\n|[.!?][ ])[ ]*(?:\d{1,2}[.)][ ]*)?([A-Za-z][\w '/&()-]{0,48}?)[ ]?(?::|->|=>|=)[\s\"'(\[]{0,4}\Z"
@@ -48,9 +49,15 @@ def _opens(text: str, start: int) -> bool:
     return _OPENING.search(text[max(0, start - 60) : start] if start > 60 else text[:start]) is not None
 
 
+def _is_item_mark(text: str, group: Group) -> bool:
+    """Whether a group ends in the bracket of a list's item, with its text to follow ("B) a shortened option")."""
+    return text[group.end - 1] == ")" and _ITEM_TEXT.match(text, group.end) is not None
+
+
 def stands_alone(text: str, group: Group) -> bool:
     """Whether a group is a sentence or an item of its own: nothing before it, and an end after it."""
-    return _opens(text, group.start) and _CLOSING.match(text, group.end) is not None
+    ends = _CLOSING.match(text, group.end) is not None or _is_item_mark(text, group)
+    return ends and _opens(text, group.start)
 
 
 # --- stated answers -------------------------------------------------------------------------------------------------
@@ -76,6 +83,7 @@ _STATED = re.compile(
     rf"(?<![A-Za-z-]){_NOUN}(?:\(s\))?(?![a-z])[\"')\]]*"
     rf"[^.\n:;?!=]{{0,80}}?(?:{_COPULA}[ ]*[:=-]?|[ ]?(?:=>|->|[:=|])|[ ]?-+[ ]|\n|(?<=ans)\.)",
 )
+_LISTS = re.compile(r"(?:option|choice)s\W*\Z")  # "looking at the options: A is …"
 _CONDITION = re.compile(r"\b(?:if|unless|had|were)\b[^.!?\n]*\Z", re.I)
 _ALL_BUT = re.compile(r"\b(?:all|every)\b[^.\n]{0,30}\b(?:except(?: for)?|but|besides)[ \"'(]*\Z", re.I)
 _NONE_BUT = re.compile(r"\b(?:none|no)\b[^.\n]{0,40}\b(?:except(?: for)?|but|besides|other than)[ \"'(]*\Z", re.I)
@@ -167,7 +175,9 @@ def _announced(text: str, groups: Sequence[Group], outside: re.Pattern[str] | No
         group = _next_group(text, groups, starts, cue.end())
         if group is None and outside is not None and outside.match(text, cue.end()):
             yield Statement(rank, cue.end(), None)
-        elif group is not None and (group.value is not None or (len(group.values) == 2 and not group.negated)):
+        if group is None or (_LISTS.search(cue[0]) and not _CLOSING.match(text, group.end)):
+            continue
+        if group.value is not None or (len(group.values) == 2 and not group.negated):
             yield Statement(rank, group.start, group.value)
     for cue in _DIRECT.finditer(low):
         group = _next_group(text, groups, starts, cue.end())
@@ -198,7 +208,8 @@ def _rank_by_context(text: str, previous: Group | None, group: Group) -> int | N
     if heading and len(heading[1].split()) <= 7 and _names_answer(heading[1]) and _LINE_END.match(text, group.end):
         return STATED
     contrasted = previous is not None and previous.negated and _CONTRAST.fullmatch(text, previous.end, group.start)
-    completes = group.end - group.start > 1 and _IS.search(before) and _SENTENCE_END.match(text, group.end)
+    is_letter = text[group.start : group.end].isalpha() and group.end - group.start == 1
+    completes = not is_letter and _IS.search(before) and _SENTENCE_END.match(text, group.end)
     return CONCLUDED if contrasted or completes or _BEST.match(text, group.end) else None
 
 
@@ -276,7 +287,7 @@ def _decide(text: str, find: Finder, mentions: bool, outside: re.Pattern[str] | 
     groups = group_mentions(text, find(text))
     said = list(statements(text, groups, outside))
     alone = [group for group in groups if group.value is not None and stands_alone(text, group)]
-    leading = groups[0] if groups and groups[0].value and _leads(text, groups[0]) else None
+    leading = groups[0] if groups and groups[0].value and _leads(text, groups) else None
     first_line: set[str | None] = {leading.value} if leading and _LINE_END.match(text, leading.end) else set()
 
     for rank in (FINAL, STATED):
@@ -310,10 +321,14 @@ def _only(values: set[str | None]) -> str | None:
     return values.pop() if len(values) == 1 else None
 
 
-def _leads(text: str, group: Group) -> bool:
-    """Whether a group opens the text as its answer: an opening at most before it ("Sure!"), an end after it."""
+def _leads(text: str, groups: Sequence[Group]) -> bool:
+    """Whether the first group opens the text as its answer: an opening at most before it ("Sure!"), an end after it."""
+    group = groups[0]
     if not _CLOSING.match(text, group.end):
-        return False
+        # "A) …, B) …" goes through the options; "A) …" alone is an answer.
+        alone = all(other.negated or other.value == group.value for other in groups)
+        if not (alone and _is_item_mark(text, group)):
+            return False
     before = text[: group.start]
     if not before.strip(" \n\"'([{<*#>|$.,:_-"):
         return True

@@ -109,6 +109,8 @@ _SET_CUE = re.compile(
     r"[^.\n:;?!]{0,80}?(?::|=|->|\b(?:is|are|include|includes)\b:?|\n)",
     re.I,
 )
+_LABEL_LINE = re.compile(r"^[ ]*(?:label|topic|hallmark|category)(?:[ ]?#?\d{1,2})?[ ]?:[ ]*", re.I | re.M)
+_INLINE_ITEM = re.compile(r"(?:^|(?<=[\w:])[.,;]?[ ](?:and[ ])?)(?:\(\d{1,2}\)|\d{1,2}[.)])[ ](?=\w)")  # "(1) …, (2) …"
 _SET_NO = re.compile(r"[\"')\]]*[ ]?[:=(|-]+[ ]?(?:no|not|false|0|none|absent|n/a|unrelated|irrelevant)\b", re.I)
 _REMARK = re.compile(
     r"(?<=[\w\"'*])[ ]?\((?![^()\n]*\b(?:no|not|non|false|0|absent|n/a|unlikely|unrelated|irrelevant|incorrect)\b)"
@@ -179,6 +181,8 @@ class LabelSet:
             found = self._region(tail) if explicit else None
             if found is not None:
                 return found
+        text = _INLINE_ITEM.sub("\n- ", text)
+        text = _LABEL_LINE.sub("- ", text) if len(_LABEL_LINE.findall(text)) > 1 else text
         cues = sorted(_SET_CUE.finditer(text), key=lambda cue: (cue["final"] is not None, cue.start()))
         for cue in reversed(cues[-8:]):
             found = self._region(text[cue.end() :])

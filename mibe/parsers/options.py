@@ -36,10 +36,11 @@ _OWNER = re.compile(
     r"|statement|step|serotype|coenzyme|phospholipase|staphylococcal|(?:mr|mrs|dr|prof)\.?|kinase|cyclin|lamin)[ -]\Z",
     re.I,
 )
+_ASKED_FOR = re.compile(r"(?:\A|\n|\b(?:answer|ans|output|option|choice|letter|correct)\b.{0,12})[\W_]*\Z", re.I)
 _OWNED = re.compile(
     r"[ -](?:cells?|lymphocytes?|coli|symptoms?|vitamins?|strep\w*|virus|waves?|fib(?:er|re)s?|chains?|sign"
     r"|scan|type|antigen|lines?)\b"
-    r"|\.[ ](?!because\b)[a-z]+(?:i|is|us|um|ae|ans|ens|es|ile|er|ter|a)\b",
+    r"|(?-i:\.[ ](?!because\b)[a-z]+(?:i|is|us|um|ae|ans|ens|es|ile|er|ter|a)\b)",
     re.I,
 )
 _ARTICLE = re.compile(
@@ -71,7 +72,7 @@ _LETTERS = (
     (_SMALL_LETTER, Strength.SIGN),
 )
 _SMALL_AFTER = re.compile(r"[ ]?(?:[.:,;!)\]\"'*]|\Z|\n|(?:is|was|because|as|since)\b)")
-_LETTER_GAP = re.compile(r"[\"'\])]*[ ]?[).:,-]*\s?[\"'(]?")
+_LETTER_GAP = re.compile(r"[\"'\])]*[ ]?[).:,-]*\s?[\"'($€£]?")
 _OUTSIDE = re.compile(
     r"[\s\"'(\[:]*(?:(?:[Oo]ption|[Cc]hoice)[ ])?[\"'(\[]?(?:[A-Z](?![\w'-])(?!\.?[ ][a-z])"
     r"|(?i:unknown|none|neither|uncertain|unclear|all of the above|cannot|can't|not (?:sure|certain|given"
@@ -81,6 +82,8 @@ _COMMON = frozenset(
     ["no", "yes", "none", "all", "both", "true", "false", "neither", "increase", "decrease", "normal", "other"]
 )
 _WORDY = re.compile(r"(?:(?<!\w)-(?!\d)|(?<=\w)-|(?<!\d)/|[^\W_]|[\s,.;:'\"()&%?!])+")
+_PERCENT = re.compile(r"[ ]?%")
+_BETWEEN_WORDS = re.compile(r"[\s\-_/&,.;:'\"()+%?!]{0,6}")
 
 
 class _Options:
@@ -103,7 +106,7 @@ class _Options:
             elif text:
                 self.symbols.append((text.lower(), letter(index)))
         self.symbols.sort(key=lambda pair: -len(pair[0]))
-        self.names = Names(names)
+        self.names = Names(names, between=_BETWEEN_WORDS)
 
     def text_mentions(self, text: str) -> list[Mention]:
         """Option texts in `text`, none overlapping another."""
@@ -123,7 +126,8 @@ class _Options:
                 strength = Strength.WORD
             elif single is not None and (len(single) <= 2 or single[0].isdigit()):
                 strength = Strength.SIGN
-            mention = Mention(name.start, name.end, name.value, strength)
+            percent = _PERCENT.match(text, name.end)
+            mention = Mention(name.start, percent.end() if percent else name.end, name.value, strength)
             if not taken.covers(mention):
                 found.append(mention)
         return sorted(found, key=lambda mention: mention.start)
@@ -173,10 +177,11 @@ class _Options:
         if _OWNER.search(text[max(0, start - 20) : start]):
             return False
         own = self.texts[ord(match[1].upper()) - ord("A")].lower()
-        after = text[end : end + 60].lstrip(" .:)-").lower()
-        if own and after.startswith(own[:60]):
+        after = text[end : end + 80].lstrip(" .:)-").lower()
+        begun = text[end : end + 1] in ".:)" and after.split()[:1] == own.split()[:1]
+        if own and (begun or after.startswith(own[:60])):
             return True
-        if _OWNED.match(text, end):
+        if _OWNED.match(text, end) or (match[1] == "a" and _is_cut_article(text, start, end)):
             return False
         return match[1] not in "Aa" or not _ARTICLE.match(text, end)
 
@@ -265,6 +270,11 @@ def _occurrences(text: str, part: str) -> Iterator[int]:
         if not any(char.isalnum() or char in "^*/+-=<>" for char in around):
             yield start
         start = text.find(part, start + len(part))
+
+
+def _is_cut_article(text: str, start: int, end: int) -> bool:
+    """Whether the "a" at the end is where a sentence was cut off ("the diagnosis is a"), and not asked for."""
+    return not text[end:].strip() and _ASKED_FOR.search(text[max(0, start - 30) : start]) is None
 
 
 @lru_cache(maxsize=64)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 WORD = re.compile(r"\d+(?:[.,]\d+)+|[^\W_]+")
-_BETWEEN = re.compile(r"[\s\-_/&,.:'\"()+]{0,6}")
+BETWEEN = re.compile(r"[\s\-_/&,.:'\"()+]{0,6}")
 _AMERICAN = [
     (re.compile(british), american)
     for british, american in [("ae|oe", "e"), ("our$", "or"), ("lling$", "ling"), ("i[sz]ation", "ization")]
@@ -47,10 +47,16 @@ class Found:
 
 
 class Names:
-    """A fixed set of names, each standing for a value. Of names that begin at one word the longest is found."""
+    """A fixed set of names, each standing for a value. Of names that begin at one word the longest is found.
 
-    def __init__(self, values: Mapping[tuple[str, ...], str], *, drop_and: bool = False) -> None:
+    `between` matches what may stand between two words of a name.
+    """
+
+    def __init__(
+        self, values: Mapping[tuple[str, ...], str], *, drop_and: bool = False, between: re.Pattern[str] = BETWEEN
+    ) -> None:
         self._drop_and = drop_and
+        self._between = between
         self._by_first: dict[str, list[tuple[tuple[str, ...], str]]] = {}
         for name, value in sorted(values.items(), key=lambda item: -len(item[0])):
             self._by_first.setdefault(name[0], []).append((name, value))
@@ -74,12 +80,12 @@ class Names:
             previous_end = words[index][2]
             index += 1
             if self._drop_and and index < len(words) and words[index][0] == "and" and expected != "and":
-                if _BETWEEN.fullmatch(text, previous_end, words[index][1]) is None:
+                if self._between.fullmatch(text, previous_end, words[index][1]) is None:
                     return None
                 previous_end = words[index][2]
                 index += 1
             if index >= len(words) or words[index][0] != expected:
                 return None
-            if _BETWEEN.fullmatch(text, previous_end, words[index][1]) is None:
+            if self._between.fullmatch(text, previous_end, words[index][1]) is None:
                 return None
         return index
