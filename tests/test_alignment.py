@@ -202,6 +202,14 @@ def test_a_rewritten_sentence_neither_earns_nor_loses_by_accident() -> None:
     ]
 
 
+@pytest.mark.parametrize("sentence", ["The 5'-nucleotidase test , pain > 3", "The 5'-nucleotidase test , pain &gt; 3"])
+def test_character_references_are_read_where_the_sentence_has_none(sentence: str) -> None:
+    written = sentence.replace("'", "&#x27;").replace(" > ", " &gt; ")
+    output = written.replace("pain &gt; 3", '<span class="problem">pain &gt; 3</span>')
+    ((kind, start, end),) = read(output, sentence)
+    assert (kind, sentence[start:end]) == ("problem", sentence[sentence.index("pain") :])
+
+
 def test_without_the_sentence_entities_are_texts() -> None:
     output = 'No <span class="problem">chest pain</span>'
     assert PARSER(output) == PARSER(output, inputs={"other": "x"}) == [["problem", "chest pain"]]

@@ -14,6 +14,8 @@ from mibe.task import Example
 
 _TAG = re.compile(r"<[ ]{0,3}(/?)[ ]{0,3}([A-Za-z][\w-]{0,30})([^<>]{0,200})>")
 _CLASS = re.compile(r"\b(?:class|type|label)[ ]{0,3}=[ ]{0,3}\\?[\"'“”‘’]?([^\"'“”‘’\\]+)", re.I)
+_ESCAPED_TAG = re.compile(r"&(?:lt|#60);[ ]?/?[ ]?[a-z]", re.I)
+_REFERENCE = re.compile(r"&(?:lt|gt|amp|quot|apos|nbsp|#\d{1,5}|#x[0-9a-f]{1,4});", re.I)
 _FENCE = re.compile(r"^[ ]*```[\w+-]*[ ]*\n?", re.M)
 _CUE = re.compile(
     r"(?:^|\n)[ ]*(?:#+ ?|\*\*)?(?:output text|output|marked sentence|answer)(?:\*\*)?[ ]*:(?:\*\*)?", re.I
@@ -160,7 +162,7 @@ class MarkedSpans:
     ) -> list[list[str]] | list[list[str | int]] | None:
         """A list of entities, or None where there is no sentence to read."""
         source = (inputs or {}).get(self.field)
-        marked = _without_preface(sentence_in(output), source or "")
+        marked = _without_preface(sentence_in(output, source or ""), source or "")
         if not marked:
             return None
         text, spans = read_marks(marked, self._classes())
@@ -176,10 +178,13 @@ class MarkedSpans:
         return {**plurals, **{alias.lower(): kind for alias, kind in self.aliases.items()}, **names}
 
 
-def sentence_in(output: str) -> str:
-    """The marked sentence of an output: unescaped, without code fence, repeated prompt and invented next sentence."""
+def sentence_in(output: str, source: str = "") -> str:
+    """The marked sentence of an output: unescaped, without code fence, repeated prompt and invented next sentence.
+
+    Character references that `source` has too belong to the sentence, and stay.
+    """
     text = _FENCE.sub("", free_text(output))
-    if "&lt;" in text or "&#60;" in text:
+    if _ESCAPED_TAG.search(text) or (_REFERENCE.search(text) and not _REFERENCE.search(source)):
         text = html.unescape(text)
     following = _NEXT.search(text)
     if following and _is_sentence(text[: following.start()]):
