@@ -1,42 +1,51 @@
-"""The demo model on every open task: zero-shot, five-shot, and by likelihood, as tables for `docs/first-results.md`.
+"""The demo model on every open task: zero-shot, few-shot, and by likelihood, as tables for `docs/first-results.md`.
 
-    python benchmarks/first_results.py [--limit 100] [--output-dir runs]
+    python benchmarks/first_results.py [--tasks mibe_open] [--limit 100] [--output-dir runs]
 
-DDI and HoC must have been prepared (`mibe data prepare`). A run that was cut off goes on where it stopped.
+What is not in the package must have been prepared (`mibe data prepare`). A run that was cut off goes on where it
+stopped. Diagnoses are judged by name (`--judge exact`).
 """
 
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
 import mibe
 from mibe.data import store
 from mibe.progress import Terminal
-from mibe.registry import load_task
+from mibe.registry import resolve
 from mibe.results.table import render
 
-TASKS = ("pubmedqa", "medqa", "medmcqa", "mmlu", "ddi", "hoc", "mtsample")
+CLOSED = ("pubmedqa", "medqa", "medmcqa", "mmlu", "ddi")
+"""Tasks with few possible answers, scored by likelihood as well."""
 
 
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--tasks", default="mibe_open")
     options.add_argument("--limit", type=int, default=100)
     options.add_argument("--output-dir", default="runs")
     given = options.parse_args()
-    with_train = [name for name in TASKS if "train" in store.splits(load_task(name).data_name)]
-    closed = [name for name in TASKS if name not in ("hoc", "mtsample")]
-    for title, tasks, settings in (
-        ("Zero-shot, generated", TASKS, {}),
-        ("Five-shot, generated", with_train, {"num_fewshot": 5}),
-        ("Zero-shot, by likelihood", closed, {"scoring": "loglikelihood"}),
-    ):
+    tasks = resolve(given.tasks)
+    shots = {task.name: task.shots for task in tasks if "train" in store.splits(task.data_name)}
+    names = [task.name for task in tasks]
+    settings: tuple[tuple[str, list[str], dict[str, Any]], ...] = (
+        ("Zero-shot, generated", names, {}),
+        ("Few-shot, generated", list(shots), {"num_fewshot": shots}),
+        ("Zero-shot, by likelihood", [name for name in names if name in CLOSED], {"scoring": "loglikelihood"}),
+    )
+    for title, chosen, own in settings:
+        if not chosen:
+            continue
         run = mibe.evaluate(
             model="demo",
-            tasks=tasks,
+            tasks=chosen,
             limit=given.limit,
             output_dir=given.output_dir,
+            judge="exact",
             progress=Terminal(),
-            **settings,
+            **own,
         )
         print(f"## {title}\n\n{render(run.record['tasks'], 'markdown')}\n")
         for name, task in run.record["tasks"].items():
