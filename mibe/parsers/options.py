@@ -244,7 +244,8 @@ _SAID_WRONG = re.compile(
     re.I,
 )
 _SAID_RIGHT = re.compile(
-    r"(?<!in)(?<!not )\b(?:correct|right answer|best answer|most likely|most appropriate|true|is right(?=[.!,;]|$))\b|\A\s*yes\b|✓|✔|✅",
+    r"(?<!in)(?<!not )\b(?:correct|right answer|best answer|most likely|most appropriate|true|is right(?=[.!,;]|$))\b"
+    r"|\A\s*yes\b|✓|✔|✅",
     re.I,
 )
 _OPTION_LIST = re.compile(r"\bOptions:|(?:^|\n)[ ]*\(?A[.):][ ].*(?:\n|[ ])\(?B[.):][ ]")
