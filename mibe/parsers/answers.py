@@ -30,6 +30,7 @@ _CLOSING = re.compile(
     re.I,
 )
 _ITEM_TEXT = re.compile(r"[ ](?:\S*\w[\w'’]|\d|[Aa][ ]\w)")
+_LETTER_LAST = re.compile(r"(?<!\w)[A-Za-z]\W*\Z")
 _LINE_END = re.compile(r"[ \"')\]}>.!|]*(?:\n|\Z)")
 _HEADING = re.compile(
     r"(?:\A|\n|[.!?][ ])[ ]*(?:\d{1,2}[.)][ ]*)?([A-Za-z][\w '/&()-]{0,48}?)[ ]?(?::|->|=>|=)[\s\"'(\[]{0,4}\Z"
@@ -54,10 +55,17 @@ def _is_item_mark(text: str, group: Group) -> bool:
     return text[group.end - 1] == ")" and _ITEM_TEXT.match(text, group.end) is not None
 
 
+def _ends(text: str, group: Group, groups: Sequence[Group]) -> bool:
+    """Whether a sentence or an item may end with a group: "B) …" alone does, "B) …, C) …" goes through the options."""
+    if _CLOSING.match(text, group.end):
+        return True
+    others = (text[g.start : g.end] for g in groups if not g.negated and g.value != group.value)
+    return _is_item_mark(text, group) and not any(_LETTER_LAST.search(other) for other in others)
+
+
 def stands_alone(text: str, group: Group) -> bool:
     """Whether a group is a sentence or an item of its own: nothing before it, and an end after it."""
-    ends = _CLOSING.match(text, group.end) is not None or _is_item_mark(text, group)
-    return ends and _opens(text, group.start)
+    return _opens(text, group.start) and _CLOSING.match(text, group.end) is not None
 
 
 # --- stated answers -------------------------------------------------------------------------------------------------
@@ -286,7 +294,7 @@ def corrections(text: str) -> Iterator[tuple[str, bool]]:
 def _decide(text: str, find: Finder, mentions: bool, outside: re.Pattern[str] | None) -> str | None:
     groups = group_mentions(text, find(text))
     said = list(statements(text, groups, outside))
-    alone = [group for group in groups if group.value is not None and stands_alone(text, group)]
+    alone = [g for g in groups if g.value is not None and _opens(text, g.start) and _ends(text, g, groups)]
     leading = groups[0] if groups and groups[0].value and _leads(text, groups) else None
     first_line: set[str | None] = {leading.value} if leading and _LINE_END.match(text, leading.end) else set()
 
@@ -324,11 +332,8 @@ def _only(values: set[str | None]) -> str | None:
 def _leads(text: str, groups: Sequence[Group]) -> bool:
     """Whether the first group opens the text as its answer: an opening at most before it ("Sure!"), an end after it."""
     group = groups[0]
-    if not _CLOSING.match(text, group.end):
-        # "A) …, B) …" goes through the options; "A) …" alone is an answer.
-        alone = all(other.negated or other.value == group.value for other in groups)
-        if not (alone and _is_item_mark(text, group)):
-            return False
+    if not _ends(text, group, groups):
+        return False
     before = text[: group.start]
     if not before.strip(" \n\"'([{<*#>|$.,:_-"):
         return True
