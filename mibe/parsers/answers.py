@@ -25,8 +25,9 @@ _OPENING = re.compile(
     re.I,
 )
 _CLOSING = re.compile(
-    r"[ ]?[\"')\]}>|_]*(?:[ ]?(?:\Z|[\n.,;:!?/(\[|]|-)|[ ](?:because|since|as|due to|given|for\b|it|the|this"
-    r"|there|they|these|we|based|according|rather than|instead of|than)\b)",
+    r"[ ]?[\"')\]}>|_]*(?:[ ]?(?:\Z|[\n.,;:!?/(\[|]|-)|(?<=\")[ ](?-i:[A-Z])"
+    r"|[ ](?:because|since|as|due to|given|for\b|it|the|this|there|they|these|we|based|according"
+    r"|rather than|instead of|than)\b)",
     re.I,
 )
 _ITEM_TEXT = re.compile(r"[ ](?:\S*\w[\w'’]|\d|[Aa][ ]\w)")
@@ -264,6 +265,7 @@ _CORRECTION = re.compile(
     r"|\bactually\b|\bin fact\b|\binstead\b(?! of))",
 )
 _QUESTION = re.compile(r"[^.!?\n]{0,120}\?")
+_OTHER_LETTER = re.compile(r"[\W_]*(?:[Oo]ption |[Cc]hoice )?[\"'(\[]?[A-Z]\b")
 _LAST_CORRECTIONS = 4
 
 
@@ -303,9 +305,10 @@ def _decide(text: str, find: Finder, mentions: bool, outside: re.Pattern[str] | 
         values: set[str | None] = {statement.value for statement in ranked if statement.value is not None}
         if values:
             return _only(values | first_line if rank == STATED else values)
-        if ranked:  # a hedge, or no answer of the task: only a pick after it counts
+        if ranked:  # a hedge, or no answer of the task: only a pick after it counts, or an answer that leads
             picked = [s.value for s in said if s.rank == CONCLUDED and s.start > ranked[-1].start]
-            return picked[-1] if picked else None
+            if picked or leading is None or any(_OTHER_LETTER.match(text, s.start) for s in ranked):
+                return picked[-1] if picked else None
     if leading is not None:
         lines = {group.value for group in alone if _LINE_END.match(text, group.end)}
         return _only(first_line | lines) if first_line else leading.value

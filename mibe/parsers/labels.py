@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from typing import Any
 
 from mibe.parsers.answers import corrections, read_answer, stands_alone
-from mibe.parsers.mentions import Mention, Strength, group_mentions
+from mibe.parsers.mentions import Group, Mention, Strength, group_mentions
 from mibe.parsers.text import (
     NOTHING,
     closed_text,
@@ -128,6 +129,13 @@ _NONE_STATED = re.compile(
 )
 
 
+def _is_denied(text: str, group: Group, after: Group | None) -> bool:
+    """Whether a label is denied, by what stands before it or in what follows ("…: no"; not "… (not another label)")."""
+    no = _SET_NO.match(text, group.end)
+    names_another = no and after and "(" in no[0] and text[no.end() : after.start] == " "
+    return group.negated or (no is not None and not names_another)
+
+
 @dataclass(frozen=True)
 class LabelSet:
     """Reads any number of `labels`, in the order of `labels`.
@@ -145,7 +153,8 @@ class LabelSet:
     def __post_init__(self) -> None:
         object.__setattr__(self, "_vocabulary", _Vocabulary(self.labels, self.aliases, ()))
         words = "|".join(re.escape(word) for word in sorted(self.none_words, key=len, reverse=True))
-        pattern = re.compile(rf"[\s\"'(\[.:-]*(?:{words})(?=[ ]?(?:[\"')\].,;:!-]|\n|\Z))", re.I)
+        ends = r"[ ]?(?:[\"'()\].,;:!-]|\n|\Z|(?:because|since|as)\b)"
+        pattern = re.compile(rf"[\s\"'(\[.:-]*(?:{words})(?={ends})", re.I)
         object.__setattr__(self, "_none", pattern)
 
     def __call__(
@@ -197,7 +206,7 @@ class LabelSet:
         text = self._without_remarks(text)
         groups = group_mentions(text, self._vocabulary.mentions(text))
         groups = [g for g in groups if len(g.values) < len(self.labels)]
-        affirmed = [g for g in groups if not g.negated and not _SET_NO.match(text, g.end)]
+        affirmed = [g for g, after in zip_longest(groups, groups[1:]) if not _is_denied(text, g, after)]
         listed = [g for g in affirmed if stands_alone(text, g)] or affirmed
         if any(_is_hedge(text[g.start : g.end]) for g in listed):
             return None

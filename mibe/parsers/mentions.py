@@ -100,7 +100,7 @@ def group_mentions(text: str, mentions: Sequence[Mention]) -> list[Group]:
     for mention in mentions:
         last = groups[-1] if groups else None
         if last is not None and mention.start - last.end <= 40:
-            if last.values == (mention.value,) and _SAME.fullmatch(text, last.end, mention.start):
+            if last.values == (mention.value,) and _repeated(text, last, mention):
                 groups[-1] = Group(last.start, mention.end, last.values, max(last.strength, mention.strength))
                 continue
             if _joined(text, last, mention):
@@ -112,6 +112,13 @@ def group_mentions(text: str, mentions: Sequence[Mention]) -> list[Group]:
         Group(group.start, group.end, group.values, group.strength, is_negated(text, group.start, group.end))
         for group in groups
     ]
+
+
+def _repeated(text: str, last: Group, mention: Mention) -> bool:
+    """Whether a mention only says again what `last` says; in "No, no difference was found" the second is a word."""
+    gap = text[last.end : mention.start]
+    is_word = mention.strength == Strength.WORD and gap.strip() and not _ENDS_ITEM.match(text, mention.end)
+    return not is_word and _SAME.fullmatch(gap) is not None
 
 
 def _joined(text: str, last: Group, mention: Mention) -> bool:

@@ -31,7 +31,7 @@ _SERIES = (
 _MARK = "|".join(mark for series in _SERIES for mark in sorted(series, key=len, reverse=True))
 _ITEM = re.compile(rf"^([ *_>#-]*)[(\[]?({_MARK})(?:(?<=[①-⑩])|[.)\]:])(?=[ *_]+\S)", re.I | re.M)
 _BULLET = re.compile(r"^([ ]*)(?:[-*•+‣▪◦–])[ ]+(\S.*)$")
-_INLINE = re.compile(r"(?:(?<=\s)|(?<=^))\(?\d{1,2}[.)][ ]+(?=[A-Za-z*\"'])")
+_INLINE = re.compile(r"(?:(?<=\s)|(?<=^))\(?\d{1,2}[.)](?:[ ]+(?=[A-Za-z*\"'])|(?=[A-Z][A-Za-z]))")
 _LIKELIEST = re.compile(
     r"^[\s*#_>-]*(?:the )?(?:(?:single )?most likely(?: (?:diagnosis|cause|etiology))?|(?:leading|top|primary"
     r"|working|probable|main|final) diagnosis)"
