@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 import traceback
 from dataclasses import replace
@@ -146,7 +147,14 @@ def test_an_empty_account_leaves_a_run_that_goes_on(tmp_path):
 
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGKILL])
 def test_a_run_that_is_stopped_goes_on_and_asks_for_what_was_in_flight_alone(tmp_path, stop):
-    with serving(lambda number, body: Answer(body=said("yes").body, delay=0.05)) as server:
+    stopped = threading.Event()
+
+    def script(number, body):
+        if number > 20:
+            stopped.wait(timeout=20)
+        return Answer(body=said("yes").body, delay=0.05)
+
+    with serving(script) as server:
         arguments = command(server, limit=60, concurrency=4)
         process = subprocess.Popen(
             [sys.executable, "-m", "mibe", *arguments], cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.PIPE
@@ -154,6 +162,7 @@ def test_a_run_that_is_stopped_goes_on_and_asks_for_what_was_in_flight_alone(tmp
         while len(server.requests) < 20:
             time.sleep(0.005)
         process.send_signal(stop)
+        stopped.set()
         _, told = process.communicate(timeout=20)
         assert process.returncode == (130 if stop == signal.SIGINT else -signal.SIGKILL)
         assert stop == signal.SIGKILL or b"Traceback" not in told
