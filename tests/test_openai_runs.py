@@ -54,6 +54,10 @@ def price_file(folder, prompt=1000.0, completion=1000.0):
     return str(path)
 
 
+def saved(folder):
+    return sum(path.read_bytes().count(b"\n") for path in (folder / "runs").glob("*/samples/pubmedqa.jsonl"))
+
+
 def record_of(folder):
     [path] = (folder / "runs").iterdir()
     return json.loads((path / "run.json").read_text())
@@ -150,24 +154,25 @@ def test_a_run_that_is_stopped_goes_on_and_asks_for_what_was_in_flight_alone(tmp
     stopped = threading.Event()
 
     def script(number, body):
-        if number > 20:
+        if number >= 20:
             stopped.wait(timeout=20)
-        return Answer(body=said("yes").body, delay=0.05)
+        return said("yes")
 
     with serving(script) as server:
         arguments = command(server, limit=60, concurrency=4)
         process = subprocess.Popen(
             [sys.executable, "-m", "mibe", *arguments], cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.PIPE
         )
-        while len(server.requests) < 20:
+        while len(server.requests) < 24 or saved(tmp_path) < 20:
+            assert process.poll() is None
             time.sleep(0.005)
         process.send_signal(stop)
-        stopped.set()
         _, told = process.communicate(timeout=20)
+        stopped.set()
         assert process.returncode == (130 if stop == signal.SIGINT else -signal.SIGKILL)
         assert stop == signal.SIGKILL or b"Traceback" not in told
         assert run(*arguments, cwd=tmp_path).returncode == 0
-        assert len(server.requests) <= 60 + 4 + 4
+        assert len(server.requests) == 60 + 4
     assert record_of(tmp_path)["tasks"]["pubmedqa"]["scored"] == 60
 
 
