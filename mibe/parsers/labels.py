@@ -113,6 +113,7 @@ _SET_CUE = re.compile(
 _LABEL_LINE = re.compile(r"^[ ]*(?:label|topic|hallmark|category)(?:[ ]?#?\d{1,2})?[ ]?:[ ]*", re.I | re.M)
 _INLINE_ITEM = re.compile(r"(?:^|(?<=[\w:])[.,;]?[ ](?:and[ ])?)(?:\(\d{1,2}\)|\d{1,2}[.)])[ ](?=\w)")  # "(1) …, (2) …"
 _SET_NO = re.compile(r"[\"')\]]*[ ]?[:=(|-]+[ ]?(?:no|not|false|0|none|absent|n/a|unrelated|irrelevant)\b", re.I)
+_NEXT_LINE = re.compile(r"[ .,;]*\n[\s\-*•\d.)(]*")
 _REMARK = re.compile(
     r"(?<=[\w\"'*])[ ]?\((?![^()\n]*\b(?:no|not|non|false|0|absent|n/a|unlikely|unrelated|irrelevant|incorrect)\b)"
     r"[^()\n]{1,80}\)",
@@ -127,6 +128,15 @@ _NONE_STATED = re.compile(
     r"| into)? any\b",
     re.I,
 )
+
+
+def _listed(text: str, groups: Sequence[Group]) -> list[Group]:
+    """The groups that are sentences or items of their own, and one on the line before them ("related to A\\nB")."""
+    listed: list[Group] = []
+    for group in reversed(groups):
+        if stands_alone(text, group) or (listed and _NEXT_LINE.fullmatch(text, group.end, listed[-1].start)):
+            listed.append(group)
+    return listed[::-1]
 
 
 def _is_denied(text: str, group: Group, after: Group | None) -> bool:
@@ -207,7 +217,7 @@ class LabelSet:
         groups = group_mentions(text, self._vocabulary.mentions(text))
         groups = [g for g in groups if len(g.values) < len(self.labels)]
         affirmed = [g for g, after in zip_longest(groups, groups[1:]) if not _is_denied(text, g, after)]
-        listed = [g for g in affirmed if stands_alone(text, g)] or affirmed
+        listed = _listed(text, affirmed) or affirmed
         if any(_is_hedge(text[g.start : g.end]) for g in listed):
             return None
         found = {value for g in listed for value in g.values}

@@ -46,16 +46,16 @@ _HEADING = re.compile(
 )
 _AFTER = re.compile(
     r"^[\s*#_>]*(?:next steps?|recommend\w*|work-?up|further|investigations?|tests?|management|treatment"
-    r"|explanations?|reasoning|rationale"
+    r"|explanations?|reasoning|rationale|references?|sources?"
     r"|notes?|please note|disclaimer|justification|summary|conclusion|supporting|key (?:findings|features))\b",
     re.I,
 )
 _NEXT = re.compile(r"\n[ ]*(?:question|case|input|human|user)[ ]*\d*[ ]*:", re.I)
-_EXPLAINED = re.compile(
-    r"[ ]+[-–—]+[ ]+|—|:\s|:$|[ ]*\|[ ]*|,[ ]+(?:given|because|since|due to|as|which|based on"
-    r"|considering|supported|suggested|likely"
-    r"|although|but|with)\b|[ ]+(?:because|given (?:the|his|her|this))\b|[.;!][ ]+(?=[A-Z])"
+_REASON = re.compile(
+    r",[ ]+(?:given|because|since|due to|as|which|based on|considering|supported|suggested|likely|although|but|with)\b"
+    r"|[ ]+(?:because|given (?:the|his|her|this))\b"
 )
+_EXPLAINED = re.compile(rf"[ ]+[-–—]+[ ]+|—|:\s|:$|[ ]*\|[ ]*|{_REASON.pattern}|[.;!][ ]+(?=[A-Z])")
 _REMARK = re.compile(
     r"[ ]*[(\[](?:(?:most|less|least|highly|very|more|un)?[ ]?(?:likely|probable|unlikely|possible)\b[^()]*"
     r"|[^()]*\d[ ]?%[^()]*|(?:given|because|due to|based on"
@@ -65,6 +65,11 @@ _REMARK = re.compile(
 _DIAGNOSIS_IS = re.compile(
     r"\b(?:diagnos[ei]s|condition|disease|answer|differential)\b[^.\n:]{0,60}?(?:\b(?:is|are|would be|includes?)\b"
     r"|:)[ ]*:?[ ]*([^\n]+)",
+    re.I,
+)
+_SENTENCE = re.compile(
+    r"[.!?:][ ]|\b(?:i|we|you|he|she|it|this|these|patient|is|are|was|were|be|has|have|had|can|cannot|could|would|may"
+    r"|might|should|must|suggest\w*|present\w*|include\w*)\b",
     re.I,
 )
 _LABEL = re.compile(r"^[\s*_]*(?:diagnosis|dx)[*_]*:[*_]*[ ]+", re.I)
@@ -89,14 +94,20 @@ class RankedDiagnoses:
         following = _NEXT.search(text)
         if following:
             text = text[: following.start()]
-        if not text or (is_refusal(text) and not re.search(r"^\s*1[.)]", text, re.M)):
-            return None
         stated = find_json(text)
+        if not text or (is_refusal(text) and stated is NOTHING and not _has_ranks(text)):
+            return None
         names = _of_json(stated) if stated is not NOTHING else _of_text(_in_numbers(text))
         unique: dict[str, str] = {}
         for name in filter(None, names):
             unique.setdefault(name.casefold(), name)
         return list(unique.values())[: self.most] or None
+
+
+def _has_ranks(text: str) -> bool:
+    """Whether at least two lines are numbered: a list, whatever was said before it ("I cannot diagnose, but …")."""
+    lines = text.split("\n")
+    return sum(1 for line in lines if _NUMBERED.match(line) or _TABLE_ROW.match(line)) > 1
 
 
 def _one_space(text: str) -> str:
@@ -142,7 +153,9 @@ def _of_text(text: str) -> list[str]:
         if likeliest and not _NUMBERED.match(line):
             first = [clean_name(likeliest[1])]
     lines = [line for line in lines if not _LIKELIEST.match(line) or _NUMBERED.match(line)]
-    return [*first, *_listed(_last_list(lines))] or _unlisted(lines)
+    remarks = next((i for i, line in enumerate(lines) if _AFTER.match(line)), len(lines))
+    ranked = [] if _listed(lines[:remarks]) else _in_one_line(lines[:remarks])
+    return [*first, *(ranked or _listed(_last_list(lines)))] or _unlisted(lines)
 
 
 def _last_list(lines: Sequence[str]) -> list[str]:
@@ -195,6 +208,9 @@ def _unlisted(lines: Sequence[str]) -> list[str]:
     text = " ".join(short)
     if len(_INLINE.findall(text)) >= 2:
         return [clean_name(part) for part in _INLINE.split(text)[1:]]
+    names = _in_one_line(short)
+    if names:
+        return names
     named = _DIAGNOSIS_IS.search(text)
     if named:
         return _separated(re.split(r"[.!?](?:\s|$)", named[1])[0])
@@ -202,12 +218,22 @@ def _unlisted(lines: Sequence[str]) -> list[str]:
         return []
     if all(len(line.split()) <= 8 and not re.search(r"[.!?:]\s*$", line) for line in short):
         return [name for line in short for name in _separated(line)]
-    return _separated(short[0]) if len(short) == 1 and len(short[0].split()) <= 12 else []
+    names = _separated(short[0]) if len(short) == 1 and len(short[0].split()) <= 12 else []
+    return names if len(names) == 1 or not _SENTENCE.search(text) else []
+
+
+def _in_one_line(lines: Iterable[str]) -> list[str]:
+    """The names in the first line that lists three or more ("Gout; pseudogout; septic arthritis")."""
+    for line in lines:
+        names = _separated(line.strip(". "))
+        if len(names) > 2 and not _SENTENCE.search(line) and all(0 < len(name.split()) <= 6 for name in names):
+            return names
+    return []
 
 
 def _separated(text: str) -> list[str]:
     """Names separated by semicolons, or by commas where there are several."""
-    parts = text.split(";") if ";" in text else re.split(r",[ ]+(?:and |or )?", text)
+    parts = text.split(";") if ";" in text else re.split(r",[ ]+(?:and |or )?", _REASON.split(text)[0])
     return [clean_name(part) for part in parts]
 
 
