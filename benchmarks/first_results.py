@@ -14,8 +14,9 @@ from typing import Any
 import mibe
 from mibe.data import store
 from mibe.progress import Terminal
-from mibe.registry import resolve
+from mibe.registry import load_task, resolve
 from mibe.results.table import render
+from mibe.verdicts import is_judged
 
 CLOSED = ("pubmedqa", "medqa", "medmcqa", "mmlu", "ddi")
 """Tasks with few possible answers, scored by likelihood as well."""
@@ -43,7 +44,7 @@ def main() -> None:
             tasks=chosen,
             limit=given.limit,
             output_dir=given.output_dir,
-            judge="exact",
+            judge="exact" if any(is_judged(load_task(name)) for name in chosen) else None,
             progress=Terminal(),
             **own,
         )
