@@ -26,6 +26,9 @@ CHUNK = 1024
 """Prompts built and handed to the model at once: enough to sort by length, few enough for flat memory. A model whose
 engine does better with more says so by an attribute `chunk_size`."""
 
+CACHE_SECONDS = 30.0
+"""How often responses go from a chunk into the cache. The log is what must be safe at once, the cache saves time."""
+
 METERED = ("cached_tokens", "reasoning_tokens", "cost")
 """Fields of a response that models behind an API fill."""
 
@@ -146,13 +149,16 @@ def _answer(model: Model, plan: Plan, jobs: Sequence[_Job], cache: ResponseCache
         return
     ask = _choose if plan.settings.scoring == "loglikelihood" else _generate
     fresh: dict[bytes, dict[str, Any]] = {}
+    saved = time.monotonic()
     try:
         for job, answer in ask(model, plan, missing):
             yield _row(plan, job, **answer)
             if cache is not None and job.key is not None and answer["response"].finish_reason != "error":
                 fresh[job.key] = {**answer, "response": asdict(answer["response"])}
+                if time.monotonic() - saved >= CACHE_SECONDS:
+                    cache.put(fresh)
+                    fresh, saved = {}, time.monotonic()
     finally:
-        # One transaction a chunk: the log is what must be safe at once, the cache only saves time.
         if cache is not None:
             cache.put(fresh)
 

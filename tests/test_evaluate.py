@@ -6,9 +6,11 @@ import json
 import os
 import random
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -19,6 +21,7 @@ from mibe.errors import DataError, ModelError, RunError, UsageError
 from mibe.models.base import Response
 from mibe.offline import rescore
 from mibe.registry import load_task
+from mibe.results.cache import cache_path
 from mibe.results.log import read_rows
 from mibe.results.table import FORMATS, render
 
@@ -165,6 +168,19 @@ def test_the_cache_is_shared_between_runs_and_never_between_models(tmp_path):
     longer = Scripted(lambda _: "no")
     run(longer, tmp_path, max_new_tokens=7)
     assert len(longer.asked) == 20
+
+
+def test_responses_reach_the_cache_while_a_long_chunk_runs(tmp_path, monkeypatch):
+    monkeypatch.setattr("mibe.responses.CACHE_SECONDS", 0.0)
+    stored = []
+
+    def answer(_):
+        with closing(sqlite3.connect(cache_path())) as database:
+            stored.append(database.execute("SELECT count(*) FROM responses").fetchone()[0])
+        return "yes"
+
+    run(Scripted(answer), tmp_path)
+    assert stored == list(range(20))
 
 
 def test_a_limit_is_part_of_a_larger_limit_and_not_the_head_of_the_file(tmp_path):
