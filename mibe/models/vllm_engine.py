@@ -151,9 +151,17 @@ class Engine:
 
     def shutdown(self) -> None:
         """End the engine's processes and free what they hold."""
+        # vLLM's reader of outputs takes the end of the engine for its death, and says so on the screen.
+        if self._llm.output_handler is not None:
+            self._loop.run(_cancelled(self._llm.output_handler))
         self._llm.shutdown()
         self._loop.close()
         self._log.close()
+
+
+async def _cancelled(task: asyncio.Task[Any]) -> None:
+    task.cancel()
+    await asyncio.wait((task,))
 
 
 def engine_arguments(pretrained: str, lora: str | None, args: Mapping[str, str]) -> AsyncEngineArgs:
