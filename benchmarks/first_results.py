@@ -14,7 +14,7 @@ from typing import Any
 import mibe
 from mibe.data import store
 from mibe.progress import Terminal
-from mibe.registry import load_task, resolve
+from mibe.registry import resolve
 from mibe.results.table import render
 from mibe.verdicts import is_judged
 
@@ -44,7 +44,7 @@ def main() -> None:
             tasks=chosen,
             limit=given.limit,
             output_dir=given.output_dir,
-            judge="exact" if any(is_judged(load_task(name)) for name in chosen) else None,
+            judge="exact" if any(map(is_judged, resolve(chosen))) else None,
             progress=Terminal(),
             **own,
         )

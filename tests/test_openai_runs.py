@@ -14,6 +14,7 @@ from dataclasses import replace
 import pytest
 from api_server import Answer, error, prompt_of, said, serving
 from test_data_use import WORDS, mibe  # noqa: F401  (the fixture with a credentialed task)
+from test_evaluate import responses
 from test_models_openai import requests
 
 from mibe.data_use import check_egress
@@ -52,10 +53,6 @@ def price_file(folder, prompt=1000.0, completion=1000.0):
     entry = {"prompt": prompt, "completion": completion}
     path.write_text(json.dumps({"date": "2026-01-31", "prices": {"127.0.0.1": {"m": entry}}}))
     return str(path)
-
-
-def saved(folder):
-    return sum(path.read_bytes().count(b"\n") for path in (folder / "runs").glob("*/samples/pubmedqa.jsonl"))
 
 
 def record_of(folder):
@@ -163,7 +160,7 @@ def test_a_run_that_is_stopped_goes_on_and_asks_for_what_was_in_flight_alone(tmp
         process = subprocess.Popen(
             [sys.executable, "-m", "mibe", *arguments], cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.PIPE
         )
-        while len(server.requests) < 24 or saved(tmp_path) < 20:
+        while len(server.requests) < 24 or responses(tmp_path / "runs") < 20:
             assert process.poll() is None
             time.sleep(0.005)
         process.send_signal(stop)

@@ -154,8 +154,10 @@ def _of_text(text: str) -> list[str]:
             first = [clean_name(likeliest[1])]
     lines = [line for line in lines if not _LIKELIEST.match(line) or _NUMBERED.match(line)]
     remarks = next((i for i, line in enumerate(lines) if _AFTER.match(line)), len(lines))
-    ranked = [] if _listed(lines[:remarks]) else _in_one_line(lines[:remarks])
-    return [*first, *(ranked or _listed(_last_list(lines)))] or _unlisted(lines)
+    names = _listed(_last_list(lines))
+    if names and not _listed(lines[:remarks]):
+        names = _in_one_line(lines[:remarks]) or names
+    return [*first, *names] or _unlisted(lines)
 
 
 def _last_list(lines: Sequence[str]) -> list[str]:
@@ -208,7 +210,8 @@ def _unlisted(lines: Sequence[str]) -> list[str]:
     text = " ".join(short)
     if len(_INLINE.findall(text)) >= 2:
         return [clean_name(part) for part in _INLINE.split(text)[1:]]
-    names = _in_one_line(short)
+    each_is_short = all(len(line.split()) <= 8 and not re.search(r"[.!?:]\s*$", line) for line in short)
+    names = [] if each_is_short else _in_one_line(short)
     if names:
         return names
     named = _DIAGNOSIS_IS.search(text)
@@ -216,7 +219,7 @@ def _unlisted(lines: Sequence[str]) -> list[str]:
         return _separated(re.split(r"[.!?](?:\s|$)", named[1])[0])
     if states_no_answer(text) or is_refusal(text):
         return []
-    if all(len(line.split()) <= 8 and not re.search(r"[.!?:]\s*$", line) for line in short):
+    if each_is_short:
         return [name for line in short for name in _separated(line)]
     names = _separated(short[0]) if len(short) == 1 and len(short[0].split()) <= 12 else []
     return names if len(names) == 1 or not _SENTENCE.search(text) else []
@@ -226,7 +229,8 @@ def _in_one_line(lines: Iterable[str]) -> list[str]:
     """The names in the first line that lists three or more ("Gout; pseudogout; septic arthritis")."""
     for line in lines:
         names = _separated(line.strip(". "))
-        if len(names) > 2 and not _SENTENCE.search(line) and all(0 < len(name.split()) <= 6 for name in names):
+        is_list = len(names) > 2 and not _SENTENCE.search(line) and not _INLINE.search(line)
+        if is_list and all(0 < len(name.split()) <= 6 for name in names):
             return names
     return []
 
