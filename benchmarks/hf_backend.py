@@ -150,9 +150,10 @@ def medians(outcomes: list[Outcome]) -> tuple[float, float, float]:
 
 def rendered(task: str, shots: int, documents: int, pretrained: str, *, neighbours: bool) -> list[str]:
     """The prompts of `mibe eval`, as the model's chat template lays them out."""
-    from mibe.planning import Settings, plan_task
     from mibe.prompting import PromptBuilder
     from mibe.registry import load_task
+    from mibe.run.plan import plan_task
+    from mibe.run.settings import Settings
 
     plan = plan_task(load_task(task), Settings(limit=None if neighbours else documents, num_fewshot=shots))
     builder = PromptBuilder(plan.task, ChatTemplate(pretrained), plan.shots, max_new_tokens=plan.max_new_tokens)
@@ -185,8 +186,7 @@ class ChatTemplate:
 def tokenizer_of(pretrained: str) -> Any:
     """The model's tokenizer; the demo model's for random weights."""
     import transformers
-
-    from mibe.models.demo import demo_path
+    from mibe.models.local.demo import demo_path
 
     own = not pretrained.startswith("random:") and pretrained != "demo"
     return transformers.AutoTokenizer.from_pretrained(pretrained if own else str(demo_path()))
@@ -196,8 +196,7 @@ def measure(job: Job) -> Outcome:
     """Load the model, run the prompts through one backend."""
     import torch
     from lm_eval.models.huggingface import HFLM
-
-    from mibe.models.hf_loading import quiet
+    from mibe.models.hf.loading import quiet
 
     prompts = json.loads(Path(job.prompts).read_text())
     batch = "auto" if job.batch == "auto" else int(job.batch)
@@ -225,7 +224,7 @@ def measure(job: Job) -> Outcome:
 def model_of(job: Job) -> Any:
     """A folder, or a model with random weights, equal for both backends."""
     if not job.pretrained.startswith("random:"):
-        from mibe.models.demo import demo_path
+        from mibe.models.local.demo import demo_path
 
         return str(demo_path()) if job.pretrained == "demo" else job.pretrained
     import torch
@@ -250,8 +249,9 @@ def run_theirs(engine: Any, job: Job, prompts: list[str]) -> list[str]:
 
 def run_ours(engine: Any, job: Job, prompts: list[str]) -> list[str]:
     """mibe's, on the same loaded model."""
+    from mibe.models.hf.model import HfModel
+
     from mibe.models.base import Request, Sampling
-    from mibe.models.hf_model import HfModel
 
     model = HfModel(engine, name="model", identity=None, batch_size=None, chat=bool(engine.tokenizer.chat_template))
     sampling = Sampling(max_new_tokens=job.max_new_tokens)

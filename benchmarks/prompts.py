@@ -20,11 +20,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from mibe.documents import examples
+from mibe.data.documents import examples
 from mibe.models import load_model
-from mibe.planning import Plan, Settings, plan_task
 from mibe.prompting import PromptBuilder
 from mibe.registry import load_task
+from mibe.run.plan import Plan, plan_task
+from mibe.run.settings import Settings
 from mibe.task import Example
 
 SHOTS = 5

@@ -43,7 +43,7 @@ def main() -> None:
     options.add_argument("--prompts", type=Path, help=argparse.SUPPRESS)
     given = options.parse_args()
     if given.pretrained is None:
-        from mibe.models.demo import demo_path
+        from mibe.models.local.demo import demo_path
 
         given.pretrained = str(demo_path())
     if given.measure:
@@ -70,13 +70,14 @@ def build_prompts(pretrained: str, task_name: str, shots: int, given: argparse.N
     """The prompts of a task as the model `vllm` gets them: for a chat model with its template."""
     from itertools import islice
 
+    from mibe.models.local.dummy import DummyModel
     from transformers import AutoTokenizer
 
-    from mibe.models.dummy import DummyModel
     from mibe.models.text import plain_text
-    from mibe.planning import Settings, plan_task
     from mibe.prompting import PromptBuilder
     from mibe.registry import resolve
+    from mibe.run.plan import plan_task
+    from mibe.run.settings import Settings
 
     tokenizer = AutoTokenizer.from_pretrained(pretrained)
 

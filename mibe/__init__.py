@@ -13,32 +13,39 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mibe.documents import examples, prepared_splits
-    from mibe.evaluation import evaluate
+    from mibe.analysis.compare import Comparison, Difference, compare
+    from mibe.data.documents import examples, prepared_splits
+    from mibe.prompting.training import TrainingSample, also_in_test, training_samples
     from mibe.registry import list_tasks, load_task, register_task
-    from mibe.results.compare import compare
     from mibe.results.run import Run, load_run
-    from mibe.training import TrainingSample, also_in_test, training_samples
+    from mibe.run.evaluate import evaluate
+    from mibe.terminal.progress import Silent
 
 __version__ = "0.1.0"
 
 _WHERE = {
-    "also_in_test": "mibe.training",
-    "compare": "mibe.results.compare",
-    "evaluate": "mibe.evaluation",
-    "examples": "mibe.documents",
+    "also_in_test": "mibe.prompting.training",
+    "compare": "mibe.analysis.compare",
+    "Comparison": "mibe.analysis.compare",
+    "Difference": "mibe.analysis.compare",
+    "evaluate": "mibe.run.evaluate",
+    "examples": "mibe.data.documents",
     "list_tasks": "mibe.registry",
     "load_task": "mibe.registry",
     "register_task": "mibe.registry",
     "Run": "mibe.results.run",
     "load_run": "mibe.results.run",
-    "prepared_splits": "mibe.documents",
-    "training_samples": "mibe.training",
-    "TrainingSample": "mibe.training",
+    "Silent": "mibe.terminal.progress",
+    "prepared_splits": "mibe.data.documents",
+    "training_samples": "mibe.prompting.training",
+    "TrainingSample": "mibe.prompting.training",
 }
 
 __all__ = [
+    "Comparison",
+    "Difference",
     "Run",
+    "Silent",
     "TrainingSample",
     "also_in_test",
     "compare",

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from difflib import get_close_matches
+
 
 class MibeError(Exception):
     """Base of all errors below; the command line prints it as one line and exits with code 2."""
@@ -29,3 +32,10 @@ class DataUseError(MibeError):
 
 class LimitReached(MibeError):
     """Money or a quota ran out in the middle of a run: everything so far is kept, and the same command goes on."""
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> UsageError:
+    """The error for an unknown name, with the nearest known ones."""
+    close = get_close_matches(name.lower(), list(known), n=3, cutoff=0.5)
+    hint = f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(sorted(known))}"
+    return UsageError(f"unknown {kind} {name!r}; {hint}")

@@ -1,16 +1,78 @@
-"""Names to tasks and groups. Built-ins load when named; others come from the entry-point group `mibe.tasks`."""
+"""Names to tasks and groups: names alone, so that all may look here.
+
+Built-ins load when named; others come from the entry-point group `mibe.tasks`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from difflib import get_close_matches
 from functools import cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 
-from mibe.errors import UsageError
+from mibe.errors import UsageError, unknown
 from mibe.task import Task
-from mibe.tasks import GROUPS, TASKS
+
+TASKS = {
+    "pubmedqa": "mibe.tasks.pubmedqa:TASK",
+    "medqa": "mibe.tasks.medqa:TASK",
+    "medqa_4": "mibe.tasks.medqa:FOUR_OPTIONS",
+    "medmcqa": "mibe.tasks.medmcqa:TASK",
+    "emrqa": "mibe.tasks.emrqa:TASK",
+    "i2b2": "mibe.tasks.i2b2:TASK",
+    "ddi": "mibe.tasks.ddi:TASK",
+    "hoc": "mibe.tasks.hoc:TASK",
+    "mtsample": "mibe.tasks.mtsample:TASK",
+    "pubmedsum": "mibe.tasks.pubmedsum:TASK",
+    "mimic_cxr": "mibe.tasks.mimic_cxr:TASK",
+    "bionli": "mibe.tasks.bionli:TASK",
+    "mednli": "mibe.tasks.mednli:TASK",
+    "mmlu": "mibe.tasks.mmlu:TASK",
+    "mmlu_medical": "mibe.tasks.mmlu:MEDICAL",
+    "nejm_cpc": "mibe.tasks.nejm_cpc:TASK",
+    "bc5cdr": "mibe.tasks.bc5cdr:TASK",
+    "sumpubmed": "mibe.tasks.sumpubmed:TASK",
+    "diagnosis_open": "mibe.tasks.diagnosis_open:TASK",
+}
+"""Name → "module:attribute" of a built-in task, in the order of the paper."""
+
+GROUPS = {
+    "mibe": (
+        "pubmedqa",
+        "medqa",
+        "medmcqa",
+        "emrqa",
+        "i2b2",
+        "ddi",
+        "hoc",
+        "mtsample",
+        "pubmedsum",
+        "mimic_cxr",
+        "bionli",
+        "mednli",
+    ),
+    "mibe_open": (
+        "pubmedqa",
+        "medqa",
+        "medmcqa",
+        "bc5cdr",
+        "ddi",
+        "hoc",
+        "mtsample",
+        "sumpubmed",
+        "mmlu",
+        "diagnosis_open",
+    ),
+    "qa": ("pubmedqa", "medqa", "medmcqa", "emrqa"),
+    "ner": ("i2b2",),
+    "relation_extraction": ("ddi",),
+    "classification": ("hoc", "mtsample"),
+    "summarization": ("pubmedsum", "mimic_cxr"),
+    "nli": ("bionli", "mednli"),
+    "diagnosis": ("nejm_cpc",),
+    "forgetting": ("mmlu", "medqa"),
+}
+"""Group → tasks, by name on the command line wherever a task is."""
 
 _REGISTERED: dict[str, Task] = {}
 
@@ -60,13 +122,6 @@ def resolve(names: str | Iterable[str]) -> list[Task]:
         raise UsageError("no task was named; `mibe tasks` lists them")
     members = [member for name in wanted for member in GROUPS.get(name, (name,))]
     return [load_task(name) for name in dict.fromkeys(members)]
-
-
-def unknown(kind: str, name: str, known: Iterable[str]) -> UsageError:
-    """The error for an unknown name, with the nearest known ones."""
-    close = get_close_matches(name.lower(), list(known), n=3, cutoff=0.5)
-    hint = f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(sorted(known))}"
-    return UsageError(f"unknown {kind} {name!r}; {hint}")
 
 
 @cache

@@ -11,8 +11,8 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 if TYPE_CHECKING:
-    from mibe.data.raw import RawFiles
-    from mibe.metrics.base import Metric
+    import numpy as np
+    from numpy.typing import NDArray
 
 Value: TypeAlias = Any
 """What a parser returns and a target holds: JSON data (a label, a letter, a list of labels, spans, text)."""
@@ -109,11 +109,31 @@ class Parser(Protocol):
         ...
 
 
+class Metric(Protocol):
+    """One or more figures computed from predictions and targets.
+
+    A prediction of None is an output from which no answer could be read; it counts as wrong.
+    """
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the figures, e.g. ("accuracy",) or ("precision[yes]", "recall[yes]", …)."""
+        ...
+
+    def statistics(self, predictions: Sequence[Value | None], targets: Sequence[Value]) -> NDArray[np.float64]:
+        """Shape (samples, statistics). Rows of several sets of samples may be stacked and summed."""
+        ...
+
+    def figures(self, totals: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Shape (..., statistics) → (..., figures): column sums to figures, vectorised over leading axes."""
+        ...
+
+
 class Source(Protocol):
     """Where a data set comes from and how its official raw files become examples.
 
-    `read` takes the raw files of the official download and returns split name → examples; it raises
-    `DataError` when they are not what they should be.
+    `read` takes the raw files of the official download (`mibe.data.raw.RawFiles`) and returns split name → examples; it
+    raises `DataError` when they are not what they should be.
     """
 
     @property
@@ -151,7 +171,7 @@ class Source(Protocol):
         """Version of the reader; it goes up whenever the same raw files give other examples."""
         ...
 
-    def read(self, raw: RawFiles, *, variant: str) -> dict[str, list[Example]]:
+    def read(self, raw: Any, *, variant: str) -> dict[str, list[Example]]:
         """Split name → examples."""
         ...
 

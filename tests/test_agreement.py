@@ -5,11 +5,11 @@ import random
 
 import numpy as np
 import pytest
+from mibe.analysis.text import render_agreement
 from sklearn.metrics import cohen_kappa_score
 
 from mibe.errors import DataError
-from mibe.results.agreement import agreement
-from mibe.results.compare_text import render_agreement
+from mibe.rating.reading import agreement
 
 
 def write(path, rows):

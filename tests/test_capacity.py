@@ -9,29 +9,27 @@ from pathlib import Path
 import pytest
 
 import mibe
-from mibe import forecast as forecasts
-from mibe.capacity import (
+from mibe.cli import main
+from mibe.errors import DataUseError, ModelError, UsageError
+from mibe.forecast import prompts as forecasts
+from mibe.forecast.amounts import Probe, Tally, Throughput, cost, parse_throughput
+from mibe.forecast.hardware import (
     GIB,
     SHAPES,
     Fleet,
-    Probe,
     Shape,
-    Tally,
-    Throughput,
     at_once,
-    cost,
     gpus_of_a_copy,
     parse_count,
     parse_fleet,
     parse_shape,
-    parse_throughput,
 )
-from mibe.cli import main
-from mibe.errors import DataUseError, ModelError, UsageError
-from mibe.forecast import forecast, render, tally
-from mibe.models.counting import Estimate, load_counter
-from mibe.planning import Settings, plan_task
+from mibe.forecast.prompts import forecast, tally
+from mibe.forecast.text import render
+from mibe.models.local.counting import Estimate, load_counter
 from mibe.registry import load_task
+from mibe.run.plan import plan_task
+from mibe.run.settings import Settings
 from tests.test_evaluate import Scripted
 
 TALLY = Tally(

@@ -97,7 +97,7 @@ def test_exit_code_counts_failed_samples(tmp_path):
     (plugin / "failing-1.dist-info" / "entry_points.txt").write_text("[mibe.models]\nfailing = failing:load\n")
     (plugin / "failing.py").write_text(
         "from mibe.models.base import Response\n"
-        "from mibe.models.dummy import DummyModel\n"
+        "from mibe.models.local.dummy import DummyModel\n"
         "class Failing(DummyModel):\n"
         "    name = 'failing'\n"
         "    def generate(self, requests):\n"

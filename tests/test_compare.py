@@ -7,6 +7,7 @@ import random
 
 import numpy as np
 import pytest
+from mibe.analysis.text import render, render_samples
 from scipy.stats import binomtest
 from test_evaluate import Scripted
 
@@ -15,7 +16,6 @@ from mibe.data import store
 from mibe.errors import UsageError
 from mibe.metrics.comparison import holm
 from mibe.models.base import Response
-from mibe.results.compare_text import render, render_samples
 
 
 def noisy(share, seed, fails=()):

@@ -19,7 +19,7 @@ import pytest
 
 from mibe.data_use import check_egress, note, without_text_in_errors
 from mibe.errors import DataUseError, ModelError, RunError
-from mibe.models.dummy import DummyModel
+from mibe.models.local.dummy import DummyModel
 from mibe.registry import load_task
 from mibe.task import NON_COMMERCIAL, credentialed
 
@@ -33,7 +33,7 @@ from dataclasses import replace
 
 from mibe.errors import ModelError
 from mibe.models.base import Response
-from mibe.models.dummy import DummyModel
+from mibe.models.local.dummy import DummyModel
 from mibe.parsers.plain import PlainText
 from mibe.metrics.qa import ExactMatch, TokenF1
 from mibe.tasks.pubmedqa import TASK as OPEN_TASK

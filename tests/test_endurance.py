@@ -12,11 +12,11 @@ import time
 from pathlib import Path
 
 import pytest
+from mibe.terminal.progress import Lines, duration
 
 import mibe
+from mibe.analysis.rescore import rescore
 from mibe.errors import RunError
-from mibe.offline import rescore
-from mibe.progress import Lines, duration
 from mibe.results.cache import ResponseCache, cache_path
 from mibe.results.folder import read_record
 from mibe.results.log import damaged_path, mend, read_rows
@@ -44,7 +44,7 @@ def reopen(path):
 PLUGIN = """\
 import os, random, time
 from mibe.models.base import Response
-from mibe.models.dummy import DummyModel
+from mibe.models.local.dummy import DummyModel
 
 
 class Slow(DummyModel):

@@ -16,10 +16,10 @@ from pathlib import Path
 import pytest
 
 import mibe
+from mibe.analysis.rescore import rescore
 from mibe.data import store
 from mibe.errors import DataError, ModelError, RunError, UsageError
 from mibe.models.base import Response
-from mibe.offline import rescore
 from mibe.registry import load_task
 from mibe.results.cache import cache_path
 from mibe.results.log import read_rows
@@ -171,7 +171,7 @@ def test_the_cache_is_shared_between_runs_and_never_between_models(tmp_path):
 
 
 def test_responses_reach_the_cache_while_a_long_chunk_runs(tmp_path, monkeypatch):
-    monkeypatch.setattr("mibe.responses.CACHE_SECONDS", 0.0)
+    monkeypatch.setattr("mibe.run.responses.CACHE_SECONDS", 0.0)
     stored = []
 
     def answer(_):

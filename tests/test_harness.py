@@ -169,7 +169,7 @@ def test_both_doors_give_the_same_prompts_predictions_and_scores(name, shots, li
 
 
 def test_chat_turns_are_laid_out_as_for_a_chat_model_of_ours(own_folders):
-    from mibe.documents import examples
+    from mibe.data.documents import examples
     from mibe.prompting import Shots, layout
 
     settings = {"apply_chat_template": True, "fewshot_as_multiturn": True, "system_instruction": "Be brief."}

@@ -11,20 +11,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import mibe
-from mibe.diagnoses import accepted_names, same_diagnosis
+from mibe.analysis.outputs import score_outputs
+from mibe.analysis.rescore import rescore
 from mibe.errors import DataUseError, UsageError
-from mibe.judging import Case, ExactJudge, ModelJudge, load_judge, question, read_verdict
+from mibe.judge.judges import Case, ExactJudge, ModelJudge, load_judge, question, read_verdict
+from mibe.judge.verdicts import keep_verdicts
+from mibe.metrics.diagnosis_names import accepted_names, same_diagnosis
 from mibe.models.base import Response
-from mibe.models.dummy import DummyModel
-from mibe.offline import rescore, score_outputs
+from mibe.models.local.dummy import DummyModel
 from mibe.parsers.ranked import RankedDiagnoses
-from mibe.progress import Silent
-from mibe.registry import load_task
+from mibe.registry import TASKS, load_task
 from mibe.results.cache import ResponseCache, cache_path
 from mibe.results.log import latest_rows
 from mibe.task import Category, credentialed
-from mibe.tasks import TASKS
-from mibe.verdicts import keep_verdicts
+from mibe.terminal.progress import Silent
 
 
 @pytest.mark.parametrize(

@@ -13,14 +13,8 @@ from test_evaluate import Scripted
 import mibe
 from mibe.errors import RunError, UsageError
 from mibe.leaderboard.board import leaderboard, same_model
-from mibe.leaderboard.published import (
-    TEST_DOCUMENTS,
-    all_figures,
-    forgetting_figures,
-    load_notes,
-    load_published,
-)
 from mibe.leaderboard.tables import render
+from mibe.published.figures import TEST_DOCUMENTS, all_figures, forgetting_figures, load_notes, load_published
 
 V1, V2 = "arxiv-2024-02", "preprint-2024-12"
 DATASETS = {
@@ -95,7 +89,7 @@ def test_the_forgetting_table_is_that_of_the_paper(shared):
 def test_the_package_has_all_748_figures_as_they_were_read(shared):
     from importlib.resources import files
 
-    inside = files("mibe.leaderboard").joinpath("published.csv").read_bytes()
+    inside = files("mibe.published").joinpath("published.csv").read_bytes()
     assert inside == (shared / "published" / "results.csv").read_bytes()
     assert len(all_figures()) == 748
     assert {figure.setting for figure in all_figures()} == {"zero_shot", "supervised"}

@@ -6,11 +6,10 @@ from importlib.metadata import EntryPoint
 
 import pytest
 
-import mibe.models
 from mibe.errors import ModelError, UsageError
 from mibe.models import as_model, list_models, load_model, parse_model_args
 from mibe.models.base import ChoiceRequest, Message, Request, Sampling
-from mibe.models.dummy import DEFAULT_ANSWER, DummyModel
+from mibe.models.local.dummy import DEFAULT_ANSWER, DummyModel
 from mibe.models.text import first_stop
 
 QUESTION = "Which vessel?\nOptions:\nB. Aorta\nC. Vena cava\nAnswer:"
@@ -26,7 +25,7 @@ def only(model, *requests):
 
 def test_nothing_heavy_is_imported():
     code = (
-        "import sys, mibe.models, mibe.models.hf, mibe.models.demo; mibe.models.load_model('dummy')\n"
+        "import sys, mibe.models, mibe.models.hf, mibe.models.local.demo; mibe.models.load_model('dummy')\n"
         "print([m for m in ('torch', 'transformers', 'lm_eval', 'numpy', 'pandas', 'huggingface_hub') "
         "if m in sys.modules])"
     )
@@ -82,8 +81,8 @@ def test_values_out_of_range_are_refused(name, args, says):
 
 
 def test_a_plugin_is_found_by_its_entry_point(monkeypatch):
-    point = EntryPoint("stand_in", "mibe.models.dummy:load", "mibe.models")
-    monkeypatch.setattr(mibe.models, "_plugins", lambda: {"stand_in": point})
+    point = EntryPoint("stand_in", "mibe.models.local.dummy:load", "mibe.models")
+    monkeypatch.setattr("mibe.models.loading._plugins", lambda: {"stand_in": point})
     assert "stand_in" in list_models()
     assert only(load_model("stand_in", {"answer": "C"}), ask("?"))[0].text == "C"
 

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import platformdirs
 import pytest
+from mibe.models.local.demo import demo_path, gguf_file
 
 from mibe.errors import ModelError, UsageError
-from mibe.models import demo, load_model
+from mibe.models import load_model
 from mibe.models.base import ChoiceRequest, Message, Request, Sampling
-from mibe.models.demo import demo_path, gguf_file
+from mibe.models.local import demo
 
 
 def test_without_its_package_the_error_says_what_to_install(monkeypatch):

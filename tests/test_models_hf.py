@@ -20,14 +20,14 @@ from safetensors.torch import load_file, save_file  # noqa: E402
 from mibe.errors import ModelError  # noqa: E402
 from mibe.models import load_model  # noqa: E402
 from mibe.models.base import ChoiceRequest, Message, Request, Sampling  # noqa: E402
-from mibe.models.batches import Batcher, batch_that_fits, is_out_of_memory  # noqa: E402
-from mibe.models.grouping import common_length, group_by_head  # noqa: E402
-from mibe.models.hf_likelihood import encode_pairs  # noqa: E402
-from mibe.models.hf_loading import untrained_weights  # noqa: E402
-from mibe.models.hf_model import HfModel  # noqa: E402
+from mibe.models.hf.batches import Batcher, batch_that_fits, is_out_of_memory  # noqa: E402
+from mibe.models.hf.grouping import common_length, group_by_head  # noqa: E402
+from mibe.models.hf.loading import untrained_weights  # noqa: E402
+from mibe.models.hf.model import HfModel  # noqa: E402
+from mibe.models.hf.reader import Reader, plain_cache_limit  # noqa: E402
+from mibe.models.hf.slots import Part, merge  # noqa: E402
 from mibe.models.identity import file_sha256  # noqa: E402
-from mibe.models.reader import Reader, plain_cache_limit  # noqa: E402
-from mibe.models.slots import Part, merge  # noqa: E402
+from mibe.models.pairs import encode_pairs  # noqa: E402
 from tests.tiny_llama import TEXTS, save_tiny_llama, tiny_llama, tiny_tokenizer  # noqa: E402
 
 
@@ -577,7 +577,7 @@ def test_a_hub_out_of_reach_is_one_line(tmp_path):
 
 
 def test_without_the_extra_the_error_names_it(saved, monkeypatch):
-    monkeypatch.setitem(sys.modules, "mibe.models.hf_model", None)
+    monkeypatch.setitem(sys.modules, "mibe.models.hf.model", None)
     with pytest.raises(ModelError, match=r'pip install "mibe\[hf\]"'):
         load(saved)
 

@@ -10,7 +10,7 @@ import pytest
 
 import mibe
 from mibe.errors import ModelError, UsageError
-from mibe.judging import load_judge
+from mibe.judge.judges import load_judge
 from mibe.models import list_models, load_model
 from mibe.models.base import ChoiceRequest, Message, Request, Sampling
 
@@ -92,7 +92,7 @@ def tiny(tmp_path_factory):
     pytest.importorskip("torch")
     from tiny_models import save_tiny_llama
 
-    from mibe.models.demo import demo_path
+    from mibe.models.local.demo import demo_path
 
     with pytest.MonkeyPatch.context() as patch:
         cache = os.environ.get("MIBE_TEST_CACHE_DIR") or platformdirs.user_cache_dir("mibe")
@@ -301,6 +301,7 @@ def test_a_proxy_between_is_remote(server, monkeypatch):
 def test_every_name_of_lm_eval_has_a_place():
     from lm_eval.models import MODEL_MAPPING
 
-    from mibe.models.lm_eval_traits import LOCAL, SERVERS
+    from mibe.models.lm_eval.traits import SERVERS
+    from mibe.models.locality import IN_PROCESS
 
-    assert set(MODEL_MAPPING) >= LOCAL | SERVERS
+    assert set(MODEL_MAPPING) >= IN_PROCESS | SERVERS

@@ -10,11 +10,11 @@ import time
 
 import pytest
 from api_server import Answer, error, said, serving
+from mibe.models.openai.batch import MOST_BYTES, MOST_REQUESTS, input_files
 from test_models_openai import request, requests
 
 from mibe.errors import LimitReached, ModelError
 from mibe.models import load_model
-from mibe.models.openai_batch import MOST_BYTES, MOST_REQUESTS, input_files
 from mibe.models.pricing import Budget
 
 

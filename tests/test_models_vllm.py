@@ -14,7 +14,7 @@ import pytest
 
 import mibe
 from mibe.errors import ModelError, UsageError
-from mibe.models import load_model, vllm
+from mibe.models import load_model
 from mibe.models.base import ChoiceRequest, Message, Request, Sampling
 from mibe.models.tokens import Encoder
 
@@ -39,7 +39,7 @@ CHOICES = [
 
 
 def test_without_vllm_the_error_says_what_to_install(monkeypatch, tmp_path):
-    monkeypatch.setattr(vllm, "find_spec", lambda name: None)
+    monkeypatch.setattr("mibe.models.vllm.opening.find_spec", lambda name: None)
     with pytest.raises(ModelError, match=r'pip install "mibe\[vllm\]"'):
         load_model("vllm", {"pretrained": "owner/name", "dtype": "float16"})
 
@@ -68,7 +68,7 @@ def demo():
     with pytest.MonkeyPatch.context() as patch:
         cache = os.environ.get("MIBE_TEST_CACHE_DIR") or platformdirs.user_cache_dir("mibe")
         patch.setenv("MIBE_CACHE_DIR", cache)
-        from mibe.models.demo import demo_path
+        from mibe.models.local.demo import demo_path
 
         try:
             return demo_path()
@@ -132,7 +132,7 @@ def test_stop_strings_are_those_of_hf(model, hf):
 
 @engine
 def test_both_render_and_count_alike(tiny, model, hf):
-    from mibe.models.vllm_model import VllmModel
+    from mibe.models.vllm.model import VllmModel
 
     turns = [Message(role="system", content="Be brief."), Message(role="user", content="Which vein?")]
     chat = VllmModel(model._engine, name="chat", identity=None, chat=True)
@@ -221,7 +221,7 @@ def test_a_whole_run_its_resumption_and_its_cache(model, tmp_path):
 
 @engine
 def test_identity_is_content_and_settings_and_not_placement(model, tiny):
-    from mibe.models.vllm_model import identity
+    from mibe.models.vllm.model import identity
 
     values = {"pretrained": str(tiny), "chat_template": False}
     base = identity(model._engine.config, values, {"dtype": "float32"}, None)
@@ -249,7 +249,7 @@ def test_prefixes_are_computed_once(model):
 
 
 def _job(model, text):
-    from mibe.models.vllm_engine import Job
+    from mibe.models.vllm.engine import Job
 
     return Job(0, model._encoder.whole([text])[0], model._params(Sampling(max_new_tokens=2)))
 
@@ -274,7 +274,7 @@ def test_wrong_arguments_are_one_line(tiny, args, says):
 
 @engine
 def test_arguments_are_those_of_vllm(tiny):
-    from mibe.models.vllm_engine import engine_arguments
+    from mibe.models.vllm.engine import engine_arguments
 
     made = engine_arguments(
         str(tiny),

@@ -19,13 +19,14 @@ from test_models_openai import requests
 
 from mibe.data_use import check_egress
 from mibe.errors import DataUseError, MibeError
-from mibe.estimate import estimate, estimate_run
-from mibe.evaluation import evaluate, wanted
-from mibe.judging import Case, ModelJudge, load_judge
+from mibe.forecast.money import estimate, estimate_run
+from mibe.judge.judges import Case, ModelJudge, load_judge
 from mibe.models import load_model
 from mibe.models.pricing import Price, find_price
-from mibe.planning import plan_task
 from mibe.registry import load_task
+from mibe.run.evaluate import evaluate
+from mibe.run.plan import plan_task
+from mibe.run.settle import wanted
 from mibe.task import credentialed
 
 CANARY = "sk-canary-4711-do-not-print"

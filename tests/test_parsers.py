@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from parser_tasks import PARSERS
 
-from mibe.documents import examples
+from mibe.data.documents import examples
 from mibe.parsers.labels import LabelSet, OneLabel
 from mibe.parsers.options import OptionLetter
 from mibe.parsers.outcome import read

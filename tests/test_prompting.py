@@ -8,15 +8,8 @@ import pytest
 from mibe.data import store
 from mibe.data.prepare import prepare
 from mibe.errors import DataError, UsageError
-from mibe.prompting import (
-    CUT_MARK,
-    PromptBuilder,
-    Shots,
-    cut_middle,
-    layout,
-    plain_text,
-    stop_strings,
-)
+from mibe.prompting import PromptBuilder, Shots, layout, plain_text, stop_strings
+from mibe.prompting.cutting import CUT_MARK, cut_middle
 from mibe.registry import load_task
 from mibe.task import Example
 

@@ -30,7 +30,8 @@ from mibe.protocols.paper_marks import align, chunks, tagged_words
 from mibe.protocols.paper_metrics import AlignedEntities, CharacterScores, character_f1
 from mibe.protocols.paper_parsing import MarkedWords
 from mibe.registry import list_groups, list_tasks, load_task
-from mibe.scoring import judge_response, score_rows
+from mibe.run.reading import judge_response
+from mibe.run.scoring import score_rows
 from mibe.task import Example
 
 needs_marks = pytest.mark.skipif(

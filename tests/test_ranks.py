@@ -7,9 +7,9 @@ import sys
 from collections import Counter
 
 import pytest
+from mibe.models.ranks import Ranks, current
 
 from mibe.errors import UsageError
-from mibe.ranks import Ranks, current
 from mibe.results.log import absorb_parts, part_of, read_rows
 
 torch = pytest.importorskip("torch")
@@ -18,7 +18,7 @@ SCRIPT = """
 import os, sys, time
 import mibe
 from mibe.models.base import Response
-from mibe.progress import Terminal
+from mibe.terminal.progress import Terminal
 
 out, asked = sys.argv[1:3]
 deadly = int(os.environ.get("DEADLY", "0"))

@@ -20,10 +20,10 @@ from mibe.leaderboard.board import leaderboard
 from mibe.leaderboard.page import write_page
 from mibe.rating import cases as rating_cases
 from mibe.rating.cases import database_of, in_order, items_of, listed_in
+from mibe.rating.reading import agreement
 from mibe.rating.scores import scores
 from mibe.rating.store import Ratings, Review, read_reviews
 from mibe.registry import load_task
-from mibe.results.agreement import agreement
 from mibe.results.run import load_run
 from mibe.task import credentialed
 

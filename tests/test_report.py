@@ -7,9 +7,9 @@ import pytest
 from test_evaluate import Scripted
 
 import mibe
-from mibe import data_use
 from mibe.cli import main
 from mibe.data import store
+from mibe.data_use import egress as data_use
 from mibe.errors import RunError
 from mibe.parsers.evidence import evidence
 from mibe.parsers.labels import LabelSet, OneLabel

@@ -16,13 +16,14 @@ import pytest
 from test_evaluate import Scripted
 
 import mibe
-from mibe.capacity import SHAPES, Throughput
 from mibe.data import store
 from mibe.data.prepare import prepare
 from mibe.errors import DataError, DataUseError, ModelError, UsageError
-from mibe.leaderboard.published import BACKBONES, VERSIONS
+from mibe.forecast.amounts import Throughput
+from mibe.forecast.hardware import SHAPES
 from mibe.leaderboard.runs import read_results
-from mibe.models.demo import gguf_file
+from mibe.models.local.demo import gguf_file
+from mibe.published.figures import BACKBONES, VERSIONS
 from mibe.rating.cases import database_of, listed_in
 from mibe.rating.store import Ratings
 from mibe.registry import load_task, register_task
@@ -80,7 +81,7 @@ def test_a_table_shows_each_figure_that_the_paper_prints_and_no_other(name, caps
     table = table_of(name)
     assert main(table, ["--published", "--format", "csv"]) == 0
     shown = {(row["dataset"], row["metric"], row["model"]): row["published"] for row in records(capsys)}
-    text = files("mibe.leaderboard").joinpath("published.csv").read_text(encoding="utf-8")
+    text = files("mibe.published").joinpath("published.csv").read_text(encoding="utf-8")
     printed = [
         row
         for row in csv.DictReader(text.splitlines())

@@ -8,17 +8,18 @@ import pytest
 from test_evaluate import Scripted
 
 import mibe
+from mibe.analysis.outputs import score_outputs
+from mibe.analysis.rescore import rescore
 from mibe.data import store
 from mibe.errors import ModelError, UsageError
 from mibe.metrics import bertscore
 from mibe.metrics.base import Mean
 from mibe.metrics.comparison import mcnemar
 from mibe.metrics.score import score_by
-from mibe.offline import rescore, score_outputs
-from mibe.planning import Settings, arguments_under
 from mibe.prompting import Shots
 from mibe.registry import load_task
 from mibe.results.log import read_rows
+from mibe.run.settings import Settings, arguments_under
 from mibe.suites import Suite
 from mibe.task import Example
 
@@ -99,7 +100,7 @@ def test_the_paper_protocol_gives_local_models_no_chat_template_unless_told_to()
 @pytest.fixture
 def small_suite(monkeypatch):
     suite = Suite("small", "Two tasks", "figure 0", {"pubmedqa": 2, "mmlu": 0})
-    monkeypatch.setattr("mibe.evaluation.load_suite", {"small": suite}.get)
+    monkeypatch.setattr("mibe.run.settle.load_suite", {"small": suite}.get)
 
 
 def test_a_suite_has_its_own_number_of_examples_for_each_task(tmp_path, small_suite):

@@ -11,19 +11,19 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from mibe.analysis.merge import merge
+from mibe.run.shards import Shard
 
 import mibe
+from mibe.analysis import merge as merging
 from mibe.data import store
-from mibe.documents import Documents
 from mibe.errors import RunError, UsageError
 from mibe.models.base import Response
 from mibe.prompting import question
 from mibe.registry import load_task
-from mibe.results import merge as merging
 from mibe.results.log import read_rows
-from mibe.results.merge import merge
 from mibe.results.table import render
-from mibe.sharding import Shard
+from mibe.run.documents import Documents
 from tests.test_evaluate import Scripted
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -15,6 +15,7 @@ from typing import Any
 import platformdirs
 import pytest
 from format_true import MAKERS
+from mibe.models.local.demo import gguf_file
 
 import mibe
 from mibe.data import store
@@ -26,7 +27,6 @@ from mibe.metrics.base import is_main
 from mibe.metrics.score import score
 from mibe.models import load_model
 from mibe.models.base import Model
-from mibe.models.demo import gguf_file
 from mibe.parsers.outcome import read
 from mibe.prompting import layout, question
 from mibe.registry import list_groups, list_tasks, load_task, resolve

@@ -30,7 +30,7 @@ def demo():
         pytest.skip("there is no model 'openai' in this checkout")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MIBE_CACHE_DIR", os.environ.get("MIBE_TEST_CACHE_DIR") or platformdirs.user_cache_dir("mibe"))
-        from mibe.models.demo import demo_path
+        from mibe.models.local.demo import demo_path
 
         try:
             return demo_path()

@@ -25,8 +25,7 @@ def harness_path() -> Path:
     Its name follows from its content, so versions of mibe, and sets of plugins, have folders of their own and no
     process ever sees a file change.
     """
-    from mibe.results.cache import cache_dir
-    from mibe.results.folder import disk_error, write_atomically
+    from mibe.data.disk import cache_dir, disk_error, write_atomically
 
     files = definitions()
     digest = hashlib.sha256(json.dumps(files).encode()).hexdigest()[:12]

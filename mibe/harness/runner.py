@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import lm_eval.tasks
 from lm_eval._cli import HarnessCLI
@@ -16,11 +15,7 @@ from lm_eval.config.evaluate_config import EvaluatorConfig
 from lm_eval.utils import setup_logging, simple_parse_args_string
 
 from mibe.harness.task import LOCAL
-
-LOCAL_MODELS = frozenset(
-    {"dummy", "hf", "hf-auto", "huggingface", "mamba_ssm", "openvino", "sglang", "steered", "vllm"}
-)
-"""Models of lm-eval that run in this process. Any other may be a client, and counts as remote."""
+from mibe.models.locality import IN_PROCESS, asks_this_machine
 
 CLIENTS = frozenset({"local-chat-completions", "local-completions", "sglang-generate"})
 """Clients of a server whose address is given: local when it is this machine."""
@@ -51,10 +46,10 @@ def stays_here(settings: Mapping[str, Any]) -> bool:
         return False
     model = settings.get("model") or "hf"
     if model not in CLIENTS:
-        return model in LOCAL_MODELS
+        return model in IN_PROCESS
     given = settings.get("model_args") or {}
     model_args = simple_parse_args_string(given) if isinstance(given, str) else given
-    return urlsplit(str(model_args.get("base_url", ""))).hostname in ("localhost", "127.0.0.1", "::1")
+    return asks_this_machine(str(model_args.get("base_url", "")))
 
 
 def _settings(arguments: Mapping[str, Any]) -> dict[str, Any]:

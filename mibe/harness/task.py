@@ -14,20 +14,20 @@ from lm_eval.api.task import Task as LmEvalTask
 from lm_eval.config.task import TaskConfig
 from lm_eval.filters import build_filter_ensemble
 
-from mibe.arrays import np
+from mibe.data.documents import check_split, examples
 from mibe.data.store import StoredSplit
 from mibe.data_use import is_credentialed
-from mibe.documents import check_split, examples
 from mibe.errors import DataUseError
 from mibe.harness import prefixed
-from mibe.metrics.base import Metric, is_main, is_sample_mean
+from mibe.metrics.arrays import np
+from mibe.metrics.base import is_main, is_sample_mean
 from mibe.metrics.outcomes import OutcomeRates
 from mibe.models.base import Message
 from mibe.parsers.outcome import read
-from mibe.planning import Settings
 from mibe.prompting import Shots, layout, plain_text, shot_order, stop_strings
 from mibe.registry import load_task
-from mibe.task import Example, Outcome, Prediction, Task
+from mibe.run.settings import Settings
+from mibe.task import Example, Metric, Outcome, Prediction, Task
 
 LOCAL = "MIBE_LM_EVAL_LOCAL"
 """The environment variable by which a user says that lm-eval's model and loggers run on this machine."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from mibe.data.disk import disk_error, write_atomically
 from mibe.errors import RunError, UsageError
-from mibe.results.folder import disk_error, write_atomically
 from mibe.results.run import Run, load_run
 
 FORMS = ("lm-eval", "csv", "parquet", "hf-eval-results")

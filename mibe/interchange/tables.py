@@ -8,11 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mibe.analysis.text import write_csv
+from mibe.data.disk import disk_error
 from mibe.data_use import is_credentialed
 from mibe.errors import ModelError
 from mibe.registry import load_task
-from mibe.results.compare_text import write_csv
-from mibe.results.folder import SAMPLES, disk_error
+from mibe.results.folder import SAMPLES
 from mibe.results.log import Row, latest_rows
 from mibe.results.run import Run
 

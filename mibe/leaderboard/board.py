@@ -10,7 +10,10 @@ from pathlib import Path
 from mibe.errors import UsageError
 from mibe.leaderboard.cells import Cell, Column, Difference, Mean, Row
 from mibe.leaderboard.consistency import consistent, own_name
-from mibe.leaderboard.published import (
+from mibe.leaderboard.runs import Result, read_results
+from mibe.leaderboard.standing import means_of, ranks_of
+from mibe.metrics.base import is_main
+from mibe.published.figures import (
     HUMAN,
     HUMAN_FIGURES,
     MIBE,
@@ -21,9 +24,6 @@ from mibe.leaderboard.published import (
     load_notes,
     load_published,
 )
-from mibe.leaderboard.runs import Result, read_results
-from mibe.leaderboard.standing import means_of, ranks_of
-from mibe.metrics.base import is_main
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

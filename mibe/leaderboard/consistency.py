@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mibe.leaderboard.published import TEST_DOCUMENTS, Published
 from mibe.leaderboard.runs import Result
 from mibe.protocols.paper import NEW_TOKENS
+from mibe.published.figures import TEST_DOCUMENTS, Published
 
 BERTSCORE_MODEL = "bert-base-multilingual-cased"
 """The encoder of the paper's BERTScore (released code)."""

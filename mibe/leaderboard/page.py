@@ -8,14 +8,14 @@ from typing import Any
 
 import mibe
 from mibe.errors import UsageError
+from mibe.judge.verdicts import TOP_K
 from mibe.leaderboard.board import Board
 from mibe.leaderboard.cells import Cell, Column, Row
 from mibe.leaderboard.consistency import own_name
-from mibe.leaderboard.published import BACKBONES, CATEGORIES, HUMAN, TITLES, forgetting_figures
 from mibe.leaderboard.tables import MISSING, documents, interval, mean_cells, number, signed
 from mibe.leaderboard.tables import TITLES as SETTING_TITLES
 from mibe.pages import write_page as write_files
-from mibe.verdicts import TOP_K
+from mibe.published.figures import BACKBONES, CATEGORIES, HUMAN, TITLES, forgetting_figures
 
 METRIC_TITLES = {
     "accuracy": "accuracy",

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from mibe.errors import DataError, RunError, UsageError
-from mibe.leaderboard.published import HUMAN
+from mibe.judge.verdicts import TOP_K
+from mibe.published.figures import HUMAN
 from mibe.rating.scores import scores as scores_by_people
 from mibe.results.folder import RECORD
 from mibe.results.run import Run, load_run
-from mibe.verdicts import TOP_K
 
 SAME = {
     "split": "split",

@@ -10,9 +10,9 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from mibe.analysis.text import write_csv
 from mibe.leaderboard.board import Board
 from mibe.leaderboard.cells import Cell, Column, Row
-from mibe.results.compare_text import write_csv
 
 FORMATS = ("text", "csv", "markdown", "latex", "json")
 STYLES = {"text": "simple", "markdown": "github", "latex": "latex_raw"}

@@ -9,30 +9,10 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeGuard
+from typing import TypeGuard
 
-from mibe.arrays import FloatArray, np
-from mibe.task import Value
-
-
-class Metric(Protocol):
-    """One or more figures computed from predictions and targets.
-
-    A prediction of None is an output from which no answer could be read; it counts as wrong.
-    """
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Names of the figures, e.g. ("accuracy",) or ("precision[yes]", "recall[yes]", …)."""
-        ...
-
-    def statistics(self, predictions: Sequence[Value | None], targets: Sequence[Value]) -> FloatArray:
-        """Shape (samples, statistics). Rows of several sets of samples may be stacked and summed."""
-        ...
-
-    def figures(self, totals: FloatArray) -> FloatArray:
-        """Shape (..., statistics) → (..., figures): column sums to figures, vectorised over leading axes."""
-        ...
+from mibe.metrics.arrays import FloatArray, np
+from mibe.task import Metric, Value
 
 
 class SingleFigure:

@@ -12,8 +12,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from mibe.arrays import FloatArray, np
 from mibe.errors import ModelError
+from mibe.metrics.arrays import FloatArray, np
 from mibe.metrics.base import Mean
 from mibe.task import Value
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mibe.arrays import FloatArray, np
+from mibe.metrics.arrays import FloatArray, np
 from mibe.metrics.base import SampleMean, SingleFigure, as_column, ratio
 from mibe.metrics.counts import Counted, EachLabel, MacroMean, count, membership, split
 from mibe.task import Value

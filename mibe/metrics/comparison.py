@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from mibe.arrays import FloatArray, np
 from mibe.errors import UsageError
+from mibe.metrics.arrays import FloatArray, np
 from mibe.metrics.intervals import interval, resampled_totals
 
 ROUNDING = 1e-12

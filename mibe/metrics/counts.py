@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from mibe.arrays import BoolArray, FloatArray, np
+from mibe.metrics.arrays import BoolArray, FloatArray, np
 from mibe.metrics.base import SingleFigure, ratio
 from mibe.task import Value
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mibe.arrays import FloatArray, np
-from mibe.diagnoses import accepted_names, same_diagnosis
+from mibe.metrics.arrays import FloatArray, np
 from mibe.metrics.base import SampleMean, ratio
+from mibe.metrics.diagnosis_names import accepted_names, same_diagnosis
 from mibe.task import Value
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
-from mibe.arrays import FloatArray, np
+from mibe.metrics.arrays import FloatArray, np
 from mibe.metrics.counts import Counted, EachLabel, MacroMean, MicroMean, per_label, split
 from mibe.task import Value
 

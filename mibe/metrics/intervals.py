@@ -10,8 +10,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from mibe.arrays import FloatArray, IntArray, np
 from mibe.errors import UsageError
+from mibe.metrics.arrays import FloatArray, IntArray, np
 
 CHUNK_CELLS = 2_000_000
 """Counts held at a time, resamples × distinct rows or samples: the working memory stays under 100 MB."""

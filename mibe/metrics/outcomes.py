@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mibe.arrays import FloatArray, np
+from mibe.metrics.arrays import FloatArray, np
 from mibe.metrics.base import SampleMean
 from mibe.metrics.counts import membership
 from mibe.task import Outcome, Value

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from mibe.arrays import FloatArray
+from mibe.metrics.arrays import FloatArray
 from mibe.metrics.base import SampleMean, SingleFigure, as_column
 from mibe.task import Value
 

@@ -6,11 +6,11 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mibe.arrays import FloatArray, np
 from mibe.errors import UsageError
-from mibe.metrics.base import BootstrapMedian, Metric, is_mean
+from mibe.metrics.arrays import FloatArray, np
+from mibe.metrics.base import BootstrapMedian, is_mean
 from mibe.metrics.intervals import bootstrap, resampled_totals, standard_errors
-from mibe.task import Value
+from mibe.task import Metric, Value
 
 
 @dataclass(frozen=True, slots=True)

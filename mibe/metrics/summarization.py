@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
-from mibe.arrays import FloatArray, np
+from mibe.metrics.arrays import FloatArray, np
 from mibe.metrics.base import SampleMean
 from mibe.task import Value
 

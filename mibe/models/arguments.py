@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from mibe.errors import UsageError
-from mibe.registry import unknown
+from mibe.errors import UsageError, unknown
 
 
 def parse_model_args(text: str) -> dict[str, str]:

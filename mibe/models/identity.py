@@ -6,9 +6,8 @@ import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
+from mibe.data.disk import cache_dir, write_atomically
 from mibe.errors import ModelError
-from mibe.results.cache import cache_dir
-from mibe.results.folder import write_atomically
 
 SUFFIXES = frozenset(
     {".safetensors", ".bin", ".pt", ".pth", ".gguf", ".json", ".jinja", ".model", ".tiktoken", ".txt", ".py"}

@@ -16,8 +16,8 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from mibe.data.disk import disk_error, write_atomically
 from mibe.errors import RunError
-from mibe.results.folder import disk_error, write_atomically
 
 SHARED = ("page.css", "theme.js", "table.js", "charts.js", "echarts.common.min.js")
 """Assets of every page, beside the licences of the library."""

@@ -6,7 +6,7 @@ import string
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mibe.arrays import FloatArray, np
+from mibe.metrics.arrays import FloatArray, np
 from mibe.metrics.base import SampleMean, SingleFigure, as_column
 from mibe.metrics.counts import split
 from mibe.parsers.spans import Span, write_marks

@@ -9,16 +9,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mibe.data import store
+from mibe.data.documents import check_split, examples
 from mibe.data_use import is_credentialed
-from mibe.diagnoses import accepted_names
-from mibe.documents import check_split, examples
 from mibe.errors import DataError, DataUseError, UsageError
+from mibe.judge.verdicts import is_judged
+from mibe.metrics.diagnosis_names import accepted_names
 from mibe.registry import load_task
 from mibe.results.folder import SAMPLES
 from mibe.results.log import latest_rows
 from mibe.results.run import Run
 from mibe.task import Outcome, Task
-from mibe.verdicts import is_judged
 
 RATINGS = "ratings"
 

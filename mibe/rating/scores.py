@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from mibe.arrays import FloatArray, np
 from mibe.errors import RunError, UsageError
+from mibe.metrics.arrays import FloatArray, np
 from mibe.metrics.base import SampleMean
 from mibe.metrics.diagnosis import TopKAccuracy
 from mibe.metrics.score import score
@@ -23,7 +23,7 @@ DEPTH = 10
 ONE_RATER = TopKAccuracy(DEPTH)
 
 Marks = dict[tuple[str, int | None], bool | None]
-"""Case and rank → whether the diagnosis matches, as `mibe.results.agreement` compares them."""
+"""Case and rank → whether the diagnosis matches, as `mibe.analysis.agreement` compares them."""
 
 
 @dataclass(frozen=True)

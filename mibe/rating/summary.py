@@ -8,13 +8,13 @@ from dataclasses import asdict, dataclass
 from itertools import combinations
 from typing import Any
 
+from mibe.analysis.agreement import Agreement, Measure, compare_ratings, judge_ratings
+from mibe.analysis.text import STYLES, write_csv
 from mibe.errors import DataError, UsageError
-from mibe.leaderboard.published import HUMAN_FIGURES
+from mibe.published.figures import HUMAN_FIGURES
 from mibe.rating.cases import diagnosis_tasks, listed_in
 from mibe.rating.scores import Marks, marks_of, rated, ratings_of
 from mibe.rating.store import Review
-from mibe.results.agreement import Agreement, Measure, compare_ratings, judge_ratings
-from mibe.results.compare_text import STYLES, write_csv
 from mibe.results.folder import SAMPLES
 from mibe.results.run import Run
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mibe.arrays import np
+from mibe.metrics.arrays import np
 
 BARS = 24
 

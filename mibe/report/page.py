@@ -11,20 +11,20 @@ from typing import Any
 
 import mibe
 from mibe import protocols
+from mibe.data.disk import disk_error
 from mibe.data_use import is_credentialed
 from mibe.errors import RunError
-from mibe.leaderboard.published import TITLES
 from mibe.metrics.base import is_main
 from mibe.pages import write_page
-from mibe.progress import Progress, Silent
+from mibe.published.figures import TITLES
 from mibe.registry import load_task
 from mibe.report import samples
 from mibe.report.histogram import histogram
 from mibe.report.prompts import documents_of
-from mibe.results.folder import disk_error
 from mibe.results.log import Row, latest_rows
 from mibe.results.run import Run, load_run
 from mibe.results.table import remarks_on
+from mibe.terminal.progress import Progress, Silent
 
 Data = dict[str, Any]
 

@@ -14,10 +14,11 @@ from mibe.data import store
 from mibe.errors import DataError, UsageError
 from mibe.models.base import Message
 from mibe.models.text import byte_count
-from mibe.planning import Plan, Settings, plan_task
 from mibe.prompting import PromptBuilder, layout, template_sha256
 from mibe.registry import load_task
 from mibe.results.log import Row
+from mibe.run.plan import Plan, plan_task
+from mibe.run.settings import Settings
 from mibe.task import Example, Task
 
 CUT = "This prompt was shortened to fit the model's context window; the run keeps its hash alone."

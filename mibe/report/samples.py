@@ -16,10 +16,10 @@ from typing import Any
 
 from mibe.pages import embed
 from mibe.parsers.evidence import evidence
-from mibe.progress import Progress
 from mibe.report.prompts import Documents
 from mibe.results.log import Row
 from mibe.task import Outcome, Task
+from mibe.terminal.progress import Progress
 
 OUTPUTS, DETAILS = 500, 100
 """Samples in one file: outputs are all loaded for the search, details as a sample is opened."""

@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from mibe.capacity import GIB, parse_throughput
-from mibe.cli import exit_code
 from mibe.errors import DataError, UsageError
-from mibe.leaderboard.published import HUMAN
+from mibe.forecast.amounts import parse_throughput
+from mibe.forecast.hardware import GIB
 from mibe.leaderboard.runs import Result
 from mibe.models import parse_model_args
-from mibe.progress import on_stderr
+from mibe.published.figures import HUMAN
+from mibe.rating.reading import read_ratings
 from mibe.reproduction.filled import Filled, check_backbones, fill
 from mibe.reproduction.forecasting import Hardware, look_ahead
 from mibe.reproduction.forecasting import render as render_outlook
@@ -30,7 +30,8 @@ from mibe.reproduction.running import (
 )
 from mibe.reproduction.show import FORMATS, render
 from mibe.reproduction.table import Reproduction
-from mibe.results.agreement import read_ratings
+from mibe.terminal.exit import exit_code
+from mibe.terminal.progress import on_stderr
 
 
 def main(table: Reproduction, argv: Sequence[str] | None = None) -> int:

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from mibe.analysis.compare import Difference, compare
 from mibe.errors import UsageError
 from mibe.leaderboard.board import own_cell
 from mibe.leaderboard.cells import Cell
 from mibe.leaderboard.consistency import own_name
-from mibe.leaderboard.published import HUMAN, Published, load_notes
 from mibe.leaderboard.runs import Result
+from mibe.published.figures import HUMAN, Published, load_notes
 from mibe.reproduction.models import Entry
 from mibe.reproduction.running import PROTOCOL
 from mibe.reproduction.table import Reproduction, Row
-from mibe.results.compare import Difference, compare
 
 Figure = tuple[str, str]
 """Data set and metric."""

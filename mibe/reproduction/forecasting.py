@@ -7,24 +7,26 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from mibe.capacity import SHAPES, Shape, Tally, Throughput, cost, gpus_of_a_copy
 from mibe.data_use import is_credentialed
 from mibe.errors import MibeError
-from mibe.estimate import TaskEstimate, estimate
-from mibe.forecast import tally
-from mibe.leaderboard.published import TEST_DOCUMENTS
+from mibe.forecast.amounts import Tally, Throughput, cost
+from mibe.forecast.hardware import SHAPES, Shape, gpus_of_a_copy
+from mibe.forecast.money import TaskEstimate, estimate
+from mibe.forecast.prompts import tally
 from mibe.leaderboard.tables import MISSING, table
 from mibe.models import load_model
 from mibe.models.base import Renderer
-from mibe.models.counting import load_counter
+from mibe.models.local.counting import load_counter
 from mibe.models.service import Service
-from mibe.planning import Plan, Settings, arguments_under, plan_task
 from mibe.protocols.paper import NEW_TOKENS, UNCHANGED
+from mibe.published.figures import TEST_DOCUMENTS
 from mibe.registry import load_task
 from mibe.reproduction.models import Entry
 from mibe.reproduction.running import PROTOCOL, Choice, Options, refuse_unpermitted
 from mibe.reproduction.show import title_of
 from mibe.reproduction.table import Reproduction, suite_with
+from mibe.run.plan import Plan, plan_task
+from mibe.run.settings import Settings, arguments_under
 from mibe.suites import load_suite
 from mibe.task import Category, Task
 

@@ -6,10 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mibe.errors import UsageError
+from mibe.errors import UsageError, unknown
 from mibe.leaderboard.board import same_model
 from mibe.models import list_models, parse_model
-from mibe.registry import unknown
 from mibe.reproduction.table import Reproduction, Row
 
 LOADERS = ("hf", "vllm")
@@ -24,7 +23,7 @@ SNAPSHOT = "a snapshot of 2023; where it is no longer served, name another: --mo
 class PaperModel:
     """One model of the paper: the hub repository of its weights or its name at an API (None: not public).
 
-    `shape` is a name in `mibe.capacity.SHAPES` ("" for APIs), `terms` what must be accepted, signed or held.
+    `shape` is a name in `mibe.forecast.hardware.SHAPES` ("" for APIs), `terms` what must be accepted, signed or held.
     """
 
     source: str | None

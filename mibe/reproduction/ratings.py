@@ -7,15 +7,16 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from mibe.analysis.agreement import Key
 from mibe.errors import DataError
-from mibe.judging import DEPTH
+from mibe.judge.judges import DEPTH
+from mibe.judge.verdicts import TOP_K
 from mibe.leaderboard.runs import Result
 from mibe.metrics.score import score
-from mibe.results.agreement import Key, read_ratings
+from mibe.rating.reading import read_ratings
 from mibe.results.folder import SAMPLES
 from mibe.results.log import latest_rows
 from mibe.task import Outcome
-from mibe.verdicts import TOP_K
 
 
 def rated(result: Result, file: str | Path) -> dict[str, Any]:

@@ -17,25 +17,27 @@ import mibe
 from mibe.data import store
 from mibe.data_use import is_credentialed
 from mibe.errors import DataUseError, ModelError, UsageError
-from mibe.evaluation import evaluate, wanted
-from mibe.judging import EXACT
+from mibe.judge.judges import EXACT
 from mibe.leaderboard.board import same_model
-from mibe.leaderboard.published import HUMAN
 from mibe.leaderboard.runs import Result, read_results
 from mibe.models import as_model
 from mibe.models.base import Model
 from mibe.models.identity import source_identity
 from mibe.models.service import Service
-from mibe.planning import Settings, arguments_under, missing_data
-from mibe.progress import Progress
 from mibe.prompting import template_sha256
+from mibe.published.figures import HUMAN
 from mibe.registry import load_task
 from mibe.reproduction.models import Entry
 from mibe.reproduction.table import Reproduction, suite_with
 from mibe.results.folder import RECORD
 from mibe.results.run import Run, load_run
+from mibe.run.evaluate import evaluate
+from mibe.run.plan import missing_data
+from mibe.run.settings import Settings, arguments_under
+from mibe.run.settle import wanted
 from mibe.suites import load_suite
 from mibe.task import Category, Task
+from mibe.terminal.progress import Progress
 
 PROTOCOL = "paper"
 ENCODER = "bert-base-multilingual-cased"

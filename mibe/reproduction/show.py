@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from mibe.analysis.text import write_csv
 from mibe.leaderboard.cells import Cell
-from mibe.leaderboard.published import HUMAN, TITLES, VERSIONS
 from mibe.leaderboard.tables import MISSING, broken, interval, number, signed, table
+from mibe.published.figures import HUMAN, TITLES, VERSIONS
 from mibe.reproduction.filled import Change, Column, Figure, Filled
-from mibe.results.compare_text import write_csv
 
 FORMATS = ("text", "markdown", "csv")
 NOT_PRINTED = "not printed"

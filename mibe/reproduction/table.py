@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from mibe.leaderboard.published import HUMAN, VERSIONS, Published, all_figures
+from mibe.published.figures import HUMAN, VERSIONS, Published, all_figures
 from mibe.suites import Suite, load_suite
 
 

@@ -16,14 +16,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import platformdirs
+from mibe.data.disk import cache_dir
 
 Key = bytes
-
-
-def cache_dir() -> Path:
-    """Where mibe keeps what it can make again: `MIBE_CACHE_DIR`, or the user's cache folder."""
-    return Path(os.environ.get("MIBE_CACHE_DIR") or platformdirs.user_cache_path("mibe"))
 
 
 def cache_path() -> Path:

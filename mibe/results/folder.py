@@ -5,18 +5,17 @@ A run that was cut off is found again by its fingerprint, so that the same comma
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import json
 import os
 import re
-import stat
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
+from mibe.data.disk import disk_error, write_atomically
 from mibe.errors import RunError
 
 RECORD = "run.json"
@@ -154,32 +153,6 @@ def _noted_fingerprint(path: Path) -> str | None:
         return None
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Replace a file by this text as a whole."""
-    with rewriting(path) as file:
-        file.write(text.encode("utf-8"))
-
-
-@contextmanager
-def rewriting(path: Path) -> Iterator[IO[bytes]]:
-    """A file beside `path`, renamed over it once all of it is on the disk; a failure leaves no trace.
-
-    A file that was there keeps its mode.
-    """
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with aside.open("wb") as file:
-            if path.exists():
-                os.fchmod(file.fileno(), stat.S_IMODE(path.stat().st_mode))
-            yield file
-            file.flush()
-            # Without it, a power cut after the rename can leave an empty file under the name.
-            os.fsync(file.fileno())
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
-
-
 def _new_folder(output_dir: Path, model_name: str) -> Path:
     """`<model>-<time>`; a number is added when two runs start within one second."""
     safe = re.sub(r"[^A-Za-z0-9._-]+", "-", model_name).strip("-.") or "model"
@@ -202,12 +175,3 @@ def _write_errors(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise disk_error(error, path) from error
-
-
-def disk_error(error: OSError, path: Path) -> RunError:
-    """What a failed write means for the user."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return RunError(
-            f"the disk is full: {path}; everything so far is kept, free some space and run the same command again"
-        )
-    return RunError(f"cannot write {path}: {error.strerror or error}; give another --output-dir")

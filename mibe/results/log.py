@@ -13,8 +13,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
+from mibe.data.disk import disk_error, rewriting
 from mibe.errors import RunError
-from mibe.results.folder import disk_error, rewriting
 
 Row = dict[str, Any]
 

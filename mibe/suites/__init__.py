@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 
-from mibe.registry import unknown
+from mibe.errors import unknown
 
 ORDER = ("zero_shot", "few_shot", "supervised", "commercial", "forgetting", "ablation", "diagnosis")
 

@@ -1,0 +1,1 @@
+"""What is done with finished runs and saved outputs: score, rescore, compare, merge, agreement of raters."""

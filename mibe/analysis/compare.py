@@ -1,0 +1,288 @@
+"""Two runs on the same samples: which model is better, by how much, and how sure is that?
+
+Predictions and targets come from the sample logs, metrics from the tasks. Every sample that was scored in both runs
+counts, joined by its id, so that a difference is never one of the questions asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mibe import protocols
+from mibe.data_use import is_credentialed
+from mibe.errors import UsageError
+from mibe.judge.verdicts import TOP_K, is_judged
+from mibe.metrics.arrays import FloatArray, np
+from mibe.metrics.base import BootstrapMedian, Mean, is_main, is_mean
+from mibe.metrics.comparison import holm, mcnemar, paired_bootstrap
+from mibe.registry import load_task
+from mibe.results.folder import SAMPLES
+from mibe.results.log import Row, latest_rows
+from mibe.results.run import Run, load_run
+from mibe.run.scoring import late_of, stored_statistics
+from mibe.task import Metric, Outcome, Task
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Pair = tuple[Row, Row]
+
+SAME = {
+    "version": "they were read by other versions of the task (mibe rescore RUN reads the older one again)",
+    "prompt_template_sha256": "the prompts have another wording",
+    "num_fewshot": "the numbers of worked examples differ",
+}
+"""Key of a task's record → what it means when two runs differ in it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """One figure of one task in both runs, and figure A minus figure B with its 95 % interval.
+
+    `p` is that of McNemar's exact test where each sample is right or wrong (`only_a` samples are right in A alone,
+    `only_b` in B alone), else that of the paired bootstrap. `p_holm` is `p` corrected for having asked about several
+    tasks; the headline of each task is such a question, other figures describe and have none.
+    """
+
+    task: str
+    metric: str
+    headline: bool
+    n: int
+    a: float
+    b: float
+    difference: float
+    low: float
+    high: float
+    p_bootstrap: float
+    p_mcnemar: float | None = None
+    only_a: int | None = None
+    only_b: int | None = None
+    p_holm: float | None = None
+
+    @property
+    def p(self) -> float:
+        """The p-value that counts."""
+        return self.p_bootstrap if self.p_mcnemar is None else self.p_mcnemar
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What two runs have in common and where they differ; `notes` say what a reader must know beside the figures."""
+
+    a: Run
+    b: Run
+    rows: tuple[Difference, ...]
+    notes: tuple[str, ...]
+
+    def table(self) -> pd.DataFrame:
+        """One row a figure: the fields of `Difference`."""
+        import pandas as pd
+
+        return pd.DataFrame([asdict(row) | {"p": row.p} for row in self.rows])
+
+    def differing(self, task: str) -> list[dict[str, Any]]:
+        """The samples of a task whose predictions differ: id, outcome, scores and prediction of each run.
+
+        Predictions and target, which may be text or quote it, are left out where the task is credentialed.
+        """
+        if task not in {row.task for row in self.rows}:
+            raise UsageError(f"the runs have no task {task!r} in common")
+        text = not is_credentialed(load_task(task))
+        return [
+            _sample(a, b, text=text)
+            for a, b in _pairs(self.a, self.b, task)
+            if (a["prediction"], a["outcome"]) != (b["prediction"], b["outcome"])
+        ]
+
+
+def compare(
+    a: Run | str | Path, b: Run | str | Path, *, force: bool = False, resamples: int = 1000, seed: int = 1234
+) -> Comparison:
+    """Compare two runs, given as such or by their folders, on the tasks and samples that both have scored.
+
+    Raises
+    ------
+    UsageError
+        When they have no task or no sample in common; and, unless `force`, when data, prompts, protocol or judge
+        differ, with all the reasons. With `force` these are in the notes, and run A's metrics score both.
+    RunError
+        When one is not a run folder.
+    """
+    run_a, run_b = (run if isinstance(run, Run) else load_run(run) for run in (a, b))
+    common = [name for name in run_a.record["tasks"] if name in run_b.record["tasks"]]
+    if not common:
+        raise UsageError(
+            f"the runs have no task in common: {run_a.path} has {_names(run_a)}, {run_b.path} has {_names(run_b)}"
+        )
+    reasons = _reasons(run_a, run_b, common)
+    if reasons and not force:
+        raise UsageError(f"the runs cannot be compared: {'; '.join(reasons)}. --force compares them all the same")
+    rows: list[Difference] = []
+    notes = [f"not comparable: {reason}" for reason in reasons]
+    for name in common:
+        task = protocols.apply(run_a.record["protocol"], load_task(name))
+        pairs = list(_pairs(run_a, run_b, name))
+        if not pairs:
+            raise UsageError(f"{name}: no sample was scored in both runs; give both the same --limit and --seed")
+        late, why_not = _late(task, run_a, run_b, pairs)
+        rows += _differences(task, pairs, late, resamples, seed)
+        notes += [*_left_out(run_a, run_b, name, len(pairs)), *why_not]
+    notes += [f"{name}: in one run only, not compared" for name in _in_one(run_a, run_b)]
+    return Comparison(run_a, run_b, tuple(_corrected(rows)), tuple(notes))
+
+
+def _names(run: Run) -> str:
+    return ", ".join(run.record["tasks"]) or "none"
+
+
+def _in_one(a: Run, b: Run) -> list[str]:
+    return sorted(a.record["tasks"].keys() ^ b.record["tasks"].keys())
+
+
+def _reasons(a: Run, b: Run, common: Sequence[str]) -> list[str]:
+    """Why a difference between the runs may not be one between the models."""
+    reasons = []
+    if a.record["protocol"] != b.record["protocol"]:
+        reasons.append(f"the protocols differ, {a.record['protocol']} and {b.record['protocol']}")
+    for name in common:
+        part_a, part_b = a.record["tasks"][name], b.record["tasks"][name]
+        data_a, data_b = part_a["data"], part_b["data"]
+        if (data_a["split"], data_a["sha256"]) != (data_b["split"], data_b["sha256"]):
+            reasons.append(f"{name}: the data differ ({_data(data_a)} and {_data(data_b)})")
+        reasons += [f"{name}: {why}" for key, why in SAME.items() if part_a.get(key) != part_b.get(key)]
+        if part_a.get("num_fewshot") == part_b.get("num_fewshot") and _other_shots(a, b, name):
+            reasons.append(f"{name}: the worked examples differ")
+        if is_judged(load_task(name)) and a.record.get("judge") != b.record.get("judge"):
+            reasons.append(f"{name}: the judges differ, {_judge(a)} and {_judge(b)}")
+    return reasons
+
+
+def _data(data: dict[str, Any]) -> str:
+    return f"{data['split']} {data['sha256'][:12]}"
+
+
+def _judge(run: Run) -> str:
+    judge = run.record.get("judge")
+    return str(judge["name"]) if judge else "none"
+
+
+def _other_shots(a: Run, b: Run, name: str) -> bool:
+    """Whether documents that both runs have asked about stand behind other examples."""
+    shared_a, shared_b = (run.record["tasks"][name].get("shots", {}) for run in (a, b))
+    if any(shared_a[key] != shared_b[key] for key in shared_a.keys() & shared_b.keys()):
+        return True
+    return any(row_a.get("shots") != row_b.get("shots") for row_a, row_b in _pairs(a, b, name))
+
+
+def _pairs(a: Run, b: Run, task: str) -> Iterator[Pair]:
+    """The rows of each sample that has an outcome other than error in both runs, in the order of run A."""
+    scored_b = {row["id"]: row for row in _scored(b, task)}
+    return ((row, scored_b[row["id"]]) for row in _scored(a, task) if row["id"] in scored_b)
+
+
+def _scored(run: Run, task: str) -> Iterator[Row]:
+    return (row for row in latest_rows(run.path / SAMPLES / f"{task}.jsonl") if row["outcome"] != Outcome.ERROR)
+
+
+def _left_out(a: Run, b: Run, task: str, common: int) -> list[str]:
+    counts = [sum(1 for _ in _scored(run, task)) for run in (a, b)]
+    if counts == [common, common]:
+        return []
+    return [f"{task}: {common} samples were scored in both runs ({counts[0]} in A, {counts[1]} in B)"]
+
+
+def _late(task: Task, a: Run, b: Run, pairs: Sequence[Pair]) -> tuple[tuple[Mean, ...], list[str]]:
+    """The late metrics whose values stand in both sample logs; and a note where one run has them in vain."""
+    asked_a, asked_b = (late_of(task, run.record["settings"].get("bertscore")) for run in (a, b))
+    if asked_a != asked_b:
+        return (), [f"{task.name}: BERTScore has no part in it, since only one run has it, or with another encoder"]
+    wanted = {name for metric in asked_a for name in metric.names}
+    if not all(wanted <= row.get("scores", {}).keys() for pair in pairs for row in pair):
+        return (), [
+            f"{task.name}: BERTScore has no part in it, since a run does not hold it by sample: mibe rescore RUN"
+        ]
+    return asked_a, []
+
+
+def _differences(
+    task: Task, pairs: Sequence[Pair], late: Sequence[Mean], resamples: int, seed: int
+) -> list[Difference]:
+    """Every main figure of the task, the headline first; those of `late` from what the rows hold."""
+    task, values_a, values_b = _values(task, pairs)
+    targets_a, targets_b = [a["target"] for a, _ in pairs], [b["target"] for _, b in pairs]
+    found: list[Difference] = []
+    for metric in task.metrics:
+        # The median over resamples differs from its metric by noise alone, and has no part in a comparison.
+        if isinstance(metric, BootstrapMedian) or not any(map(is_main, metric.names)):
+            continue
+        table_a, table_b = metric.statistics(values_a, targets_a), metric.statistics(values_b, targets_b)
+        found += _of_metric(task, metric, table_a, table_b, resamples, seed)
+    for metric in late:
+        table_a, table_b = (
+            stored_statistics(metric, [row["scores"] for row in rows]) for rows in zip(*pairs, strict=True)
+        )
+        found += _of_metric(task, metric, table_a, table_b, resamples, seed)
+    return sorted(found, key=lambda row: not row.headline)
+
+
+def _values(task: Task, pairs: Sequence[Pair]) -> tuple[Task, list[Any], list[Any]]:
+    """The task, with the metrics that score it, and what they are given of each run: predictions, or verdicts."""
+    rows_a, rows_b = zip(*pairs, strict=True)
+    if is_judged(task) and all("verdicts" in row for row in (*rows_a, *rows_b)):
+        headline = task.headline if task.headline in TOP_K.names else TOP_K.names[0]
+        return replace(task, metrics=(TOP_K,), headline=headline), _verdicts(rows_a), _verdicts(rows_b)
+    return task, [row["prediction"] for row in rows_a], [row["prediction"] for row in rows_b]
+
+
+def _verdicts(rows: Sequence[Row]) -> list[list[bool | None]]:
+    return [[verdict["match"] for verdict in row["verdicts"]] for row in rows]
+
+
+def _of_metric(
+    task: Task, metric: Metric, table_a: FloatArray, table_b: FloatArray, resamples: int, seed: int
+) -> list[Difference]:
+    figures_a, figures_b = metric.figures(table_a.sum(axis=0)), metric.figures(table_b.sum(axis=0))
+    paired = paired_bootstrap(table_a, table_b, metric.figures, resamples=resamples, seed=seed)
+    found = []
+    for i, name in enumerate(metric.names):
+        if not is_main(name):
+            continue
+        row = Difference(
+            task=task.name,
+            metric=name,
+            headline=name == task.headline,
+            n=len(table_a),
+            a=float(figures_a[i]),
+            b=float(figures_b[i]),
+            difference=float(paired.value[i]),
+            low=float(paired.low[i]),
+            high=float(paired.high[i]),
+            p_bootstrap=float(paired.p[i]),
+        )
+        if is_mean(metric) and _right_or_wrong(table_a[:, i]) and _right_or_wrong(table_b[:, i]):
+            only_a, only_b = int((table_a[:, i] > table_b[:, i]).sum()), int((table_b[:, i] > table_a[:, i]).sum())
+            row = replace(row, only_a=only_a, only_b=only_b, p_mcnemar=mcnemar(only_a, only_b))
+        found.append(row)
+    return found
+
+
+def _right_or_wrong(values: FloatArray) -> bool:
+    return bool(np.isin(values, (0.0, 1.0)).all())
+
+
+def _corrected(rows: Sequence[Difference]) -> Iterator[Difference]:
+    """The rows, those of headlines with the p that Holm's correction over the tasks makes of theirs."""
+    corrected = iter(holm([row.p for row in rows if row.headline]))
+    return (replace(row, p_holm=next(corrected)) if row.headline else row for row in rows)
+
+
+def _sample(a: Row, b: Row, *, text: bool) -> dict[str, Any]:
+    sample = {"id": a["id"]}
+    for run, row in (("a", a), ("b", b)):
+        sample |= {f"outcome_{run}": row["outcome"], f"scores_{run}": row.get("scores", {})}
+        if text:
+            sample[f"prediction_{run}"] = row["prediction"]
+    return sample | ({"target": a["target"]} if text else {})

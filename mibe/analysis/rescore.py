@@ -1,0 +1,97 @@
+"""A finished run scored again from its saved text, after a parser or metric changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import mibe
+from mibe import protocols
+from mibe.data_use import is_credentialed
+from mibe.errors import RunError
+from mibe.judge.verdicts import keep_verdicts
+from mibe.models.base import Response
+from mibe.registry import load_task
+from mibe.results import record
+from mibe.results.folder import RunFolder, read_record
+from mibe.results.log import Row, SampleLog, latest_rows
+from mibe.results.run import Run
+from mibe.run.documents import Documents
+from mibe.run.reading import best_candidate, judge_response, judged
+from mibe.run.scoring import late_metrics, score_task, with_late_scores
+from mibe.task import Example, Outcome, Task
+
+
+def rescore(path: str | Path, *, bertscore: str | None = None) -> Run:
+    """Score a finished run again from its raw text with today's parsers and metrics; the old record is kept.
+
+    The protocol stays the run's own. `bertscore` is as in `Settings`; None keeps what the run had.
+
+    Raises
+    ------
+    RunError
+        When the run is not finished or in use, or a sample is no longer in the data.
+    """
+    folder_path = Path(path)
+    old = read_record(folder_path)
+    if not old["tasks"] or any("outcomes" not in part for part in old["tasks"].values()):
+        raise RunError(f"{path} is not finished; run its command again first")
+    settings = old["settings"] | {"bertscore": bertscore or old["settings"].get("bertscore")}
+    tasks = [protocols.apply(old["protocol"], load_task(name)) for name in old["tasks"]]
+    late = late_metrics(tasks, settings["bertscore"])
+    with RunFolder.hold(folder_path) as folder:
+        # All that can fail comes before the old logs are moved away.
+        rows = {
+            task.name: with_late_scores(
+                _judge_again(task, folder.samples(task.name), old["tasks"][task.name]), late[task.name]
+            )
+            for task in tasks
+        }
+        parts = {}
+        for task in tasks:
+            scores = score_task(
+                task, rows[task.name], late=late[task.name], resamples=settings["resamples"], seed=settings["seed"]
+            )
+            parts[task.name] = old["tasks"][task.name] | scores | {"version": task.version}
+        kept = folder.keep_history(rows, private=[task.name for task in tasks if is_credentialed(task)])
+        for task in tasks:
+            _write_log(folder.samples(task.name), rows[task.name], private=is_credentialed(task))
+        new = old | {
+            "mibe_version": mibe.__version__,
+            "settings": settings,
+            "rescored": record.now(),
+            "earlier": str(kept.relative_to(folder.path)),
+            "tasks": parts,
+        }
+        folder.write_record(new)
+    return Run(folder_path, new)
+
+
+def _write_log(path: Path, rows: Iterable[Row], *, private: bool) -> None:
+    with closing(SampleLog(path, private=private)) as log:
+        log.extend(rows)
+
+
+def _judge_again(task: Task, samples: Path, part: dict[str, Any]) -> list[Row]:
+    wanted = {row["id"]: row for row in latest_rows(samples)}
+    rows = []
+    for example in Documents.select(task, part["data"]["split"], None, 0):
+        if example.id in wanted:
+            rows.append(_judged_row(task, example, wanted.pop(example.id)))
+    if wanted:
+        raise RunError(
+            f"{len(wanted)} samples of {task.name} are not in the data here, {min(wanted)!r} first; "
+            f"prepare the data the run was made with (mibe data prepare {task.data_name} --from PATH)"
+        )
+    return rows
+
+
+def _judged_row(task: Task, example: Example, row: Row) -> Row:
+    if row["outcome"] == Outcome.ERROR:
+        return row
+    if "loglikelihoods" in row:
+        return row | judged(task, example, best_candidate(task, example, row["loglikelihoods"]))
+    response = Response(text=row["output"], finish_reason=row["finish_reason"])
+    return keep_verdicts(row | judge_response(task, example, response))

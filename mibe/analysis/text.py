@@ -1,0 +1,109 @@
+"""Comparisons of runs and of raters as text: for the terminal, Markdown, CSV, and JSON with everything."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import textwrap
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from mibe.analysis.agreement import Agreement
+from mibe.analysis.compare import Comparison, Difference
+
+FORMATS = ("text", "json", "csv", "markdown")
+STYLES = {"text": "simple", "markdown": "github"}
+HEADER = ("task", "metric", "A", "B", "A − B", "95 % interval", "n", "p", "p (Holm)")
+CELL = 60
+"""Characters of a prediction in a table; JSON and CSV have all of it."""
+
+
+def render(comparison: Comparison, form: str) -> str:
+    """The comparison in one of `FORMATS`."""
+    records = [asdict(row) | {"p": row.p} for row in comparison.rows]
+    if form == "json":
+        runs = {"a": str(comparison.a.path), "b": str(comparison.b.path)}
+        return json.dumps(runs | {"rows": records, "notes": comparison.notes}, ensure_ascii=False, indent=1)
+    if form == "csv":
+        return write_csv(records)
+    from tabulate import tabulate
+
+    rows = [_cells(row) for row in comparison.rows]
+    align = ("left", "left", *["right"] * 7)
+    table = tabulate(rows, headers=HEADER, tablefmt=STYLES[form], disable_numparse=True, colalign=align)
+    heads = [f"{letter}: {run.path}" for letter, run in (("A", comparison.a), ("B", comparison.b))]
+    return "\n".join([*heads, "", table, *(["", *comparison.notes] if comparison.notes else [])])
+
+
+def render_samples(samples: Sequence[Mapping[str, Any]], form: str) -> str:
+    """Samples on which two runs differ, as `Comparison.differing` gives them, in one of `FORMATS`."""
+    if form == "json":
+        return json.dumps(samples, ensure_ascii=False, indent=1)
+    if form == "csv":
+        return write_csv([{key: _flat(value) for key, value in sample.items()} for sample in samples])
+    if not samples:
+        return "no sample differs"
+    from tabulate import tabulate
+
+    rows = [{key: textwrap.shorten(_flat(value), CELL, placeholder=" …") for key, value in s.items()} for s in samples]
+    return tabulate(rows, headers="keys", tablefmt=STYLES[form], disable_numparse=True)
+
+
+def render_agreement(found: Agreement, form: str) -> str:
+    """The agreement of two raters in one of `FORMATS`."""
+    if form == "json":
+        return json.dumps(asdict(found), indent=1)
+    measures = {"agreement": found.agreement, "kappa": found.kappa}
+    if form == "csv":
+        return write_csv([{"measure": name, **asdict(measure), "n": found.n} for name, measure in measures.items()])
+    from tabulate import tabulate
+
+    names = {"agreement": "raw agreement", "kappa": "Cohen's kappa"}
+    rows = [
+        [names[name], _decimal(m.value), f"{_decimal(m.low)} – {_decimal(m.high)}", found.n]
+        for name, m in measures.items()
+    ]
+    header = ("measure", "value", "95 % interval", "n")
+    table = tabulate(rows, headers=header, tablefmt=STYLES[form], disable_numparse=True)
+    counts = (
+        f"{found.n} ratings of {found.cases} cases: both match {found.both}, A alone {found.only_a}, "
+        f"B alone {found.only_b}, neither {found.neither}"
+    )
+    notes = [f"{found.unread} unread verdicts count as no match"] if found.unread else []
+    notes += [f"{found.left_out} ratings that only one file has are left out"] if found.left_out else []
+    return "\n".join([table, "", counts, *notes])
+
+
+def _decimal(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
+
+
+def _cells(row: Difference) -> list[str]:
+    test = " (McNemar)" if row.p_mcnemar is not None else ""
+    return [
+        row.task if row.headline else "",
+        row.metric,
+        f"{row.a:.3f}",
+        f"{row.b:.3f}",
+        f"{row.difference:+.3f}",
+        f"{row.low:+.3f} – {row.high:+.3f}",
+        str(row.n),
+        f"{row.p:.3g}{test}",
+        "" if row.p_holm is None else f"{row.p_holm:.3g}",
+    ]
+
+
+def _flat(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def write_csv(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Rows with the same keys as CSV with a header, without the last line's end; "" for no rows."""
+    out = io.StringIO()
+    if rows:
+        writer = csv.DictWriter(out, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    return out.getvalue().rstrip("\n")

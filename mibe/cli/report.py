@@ -1,0 +1,26 @@
+"""The command `mibe report`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from mibe.cli.options import Commands
+
+
+def add_commands(commands: Commands) -> None:
+    """Add it to the command line."""
+    report = commands.add_parser("report", help="write the report of a run as a page: scores, charts, every sample")
+    report.set_defaults(command=_report)
+    report.add_argument("run", metavar="RUN")
+    report.add_argument("--html", metavar="DIR", help="folder for the page (default: report in the run folder)")
+
+
+def _report(a: argparse.Namespace) -> int:
+    from mibe.report.page import write_report
+    from mibe.terminal.progress import on_stderr
+
+    with on_stderr() as progress:
+        page = write_report(a.run, None if a.html is None else Path(a.html), progress)
+    print(page)
+    return 0

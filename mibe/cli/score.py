@@ -1,0 +1,110 @@
+"""`mibe score`, `parse` and `rescore`: scores without asking a model."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from mibe.cli.options import (
+    FORMATS,
+    Commands,
+    add_bertscore_argument,
+    add_data_use_arguments,
+    add_protocol_argument,
+    add_scoring_arguments,
+    data_use_of,
+)
+from mibe.errors import DataError
+
+
+def add_commands(commands: Commands) -> None:
+    """Add the three."""
+    _score_parser(commands.add_parser("score", help="score text that was generated elsewhere"))
+    _parse_parser(commands.add_parser("parse", help="print what a task's parser reads from outputs"))
+    _rescore_parser(commands.add_parser("rescore", help="score a finished run again from its saved text"))
+
+
+def _score_parser(p: argparse.ArgumentParser) -> None:
+    p.set_defaults(command=_score)
+    p.add_argument("--task", required=True)
+    p.add_argument("--outputs", required=True, metavar="FILE", help='JSON lines {"id": …, "output": …}')
+    p.add_argument("--split", default="test")
+    p.add_argument("--partial", action="store_true", help="score the documents that have an output, not all")
+    add_protocol_argument(p)
+    add_scoring_arguments(p)
+    add_data_use_arguments(p)
+    p.add_argument("--resamples", type=int, default=1000, metavar="N")
+    p.add_argument("--seed", type=int, default=1234)
+    p.add_argument("--format", choices=FORMATS, default="text")
+
+
+def _parse_parser(p: argparse.ArgumentParser) -> None:
+    p.set_defaults(command=_parse)
+    p.add_argument("--task", required=True)
+    add_protocol_argument(p)
+    p.add_argument(
+        "file", nargs="?", default="-", help='JSON lines {"output": …, "choices": […]} (default: standard input)'
+    )
+
+
+def _rescore_parser(p: argparse.ArgumentParser) -> None:
+    p.set_defaults(command=_rescore)
+    p.add_argument("run", metavar="RUN")
+    add_bertscore_argument(p)
+    p.add_argument("--format", choices=FORMATS, default="text")
+
+
+def _score(a: argparse.Namespace) -> int:
+    """Score text that was generated elsewhere."""
+    from mibe.analysis.outputs import score_outputs
+    from mibe.protocols import apply
+    from mibe.registry import load_task
+    from mibe.results.table import render
+    from mibe.terminal.progress import Terminal
+
+    task = apply(a.protocol, load_task(a.task))
+    scores = score_outputs(
+        task,
+        Path(a.outputs),
+        split=a.split,
+        partial=a.partial,
+        bertscore=a.bertscore,
+        judge=a.judge,
+        resamples=a.resamples,
+        seed=a.seed,
+        progress=Terminal(),
+        **data_use_of(a),
+    )
+    print(render({task.name: scores}, a.format))
+    return 0
+
+
+def _parse(a: argparse.Namespace) -> int:
+    """Print what a parser reads."""
+
+    from mibe.analysis.outputs import parse_outputs
+    from mibe.protocols import apply
+    from mibe.registry import load_task
+
+    task = apply(a.protocol, load_task(a.task))
+    try:
+        source = sys.stdin if a.file == "-" else Path(a.file).open(encoding="utf-8-sig")  # noqa: SIM115
+    except OSError as error:
+        raise DataError(f"cannot read {a.file}: {error.strerror}") from None
+    with source:
+        for line in parse_outputs(task, source, "standard input" if a.file == "-" else a.file):
+            print(json.dumps(line, ensure_ascii=False), flush=True)
+    return 0
+
+
+def _rescore(a: argparse.Namespace) -> int:
+    """Score a finished run again."""
+    from mibe.analysis.rescore import rescore
+    from mibe.results.table import render
+
+    run = rescore(a.run, bertscore=a.bertscore)
+    print(f"the earlier record is kept in {run.path / run.record['earlier']}", file=sys.stderr)
+    print(render(run.record["tasks"], a.format, skipped=run.record.get("skipped", {})))
+    return 0

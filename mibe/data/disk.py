@@ -1,0 +1,57 @@
+"""Files written as a whole, and where this user's caches lie."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from mibe.errors import RunError
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Replace a file by this text as a whole."""
+    with rewriting(path) as file:
+        file.write(text.encode("utf-8"))
+
+
+@contextmanager
+def rewriting(path: Path) -> Iterator[IO[bytes]]:
+    """A file beside `path`, renamed over it once all of it is on the disk; a failure leaves no trace.
+
+    A file that was there keeps its mode.
+    """
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with aside.open("wb") as file:
+            if path.exists():
+                os.fchmod(file.fileno(), stat.S_IMODE(path.stat().st_mode))
+            yield file
+            file.flush()
+            # Without it, a power cut after the rename can leave an empty file under the name.
+            os.fsync(file.fileno())
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def disk_error(error: OSError, path: Path) -> RunError:
+    """What a failed write means for the user."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return RunError(
+            f"the disk is full: {path}; everything so far is kept, free some space and run the same command again"
+        )
+    return RunError(f"cannot write {path}: {error.strerror or error}; give another --output-dir")
+
+
+def cache_dir() -> Path:
+    """Where mibe keeps what it can make again: `MIBE_CACHE_DIR`, or the user's cache folder."""
+    if chosen := os.environ.get("MIBE_CACHE_DIR"):
+        return Path(chosen)
+    from platformdirs import user_cache_path
+
+    return user_cache_path("mibe")

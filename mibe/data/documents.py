@@ -1,0 +1,26 @@
+"""The documents of a task, as its prepared data has them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from mibe.data import store
+from mibe.errors import UsageError
+from mibe.task import Example, Task
+
+
+def examples(task: Task, split: str) -> Iterator[Example]:
+    """The examples of a split that belong to the task."""
+    return filter(task.includes, store.iter_examples(task.data_name, split))
+
+
+def prepared_splits(task: Task) -> list[str]:
+    """The splits of the task's data that are here; none where it is not prepared."""
+    return store.splits(task.data_name) if store.find(task.data_name) else []
+
+
+def check_split(task: Task, split: str) -> None:
+    """Raise when the data is not prepared (`DataError`) or has no such split (`UsageError`)."""
+    available = store.splits(task.data_name)
+    if split not in available:
+        raise UsageError(f"{task.name} has no {split} split here; it has {', '.join(available) or 'none'}")

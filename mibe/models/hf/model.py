@@ -1,0 +1,335 @@
+"""A decoder-only model in the Hugging Face format, loaded by lm-eval and run in batches of our own.
+
+lm-eval's own loops return nothing before the last request is done and keep neither finish reasons nor token counts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import hashlib
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from lm_eval.models.huggingface import HFLM
+from lm_eval.models.utils import resolve_max_length
+from transformers import GenerationConfig
+
+from mibe.errors import ModelError
+from mibe.models.base import ChoiceRequest, Message, Request, Response, Sampling
+from mibe.models.hf.arguments import PLACEMENT
+from mibe.models.hf.batches import (
+    CPU_BATCH,
+    LARGEST_BATCH,
+    Batcher,
+    batch_that_fits,
+    free_memory,
+    release_memory,
+    slots_that_fit,
+)
+from mibe.models.hf.generation import Endings, Generated, Generator
+from mibe.models.hf.grouping import group_by_head
+from mibe.models.hf.likelihood import score_choices
+from mibe.models.hf.loading import load_engine, quiet
+from mibe.models.hf.plain import Row, generate_batch, rows_of, score_batch
+from mibe.models.hf.reader import Reader, uses_virtual_tokens
+from mibe.models.identity import source_identity
+from mibe.models.pairs import Pair, encode_pairs
+from mibe.models.text import first_stop, plain_text
+from mibe.models.tokens import Encoder, added_before, end_tokens, window_problem
+
+NO_LIMIT = 10**9
+"""Tokenizers without a known limit report a number above this one."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """One request on its way: its place, its tokens and what was asked."""
+
+    index: int
+    tokens: list[int]
+    request: Request
+
+
+class HfModel:
+    """A causal language model on this machine.
+
+    `batch_size` None means as many as memory should hold. With `chat` the tokenizer's chat template renders the
+    prompts, and nothing is added to the rendered text; plain prompts get what the tokenizer puts before a text.
+    """
+
+    is_remote = False
+
+    def __init__(
+        self, engine: HFLM, *, name: str, identity: Mapping[str, Any] | None, batch_size: int | None, chat: bool
+    ) -> None:
+        self.name = name
+        self.identity = identity
+        self.is_chat = chat
+        self._engine = engine
+        self._model = engine.model
+        self._tokenizer = engine.tokenizer
+        self._end_tokens = end_tokens(engine.tokenizer, (engine.model.generation_config, engine.config), chat=chat)
+        self._reader = Reader(engine.model)
+        self._encoder = Encoder(engine.tokenizer, [] if chat else added_before(engine.tokenizer))
+        self.context_window = context_window(engine)
+        self._by_memory = batch_size is None
+        self._batches = Batcher(batch_size or LARGEST_BATCH)
+        # The settings a checkpoint comes with (sampling, penalties) would make "greedy" something else for each model.
+        self._model.generation_config = GenerationConfig(
+            eos_token_id=self._end_tokens or None,
+            pad_token_id=self._tokenizer.pad_token_id,
+            bos_token_id=self._tokenizer.bos_token_id,
+        )
+
+    @classmethod
+    def open(cls, name: str, values: Mapping[str, Any]) -> HfModel:
+        """Load the model that the converted arguments of `mibe.models.hf` describe. Raises `ModelError`."""
+        engine = load_engine(values)
+        chat = values.get("chat_template", True) and bool(getattr(engine.tokenizer, "chat_template", None))
+        return cls(
+            engine,
+            name=name,
+            identity=identity(engine, values, chat=chat),
+            batch_size=values.get("batch_size"),
+            chat=chat,
+        )
+
+    @classmethod
+    def wrap(cls, model: Any, tokenizer: Any, *, name: str, batch_size: int) -> HfModel:
+        """A model in memory, without an identity and so without a cache. See `mibe.models.hf.from_loaded`."""
+        with quiet():
+            engine = HFLM(pretrained=model, tokenizer=tokenizer, backend="causal", batch_size=batch_size)
+        chat = bool(getattr(engine.tokenizer, "chat_template", None))
+        return cls(engine, name=name, identity=None, batch_size=batch_size, chat=chat)
+
+    def render(self, messages: Sequence[Message]) -> str:
+        """The text of the messages: by the chat template, up to where the answer begins, or as they are."""
+        if not self.is_chat:
+            return plain_text(messages)
+        text: str = self._tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True)
+        return text
+
+    def count_tokens(self, text: str) -> int:
+        """Exact number of tokens of a rendered prompt."""
+        return len(self._encoder.whole([text])[0])
+
+    def generate(self, requests: Sequence[Request]) -> Iterator[tuple[int, Response]]:
+        """Yield responses as each is ready: those with the longest prompts begin.
+
+        A request that does not fit the context window, or alone does not fit memory, is an error response.
+        """
+        groups: dict[Sampling, list[_Job]] = defaultdict(list)
+        encoded = self._encoder.whole([request.text for request in requests])
+        for index, (request, tokens) in enumerate(zip(requests, encoded, strict=True)):
+            job = _Job(index, tokens, request)
+            if problem := window_problem(len(tokens), request.sampling.max_new_tokens, self.context_window):
+                yield index, _failed(job, problem)
+            else:
+                groups[request.sampling].append(job)
+        for sampling, jobs in groups.items():
+            room = self._reader.limit - sampling.max_new_tokens
+            for run, some in (
+                (self._generate, [job for job in jobs if len(job.tokens) <= room]),
+                (self._generate_plainly, [job for job in jobs if len(job.tokens) > room]),
+            ):
+                yield from run(sorted(some, key=lambda job: -len(job.tokens)), sampling)
+
+    def _generate(self, jobs: Sequence[_Job], sampling: Sampling) -> Iterator[tuple[int, Response]]:
+        if not jobs:
+            return
+        longest = len(jobs[0].tokens) + sampling.max_new_tokens
+        endings = Endings(self._tokenizer, sampling, self._end_tokens)
+        generator = Generator(
+            self._reader, endings, sampling, self._batches, slots=self._slots(longest), within=self._ready
+        )
+        for ended, seconds in generator.run([job.tokens for job in jobs]):
+            for number, row in ended:
+                yield jobs[number].index, self._response(jobs[number], row, seconds / len(ended))
+
+    def _generate_plainly(self, jobs: Sequence[_Job], sampling: Sampling) -> Iterator[tuple[int, Response]]:
+        endings = Endings(self._tokenizer, sampling, self._end_tokens)
+
+        def work(batch: Sequence[_Job]) -> tuple[list[Generated], float]:
+            start = time.perf_counter()
+            with self._ready():
+                prompts = [job.tokens for job in batch]
+                rows = generate_batch(self._model, prompts, sampling, endings, self._tokenizer.pad_token_id)
+            return rows, (time.perf_counter() - start) / len(batch)
+
+        for batch, result in self._batches.run(
+            jobs, work, lambda job: self._fit(len(job.tokens) + sampling.max_new_tokens)
+        ):
+            rows: Sequence[Generated | None] = [None] * len(batch) if result is None else result[0]
+            seconds = 0.0 if result is None else result[1]
+            for job, row in zip(batch, rows, strict=True):
+                yield job.index, self._response(job, row, seconds)
+
+    def _response(self, job: _Job, row: Generated | None, seconds: float) -> Response:
+        if row is None:
+            return _failed(job, "out of memory, even alone in a batch")
+        text: str = self._tokenizer.decode(row.tokens, skip_special_tokens=True)
+        return Response(
+            text=text[: first_stop(text, job.request.sampling.stop)],
+            finish_reason=row.finish_reason,
+            prompt_tokens=len(job.tokens),
+            new_tokens=len(row.tokens),
+            seconds=seconds,
+        )
+
+    def loglikelihood(self, requests: Sequence[ChoiceRequest]) -> Iterator[tuple[int, tuple[float, ...]]]:
+        """Yield the log-likelihoods request by request; prompts with a common beginning follow each other.
+
+        Raises `ModelError` when a prompt with its continuation does not fit the context window, or alone does not
+        fit memory, or when an adapter with virtual tokens shifts all positions.
+        """
+        if uses_virtual_tokens(self._model):
+            raise ModelError(f"{self.name}: prompt and prefix tuning can be scored by generation alone")
+        pairs = [self._pairs(request) for request in requests]
+        longest = max((len(pair.input) for choices in pairs for pair in choices), default=0)
+        yield from ((index, ()) for index, choices in enumerate(pairs) if not choices)
+        score = self._score if longest <= self._reader.limit else self._score_plainly
+        yield from score(pairs, longest)
+
+    def _score(self, pairs: Sequence[Sequence[Pair]], longest: int) -> Iterator[tuple[int, tuple[float, ...]]]:
+        asked = [index for index, choices in enumerate(pairs) if choices]
+        rows = self._slots(longest) // max(1, longest)
+        for group in group_by_head([pairs[index][0].context[:-1] for index in asked]):
+
+            def work(batch: Sequence[int], head: int = group.head) -> list[list[float]]:
+                with self._ready():
+                    return score_choices(self._reader, [pairs[index] for index in batch], head)
+
+            members = [asked[number] for number in group.members]
+            for batch, result in self._batches.run(members, work, lambda index: rows // len(pairs[index])):
+                for index, values in zip(batch, self._scores(result), strict=True):
+                    yield index, tuple(values)
+
+    def _score_plainly(self, pairs: Sequence[Sequence[Pair]], _: int) -> Iterator[tuple[int, tuple[float, ...]]]:
+        done: dict[int, dict[int, float]] = defaultdict(dict)
+
+        def work(batch: Sequence[Row]) -> list[list[float]]:
+            with self._ready():
+                return score_batch(self._model, [[pairs[index][number] for number in some] for index, some in batch])
+
+        for batch, result in self._batches.run(
+            rows_of(pairs), work, lambda row: self._fit(len(pairs[row[0]][row[1][0]].input))
+        ):
+            for (index, choices), values in zip(batch, self._scores(result), strict=True):
+                done[index].update(zip(choices, values, strict=True))
+                if len(done[index]) == len(pairs[index]):
+                    found = done.pop(index)
+                    yield index, tuple(found[choice] for choice in range(len(found)))
+
+    def _scores(self, result: Sequence[Sequence[float]] | None) -> Sequence[Sequence[float]]:
+        if result is None:
+            raise ModelError(f"{self.name}: out of memory for one prompt; use a smaller dtype or more GPUs")
+        return result
+
+    def _pairs(self, request: ChoiceRequest) -> list[Pair]:
+        try:
+            pairs = encode_pairs(
+                request.text,
+                request.continuations,
+                self._encoder.whole,
+                self._encoder.bare,
+                self._engine.prefix_token_id,
+            )
+        except ValueError as error:
+            raise ModelError(str(error)) from None
+        if problem := window_problem(max((len(pair.input) for pair in pairs), default=1), 0, self.context_window):
+            raise ModelError(problem)
+        return pairs
+
+    def _slots(self, longest: int) -> int:
+        """Tokens of prompts and outputs that a batch may hold; no bound but its rows for a fixed batch size."""
+        if not self._by_memory:
+            return self._batches.limit * longest
+        on_cpu = self._engine.device.type != "cuda"
+        return slots_that_fit(self._free(), longest, self._engine.config, self._model.dtype.itemsize, on_cpu=on_cpu)
+
+    def _fit(self, tokens: int) -> int:
+        """How many sequences like this one, read at once, should fit the memory that is free now."""
+        if not self._by_memory:
+            return self._batches.limit
+        most = LARGEST_BATCH if self._engine.device.type == "cuda" else CPU_BATCH
+        return min(most, batch_that_fits(self._free(), tokens, self._engine.config, self._model.dtype.itemsize))
+
+    def _free(self) -> int:
+        release_memory()
+        return free_memory({parameter.device for parameter in self._model.parameters()})
+
+    @contextlib.contextmanager
+    def _ready(self) -> Iterator[None]:
+        """What the model runs in: its precision, no gradients, and no messages of other libraries."""
+        with quiet(), self._precision(), torch.inference_mode():
+            yield
+
+    def _precision(self) -> contextlib.AbstractContextManager[Any]:
+        dtype = self._engine.mixed_precision_dtype
+        precision: contextlib.AbstractContextManager[Any] = torch.autocast(
+            self._engine.device.type, dtype=dtype, enabled=dtype is not None
+        )
+        return precision
+
+    def device_memory_peak(self) -> int | None:
+        """Peak bytes over all CUDA devices of this process, or None without one."""
+        if self._engine.device.type != "cuda":
+            return None
+        peaks: list[int] = [torch.cuda.max_memory_allocated(number) for number in range(torch.cuda.device_count())]
+        return sum(peaks)
+
+    def close(self) -> None:
+        """Free the weights; the model cannot be used afterwards."""
+        self.__dict__.pop("_engine", None)
+        self.__dict__.pop("_model", None)
+        self.__dict__.pop("_reader", None)
+        gc.collect()
+        release_memory()
+
+
+def _failed(job: _Job, reason: str) -> Response:
+    return Response(text="", finish_reason="error", error=reason, prompt_tokens=len(job.tokens))
+
+
+def context_window(engine: HFLM) -> int | None:
+    """Tokens of prompt and output together: the argument `max_length`, or what configuration or tokenizer say."""
+    window: int = engine._max_length or resolve_max_length(engine.config, engine.tokenizer, default=NO_LIMIT)
+    return window if window < NO_LIMIT else None
+
+
+def identity(engine: HFLM, values: Mapping[str, Any], *, chat: bool) -> dict[str, Any] | None:
+    """Content of weights, tokenizer and adapter, precision, chat template and every argument that bears on outputs.
+
+    None, and so no caching, when the commit of something from a hub is not known.
+    """
+    revision = values.get("revision", "main")
+    sources: dict[str, Mapping[str, str] | None] = {}
+    for argument in ("pretrained", "tokenizer", "peft", "delta"):
+        if argument in values:
+            sources[argument] = source_identity(_with_subfolder(argument, values), revision)
+    commit = getattr(engine.config, "_commit_hash", None)
+    if commit is not None and not Path(values["pretrained"]).is_dir():
+        sources["pretrained"] = {"repository": values["pretrained"], "commit": commit}
+    if None in sources.values():
+        return None
+    template = str(engine.tokenizer.chat_template) if chat else None
+    others = {k: v for k, v in values.items() if k not in PLACEMENT | sources.keys() | {"revision", "chat_template"}}
+    return {
+        "model": "hf",
+        **sources,
+        "dtype": str(engine.model.dtype).removeprefix("torch."),
+        "chat_template": template and hashlib.sha256(template.encode()).hexdigest(),
+        **others,
+    }
+
+
+def _with_subfolder(argument: str, values: Mapping[str, Any]) -> str:
+    source = str(values[argument])
+    folder = Path(source) / values.get("subfolder", "")
+    return str(folder) if argument == "pretrained" and folder.is_dir() else source

@@ -1,0 +1,125 @@
+"""Models whose past is more than plain keys and values (sliding windows, recurrent state, virtual tokens).
+
+They run batch by batch through transformers' own loops, and share nothing.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeAlias
+
+import torch
+from transformers import StoppingCriteria, StoppingCriteriaList
+
+from mibe.models.base import Sampling
+from mibe.models.hf.generation import Endings, Generated
+from mibe.models.hf.reader import forward_parameters
+from mibe.models.pairs import Pair
+
+Row: TypeAlias = tuple[int, list[int]]
+"""Number of a request, and those of its continuations for which the model reads the same input."""
+
+
+class StopRows(StoppingCriteria):  # type: ignore[misc]
+    """Ends each row of a batch on its own.
+
+    lm-eval's criteria watch one string each and end a batch only when every row has met the same one; rows that
+    end by different strings, or by the end token, then run on to the token limit.
+    """
+
+    def __init__(self, endings: Endings, *, rows: int, prompt_length: int) -> None:
+        self._endings = endings
+        self._prompt_length = prompt_length
+        self.ended: list[Generated | None] = [None] * rows
+
+    def __call__(self, input_ids: torch.Tensor, scores: Any, **kwargs: Any) -> torch.Tensor:
+        """Which rows are done: a boolean for each."""
+        live = [row for row, ended in enumerate(self.ended) if ended is None]
+        texts = input_ids[live, self._prompt_length :].tolist()
+        for row, tokens, reason in zip(live, texts, self._endings.reasons(texts), strict=True):
+            if reason is not None:
+                self.ended[row] = Generated(tokens, reason)
+        return torch.tensor([ended is not None for ended in self.ended], device=input_ids.device)
+
+
+def generate_batch(
+    model: Any, prompts: Sequence[list[int]], sampling: Sampling, endings: Endings, padding: int
+) -> list[Generated]:
+    """Generate after each prompt (token ids of any lengths), all with the same settings; padded on the left."""
+    length = max(map(len, prompts))
+    gaps = [length - len(prompt) for prompt in prompts]
+    ids = torch.tensor([[padding] * gap + prompt for prompt, gap in zip(prompts, gaps, strict=True)])
+    mask = torch.tensor([[0] * gap + [1] * (length - gap) for gap in gaps])
+    stop = StopRows(endings, rows=len(prompts), prompt_length=length)
+    if sampling.temperature > 0:
+        torch.manual_seed(sampling.seed)
+    model.generate(
+        input_ids=ids.to(model.device),
+        attention_mask=mask.to(model.device),
+        max_new_tokens=sampling.max_new_tokens,
+        stopping_criteria=StoppingCriteriaList([stop]),
+        **decoding(sampling),
+    )
+    return [ended for ended in stop.ended if ended is not None]
+
+
+def decoding(sampling: Sampling) -> dict[str, Any]:
+    """Arguments of `generate`: greedy, or the model's own distribution at a temperature, nothing cut from it."""
+    if sampling.temperature == 0:
+        return {"do_sample": False}
+    return {"do_sample": True, "temperature": sampling.temperature, "top_k": 0, "top_p": 1.0}
+
+
+def rows_of(pairs: Sequence[Sequence[Pair]]) -> list[Row]:
+    """What is read, longest first: continuations with the same input are one row (those of one token all are)."""
+    rows = list(_same_inputs(pairs))
+    return sorted(rows, key=lambda row: -len(pairs[row[0]][row[1][0]].input))
+
+
+def _same_inputs(pairs: Sequence[Sequence[Pair]]) -> Iterator[Row]:
+    for index, choices in enumerate(pairs):
+        same: dict[tuple[int, ...], list[int]] = defaultdict(list)
+        for choice, pair in enumerate(choices):
+            same[pair.input].append(choice)
+        yield from ((index, numbers) for numbers in same.values())
+
+
+def score_batch(model: Any, batch: Sequence[Sequence[Pair]]) -> list[list[float]]:
+    """Sum of the log-probabilities of each continuation's tokens; the pairs of one row share their `input`.
+
+    Rows are padded on the right, where a causal model never looks. Logits are computed at the needed positions
+    alone where the model can, and go to float32 row by row: the vocabulary makes them the largest thing in memory.
+    """
+    inputs = [pairs[0].input for pairs in batch]
+    first = [len(row) - max(len(pair.continuation) for pair in pairs) for row, pairs in zip(inputs, batch, strict=True)]
+    positions = sorted({at for row, start in zip(inputs, first, strict=True) for at in range(start, len(row))})
+    column = {at: index for index, at in enumerate(positions)}
+    length = max(map(len, inputs))
+    ids = torch.tensor([[*row, *[0] * (length - len(row))] for row in inputs], device=model.device)
+    logits = _logits(model, ids, positions)
+    scores = []
+    for row, (tokens, pairs) in enumerate(zip(inputs, batch, strict=True)):
+        needed = [column[at] for at in range(first[row], len(tokens))]
+        log_probs = torch.log_softmax(logits[row, needed].float(), dim=-1)
+        scores.append([_sum(log_probs, pair.continuation) for pair in pairs])
+    return scores
+
+
+def _sum(log_probs: torch.Tensor, continuation: Sequence[int]) -> float:
+    """Sum over the last positions: `log_probs` is (positions, vocabulary)."""
+    tokens = torch.tensor(continuation, device=log_probs.device)
+    return float(log_probs[-len(continuation) :].gather(1, tokens[:, None]).sum())
+
+
+def _logits(model: Any, ids: torch.Tensor, positions: Sequence[int]) -> torch.Tensor:
+    """Logits at `positions` of every row: (rows, positions, vocabulary)."""
+    takes = forward_parameters(model)
+    options = {"use_cache": False} if "use_cache" in takes else {}
+    keep = torch.tensor(positions, device=ids.device)
+    logits: torch.Tensor
+    if "logits_to_keep" in takes:
+        logits = model(input_ids=ids, logits_to_keep=keep, **options).logits
+    else:
+        logits = model(input_ids=ids, **options).logits[:, keep]
+    return logits

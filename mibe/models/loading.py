@@ -1,0 +1,94 @@
+"""Names to models. Built-ins load by module when named; others come from the entry-point group `mibe.models`.
+
+A loader is a function of the model's arguments, all of them text as the command line gives them, that returns a
+`Model`. A plugin names such a function (or a class) in its entry point.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cache, partial
+from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
+from typing import TypeAlias, cast
+
+from mibe.errors import UsageError, unknown
+from mibe.models.arguments import parse_model_args
+from mibe.models.base import Model
+from mibe.models.lm_eval import LM_EVAL
+from mibe.models.local.function import FunctionModel
+
+Loader: TypeAlias = Callable[[Mapping[str, str]], Model]
+
+BUILTIN: Mapping[str, str] = {
+    "hf": "mibe.models.hf:load",
+    "vllm": "mibe.models.vllm:load",
+    "demo": "mibe.models.local.demo:load",
+    "dummy": "mibe.models.local.dummy:load",
+    "openai": "mibe.models.openai:load",
+}
+"""Name → "module:function" of the loader; the module is imported when the model is asked for, not before."""
+
+
+def list_models() -> list[str]:
+    """Names that `load_model` knows: the built-in ones, any of lm-eval's, then those of installed plugins."""
+    return [*BUILTIN, f"{LM_EVAL}NAME", *(name for name in _plugins() if name not in BUILTIN)]
+
+
+def parse_model(text: str) -> tuple[str, dict[str, str]]:
+    """Name and arguments of a model from "NAME:ARGUMENTS", such as "openai:gpt-4o" or "hf:pretrained=PATH".
+
+    What follows the colon without "=" is the argument `model`, or `pretrained` for the loaders of model folders. Raises
+    `UsageError` for a text without a name, and as `parse_model_args` does.
+    """
+    prefix = LM_EVAL if text.startswith(LM_EVAL) else ""
+    name, _, arguments = text.removeprefix(prefix).partition(":")
+    if not name:
+        raise UsageError(f"{text!r} names no model; give MODEL:ARGUMENTS, such as openai:gpt-4o")
+    if arguments and "=" not in arguments.split(",")[0]:
+        arguments = f"{'pretrained' if name in ('hf', 'vllm') else 'model'}={arguments}"
+    return prefix + name, parse_model_args(arguments)
+
+
+def load_model(name: str, args: Mapping[str, str] | None = None) -> Model:
+    """The model of this name, loaded and ready.
+
+    Raises `UsageError` for an unknown name or argument, with the nearest known ones, and `ModelError` when the
+    model cannot be loaded.
+    """
+    return _loader(name)(dict(args or {}))
+
+
+def as_model(
+    model: str | Model | Callable[[list[str]], list[str]],
+    args: Mapping[str, str] | None = None,
+) -> Model:
+    """A model from its name, from a function that answers a list of prompts, or a `Model` as it is.
+
+    `args` belong to a model given by name; with anything else they raise `UsageError`.
+    """
+    if isinstance(model, str):
+        return load_model(model, args)
+    if args:
+        raise UsageError("model arguments go with a model given by name, not with an object")
+    if hasattr(model, "generate") and hasattr(model, "render"):
+        return cast(Model, model)
+    if callable(model):
+        return FunctionModel(model)
+    raise UsageError(f"a model is a name, a mibe Model or a function of a list of prompts, not {type(model).__name__}")
+
+
+def _loader(name: str) -> Loader:
+    if name in BUILTIN:
+        module, _, function = BUILTIN[name].partition(":")
+        return cast(Loader, getattr(import_module(module), function))
+    if name.startswith(LM_EVAL):
+        return partial(import_module("mibe.models.lm_eval.model").load, name.removeprefix(LM_EVAL))
+    if name in _plugins():
+        return cast(Loader, _plugins()[name].load())
+    raise unknown("model", name, list_models())
+
+
+@cache
+def _plugins() -> dict[str, EntryPoint]:
+    return {point.name: point for point in entry_points(group="mibe.models")}

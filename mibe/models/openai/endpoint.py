@@ -1,0 +1,124 @@
+"""One model behind one address: the arguments that say which, each checked before anything is sent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from mibe.models.arguments import positive, switch
+from mibe.models.locality import is_loopback
+
+OPENAI_HOST = "api.openai.com"
+KEY = "OPENAI_API_KEY"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """One model behind one address. The key is no part of what it shows of itself.
+
+    `timeout` is for one attempt and `deadline` for all attempts of a request together, `max_wait` is the longest pause
+    between two of them; all in seconds. `concurrency` is the most requests that are under way at once.
+    """
+
+    model: str
+    base_url: str
+    api: str = "chat"
+    key: str | None = field(default=None, repr=False)
+    key_name: str = KEY
+    trusted: bool = False
+    concurrency: int = 64
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+    timeout: float = 300.0
+    deadline: float = 900.0
+    max_wait: float = 60.0
+    context_window: int | None = None
+    reasoning_effort: str | None = None
+    max_tokens_parameter: str = "max_tokens"
+    batch: bool = False
+    poll_interval: float = 60.0
+
+    @property
+    def host(self) -> str:
+        """The name of the machine that is asked."""
+        return urlsplit(self.base_url).hostname or ""
+
+    @property
+    def place(self) -> str:
+        """The address without its scheme: what tells one server from another."""
+        parts = urlsplit(self.base_url)
+        return parts.netloc + parts.path.rstrip("/")
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether the address is this machine's own."""
+        return is_loopback(self.host)
+
+
+def _limit_of(base_url: str) -> str:
+    """The parameter tried first. OpenAI's own API takes the newer one for all its models, others may not know it."""
+    return "max_completion_tokens" if urlsplit(base_url).hostname == OPENAI_HOST else "max_tokens"
+
+
+def _base_url(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("must be an address such as http://127.0.0.1:8000/v1")
+    if parts.username or parts.password:
+        raise ValueError("must hold no user or password; keys come from the environment")
+    if parts.query or parts.fragment:
+        raise ValueError("must end with the path, which is /v1 for most servers")
+    return text.rstrip("/")
+
+
+def _api(text: str) -> str:
+    if text not in ("chat", "completions"):
+        raise ValueError("must be chat, or completions for models without a chat template")
+    return text
+
+
+def _variable(text: str) -> str:
+    if not text.isidentifier():
+        raise ValueError("must be the name of an environment variable, not the key")
+    return text
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        raise ValueError("must be a number of seconds") from None
+    if not 0 < value < 10**7:
+        raise ValueError("must be more than 0 seconds")
+    return value
+
+
+def _limit(text: str) -> str:
+    if text not in ("max_tokens", "max_completion_tokens"):
+        raise ValueError("must be max_tokens or max_completion_tokens")
+    return text
+
+
+ARGUMENTS: Mapping[str, Callable[[str], Any]] = {
+    "model": str,
+    "base_url": _base_url,
+    "api": _api,
+    "api_key_env": _variable,
+    "trusted_endpoint": switch,
+    "concurrency": positive,
+    "requests_per_minute": positive,
+    "tokens_per_minute": positive,
+    "timeout": _seconds,
+    "deadline": _seconds,
+    "max_wait": _seconds,
+    "context_window": positive,
+    "reasoning_effort": str,
+    "max_tokens_parameter": _limit,
+    "prices": lambda text: Path(text).expanduser(),
+    "batch_api": switch,
+    "poll_interval": _seconds,
+}
+"""Argument → converter from its text."""

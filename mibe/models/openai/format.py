@@ -1,0 +1,185 @@
+"""Requests and answers in the form of the OpenAI API, and what servers that speak it with an accent say instead."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from mibe.models.base import FinishReason, Request, Response
+from mibe.models.openai.endpoint import Endpoint
+from mibe.models.pricing import Usage
+from mibe.models.text import first_stop
+
+LIMITS = ("max_tokens", "max_completion_tokens")
+OPTIONAL = ("temperature", "seed", "stop")
+"""Parameters that a request can do without: greedy decoding is asked for, and stop strings are also cut here."""
+
+SHOWN = 500
+"""Characters of a server's message that are kept."""
+
+_UNSUPPORTED = re.compile(
+    r"unsupported|not support|unknown|unrecognized|unrecognised|unexpected|not permitted|not allowed|extra_forbidden"
+    r"|extra inputs|deprecated|invalid param|use '?max_",
+    re.I,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """How a server wants to be asked: the length limit's name that is tried first, and what it has refused."""
+
+    preferred: str
+    refused: frozenset[str] = frozenset()
+
+    @property
+    def limit(self) -> str:
+        """The name of the length limit."""
+        return next((name for name in (self.preferred, *LIMITS) if name not in self.refused), self.preferred)
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What a server said in place of an answer."""
+
+    status: int
+    message: str
+    code: str = ""
+    param: str = ""
+
+
+def path_of(endpoint: Endpoint) -> str:
+    """Where requests go, below the base address."""
+    return "/chat/completions" if endpoint.api == "chat" else "/completions"
+
+
+def body_of(endpoint: Endpoint, dialect: Dialect, request: Request) -> dict[str, Any]:
+    """The JSON of one request."""
+    sampling = request.sampling
+    body: dict[str, Any] = {"model": endpoint.model}
+    if endpoint.api == "chat":
+        body["messages"] = [{"role": m["role"], "content": _sendable(m["content"])} for m in request.messages]
+        body[dialect.limit] = sampling.max_new_tokens
+    else:
+        body["prompt"] = _sendable(request.text)
+        body["max_tokens"] = sampling.max_new_tokens
+    body |= {"temperature": sampling.temperature, "seed": sampling.seed}
+    if sampling.stop:
+        body["stop"] = list(sampling.stop)
+    if endpoint.reasoning_effort is not None:
+        body["reasoning_effort"] = endpoint.reasoning_effort
+    return {name: value for name, value in body.items() if name not in dialect.refused}
+
+
+def _sendable(text: str) -> str:
+    """Half a surrogate pair is in no encoding: such a character is sent as a question mark."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def learn(dialect: Dialect, sent: Mapping[str, Any], problem: Problem) -> Dialect | None:
+    """The dialect that the server's refusal asks for, or None where it is about something else.
+
+    The parameter is the one that the server names, in `param` or in its message; the model's name says nothing.
+    """
+    if problem.status not in (400, 422) or not _UNSUPPORTED.search(f"{problem.code} {problem.message}"):
+        return None
+    name = next((name for name in (*LIMITS, *OPTIONAL) if name in sent and _names(problem, name)), None)
+    if name is None:
+        return None
+    learnt = replace(dialect, refused=dialect.refused | {name})
+    return None if learnt.refused.issuperset(LIMITS) else learnt
+
+
+def _names(problem: Problem, name: str) -> bool:
+    if problem.param:
+        return problem.param.split(".")[-1] == name
+    return re.search(rf"(?<![\w]){name}(?![\w])", problem.message) is not None
+
+
+def problem_of(status: int, content: bytes) -> Problem:
+    """The error in a body, whichever of the usual forms it has."""
+    try:
+        body: Any = json.loads(content)
+    except ValueError:
+        return Problem(status, _short(content.decode("utf-8", "replace")) or f"HTTP status {status}")
+    return problem_in(status, body)
+
+
+def problem_in(status: int, body: Any) -> Problem:
+    """The same from JSON that was read already."""
+    error = body.get("error", body) if isinstance(body, dict) else body
+    if not isinstance(error, dict):
+        return Problem(status, _short(_text(error)))
+    inner = error.get("innererror")
+    codes = [error.get("code"), error.get("type"), inner.get("code") if isinstance(inner, dict) else None]
+    message = error.get("message") or error.get("detail") or error
+    return Problem(status, _short(_text(message)), " ".join(str(c) for c in codes if c), str(error.get("param") or ""))
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _short(text: str) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= SHOWN else text[:SHOWN] + "…"
+
+
+def response_of(body: Any, request: Request) -> Response | None:
+    """The response in an answer's JSON, or None where there is none in it.
+
+    A refusal, in a field of its own or by a content filter, is finish reason "filter". Reasoning that the server keeps
+    in a field of its own stands before the text in <think> tags, as models write it themselves.
+    """
+    try:
+        choice = body["choices"][0]
+        message = choice["message"] if "message" in choice else {"content": choice["text"]}
+        refusal = message.get("refusal")
+        text = refusal or _content(message.get("content"))
+        reasoning = message.get("reasoning_content") or message.get("reasoning")
+        finish = _finish(choice.get("finish_reason"), bool(refusal))
+    except (KeyError, IndexError, TypeError, AttributeError):
+        return None
+    text = text[: first_stop(text, request.sampling.stop)]
+    if isinstance(reasoning, str) and reasoning:
+        text = f"<think>\n{reasoning}\n</think>\n\n{text}" if text else f"<think>\n{reasoning}"
+    usage = usage_of(body)
+    return Response(
+        text=text,
+        finish_reason=finish,
+        prompt_tokens=usage.prompt if usage else None,
+        new_tokens=usage.completion if usage else None,
+        cached_tokens=usage.cached if usage else None,
+        reasoning_tokens=usage.reasoning if usage else None,
+    )
+
+
+def _content(content: Any) -> str:
+    """Text, given as such or in parts; a model that said nothing gives None."""
+    if content is None or isinstance(content, str):
+        return content or ""
+    return "".join(part["text"] for part in content if part.get("type") == "text")
+
+
+def _finish(reason: Any, refused: bool) -> FinishReason:
+    if refused or reason in ("content_filter", "refusal", "safety"):
+        return "filter"
+    return "length" if reason in ("length", "max_tokens") else "stop"
+
+
+def usage_of(body: Any) -> Usage | None:
+    """The tokens that the server counted, or None where it does not say."""
+    usage = body.get("usage") if isinstance(body, dict) else None
+    if not isinstance(usage, dict):
+        return None
+    try:
+        return Usage(
+            prompt=int(usage["prompt_tokens"]),
+            completion=int(usage.get("completion_tokens") or 0),
+            cached=int((usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0),
+            reasoning=int((usage.get("completion_tokens_details") or {}).get("reasoning_tokens") or 0),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return None

@@ -1,0 +1,258 @@
+"""A model behind the OpenAI API: many requests at once, each answered, refused or failed on its own."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
+from functools import partial
+from typing import Any
+
+from mibe.errors import LimitReached, ModelError
+from mibe.models.base import ChoiceRequest, Message, Request, Response
+from mibe.models.event_loop import EventLoop
+from mibe.models.openai.caller import Caller
+from mibe.models.openai.endpoint import Endpoint
+from mibe.models.openai.format import Dialect, Problem, body_of, learn, path_of, response_of
+from mibe.models.openai.pace import Gate, Rate
+from mibe.models.openai.policy import Action, action_for
+from mibe.models.openai.transport import Broken, Reply, Transport
+from mibe.models.pricing import Budget, Price, Usage
+from mibe.models.text import byte_count, plain_text, roughly_tokens
+
+CLOSING = 5.0
+"""Seconds that connections get to close."""
+
+Emit = Callable[[tuple[int, Response]], None]
+
+
+class OpenAIModel:
+    """One endpoint as a `Model`. Everything asynchronous runs in a thread of its own."""
+
+    def __init__(self, endpoint: Endpoint, price: Price | None = None) -> None:
+        self.name = endpoint.model
+        self.is_remote = not (endpoint.is_loopback or endpoint.trusted)
+        self.is_chat = endpoint.api == "chat"
+        self.context_window = endpoint.context_window
+        self.identity: Mapping[str, Any] | None = {
+            "model": "openai",
+            "name": endpoint.model,
+            "endpoint": endpoint.place,
+            "api": endpoint.api,
+            "reasoning_effort": endpoint.reasoning_effort,
+        }
+        self.price = price
+        self.batch = endpoint.batch
+        self.budget = Budget()
+        self.news: Callable[[str], None] = _unheard
+        self.endpoint = endpoint
+        self.dialect = Dialect(endpoint.max_tokens_parameter)
+        self._gate = Gate(endpoint.concurrency)
+        self._request_rate = Rate(endpoint.requests_per_minute)
+        self._token_rate = Rate(endpoint.tokens_per_minute)
+        self.caller = Caller(endpoint, self._gate)
+        self.spent = 0.0
+        self._last_answer = 0.0
+        self.loop = EventLoop("mibe-openai")
+        self._wire: Transport | None = None
+
+    def render(self, messages: Sequence[Message]) -> str:
+        """The prompt for people to read: turns under their roles. The server lays out what the model reads."""
+        if not self.is_chat:
+            return plain_text(messages)
+        return "\n\n".join(f"[{message['role']}]\n{message['content']}" for message in messages)
+
+    def count_tokens(self, text: str) -> int:
+        """An estimate from above for ordinary text: a token for every 3 bytes."""
+        return roughly_tokens(text)
+
+    def connect(self) -> None:
+        """Raise `ModelError` where the environment has no key; servers of our own may do without."""
+        if self.endpoint.key is None and self.is_remote:
+            raise ModelError(
+                f"{self.endpoint.place} wants a key: put it into the environment variable {self.endpoint.key_name}"
+            )
+
+    def generate(self, requests: Sequence[Request]) -> Iterator[tuple[int, Response]]:
+        """Yield (index, response) as answers come in.
+
+        Raises `LimitReached` before the budget is passed or when the account is empty, after everything that was under
+        way; `ModelError` for what no request would survive.
+        """
+        self.connect()
+        self._last_answer = time.perf_counter()
+        return self.loop.stream(lambda emit: self._answer_all(requests, emit))
+
+    async def _answer_all(self, requests: Sequence[Request], emit: Emit) -> None:
+        stopped: list[LimitReached] = []
+        failures: list[ModelError] = []
+
+        async def one(index: int, request: Request, worst: float) -> None:
+            try:
+                emit((index, self._timed(await self._answer(request, worst))))
+            except LimitReached as reason:
+                stopped.append(reason)
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                for index, request in enumerate(requests):
+                    await self._gate.enter()
+                    worst = self.worst(request)
+                    while not stopped and not self.budget.reserve(worst):
+                        if self._gate.active == 1:
+                            stopped.append(self.too_dear())
+                        else:
+                            await self._gate.left()
+                    if stopped:
+                        self._gate.leave()
+                        break
+                    task = group.create_task(one(index, request, worst))
+                    task.add_done_callback(lambda _: self._gate.leave())
+        except* ModelError as errors:
+            # Raised below: whatever is raised in here comes out as a group.
+            failures += [found for found in errors.exceptions if isinstance(found, ModelError)]
+        if failures:
+            raise failures[0]
+        if stopped:
+            raise stopped[0]
+
+    async def _answer(self, request: Request, worst: float) -> Response:
+        """The response to one request, whatever the server makes of it; `worst` USD are reserved for it."""
+        cost = 0.0
+        try:
+            while True:
+                body = body_of(self.endpoint, self.dialect, request)
+                found = await self.caller.call(
+                    partial(self._attempt, request, body),
+                    partial(read_response, request),
+                    uncertain=partial(self._charge, worst),
+                )
+                if isinstance(found, Response):
+                    response = self.priced(found, worst)
+                    cost = response.cost or 0.0
+                    return response
+                if not self.adopt(body, found):
+                    return failed(found)
+        except asyncio.CancelledError:
+            cost = worst  # What was on its way may be charged.
+            raise
+        finally:
+            self.budget.settle(worst, cost)
+            self.spent += cost
+
+    async def _attempt(self, request: Request, body: Mapping[str, Any]) -> Reply | Broken:
+        await self._request_rate.take(1)
+        await self._token_rate.take(_prompt_size(request) / 3 + request.sampling.max_new_tokens)
+        await self._gate.clear()
+        return await self.wire.post(path_of(self.endpoint), body)
+
+    @property
+    def wire(self) -> Transport:
+        """The connections, made with the first request."""
+        if self._wire is None:
+            self._wire = Transport(self.endpoint)
+        return self._wire
+
+    def adopt(self, sent: Mapping[str, Any], problem: Problem) -> bool:
+        """Whether the server only wants to be asked in another way, which is remembered."""
+        learnt = learn(self.dialect, sent, problem)
+        if learnt is None:
+            return False
+        if learnt != self.dialect:
+            refused = ", ".join(learnt.refused - self.dialect.refused)
+            self.news(f"{self.name} does not take the parameter {refused}, and is asked without it from now on")
+            self.dialect = learnt
+        return True
+
+    def worst(self, request: Request) -> float:
+        """The most USD that a request can cost: a token for each byte of the prompt, and every new token allowed."""
+        if self.price is None:
+            return 0.0
+        most = Usage(prompt=_prompt_size(request), completion=request.sampling.max_new_tokens)
+        return self.price.of(most, batch=self.batch)
+
+    def priced(self, response: Response, worst: float) -> Response:
+        """The response with its cost: of the tokens that the server counted, or the most there can be."""
+        if self.price is None:
+            return response
+        if response.prompt_tokens is None or response.new_tokens is None:
+            return replace(response, cost=worst)
+        usage = Usage(prompt=response.prompt_tokens, completion=response.new_tokens, cached=response.cached_tokens or 0)
+        return replace(response, cost=self.price.of(usage, batch=self.batch))
+
+    def _charge(self, worst: float) -> None:
+        """Book an attempt that came to nothing here and may be charged for all the same."""
+        self.budget.spent += worst
+        self.spent += worst
+        if self.budget.is_passed:
+            raise self.too_dear()
+
+    def too_dear(self) -> LimitReached:
+        """What to say when the next request could pass the budget."""
+        return LimitReached(
+            f"--max-cost {self.budget.limit} USD would be passed by the next request to {self.name} at its worst "
+            f"(${self.budget.spent:.4f} are spent); everything so far is kept: the same command with a higher "
+            "--max-cost goes on from here"
+        )
+
+    def _timed(self, response: Response) -> Response:
+        """The response with the time since the one before it, so that the times of a run add up to its length."""
+        now = time.perf_counter()
+        seconds, self._last_answer = now - self._last_answer, now
+        return replace(response, seconds=seconds)
+
+    def loglikelihood(self, requests: Sequence[ChoiceRequest]) -> Iterator[tuple[int, tuple[float, ...]]]:
+        """Not possible: raises `ModelError`."""
+        raise ModelError(f"{self.name} is behind an API that gives no likelihoods; score it by generation")
+
+    def device_memory_peak(self) -> int | None:
+        """None: nothing runs here."""
+        return None
+
+    def report(self) -> Mapping[str, Any]:
+        """What happened so far, for the run record."""
+        return {
+            "endpoint": self.endpoint.place,
+            "trusted_endpoint": self.endpoint.trusted,
+            "length_parameter": self.dialect.limit,
+            "refused_parameters": sorted(self.dialect.refused),
+            **asdict(self.caller.tally),
+            "overloads": self._gate.overloads,
+            "concurrency": {"most": self._gate.most, "least": int(self._gate.narrowest)},
+            "cost_usd": None if self.price is None else round(self.spent, 6),
+            "price": None if self.price is None else asdict(self.price),
+        }
+
+    def close(self) -> None:
+        """Close the connections and end the thread."""
+        if self._wire is not None:
+            self.loop.run(asyncio.wait_for(self._wire.close(), CLOSING))
+            self._wire = None
+        self.loop.close()
+
+
+def read_response(request: Request, reply: Reply) -> Response | None:
+    """The response in a reply, or None where it is not one."""
+    try:
+        return response_of(json.loads(reply.content), request)
+    except ValueError:
+        return None
+
+
+def failed(problem: Problem) -> Response:
+    """The response that stands for a request that was declined by a filter, or failed."""
+    if action_for(problem) is Action.REFUSED:
+        return Response(text=problem.message, finish_reason="filter")
+    status = f"status {problem.status}: " if problem.status else ""
+    return Response(text="", finish_reason="error", error=f"{status}{problem.message}")
+
+
+def _prompt_size(request: Request) -> int:
+    """Bytes of the prompt, and 16 for what each turn adds."""
+    return byte_count(request.text) + 16 * len(request.messages)
+
+
+def _unheard(_: str) -> None:
+    """Where news go that nobody asked for."""

@@ -1,0 +1,63 @@
+"""OpenAI and every server that speaks its API: the arguments, checked before anything is loaded or sent."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from importlib import import_module
+from pathlib import Path
+
+from mibe.errors import ModelError, UsageError
+from mibe.models.arguments import convert
+from mibe.models.base import Model
+from mibe.models.openai.endpoint import ARGUMENTS, KEY, Endpoint, _base_url, _limit_of
+from mibe.models.pricing import find_price
+
+OPENAI = "https://api.openai.com/v1"
+
+
+def load(args: Mapping[str, str]) -> Model:
+    """The model `model` behind `base_url`; `docs/api-models.md` lists all arguments.
+
+    Nothing is sent before the first prompt, and a missing key is an error only then, so that prompts can be shown and
+    costs estimated without one.
+    """
+    refuse_keys(args)
+    values = convert("openai", args, ARGUMENTS)
+    if not values.get("model"):
+        raise UsageError("the model 'openai' needs model=NAME, such as gpt-4o or the name that your server gives it")
+    key_name = values.pop("api_key_env", KEY)
+    base_url = values.pop("base_url", None) or _base_url(os.environ.get("OPENAI_BASE_URL", "").strip() or OPENAI)
+    prices: Path | None = values.pop("prices", None)
+    endpoint = Endpoint(
+        base_url=base_url,
+        key=os.environ.get(key_name, "").strip() or None,
+        key_name=key_name,
+        trusted=values.pop("trusted_endpoint", False),
+        batch=values.pop("batch_api", False),
+        max_tokens_parameter=values.pop("max_tokens_parameter", _limit_of(base_url)),
+        **values,
+    )
+    if endpoint.batch and endpoint.api != "chat":
+        raise UsageError("batch_api goes with api=chat")
+    kind = (
+        ("mibe.models.openai.batch", "OpenAIBatchModel")
+        if endpoint.batch
+        else ("mibe.models.openai.model", "OpenAIModel")
+    )
+    try:
+        module = import_module(kind[0])
+    except ImportError as error:
+        raise ModelError(f'API models need `pip install "mibe[openai]"` ({error})') from error
+    opened: Model = getattr(module, kind[1])(endpoint, find_price(endpoint.host, endpoint.model, prices))
+    return opened
+
+
+def refuse_keys(args: Mapping[str, str]) -> None:
+    """Raise `UsageError` for a key given as an argument; the message does not repeat it."""
+    for name in args:
+        if name.lower().replace("-", "_") in ("api_key", "key", "token", "organization_key"):
+            raise UsageError(
+                f"{name}= is not taken: arguments end in shell histories, process lists and run records. Put the key "
+                f"into the environment ({KEY}, or another variable named by api_key_env=NAME)"
+            )

@@ -1,0 +1,253 @@
+"""A decoder-only model run by vLLM."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from vllm import SamplingParams
+from vllm.sampling_params import RequestOutputKind
+
+from mibe.errors import ModelError
+from mibe.models.base import ChoiceRequest, FinishReason, Message, Request, Response, Sampling
+from mibe.models.identity import source_identity
+from mibe.models.pairs import Pair, encode_pairs
+from mibe.models.text import first_stop, plain_text
+from mibe.models.tokens import Encoder, added_before, end_tokens, window_problem
+from mibe.models.vllm.engine import Engine, Job, engine_arguments
+
+FINISH: Mapping[str, FinishReason] = {"stop": "stop", "length": "length"}
+"""vLLM's reasons that are ours; any other ("abort", "error") is a failure of the request."""
+
+PLACEMENT = frozenset(
+    {
+        "async_scheduling",
+        "block_size",
+        "cpu_offload_gb",
+        "distributed_executor_backend",
+        "download_dir",
+        "enable_chunked_prefill",
+        "enable_prefix_caching",
+        "enforce_eager",
+        "gpu_memory_utilization",
+        "kv_cache_memory_bytes",
+        "load_format",
+        "master_addr",
+        "master_port",
+        "max_num_batched_tokens",
+        "max_num_seqs",
+        "max_parallel_loading_workers",
+        "nnodes",
+        "node_rank",
+        "pipeline_parallel_size",
+        "ray_workers_use_nsight",
+        "swap_space",
+        "tensor_parallel_size",
+    }
+)
+"""Engine arguments that say where and how fast a model runs and not what it is: no part of its identity. Those that
+begin with `data_parallel` are none either."""
+
+
+class VllmModel:
+    """A causal language model run by vLLM, prompted exactly as `hf` prompts it.
+
+    With `chat` the tokenizer's chat template renders the prompts, and nothing is added to the rendered text; plain
+    prompts get what the tokenizer puts before a text. Prompts go to the engine as token ids.
+    """
+
+    is_remote = False
+    chunk_size = 8192
+    """At each end of a chunk the engine runs half empty until the last answer is there."""
+
+    def __init__(self, engine: Engine, *, name: str, identity: Mapping[str, Any] | None, chat: bool) -> None:
+        self.name = name
+        self.identity = identity
+        self.is_chat = chat
+        self._engine = engine
+        self._tokenizer = engine.tokenizer
+        self._encoder = Encoder(self._tokenizer, [] if chat else added_before(self._tokenizer))
+        self._end_tokens = end_tokens(self._tokenizer, configurations(engine.config), chat=chat)
+        self.context_window: int | None = engine.config.max_model_len
+
+    @classmethod
+    def open(cls, name: str, values: Mapping[str, Any], engine_args: Mapping[str, str]) -> VllmModel:
+        """Start vLLM on the model that the arguments of `mibe.models.vllm` describe.
+
+        Raises `UsageError` for arguments that vLLM does not take and `ModelError` when it cannot load the model.
+        """
+        lora = values.get("lora")
+        engine = Engine.start(engine_arguments(values["pretrained"], lora, engine_args), lora)
+        template = getattr(engine.tokenizer, "chat_template", None) if values.get("chat_template", True) else None
+        return cls(
+            engine,
+            name=name,
+            identity=identity(engine.config, values, engine_args, template),
+            chat=template is not None,
+        )
+
+    def render(self, messages: Sequence[Message]) -> str:
+        """The text of the messages: by the chat template, up to where the answer begins, or as they are."""
+        if not self.is_chat:
+            return plain_text(messages)
+        text: str = self._tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True)
+        return text
+
+    def count_tokens(self, text: str) -> int:
+        """Exact number of tokens of a rendered prompt."""
+        return len(self._encoder.whole([text])[0])
+
+    def generate(self, requests: Sequence[Request]) -> Iterator[tuple[int, Response]]:
+        """Yield responses as the engine finishes them.
+
+        A request that does not fit the context window, or that the engine refuses, is an error response; `seconds`
+        is the time since the response before it.
+        """
+        jobs = []
+        encoded = self._encoder.whole([request.text for request in requests])
+        for index, (request, tokens) in enumerate(zip(requests, encoded, strict=True)):
+            if problem := window_problem(len(tokens), request.sampling.max_new_tokens, self.context_window):
+                yield index, _failed(tokens, problem)
+            else:
+                jobs.append(Job(index, tokens, self._params(request.sampling)))
+        before = time.perf_counter()
+        for job, output in self._engine.run(jobs):
+            now = time.perf_counter()
+            stop = requests[job.index].sampling.stop
+            yield job.index, self._response(job, output, stop, seconds=now - before)
+            before = now
+
+    def _params(self, sampling: Sampling) -> SamplingParams:
+        stop = [text for text in sampling.stop if text]
+        return SamplingParams(
+            max_tokens=sampling.max_new_tokens,
+            temperature=sampling.temperature,
+            seed=sampling.seed,
+            stop=stop,
+            stop_token_ids=self._end_tokens,
+            # The text is made from the tokens afterwards, as `hf` makes it; while it grows only stop strings need it.
+            detokenize=bool(stop),
+            output_kind=RequestOutputKind.FINAL_ONLY,
+        )
+
+    def _response(self, job: Job, output: Any, stop: Sequence[str], *, seconds: float) -> Response:
+        if isinstance(output, str):
+            return _failed(job.tokens, output)
+        completion = output.outputs[0]
+        reason = FINISH.get(completion.finish_reason)
+        if reason is None:
+            return _failed(job.tokens, f"vLLM ended the request ({completion.finish_reason})")
+        text: str = self._tokenizer.decode(completion.token_ids, skip_special_tokens=True)
+        return Response(
+            text=text[: first_stop(text, stop)],
+            finish_reason=reason,
+            prompt_tokens=len(job.tokens),
+            new_tokens=len(completion.token_ids),
+            seconds=seconds,
+        )
+
+    def loglikelihood(self, requests: Sequence[ChoiceRequest]) -> Iterator[tuple[int, tuple[float, ...]]]:
+        """Yield the log-likelihoods of each request when all its continuations are scored.
+
+        Raises `ModelError` when a prompt with its continuation does not fit the context window.
+        """
+        owners: list[tuple[int, int, Pair]] = []
+        for index, request in enumerate(requests):
+            pairs = self._pairs(request)
+            if not pairs:
+                yield index, ()
+            owners += [(index, choice, pair) for choice, pair in enumerate(pairs)]
+        params = SamplingParams(
+            max_tokens=1, temperature=0, prompt_logprobs=0, detokenize=False, output_kind=RequestOutputKind.FINAL_ONLY
+        )
+        jobs = [Job(number, [*p.context, *p.continuation], params) for number, (_, _, p) in enumerate(owners)]
+        found: dict[int, dict[int, float]] = {}
+        for job, output in self._engine.run(jobs):
+            if isinstance(output, str):
+                raise ModelError(f"{self.name}: vLLM could not score a prompt: {output}")
+            index, choice, pair = owners[job.index]
+            values = found.setdefault(index, {})
+            values[choice] = _continuation(output.prompt_logprobs, pair)
+            if len(values) == len(requests[index].continuations):
+                done = found.pop(index)
+                yield index, tuple(done[choice] for choice in range(len(done)))
+
+    def _pairs(self, request: ChoiceRequest) -> list[Pair]:
+        start = self._tokenizer.bos_token_id
+        prefix = start if start is not None else self._tokenizer.eos_token_id
+        try:
+            pairs = encode_pairs(request.text, request.continuations, self._encoder.whole, self._encoder.bare, prefix)
+        except ValueError as error:
+            raise ModelError(str(error)) from None
+        longest = max((len(pair.context) + len(pair.continuation) for pair in pairs), default=1)
+        # The engine cannot score without generating one token more.
+        if problem := window_problem(longest, 1, self.context_window):
+            raise ModelError(problem)
+        return pairs
+
+    def device_memory_peak(self) -> int | None:
+        """Bytes in use on this machine's CUDA devices, or None without one.
+
+        vLLM takes all that it will use when it starts, in processes of its own; what others use counts in.
+        """
+        if not torch.cuda.is_available():
+            return None
+        memory: list[tuple[int, int]] = [torch.cuda.mem_get_info(number) for number in range(torch.cuda.device_count())]
+        return sum(total - free for free, total in memory)
+
+    def close(self) -> None:
+        """End the engine and its processes; the model cannot be used afterwards."""
+        engine = self.__dict__.pop("_engine", None)
+        if engine is not None:
+            engine.shutdown()
+
+
+def configurations(config: Any) -> list[Any]:
+    """Where a model's end tokens may stand: its configuration for generation, and its own."""
+    return [SimpleNamespace(**config.try_get_generation_config()), config.hf_config]
+
+
+def identity(
+    config: Any, values: Mapping[str, Any], engine_args: Mapping[str, str], template: str | None
+) -> dict[str, Any] | None:
+    """Content of weights, tokenizer and adapter, precision, chat template and every argument that bears on outputs.
+
+    None, and so no caching, when the commit of something from a hub is not known.
+    """
+    revision = engine_args.get("revision")
+    sources = {
+        name: source_identity(source, revision)
+        for name, source in (
+            ("pretrained", values["pretrained"]),
+            ("tokenizer", engine_args.get("tokenizer")),
+            ("lora", values.get("lora")),
+        )
+        if source is not None
+    }
+    if None in sources.values():
+        return None
+    named = {"revision", "dtype", "quantization", *PLACEMENT, *sources}
+    others = {k: v for k, v in engine_args.items() if k not in named and not k.startswith("data_parallel")}
+    return {
+        "model": "vllm",
+        **sources,
+        "dtype": str(config.dtype).removeprefix("torch."),
+        "quantization": config.quantization,
+        "chat_template": template and hashlib.sha256(template.encode()).hexdigest(),
+        **others,
+    }
+
+
+def _continuation(prompt_logprobs: Sequence[Mapping[int, Any] | None], pair: Pair) -> float:
+    """Sum over a continuation's tokens of what vLLM reports for each token of the prompt."""
+    last = prompt_logprobs[-len(pair.continuation) :]
+    values: list[float] = [at[token].logprob for at, token in zip(last, pair.continuation, strict=True) if at]
+    return sum(values)
+
+
+def _failed(tokens: Sequence[int], reason: str) -> Response:
+    return Response(text="", finish_reason="error", error=reason, prompt_tokens=len(tokens))

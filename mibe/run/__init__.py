@@ -1,0 +1,1 @@
+"""A run: settings, plan, responses and scores, tied together by `evaluate`."""

@@ -1,0 +1,109 @@
+"""What a run's record says before the first response: settings, model, and each task's prompt, data and examples."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import mibe
+from mibe.data import store
+from mibe.models.base import Model
+from mibe.prompting import PromptBuilder, Rendered, stop_strings, template_sha256
+from mibe.results import environment
+
+if TYPE_CHECKING:
+    from mibe.data_use import Egress
+    from mibe.run.plan import Plan
+    from mibe.run.settings import Settings
+from mibe.results.record import SCHEMA, Record, describe_model, now
+
+SHOWN_HEAD, SHOWN_TAIL = 1600, 600
+
+
+def begin(
+    model: Model,
+    plans: Sequence[Plan],
+    settings: Settings,
+    fingerprint: str | None,
+    suite: str | None,
+    egress: Sequence[Egress],
+    *,
+    previous: Record | None,
+) -> Record:
+    """The record at the start of a run, or as it goes on: earlier sessions are kept in `sessions`."""
+    session = {"started": now(), "process": os.getpid(), "command": shlex.join(sys.argv), "ended": None}
+    return {
+        "schema": SCHEMA,
+        "status": "running",
+        "fingerprint": fingerprint,
+        "mibe_version": mibe.__version__,
+        "protocol": settings.protocol,
+        "suite": suite,
+        "settings": asdict(settings),
+        "model": describe_model(model),
+        "egress": _together((previous or {}).get("egress", []), [asdict(leaving) for leaving in egress]),
+        "task_names": [plan.task.name for plan in plans],
+        "sessions": [*(previous or {}).get("sessions", []), session],
+        "versions": environment.versions(),
+        "hardware": environment.hardware(),
+        "memory": None,
+        "tasks": {},
+    }
+
+
+def _together(earlier: list[Record], now_leaving: list[Record]) -> list[Record]:
+    """What left in earlier sessions left for good: it stays in the record, each statement once."""
+    return [*earlier, *(entry for entry in now_leaving if entry not in earlier)]
+
+
+def describe_task(plan: Plan, builder: PromptBuilder, first: Rendered) -> dict[str, Any]:
+    """What was asked, on which data, with which worked examples. The text of credentialed notes stays out."""
+    task, documents = plan.task, plan.documents
+    shots = {} if plan.shots is None else _shot_ids(plan, builder)
+    return {
+        "title": task.title,
+        "version": task.version,
+        "headline": task.headline,
+        "data": {
+            "split": documents.split,
+            "sha256": store.data_fingerprint(task.data_name, documents.split),
+            "manifest": store.load_manifest(task.data_name),
+            "documents": documents.count,
+            "of": documents.total,
+            "shard": plan.settings.shard,
+        },
+        "prompt_template_sha256": template_sha256(task.prompt),
+        "first_prompt_sha256": first.sha256,
+        "first_prompt": None if plan.private else first.text,
+        "max_new_tokens": plan.max_new_tokens,
+        "stop": list(stop_strings(task.prompt, chat=builder.is_chat)),
+        "num_fewshot": plan.settings.shots_of(task.name),
+        "shots": shots,
+        "shots_left_out_as_leaked": [] if plan.shots is None else list(plan.shots.leaked),
+    }
+
+
+def _shot_ids(plan: Plan, builder: PromptBuilder) -> dict[str, list[str]]:
+    """Ids of the worked examples by what they were matched on ("" when all documents share them)."""
+    if plan.shots is None or plan.shots.per_document:
+        return {}
+    found: dict[str, list[str]] = {}
+    for example in plan.documents:
+        key = plan.shots.matching(example)
+        if key not in found:
+            found[key] = [shot.id for shot in builder.shots_for(example)]
+            if plan.task.shots_match is None:
+                break
+    return found
+
+
+def show_prompt(task: str, text: str) -> str:
+    """One rendered prompt for the first lines of a run; the middle of a very long one is left out."""
+    if len(text) > SHOWN_HEAD + SHOWN_TAIL:
+        left_out = len(text) - SHOWN_HEAD - SHOWN_TAIL
+        text = f"{text[:SHOWN_HEAD]}\n… {left_out} characters (whole: mibe show) …\n{text[-SHOWN_TAIL:]}"
+    return f"first prompt of {task}:\n" + "\n".join(f"  │ {line}" for line in text.splitlines())

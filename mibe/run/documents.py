@@ -1,0 +1,69 @@
+"""Which documents of a split a run is about: all, or the same N for everyone who asks for N; or one shard of these."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from mibe.data.documents import check_split, examples
+from mibe.errors import UsageError
+from mibe.prompting import question, shot_order
+from mibe.run.shards import Shard
+from mibe.task import Example, Task
+
+
+@dataclass(frozen=True)
+class Documents:
+    """The selected documents of one task's split, read from disk anew each time they are iterated.
+
+    With a limit, the documents with the smallest hash of seed and id are taken, in file order: the choice does not
+    depend on the order of the file (MMLU's begins with a hundred questions of algebra), and a smaller limit is a
+    part of a larger one. A shard divides the documents so selected.
+    """
+
+    task: Task
+    split: str
+    chosen: frozenset[str] | None
+    count: int
+    total: int
+
+    @classmethod
+    def select(cls, task: Task, split: str, limit: int | None, seed: int, shard: Shard | None = None) -> Documents:
+        """Choose `limit` documents (None: all), and of these one shard. A limit above the size of the split is none.
+
+        Raises `UsageError` for a limit out of range, and for more shards than there are documents.
+        """
+        if limit is not None and limit < 1:
+            raise UsageError(f"--limit {limit} is out of range; it is a number of documents, at least 1")
+        check_split(task, split)
+        whole = cls._sample(task, split, limit, seed)
+        return whole if shard is None else whole._part(shard)
+
+    @classmethod
+    def _sample(cls, task: Task, split: str, limit: int | None, seed: int) -> Documents:
+        if limit is None:
+            total = sum(1 for _ in examples(task, split))
+            return cls(task, split, None, total, total)
+        total = 0
+
+        def keys() -> Iterator[tuple[str, str]]:
+            nonlocal total
+            for example in examples(task, split):
+                total += 1
+                yield shot_order(seed, example.id), example.id
+
+        chosen = frozenset(ident for _, ident in heapq.nsmallest(limit, keys()))
+        return cls(task, split, chosen, len(chosen), total)
+
+    def _part(self, shard: Shard) -> Documents:
+        if 0 < self.count < shard.count:
+            raise UsageError(f"--shard {shard}: {self.task.name} has {self.count} documents, so at most as many shards")
+        prompt = self.task.prompt
+        chosen = shard.members((example.id, len(question(prompt, example))) for example in self)
+        return replace(self, chosen=chosen, count=len(chosen))
+
+    def __iter__(self) -> Iterator[Example]:
+        for example in examples(self.task, self.split):
+            if self.chosen is None or example.id in self.chosen:
+                yield example

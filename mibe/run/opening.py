@@ -1,0 +1,141 @@
+"""The second step of a run: the model, what may reach it, the run folder and its record, the cache and the services."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from mibe.data import store
+from mibe.data_use import Egress, check_egress, note
+from mibe.errors import UsageError
+from mibe.judge.judges import Judge, Judging, load_judge
+from mibe.judge.verdicts import describe_judge
+from mibe.metrics.base import Mean
+from mibe.models import as_model, ranks
+from mibe.models.base import Model
+from mibe.models.pricing import Budget
+from mibe.models.service import Service, open_services
+from mibe.prompting import template_sha256
+from mibe.results import record
+from mibe.results.cache import ResponseCache, cache_path
+from mibe.results.folder import RunFolder
+from mibe.run import description
+from mibe.run.plan import Plan
+from mibe.run.session import Session
+from mibe.run.settings import Settings, arguments_under
+from mibe.run.settle import Settled
+from mibe.task import Task
+from mibe.terminal.progress import Progress, Silent, Terminal
+
+
+@dataclass(frozen=True, kw_only=True)
+class Opened:
+    """A run that is ready: the plans as this model is asked them, and the record as it stands so far.
+
+    In a process other than the first the record is empty, and nobody writes it.
+    """
+
+    session: Session
+    plans: tuple[Plan, ...]
+    late: Mapping[str, tuple[Mean, ...]]
+    record: record.Record
+    services: tuple[Service, ...] = ()
+
+
+def open_run(
+    held: ExitStack,
+    settled: Settled,
+    *,
+    model: str | Model | Callable[[list[str]], list[str]],
+    model_args: Mapping[str, str] | None,
+    judge: Judging | None,
+    output_dir: Path,
+    use_cache: bool,
+    progress: Progress | None,
+) -> Opened:
+    """Load the model and open what the run needs; `held` closes it again. Raises as `mibe.evaluate` says."""
+    who = ranks.current()
+    news = _news(progress, who)
+    llm = as_model(model, arguments_under(settled.settings.protocol, model, model_args))
+    if isinstance(model, str):
+        # A model that was handed over belongs to its owner, who may want it for the next run.
+        held.callback(llm.close)
+    held.callback(news.stop)
+    plans = tuple(plan.for_model(llm) for plan in settled.plans)
+    if who.count > 1 and isinstance(llm, Service):
+        # Its limits of cost and rate are those of one process, and one process keeps a server busy.
+        raise UsageError(f"{llm.name} answers over the network: run one process, without a launcher")
+    if not who.is_first:
+        folder = held.enter_context(RunFolder.beside(who.agree(Path())))
+        session = Session(llm, folder, _open_cache(held, llm, use_cache=use_cache), news, ranks=who)
+        return Opened(session=session, plans=plans, late=settled.late, record={})
+    arbiter = None if judge is None else held.enter_context(closing(load_judge(judge, use_cache=use_cache)))
+    egress = _may_leave(settled, plans, llm, arbiter, news)
+    budget = Budget(settled.max_cost)
+    asked = [llm] if arbiter is None or arbiter.model is None else [llm, arbiter.model]
+    services = open_services(asked, news.message, budget)
+    fingerprint = _fingerprint(llm, plans, settled.settings, arbiter)
+    folder = held.enter_context(RunFolder.open(output_dir, _folder_name(llm, settled.settings), fingerprint))
+    begun = description.begin(
+        llm, plans, settled.settings, fingerprint, settled.suite, egress, previous=folder.earlier_record()
+    )
+    begun["skipped"] = dict(settled.skipped)
+    begun["judge"] = None if arbiter is None else describe_judge(arbiter)
+    budget.spent = record.spent(folder.path, begun)
+    begun["sessions"][-1]["processes"] = who.count
+    who.agree(folder.path)
+    session = Session(llm, folder, _open_cache(held, llm, use_cache=use_cache), news, arbiter, who)
+    return Opened(session=session, plans=plans, late=settled.late, record=begun, services=tuple(services))
+
+
+def _news(progress: Progress | None, who: ranks.Ranks) -> Progress:
+    """Who hears of the run: of several processes, the first one alone speaks."""
+    if not who.is_first:
+        return Silent()
+    return progress if progress is not None else (Terminal() if sys.stderr.isatty() else Silent())
+
+
+def _may_leave(
+    settled: Settled, plans: Sequence[Plan], model: Model, judge: Judge | None, news: Progress
+) -> list[Egress]:
+    """What credentialed text will leave, by its user's word; raises before any text is given to model or judge."""
+    receivers: list[tuple[Task, Model]] = [(plan.task, model) for plan in plans]
+    if judge is not None and judge.model is not None:
+        receivers += [(task, judge.model) for task in settled.judged]
+    leaving = (check_egress(*to, settled.allow_egress, settled.agreement) for to in receivers)
+    egress = [each for each in leaving if each is not None]
+    for line in filter(None, (note(*to) for to in receivers)):
+        news.message(line)
+    return egress
+
+
+def _open_cache(held: ExitStack, model: Model, *, use_cache: bool) -> ResponseCache | None:
+    cached = use_cache and model.identity is not None
+    return held.enter_context(closing(ResponseCache(cache_path()))) if cached else None
+
+
+def _folder_name(model: Model, settings: Settings) -> str:
+    return model.name + ("" if settings.shard is None else f"-shard-{settings.shard.replace('/', '-of-')}")
+
+
+def _fingerprint(model: Model, plans: Sequence[Plan], settings: Settings, judge: Judge | None) -> str | None:
+    """What makes two commands the same run. None (a model or judge without identity) never resumes."""
+    if model.identity is None or (judge is not None and judge.identity is None):
+        return None
+    tasks = [
+        [plan.task.name, plan.task.version, template_sha256(plan.task.prompt), *_data_hashes(plan)] for plan in plans
+    ]
+    asked = [model.identity, tasks, asdict(settings), *([] if judge is None else [judge.identity])]
+    content = json.dumps(asked, sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()
+
+
+def _data_hashes(plan: Plan) -> list[str]:
+    """Content of the evaluated split, and of the train split where worked examples come from it."""
+    splits = [plan.documents.split, *(["train"] if plan.shots else [])]
+    return [store.data_fingerprint(plan.task.data_name, split) for split in splits]

@@ -1,0 +1,112 @@
+"""What a run is to do with each task: its documents and worked examples, chosen before any model is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from mibe import protocols
+from mibe.data import store
+from mibe.data.documents import examples
+from mibe.data_use import is_credentialed
+from mibe.errors import DataError, UsageError
+from mibe.models.base import Model
+from mibe.prompting import Shots
+from mibe.run.documents import Documents
+from mibe.run.settings import Settings
+from mibe.run.shards import Shard
+from mibe.task import Task
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One task of a run: its documents and its worked examples."""
+
+    task: Task
+    documents: Documents
+    shots: Shots | None
+    settings: Settings
+
+    @property
+    def max_new_tokens(self) -> int:
+        """The limit of an answer: the setting's, else the task's own."""
+        return self.settings.max_new_tokens or self.task.max_new_tokens
+
+    def for_model(self, model: Model) -> Plan:
+        """The plan as this model is asked under the protocol."""
+        return replace(self, task=protocols.for_model(self.settings.protocol, self.task, model))
+
+    @property
+    def private(self) -> bool:
+        """Whether the text may be seen by its owner alone."""
+        return is_credentialed(self.task)
+
+
+def plan_tasks(
+    tasks: Sequence[Task], settings: Settings, *, skip_missing: bool = False
+) -> tuple[list[Plan], dict[str, str]]:
+    """The plans of the tasks; and name → what is missing of those that are skipped because their data is not here.
+
+    Raises `DataError`, naming all of them at once, where data is missing and not to be skipped, or nothing is left.
+    """
+    missing = {task.name: why for task in tasks if (why := missing_data(task, settings))}
+    if missing and (len(missing) == len(tasks) or not skip_missing):
+        raise DataError(_all_missing(missing, len(tasks)))
+    return [plan_task(task, settings) for task in tasks if task.name not in missing], missing
+
+
+def missing_data(task: Task, settings: Settings) -> str | None:
+    """What the run needs of the task's data that is not here, and how to get it; None where all is here."""
+    found = store.find(task.data_name)
+    if found is None:
+        return f"the data of {task.data_name} is not here. {store.how_to_get(task.data_name)}"
+    if settings.split not in found.files:
+        return f"{task.name} has no {settings.split} split here; it has {', '.join(found.files)}"
+    count = settings.shots_of(task.name)
+    if count and "train" not in found.files:
+        return (
+            f"{task.name}: --num-fewshot {count} takes its examples from a train split, and there is none here; use "
+            f"--num-fewshot 0, or prepare data that has one (mibe data prepare {task.data_name} --from PATH)"
+        )
+    return None
+
+
+def _all_missing(missing: Mapping[str, str], tasks: int) -> str:
+    if tasks == 1:
+        return next(iter(missing.values()))
+    lines = [f"  {name}: {why}" for name, why in missing.items()]
+    advice = "" if len(missing) == tasks else ", or --skip-missing leaves these tasks out and says so in the record"
+    return "\n".join([f"data is missing for {len(missing)} of {tasks} tasks; nothing was run. Get it{advice}:", *lines])
+
+
+def plan_task(task: Task, settings: Settings) -> Plan:
+    """Choose documents and worked examples, and refuse what the data cannot give. The protocol is applied here."""
+    if missing := missing_data(task, settings):
+        raise DataError(missing)
+    task = protocols.apply(settings.protocol, task)
+    shard = None if settings.shard is None else Shard.parse(settings.shard)
+    documents = Documents.select(task, settings.split, settings.limit, settings.seed, shard)
+    if documents.count == 0:
+        raise DataError(f"{task.name}: the {settings.split} split is empty; run: mibe data verify {task.data_name}")
+    first = next(iter(documents))
+    if settings.scoring == "loglikelihood" and (not task.candidates(first) or not isinstance(first.target, str)):
+        raise UsageError(f"{task.name} has no closed set of answers; leave out --scoring loglikelihood for it")
+    return Plan(task, documents, _shots(task, settings), settings)
+
+
+def _shots(task: Task, settings: Settings) -> Shots | None:
+    count = settings.shots_of(task.name)
+    if not count:
+        return None
+    if settings.split == "train":
+        raise UsageError(
+            f"{task.name}: worked examples come from the train split; use --num-fewshot 0 to score that split"
+        )
+    return Shots.prepare(
+        task,
+        store.StoredSplit(task.data_name, "train"),
+        examples(task, settings.split),
+        count,
+        seed=settings.seed,
+        per_document=settings.fewshot_per_document,
+    )

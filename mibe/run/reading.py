@@ -1,0 +1,44 @@
+"""From one response to the fields of its sample: outcome, prediction, target and own scores."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mibe.metrics.arrays import np
+from mibe.metrics.base import is_main, is_sample_mean
+from mibe.models.base import Response
+from mibe.parsers.outcome import read
+from mibe.results.log import Row
+from mibe.task import Example, Outcome, Prediction, Task
+
+
+def judge_response(task: Task, example: Example, response: Response) -> Row:
+    """The fields of a sample's row that follow from its response: outcome, prediction, target and own scores."""
+    prediction = read(
+        response.text, response.finish_reason, task.parser, choices=example.choices, inputs=example.inputs
+    )
+    return judged(task, example, prediction)
+
+
+def judged(task: Task, example: Example, prediction: Prediction) -> Row:
+    """Outcome, prediction, target and, where a figure is a mean over samples, this sample's part of it."""
+    scores: dict[str, float] = {}
+    if prediction.outcome is not Outcome.ERROR:
+        for metric in task.metrics:
+            if is_sample_mean(metric):
+                values = metric.values([prediction.value], [example.target])[0]
+                scores.update((name, float(v)) for name, v in zip(metric.names, values, strict=True) if is_main(name))
+    return {
+        "outcome": prediction.outcome.value,
+        "prediction": prediction.value,
+        "target": example.target,
+        "scores": scores,
+        **({"metadata": dict(example.metadata)} if example.metadata else {}),
+    }
+
+
+def best_candidate(task: Task, example: Example, loglikelihoods: Sequence[float]) -> Prediction:
+    """The answer whose text is likeliest per byte, so that a long answer is not worse for its length alone."""
+    candidates = task.candidates(example)
+    per_byte = [value / max(1, len(text.encode())) for value, (_, text) in zip(loglikelihoods, candidates, strict=True)]
+    return Prediction(candidates[int(np.argmax(per_byte))][0], Outcome.PARSED)
