@@ -22,7 +22,7 @@ test: $(VENV)/.dev
 
 # The tests with vLLM's real engine, on the CPU.
 test-vllm: $(VLLM_VENV)/.ready
-	$(VLLM_VENV)/bin/python -m pytest -m vllm tests/test_models_vllm.py tests/test_vllm_serve.py
+	$(VLLM_VENV)/bin/python -m pytest -m vllm tests/models/test_vllm.py tests/models/test_vllm_serve.py
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
