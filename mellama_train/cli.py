@@ -12,12 +12,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import mibe
-from mellama_train import commands
-from mellama_train.corpus.commands import add_commands as add_corpus_commands
+from mellama_train.commands import training as commands
+from mellama_train.commands.corpus import add_commands as add_corpus_commands
+from mellama_train.commands.instructions import add_commands as add_instructions_commands
+from mellama_train.commands.options import add_set, key_value
 from mellama_train.errors import StoppedError, TrainError
-from mellama_train.instructions.commands import add_commands as add_instructions_commands
-from mellama_train.planning import GPUS
-from mellama_train.settings import add_set, key_value
+from mellama_train.plan.memory import GPUS
 from mibe.errors import MibeError
 
 TRY_AGAIN = 75

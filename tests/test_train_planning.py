@@ -10,10 +10,8 @@ import pytest
 import yaml
 
 from mellama_train.cli import main
-from mellama_train.config import EngineChoice, Lora, Recipe
 from mellama_train.errors import EngineError
-from mellama_train.plan_text import Asked, plan
-from mellama_train.planning import (
+from mellama_train.plan.memory import (
     GPUS,
     differences,
     memory,
@@ -23,8 +21,10 @@ from mellama_train.planning import (
     state,
     zero_state,
 )
-from mellama_train.shapes import SHAPES, shape_of
-from mellama_train.yaml_schema import parse
+from mellama_train.plan.shapes import SHAPES, shape_of
+from mellama_train.plan.text import Asked, plan
+from mellama_train.recipe.config import EngineChoice, Lora, Recipe
+from mellama_train.recipe.yaml_schema import parse
 
 RECIPES = Path(__file__).resolve().parents[1] / "recipes"
 

@@ -40,7 +40,7 @@ from mellama_train.corpus.steps import (
 )
 from mellama_train.corpus.tokens import DocumentTokenizer
 from mellama_train.errors import CorpusError
-from mellama_train.yaml_schema import as_json
+from mellama_train.recipe.yaml_schema import as_json
 
 REPORT = "decontamination.jsonl"
 # Tasks of a build unless the recipe says otherwise: enough to spread and to resume by, few enough for whole shards.

@@ -11,7 +11,7 @@ from mellama_train.corpus import cleaning
 from mellama_train.corpus.sources import FORMATS, Format
 from mellama_train.corpus.streams import COMPRESSIONS
 from mellama_train.errors import CorpusError
-from mellama_train.yaml_schema import FieldError
+from mellama_train.recipe.yaml_schema import FieldError
 from mibe.task import AccessLevel
 
 CLEAN: tuple[str | dict[str, float], ...] = ("unicode", "control_characters", "whitespace")

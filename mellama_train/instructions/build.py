@@ -25,7 +25,7 @@ from mellama_train.instructions.config import InstructionsConfig
 from mellama_train.instructions.items import Item
 from mellama_train.instructions.making import REPORT, Making
 from mellama_train.instructions.sources import SOURCES, Source
-from mellama_train.yaml_schema import as_json
+from mellama_train.recipe.yaml_schema import as_json
 from mibe.task import AccessLevel
 
 MANIFEST = "manifest.json"

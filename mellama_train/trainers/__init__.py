@@ -1,0 +1,4 @@
+"""The stages of training: what data each reads.
+
+`stages`: pretraining, instruction tuning, task fine-tuning. `finetuning`: a task of mibe as samples.
+"""

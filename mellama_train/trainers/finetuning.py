@@ -1,0 +1,71 @@
+"""A task of `mibe` as training samples, through mibe's public functions alone."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import mibe
+from mellama_train.errors import DataError
+from mellama_train.recipe.config import TaskData
+from mellama_train.rows.packed import choose_form
+from mellama_train.rows.samples import Sample
+
+if TYPE_CHECKING:
+    from mibe.task import Task
+
+SHOWN = 10
+"""Ids in a message; the number of all of them stands before."""
+
+
+def open_task(name: str) -> Task:
+    """The task, which has a train split here. Raises `DataError`, or mibe's error for an unknown name."""
+    task = mibe.load_task(name)
+    splits = mibe.prepared_splits(task)
+    if splits and "train" not in splits:
+        raise DataError(
+            f"{name} has no train split here, only {', '.join(splits)}; prepare data that has one "
+            f"(mibe data prepare {task.data_name} --from PATH), or choose another task (mibe tasks lists them)"
+        )
+    return task
+
+
+def task_samples(task: Task, split: str, data: TaskData, tokenizer: Any, *, context: int) -> Iterator[Sample]:
+    """The documents of a split as `mibe eval` asks about them, each with its answer.
+
+    Of the train split, those that also stand in a test set of mibe are refused as `data.test_documents` says: all of
+    them are named in a `DataError`, or left out and named on stderr.
+    """
+    refused = _refused(task, data) if split == "train" else {}
+    chat = choose_form(data.form, tokenizer) == "chat"
+    for sample in mibe.training_samples(task, split, tokenizer=tokenizer, context_window=context, chat_template=chat):
+        if sample.id not in refused:
+            turns = [(message["role"], message["content"]) for message in sample.messages]
+            messages = tuple({"role": who, "content": text} for who, text in [*turns, ("assistant", sample.answer)])
+            yield Sample(messages, task.name, f"{task.name}, {split} split, document {sample.id}")
+
+
+def say_terms(task: Task) -> None:
+    """A line on stderr where the trained model may not simply be passed on."""
+    if task.access.level != "open":
+        terms = task.access.agreement or task.source.licence
+        print(
+            f"{task.name} is {task.access.level.value} ({terms}): so is the model that learns from it, and its "
+            "training.json says so",
+            file=sys.stderr,
+        )
+
+
+def _refused(task: Task, data: TaskData) -> dict[str, str]:
+    """Ids of train documents that are test documents too."""
+    found = mibe.also_in_test(task)
+    if not found:
+        return {}
+    places = [ident if ident == place else f"{ident} (= {place})" for ident, place in found.items()]
+    listed = ", ".join(places[:SHOWN]) + (", …" if len(places) > SHOWN else "")
+    said = f"{task.name}: {len(found)} documents of the train split also stand in a test set: {listed}"
+    if data.test_documents == "error":
+        raise DataError(f"{said}; data.test_documents: skip leaves them out of the training")
+    print(f"{said}; they are left out", file=sys.stderr)
+    return found
