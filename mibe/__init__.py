@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mibe.documents import examples, prepared_splits
     from mibe.evaluation import evaluate
+    from mibe.progress import Silent
     from mibe.registry import list_tasks, load_task, register_task
-    from mibe.results.compare import compare
+    from mibe.results.compare import Comparison, Difference, compare
     from mibe.results.run import Run, load_run
     from mibe.training import TrainingSample, also_in_test, training_samples
 
@@ -24,6 +25,8 @@ __version__ = "0.1.0"
 
 _WHERE = {
     "also_in_test": "mibe.training",
+    "Comparison": "mibe.results.compare",
+    "Difference": "mibe.results.compare",
     "compare": "mibe.results.compare",
     "evaluate": "mibe.evaluation",
     "examples": "mibe.documents",
@@ -31,6 +34,7 @@ _WHERE = {
     "load_task": "mibe.registry",
     "register_task": "mibe.registry",
     "Run": "mibe.results.run",
+    "Silent": "mibe.progress",
     "load_run": "mibe.results.run",
     "prepared_splits": "mibe.documents",
     "training_samples": "mibe.training",
@@ -38,7 +42,10 @@ _WHERE = {
 }
 
 __all__ = [
+    "Comparison",
+    "Difference",
     "Run",
+    "Silent",
     "TrainingSample",
     "also_in_test",
     "compare",

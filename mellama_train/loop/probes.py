@@ -18,7 +18,6 @@ def probe(engine: Engine, tokenizer: Any, plan: ProbePlan) -> dict[str, float]:
     """
     import mibe
     from mibe.models.hf import from_loaded
-    from mibe.progress import Silent
 
     with engine.live() as model, tempfile.TemporaryDirectory() as folder:
         kept = copy.deepcopy(model.generation_config)
@@ -32,7 +31,7 @@ def probe(engine: Engine, tokenizer: Any, plan: ProbePlan) -> dict[str, float]:
                 scoring=plan.scoring,
                 output_dir=folder,
                 use_cache=False,
-                progress=Silent(),
+                progress=mibe.Silent(),
                 resamples=100,
             )
         finally:

@@ -12,7 +12,6 @@ from tabulate import tabulate
 
 import mibe
 from mellama_train.model.provenance import Lineage, Source, Stage
-from mibe.results.run import Run
 from mibe.task import AccessLevel
 
 RESEARCH_ONLY = """\
@@ -35,7 +34,7 @@ class Facts:
     lineage: Lineage
     library: str
     notes: tuple[str, ...]
-    runs: Sequence[Run]
+    runs: Sequence[mibe.Run]
 
 
 def card(facts: Facts) -> str:
@@ -62,7 +61,7 @@ def _front(facts: Facts) -> dict[str, Any]:
     return front
 
 
-def _results(run: Run) -> Iterator[dict[str, Any]]:
+def _results(run: mibe.Run) -> Iterator[dict[str, Any]]:
     for task, about in run.record["tasks"].items():
         known = {name: f["value"] for name, f in about["figures"].items() if f["value"] is not None}
         metrics = [{"type": name, "value": value} for name, value in known.items()]
@@ -139,7 +138,7 @@ def _terms(sources: Sequence[Source]) -> Iterator[str]:
         yield UNRECORDED
 
 
-def _scores(run: Run) -> str:
+def _scores(run: mibe.Run) -> str:
     """The figures of a run of mibe, each with its 95 % interval."""
     about = run.record
     lines = [

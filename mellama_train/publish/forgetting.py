@@ -10,13 +10,10 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import mibe
 from mellama_train.model.loading import context_window, is_adapter_folder
-
-if TYPE_CHECKING:
-    from mibe.results.compare import Comparison, Difference
 
 SUITE = "forgetting"
 METRICS = {"accuracy": "accuracy", "weighted_f1": "F1 (weighted)", "macro_f1": "macro-F1"}
@@ -34,7 +31,7 @@ def measure(
     limit: int | None = None,
     arguments: Mapping[str, str] | None = None,
     scoring: Literal["generate", "loglikelihood"] = "generate",
-) -> Comparison:
+) -> mibe.Comparison:
     """Score both models on the same documents and compare them; run A of the comparison is the tuned one.
 
     `tuned` may be an adapter folder of `base`. `arguments` are those of mibe's model hf, for both. A run that was
@@ -59,7 +56,7 @@ def measure(
     return mibe.compare(after, before)
 
 
-def render(found: Comparison, form: Literal["text", "markdown", "json"]) -> str:
+def render(found: mibe.Comparison, form: Literal["text", "markdown", "json"]) -> str:
     """The table: each figure of base and tuned model, and the change with its interval and p-value."""
     rows = [
         row
@@ -84,7 +81,7 @@ def render(found: Comparison, form: Literal["text", "markdown", "json"]) -> str:
     return "\n".join([f"base:  {found.b.path}", f"tuned: {found.a.path}", "", table, *found.notes])
 
 
-def _cells(row: Difference) -> list[str]:
+def _cells(row: mibe.Difference) -> list[str]:
     return [
         row.task if row.headline else "",
         METRICS[row.metric],
