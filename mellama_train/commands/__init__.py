@@ -1,1 +1,5 @@
-"""What each command does. Imports wait until a command needs them, so that `--help` is quick."""
+"""What can be asked for, and what each command does. Imports wait until a command needs them, so `--help` is quick.
+
+`corpus` and `instructions`: the data. `training`: pretrain, instruct, finetune. `publish`: forgetting, export. `plan`.
+`options`: what several commands take.
+"""

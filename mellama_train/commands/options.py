@@ -1,4 +1,4 @@
-"""The option --set of every command that reads a YAML file."""
+"""The options of more than one command."""
 
 from __future__ import annotations
 

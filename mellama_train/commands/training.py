@@ -1,11 +1,13 @@
-"""What each command does: it reads the recipe, opens the data and trains. Imports wait until a command needs them."""
+"""The commands `mellama-train pretrain | instruct | finetune`."""
 
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
+
+from mellama_train.commands.options import add_set
 
 if TYPE_CHECKING:
     from mellama_train.loop.training import TrainingData
@@ -14,7 +16,29 @@ if TYPE_CHECKING:
 R = TypeVar("R", bound="Recipe")
 
 
-def run_pretrain(a: argparse.Namespace) -> int:
+def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add them to the command line."""
+    _add_stage(commands.add_parser("pretrain", help="continual pretraining on a corpus"), _pretrain)
+    _add_stage(commands.add_parser("instruct", help="instruction tuning, by LoRA or of all weights"), _instruct)
+    _add_finetune(commands.add_parser("finetune", help="fine-tuning on a task of mibe: its prompts, its train split"))
+
+
+def _add_stage(p: argparse.ArgumentParser, command: Callable[[argparse.Namespace], int]) -> None:
+    p.set_defaults(command=command)
+    p.add_argument("recipe", type=Path, metavar="RECIPE", help="a YAML file; docs/training.md explains its keys")
+    add_set(p)
+
+
+def _add_finetune(p: argparse.ArgumentParser) -> None:
+    p.set_defaults(command=_finetune)
+    p.add_argument("--task", help="a task of mibe that has a train split (`mibe tasks` lists them)")
+    p.add_argument("--model", metavar="PATH", help="the model to start from: a folder, or a hub's name")
+    p.add_argument("--output", metavar="DIR", help="folder of the run (default: runs/MODEL-TASK)")
+    p.add_argument("--recipe", type=Path, help="a YAML file for all else; without it the paper's values")
+    add_set(p)
+
+
+def _pretrain(a: argparse.Namespace) -> int:
     """Continual pretraining."""
     from mellama_train.recipe.config import PretrainRecipe
     from mellama_train.recipe.yaml_schema import load
@@ -23,7 +47,7 @@ def run_pretrain(a: argparse.Namespace) -> int:
     return _train(load(a.recipe, PretrainRecipe, a.set), pretraining_data)
 
 
-def run_instruct(a: argparse.Namespace) -> int:
+def _instruct(a: argparse.Namespace) -> int:
     """Instruction tuning."""
     from mellama_train.recipe.config import TuningRecipe
     from mellama_train.recipe.yaml_schema import load
@@ -32,7 +56,7 @@ def run_instruct(a: argparse.Namespace) -> int:
     return _train(load(a.recipe, TuningRecipe, a.set), tuning_data)
 
 
-def run_finetune(a: argparse.Namespace) -> int:
+def _finetune(a: argparse.Namespace) -> int:
     """Task fine-tuning: by a recipe, or by the defaults on the model and task that are named."""
     from mellama_train.errors import RecipeError
     from mellama_train.recipe.config import FinetuneRecipe
@@ -48,49 +72,6 @@ def run_finetune(a: argparse.Namespace) -> int:
         raise RecipeError("finetune needs --task and --model, or a --recipe that names them")
     defaults = default_finetuning(a.model, a.task)
     return _train(parse("", FinetuneRecipe, "the defaults", [*defaults, *options, *a.set]), finetuning_data)
-
-
-def run_forgetting(a: argparse.Namespace) -> int:
-    """What a model has forgotten of what its base model knew."""
-    from mellama_train.publish.forgetting import measure, render
-
-    found = measure(a.base, a.tuned, output=a.output, limit=a.limit, arguments=dict(a.model_args), scoring=a.scoring)
-    print(render(found, a.format))
-    return 0
-
-
-def run_export(a: argparse.Namespace) -> int:
-    """A model folder to use, out of what training left."""
-    from mellama_train.engines.ranks import Ranks
-    from mellama_train.publish.export import export
-
-    ranks = Ranks.join()
-    try:
-        done = export(
-            a.checkpoint,
-            a.to,
-            ranks=ranks,
-            merge_lora=a.merge_lora,
-            base=a.base,
-            precision=a.precision,
-            mibe_runs=a.mibe_run,
-        )
-    finally:
-        ranks.leave()
-    for line in done.notes:
-        print(line, file=sys.stderr)
-    print(done.folder)
-    return 0
-
-
-def run_plan(a: argparse.Namespace) -> int:
-    """Print the plan; exit code 2 where the run does not fit."""
-    from mellama_train.plan.text import Asked, plan
-
-    given = {name: value for name, value in vars(a).items() if name not in ("command", "recipe")}
-    made = plan(a.recipe, Asked(**given))
-    print(made.text)
-    return 0 if made.fits else 2
 
 
 def _train(recipe: R, open_data: Callable[[R], TrainingData]) -> int:
