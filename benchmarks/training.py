@@ -26,7 +26,8 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from mellama_train.engines.opening import open_engine
 from mellama_train.engines.ranks import Ranks
-from mellama_train.loop.training import TrainingData, peak_memory, train
+from mellama_train.loop.meter import peak_memory
+from mellama_train.loop.training import TrainingData, train
 from mellama_train.plan.flops import cost, peak_flops
 from mellama_train.recipe.config import Batch, EngineChoice, ModelSource, Recipe, Reporting
 from mellama_train.rows.batches import load_step

@@ -20,7 +20,8 @@ from mellama_train.loop.schedule import learning_rate
 from mellama_train.loop.spikes import SpikeWatch
 from mellama_train.model.loading import choose_attention, load_tokenizer
 from mellama_train.plan.flops import cost, peak_flops
-from mellama_train.recipe.config import FinetuneRecipe, Optimizer, PretrainRecipe, Recipe, SpikePolicy, TuningRecipe
+from mellama_train.recipe.config import Optimizer, Recipe, SpikePolicy
+from mellama_train.recipe.stages import FinetuneRecipe, PretrainRecipe, TuningRecipe
 from mellama_train.recipe.yaml_schema import parse
 
 

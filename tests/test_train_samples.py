@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from training_parts import make_tokenizer
 
 from mellama_train.errors import DataError
+from mellama_train.recipe.stages import epochs_for
 from mellama_train.rows.packed import SampleRows, SampleSet, file_samples
 from mellama_train.rows.packing import first_fit_decreasing, pack_epoch
 from mellama_train.rows.samples import encode, read_samples
-from mellama_train.trainers.stages import epochs_for
 
 TEMPLATE = (
     "{% for m in messages %}<{{ m['role'] }}>{{ m['content'] }}</s>\n{% endfor %}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from mellama_train.plan.memory import GPUS
+from mellama_train.plan.gpus import GPUS
 
 
 def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -27,7 +27,8 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def _plan(a: argparse.Namespace) -> int:
     """Print the plan; exit code 2 where the run does not fit."""
-    from mellama_train.plan.text import Asked, plan
+    from mellama_train.plan.text import plan
+    from mellama_train.plan.work import Asked
 
     given = {name: value for name, value in vars(a).items() if name not in ("command", "recipe")}
     made = plan(a.recipe, Asked(**given))

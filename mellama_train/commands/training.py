@@ -40,18 +40,18 @@ def _add_finetune(p: argparse.ArgumentParser) -> None:
 
 def _pretrain(a: argparse.Namespace) -> int:
     """Continual pretraining."""
-    from mellama_train.recipe.config import PretrainRecipe
+    from mellama_train.recipe.stages import PretrainRecipe
     from mellama_train.recipe.yaml_schema import load
-    from mellama_train.trainers.stages import pretraining_data
+    from mellama_train.trainers.pretrain import pretraining_data
 
     return _train(load(a.recipe, PretrainRecipe, a.set), pretraining_data)
 
 
 def _instruct(a: argparse.Namespace) -> int:
     """Instruction tuning."""
-    from mellama_train.recipe.config import TuningRecipe
+    from mellama_train.recipe.stages import TuningRecipe
     from mellama_train.recipe.yaml_schema import load
-    from mellama_train.trainers.stages import tuning_data
+    from mellama_train.trainers.instruct import tuning_data
 
     return _train(load(a.recipe, TuningRecipe, a.set), tuning_data)
 
@@ -59,9 +59,9 @@ def _instruct(a: argparse.Namespace) -> int:
 def _finetune(a: argparse.Namespace) -> int:
     """Task fine-tuning: by a recipe, or by the defaults on the model and task that are named."""
     from mellama_train.errors import RecipeError
-    from mellama_train.recipe.config import FinetuneRecipe
+    from mellama_train.recipe.stages import FinetuneRecipe
     from mellama_train.recipe.yaml_schema import load, parse
-    from mellama_train.trainers.stages import default_finetuning, finetuning_data
+    from mellama_train.trainers.finetune import default_finetuning, finetuning_data
 
     named = {"data.task": a.task, "model.path": a.model, "output": a.output}
     # As YAML in quotes, so that a folder named 13 or a task named on is taken as it is.

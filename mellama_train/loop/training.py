@@ -7,7 +7,6 @@ therefore goes on exactly where its newest checkpoint is, on the same number of 
 from __future__ import annotations
 
 import signal
-import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -24,16 +23,18 @@ from mellama_train.engines.ranks import Ranks
 from mellama_train.errors import DataError, ModelLoadError, StoppedError, TrainError
 from mellama_train.loop import checkpoints, outputs, resuming
 from mellama_train.loop.held_out import held_out_losses
+from mellama_train.loop.meter import Meter
 from mellama_train.loop.probes import probe
 from mellama_train.loop.reporting import Mute, Reporter
 from mellama_train.loop.schedule import learning_rate
 from mellama_train.loop.spikes import SpikeWatch
-from mellama_train.plan.flops import Cost, cost, peak_flops
-from mellama_train.plan.memory import refuse_hopeless
+from mellama_train.plan.fitting import refuse_hopeless
+from mellama_train.plan.flops import cost, peak_flops
 from mellama_train.plan.shapes import shape_of
 from mellama_train.recipe.config import Recipe
-from mellama_train.rows.batches import StepBatches, accumulation, ahead, steps_in
+from mellama_train.rows.batches import StepBatches, ahead
 from mellama_train.rows.row import Rows
+from mellama_train.rows.steps import accumulation, steps_in
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,49 +229,6 @@ class _Run:
         return final
 
 
-class Meter:
-    """Figures of the steps since they were read last."""
-
-    def __init__(self, cost: Cost, peak: float | None, ranks: Ranks) -> None:
-        """`peak` is one rank's peak in operations a second, where it is known."""
-        self._cost, self._peak, self._ranks = cost, peak, ranks
-        self._steps, self._seconds, self._tokens, self._attended = 0, 0.0, 0.0, 0.0
-        self._figures: dict[str, float] = {}
-        self._since = time.perf_counter()
-
-    def add(self, outcome: StepOutcome, rate: float, tokens: float, attended: float) -> None:
-        """A step was made, over so many tokens on all ranks."""
-        self._stop_clock()
-        self._steps += 1
-        self._tokens += tokens
-        self._attended += attended
-        self._figures = {"loss": outcome.loss, "learning_rate": rate, "gradient_norm": outcome.gradient_norm}
-
-    def pause(self) -> None:
-        """Leave out the time since the last step: something else was done in it."""
-        self._since = time.perf_counter()
-
-    def read(self, steps_left: int) -> dict[str, float]:
-        """Loss, rate and norm of the last step; speed over all steps since the last reading; then begin anew."""
-        seconds = max(self._seconds, 1e-9)
-        figures = self._figures | {
-            "tokens_per_second": self._tokens / seconds,
-            "seconds": self._seconds,
-            "seconds_left": steps_left * seconds / max(1, self._steps),
-            "memory_gib": peak_memory(self._ranks.device) / 2**30,
-        }
-        if self._peak is not None:
-            done = self._cost.of(self._tokens, self._attended)
-            figures["mfu"] = done / seconds / (self._peak * self._ranks.size)
-        self._steps, self._seconds, self._tokens, self._attended = 0, 0.0, 0.0, 0.0
-        return figures
-
-    def _stop_clock(self) -> None:
-        now = time.perf_counter()
-        self._seconds += now - self._since
-        self._since = now
-
-
 def _check_room(recipe: Recipe, ranks: Ranks) -> None:
     """Refuse, before anything is loaded, what no GPU like this one can hold. Models of other shapes find out later."""
     if ranks.device.type != "cuda":
@@ -280,15 +238,6 @@ def _check_room(recipe: Recipe, ranks: Ranks) -> None:
     except ModelLoadError:
         return
     refuse_hopeless(recipe, shape, ranks.size, torch.cuda.get_device_properties(ranks.device).total_memory)
-
-
-def peak_memory(device: torch.device) -> int:
-    """Most bytes in use so far: of this GPU, or of this process where there is none."""
-    if device.type == "cuda":
-        return int(torch.cuda.max_memory_allocated(device))
-    import resource
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def _step_seed(seed: int, step: int, rank: int) -> int:

@@ -1,19 +1,15 @@
-"""What a run will take, before it starts: memory of each rank, time and cost. Arithmetic over shapes, without torch.
+"""Memory of each rank, before a run starts. Arithmetic over shapes, without torch.
 
-Memory is that of mixed precision (ZeRO paper, section 3.1, and what this package's engines keep beyond it) and of
-what a Llama block of transformers saves for its backward pass; attention scores are not in it, since SDPA and
-FlashAttention never hold them. Time is operations (`plan.flops`) over the peak of the GPUs times the share
-of it that is reached.
+It is that of mixed precision (ZeRO paper, section 3.1, and what this package's engines keep beyond it) and of what a
+Llama block of transformers saves for its backward pass; attention scores are not in it, since SDPA and FlashAttention
+never hold them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from itertools import product
 
-from mellama_train.errors import EngineError
-from mellama_train.plan.flops import PEAK_TFLOPS, Cost
+from mellama_train.plan.gpus import Gpu
 from mellama_train.plan.shapes import Shape
 from mellama_train.recipe.config import Recipe
 
@@ -38,30 +34,6 @@ CHUNK = 2048
 
 LIVE_PARAMETERS, BUCKET = 1_000_000_000, 200_000_000
 """What ZeRO-3 holds gathered at most, and the elements of a bucket of gradients (`mellama_train/deepspeed`)."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Gpu:
-    """Memory (GiB), dense 16-bit peak (TFLOP/s; 0 where it is not known), and the utilisation to reckon with."""
-
-    memory: float | None
-    peak: float = 0.0
-    utilisation: float | None = None
-    source: str = ""
-
-
-LLAMA2 = "Llama 2's own GPU-hours (its table 2: 42.6 % for 13B, 46.2 % for 70B)"
-LLAMA3 = "Llama 3's report (38 to 43 % on H100s in bf16)"
-
-GPUS: Mapping[str, Gpu] = {
-    "a100-40g": Gpu(memory=40, peak=PEAK_TFLOPS["A100"], utilisation=0.45, source=LLAMA2),
-    "a100-80g": Gpu(memory=80, peak=PEAK_TFLOPS["A100"], utilisation=0.45, source=LLAMA2),
-    "h100-80g": Gpu(memory=80, peak=PEAK_TFLOPS["H100"], utilisation=0.40, source=LLAMA3),
-    "h200": Gpu(memory=140, peak=PEAK_TFLOPS["H200"], utilisation=0.40, source=LLAMA3),
-    "l40s": Gpu(memory=45, peak=PEAK_TFLOPS["L40S"]),
-    "v100-32g": Gpu(memory=32, peak=PEAK_TFLOPS["V100"]),
-    "cpu": Gpu(memory=None),
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,80 +147,3 @@ def _buffers(recipe: Recipe, shape: Shape, ranks: int) -> float:
         # The block in use and the next one, and the gradient of one in float32.
         return 2 * shape.block * width + 4 * shape.block
     return 0.0
-
-
-def nearest_fit(recipe: Recipe, shape: Shape, ranks: int, gpu: Gpu) -> Recipe | None:
-    """The recipe that fits and costs the least speed: checkpointing first, then more sharding, then offload."""
-    return next((other for other in _stronger(recipe) if memory(other, shape, ranks).fits(gpu)), None)
-
-
-def _stronger(recipe: Recipe) -> Iterator[Recipe]:
-    engine, batch, model = recipe.engine, recipe.batch, recipe.model
-    if engine.name == "deepspeed":
-        engines = [replace(engine, zero=zero) for zero in range(engine.zero, 4)]  # type: ignore[arg-type]
-        engines += [replace(other, offload_optimizer=True) for other in engines]
-        engines.append(replace(engine, zero=3, offload_optimizer=True, offload_parameters=True))
-    else:
-        sharded = replace(engine, sharding="fsdp")
-        engines = [engine, sharded, replace(sharded, offload_optimizer=True, offload_parameters=True)]
-    if recipe.precision == "fp16" or (recipe.lora and recipe.lora.four_bit):
-        engines = [other for other in engines if other.sharding == "ddp" and (not recipe.lora or other.zero < 3)]
-    checkpointing = sorted({model.activation_checkpointing, True})
-    for other, rows, again in product(engines, sorted({batch.micro_rows, 1}, reverse=True), checkpointing):
-        yield replace(
-            recipe,
-            engine=other,
-            batch=replace(batch, micro_rows=rows),
-            model=replace(model, activation_checkpointing=again),
-        )
-
-
-def differences(before: Recipe, after: Recipe) -> str:
-    """What to change in a recipe to get the other, as its keys are written."""
-    found, wanted = _strategy(before), _strategy(after)
-    return ", ".join(f"{key}: {str(value).lower()}" for key, value in wanted.items() if value != found[key])
-
-
-def _strategy(recipe: Recipe) -> dict[str, object]:
-    """The keys of a recipe that decide on memory and not on what is learned."""
-    engine = recipe.engine
-    return {
-        "model.activation_checkpointing": recipe.model.activation_checkpointing,
-        "batch.micro_rows": recipe.batch.micro_rows,
-        "engine.sharding": engine.sharding,
-        "engine.zero": engine.zero,
-        "engine.offload_optimizer": engine.offload_optimizer,
-        "engine.offload_parameters": engine.offload_parameters,
-    }
-
-
-def refuse_hopeless(recipe: Recipe, shape: Shape, ranks: int, room: float) -> None:
-    """Raise `EngineError` where weights, gradients and optimizer alone are more than the `room` bytes of a GPU."""
-    needed = state(recipe, shape, ranks).device
-    if needed <= room:
-        return
-    near = nearest_fit(recipe, shape, ranks, Gpu(memory=room / GIB))
-    advice = f"this would fit: {differences(recipe, near)}" if near else "take more GPUs, or LoRA"
-    raise EngineError(
-        f"the run does not fit: each rank would keep {needed / GIB:.0f} GiB beside activations, and a GPU has "
-        f"{room / GIB:.0f}; {advice} (mellama-train plan shows it)"
-    )
-
-
-def cost(recipe: Recipe, shape: Shape) -> Cost:
-    """Operations a token: 6 per trained weight, 4 per frozen one, and attention, as `plan.flops` counts."""
-    looked_up = 0 if shape.tied else shape.vocabulary * shape.hidden
-    used, lora = shape.parameters - looked_up, recipe.lora
-    fixed = 4.0 * used + 6.0 * shape.adapters(lora.rank, lora.layers) if lora else 6.0 * used
-    return Cost(fixed, 12.0 * shape.layers * shape.hidden)
-
-
-def tokens_a_second(recipe: Recipe, shape: Shape, gpus: int, gpu: Gpu, utilisation: float | None) -> float | None:
-    """Tokens a second of all GPUs over whole rows of the context; None where utilisation or peak is not known."""
-    reached = utilisation if utilisation is not None else gpu.utilisation
-    if reached is None or not gpu.peak:
-        return None
-    # float32 runs on other units, whose peak is not in the table.
-    if recipe.precision == "fp32":
-        return None
-    return gpus * gpu.peak * 1e12 * reached / cost(recipe, shape).of(1, recipe.context)

@@ -1,4 +1,5 @@
 """What becomes of a trained model.
 
-`export`: one folder to use, with its `card`. `forgetting`: what it no longer knows.
+`trained`: what training left, opened. `export`: one folder to use, with its `card`. `forgetting`: what the model no
+longer knows.
 """

@@ -1,12 +1,12 @@
-"""Recipes: what a YAML file may say about a run. The defaults are the hyper-parameters of the paper (section 2.3)."""
+"""What every recipe may say about a run. The defaults are the hyper-parameters of the paper (section 2.3)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from mellama_train.recipe.yaml_schema import FieldError
+from mellama_train.recipe.yaml_schema import FieldError, positive
 
 Precision = Literal["bf16", "fp16", "fp32"]
 
@@ -41,7 +41,7 @@ class Batch:
     micro_rows: int = 1
 
     def __post_init__(self) -> None:
-        _positive(self, "rows", "micro_rows")
+        positive(self, "rows", "micro_rows")
         if self.rows % self.micro_rows:
             raise FieldError("micro_rows", f"{self.micro_rows} does not divide the {self.rows} rows of a step")
 
@@ -64,7 +64,7 @@ class Optimizer:
     clip_norm: float = 1.0
 
     def __post_init__(self) -> None:
-        _positive(self, "learning_rate", "epsilon")
+        positive(self, "learning_rate", "epsilon")
         for name in ("weight_decay", "clip_norm"):
             if getattr(self, name) < 0:
                 raise FieldError(name, "must not be negative")
@@ -97,7 +97,7 @@ class Lora:
     four_bit: bool = False
 
     def __post_init__(self) -> None:
-        _positive(self, "rank", "alpha")
+        positive(self, "rank", "alpha")
         if not 0 <= self.dropout < 1:
             raise FieldError("dropout", "must be at least 0 and below 1")
         if not self.layers:
@@ -144,7 +144,7 @@ class CheckpointPlan:
     keep: int = 2
 
     def __post_init__(self) -> None:
-        _positive(self, "every_steps", "keep")
+        positive(self, "every_steps", "keep")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,7 +162,7 @@ class Reporting:
     peak_tflops: float | None = None
 
     def __post_init__(self) -> None:
-        _positive(self, "every_steps")
+        positive(self, "every_steps")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,7 +179,7 @@ class SpikePolicy:
     most_in_a_row: int = 10
 
     def __post_init__(self) -> None:
-        _positive(self, "window", "most_in_a_row")
+        positive(self, "window", "most_in_a_row")
         if self.factor <= 1:
             raise FieldError("factor", "must be above 1")
 
@@ -192,7 +192,7 @@ class HeldOutPlan:
     rows: int = 200
 
     def __post_init__(self) -> None:
-        _positive(self, "every_steps", "rows")
+        positive(self, "every_steps", "rows")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,7 +207,7 @@ class ProbePlan:
     batch_size: int = 8
 
     def __post_init__(self) -> None:
-        _positive(self, "every_steps", "limit", "batch_size")
+        positive(self, "every_steps", "limit", "batch_size")
         if not self.tasks:
             raise FieldError("tasks", "names no task (mibe tasks lists them)")
 
@@ -236,110 +236,12 @@ class Recipe:
     probe: ProbePlan | None = None
 
     def __post_init__(self) -> None:
-        _positive(self, "context")
+        positive(self, "context")
         if self.steps is not None:
-            _positive(self, "steps")
+            positive(self, "steps")
         if self.precision == "fp16" and self.engine.sharding == "fsdp":
             raise FieldError(
                 "precision", "fp16 needs scaled losses, which go with DDP or DeepSpeed; use bf16 with FSDP"
             )
         if self.lora and self.lora.four_bit and (self.engine.sharding == "fsdp" or self.engine.zero == 3):
             raise FieldError("lora", "four_bit weights cannot be sharded: use DDP, or DeepSpeed with zero: 1 or 2")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CorpusData:
-    """A corpus that `mellama-train corpus build` has made. What is not given here is as the corpus file had it.
-
-    `weights` is the mixture (source → weight), `max_epochs` the passes over each source that are allowed, `tokens`
-    the length of the run.
-    """
-
-    folder: Path
-    weights: dict[str, float] | None = None
-    max_epochs: dict[str, float] | None = None
-    tokens: int | None = None
-
-    def __post_init__(self) -> None:
-        if self.tokens is not None:
-            _positive(self, "tokens")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PretrainRecipe(Recipe):
-    """Continual pretraining of all parameters on packed rows of a corpus, one pass (paper, section 2.3)."""
-
-    data: CorpusData
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SampleFiles:
-    """Files of prompts with responses: JSON lines of {"prompt", "response"} or {"messages": [{"role", "content"}]}.
-
-    A line may name its "source". `form` "chat" renders with the tokenizer's chat template, "plain" is the paper's:
-    prompt, a blank, response, end token; "auto" takes the template where there is one. A sample longer than the
-    context ends the run ("error") or is left out and counted ("skip"). `window` samples are packed together.
-    """
-
-    files: tuple[Path, ...]
-    held_out: tuple[Path, ...] = ()
-    form: Literal["auto", "chat", "plain"] = "auto"
-    too_long: Literal["error", "skip"] = "error"
-    window: int = 4096
-
-    def __post_init__(self) -> None:
-        _positive(self, "window")
-        if not self.files:
-            raise FieldError("files", "names no file")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TuningRecipe(Recipe):
-    """LoRA instruction tuning on the response alone: 3 epochs (paper, section 2.3)."""
-
-    data: SampleFiles
-    optimizer: TuningOptimizer = field(default_factory=TuningOptimizer)
-    epochs: int = 3
-
-    def __post_init__(self) -> None:
-        Recipe.__post_init__(self)
-        _positive(self, "epochs")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TaskData:
-    """A task of `mibe`: its own prompts over its train split; its validation split, where there is one, is held out.
-
-    `form`, `too_long` and `window` are as for files; fields that `mibe eval` would cut for a small window are cut
-    before a sample counts as too long. Documents that also stand in a test set of `mibe` end the run ("error") or are
-    left out ("skip"), and are named either way.
-    """
-
-    task: str
-    form: Literal["auto", "chat", "plain"] = "auto"
-    too_long: Literal["error", "skip"] = "error"
-    test_documents: Literal["error", "skip"] = "error"
-    window: int = 4096
-
-    def __post_init__(self) -> None:
-        _positive(self, "window")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FinetuneRecipe(Recipe):
-    """Fine-tuning on one task. Without `epochs`: 5 below 10,000 samples, else 3 (paper, section 2.3)."""
-
-    data: TaskData
-    optimizer: TuningOptimizer = field(default_factory=TuningOptimizer)
-    epochs: int | None = None
-
-    def __post_init__(self) -> None:
-        Recipe.__post_init__(self)
-        if self.epochs is not None:
-            _positive(self, "epochs")
-
-
-def _positive(config: Any, *names: str) -> None:
-    for name in names:
-        if not getattr(config, name) > 0:
-            raise FieldError(name, f"{getattr(config, name)} is out of range; it must be above 0")

@@ -36,6 +36,13 @@ class FieldError(ValueError):
         self.field = field
 
 
+def positive(config: Any, *names: str) -> None:
+    """Raise `FieldError` for the first of the named fields that is not above 0."""
+    for name in names:
+        if not getattr(config, name) > 0:
+            raise FieldError(name, f"{getattr(config, name)} is out of range; it must be above 0")
+
+
 def load(path: Path, schema: type[T], changes: Sequence[Change] = ()) -> T:
     """The file, with `changes` put over it, as an instance of the dataclass `schema`.
 

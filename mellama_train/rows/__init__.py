@@ -1,5 +1,5 @@
 """From text to the rows of a step.
 
 `samples`: prompts with responses, as tokens. `packing`: samples put together. `packed`: the rows that come of it.
-`row`: what a row is. `batches`: rows cut into the micro-batches of one rank.
+`row`: what a row is. `steps`: which rows a step and a rank read. `batches`: those rows as micro-batches.
 """

@@ -1,4 +1,4 @@
-"""The stages of training: what data each reads.
+"""The stages of training: what data each reads. All else is the same loop.
 
-`stages`: pretraining, instruction tuning, task fine-tuning. `finetuning`: a task of mibe as samples.
+`pretrain`: a corpus. `instruct`: files of samples. `finetune`: a task of mibe. `samples`: the rows of the last two.
 """

@@ -8,7 +8,7 @@ from typing import Any
 
 from mellama_train.errors import RecipeError
 from mellama_train.recipe.config import Recipe
-from mellama_train.rows.batches import accumulation
+from mellama_train.rows.steps import accumulation
 
 
 def configuration(recipe: Recipe, ranks: int, *, universal: bool) -> dict[str, Any]:

@@ -1,22 +1,62 @@
-"""A task of `mibe` as training samples, through mibe's public functions alone."""
+"""Task fine-tuning: a task of `mibe` as training samples, through mibe's public functions alone."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import torch
 
 import mibe
 from mellama_train.errors import DataError
-from mellama_train.recipe.config import TaskData
-from mellama_train.rows.packed import choose_form
+from mellama_train.loop.training import TrainingData
+from mellama_train.model.loading import context_window, load_tokenizer
+from mellama_train.recipe.stages import FinetuneRecipe, TaskData
+from mellama_train.recipe.yaml_schema import Change
+from mellama_train.rows.packed import SampleRows, choose_form
 from mellama_train.rows.samples import Sample
+from mellama_train.trainers.samples import sample_rows
 
 if TYPE_CHECKING:
     from mibe.task import Task
 
+CONTEXT, DEFAULT_ROWS = 4096, 32
+
 SHOWN = 10
 """Ids in a message; the number of all of them stands before."""
+
+
+def finetuning_data(recipe: FinetuneRecipe) -> TrainingData:
+    """Packed samples of a task, the paper's number of epochs; its validation split is held out.
+
+    Raises `DataError`, and mibe's errors where the task is unknown or its data not here.
+    """
+    task, tokenizer = open_task(recipe.data.task), load_tokenizer(recipe.model)
+    say_terms(task)
+
+    def rows(split: str, epochs: int | None) -> SampleRows:
+        samples = task_samples(task, split, recipe.data, tokenizer, context=recipe.context)
+        return sample_rows(recipe, tokenizer, samples, epochs)
+
+    held_out = {"valid": rows("valid", 1)} if "valid" in mibe.prepared_splits(task) else {}
+    return TrainingData(rows("train", recipe.epochs), held_out, tokenizer)
+
+
+def default_finetuning(model: str, task: str) -> list[Change]:
+    """What a recipe must say and the paper does not, for a run without one.
+
+    The context is 4,096 tokens or as many as the model knows, the precision bf16 or what this machine is good at.
+    """
+    precision = "bf16" if torch.cuda.is_available() else "fp32"
+    context = min(CONTEXT, context_window(model) or CONTEXT)
+    return [
+        ("output", str(Path("runs") / f"{Path(model).name}-{task}")),
+        ("context", str(context)),
+        ("precision", precision),
+        ("batch.rows", str(DEFAULT_ROWS)),
+    ]
 
 
 def open_task(name: str) -> Task:
