@@ -12,8 +12,8 @@ from transformers import AutoModelForCausalLM
 from mellama_train.errors import ModelLoadError, RecipeError
 from mellama_train.model.loss import CausalLoss, choose_kernel
 from mellama_train.recipe.config import Batch
-from mellama_train.rows.batches import IGNORED, collate, load_step, real_tokens
-from mellama_train.rows.row import Row
+from mellama_train.rows.batches import collate, load_step, real_tokens
+from mellama_train.rows.row import IGNORED, Row
 from mellama_train.rows.steps import accumulation, own_indices
 
 

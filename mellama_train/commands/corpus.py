@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from mellama_train.commands.options import add_set
+from mellama_train.recipe.config import CONTEXT
 
 
 def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -31,7 +32,7 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     bring.add_argument("--source", required=True, metavar="NAME")
     bring.add_argument("--tokenizer", type=Path, required=True, metavar="DIR", help="the model folder they are of")
     bring.add_argument("--access", required=True, choices=("open", "non-commercial", "credentialed"))
-    bring.add_argument("--length", type=int, default=4096, metavar="N", help="tokens a row (default 4096)")
+    bring.add_argument("--length", type=int, default=CONTEXT, metavar="N", help="tokens a row (default %(default)s)")
     bring.add_argument("--to", type=Path, required=True, metavar="DIR")
 
 

@@ -16,8 +16,9 @@ from torch.nn.parallel import DistributedDataParallel
 from mellama_train.engines.engine import StepOutcome
 from mellama_train.engines.optimizers import adamw, assert_master_weights
 from mellama_train.engines.ranks import Ranks
+from mellama_train.model.adapters import bare
 from mellama_train.model.loading import DTYPE, FLASH, load_model, trainable
-from mellama_train.model.loss import CausalLoss, bare, choose_kernel
+from mellama_train.model.loss import CausalLoss, choose_kernel
 from mellama_train.recipe.config import Recipe
 from mellama_train.rows.batches import MicroBatch
 

@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from torch.distributed.checkpoint.api import CheckpointException
 
 from mellama_train.engines.ranks import Ranks
-from mellama_train.errors import CheckpointError
+from mellama_train.errors import CheckpointError, one_line
 
 STATE, ENGINE, SEAL = "state.json", "engine", "COMPLETE.json"
 
@@ -156,5 +156,5 @@ def _attempt(action: Callable[[], None], ranks: Ranks, *, only_first: bool = Fal
         try:
             action()
         except WRITE_ERRORS as error:
-            problem = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            problem = one_line(error)
     return next((found for found in ranks.gather(problem) if found), None)

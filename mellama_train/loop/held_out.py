@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from mellama_train.engines.engine import Engine
 from mellama_train.engines.ranks import Ranks
-from mellama_train.rows.batches import IGNORED, collate
-from mellama_train.rows.row import Rows
+from mellama_train.rows.batches import collate
+from mellama_train.rows.row import IGNORED, Rows
 
 if TYPE_CHECKING:
     from mellama_train.rows.row import Row

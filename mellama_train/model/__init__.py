@@ -1,5 +1,5 @@
 """The model to train.
 
-`loading`: model and tokenizer as the recipe says. `loss`: its summed cross entropy. `provenance`: what a model's folder
-says of its training.
+`loading`: model and tokenizer as the recipe says. `adapters`: peft's, in a model or in a folder. `loss`: summed cross
+entropy. `sizes`: what a plan must know of these. `provenance`: what a model's folder says of its training.
 """

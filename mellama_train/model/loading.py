@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
 
-from mellama_train.errors import ModelLoadError
-from mellama_train.model.loss import bare
-from mellama_train.recipe.config import Lora, ModelSource, Precision, Recipe
+from mellama_train.errors import ModelLoadError, one_line
+from mellama_train.model.adapters import add_adapters, bare, is_adapter_folder
+from mellama_train.recipe.config import ModelSource, Precision, Recipe
 
 FLASH = ("flash_attention_3", "flash_attention_2")
 """FlashAttention by its names in transformers, the best first."""
@@ -29,7 +28,7 @@ def load_tokenizer(source: ModelSource) -> Any:
     try:
         return transformers.AutoTokenizer.from_pretrained(source.path, trust_remote_code=source.trust_remote_code)
     except LOAD_ERRORS as error:
-        raise ModelLoadError(f"cannot load the tokenizer of {source.path}: {_one_line(error)}") from error
+        raise ModelLoadError(f"cannot load the tokenizer of {source.path}: {one_line(error)}") from error
 
 
 def context_window(path: str) -> int | None:
@@ -37,7 +36,7 @@ def context_window(path: str) -> int | None:
     try:
         config = transformers.AutoConfig.from_pretrained(path)
     except LOAD_ERRORS as error:
-        raise ModelLoadError(f"cannot load the configuration of {path}: {_one_line(error)}") from error
+        raise ModelLoadError(f"cannot load the configuration of {path}: {one_line(error)}") from error
     window: int | None = getattr(config, "max_position_embeddings", None)
     return window
 
@@ -73,7 +72,7 @@ def load_model(recipe: Recipe, device: torch.device, dtype: torch.dtype) -> Any:
     try:
         model = transformers.AutoModelForCausalLM.from_pretrained(source.path, **options)
     except LOAD_ERRORS as error:
-        raise ModelLoadError(f"cannot load {source.path}: {_one_line(error)}") from error
+        raise ModelLoadError(f"cannot load {source.path}: {one_line(error)}") from error
     _check_context(model, recipe.context, source.path)
     model.config.use_cache = False
     if source.liger:
@@ -81,30 +80,6 @@ def load_model(recipe: Recipe, device: torch.device, dtype: torch.dtype) -> Any:
     if source.activation_checkpointing:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     return add_adapters(model, lora, dtype) if lora else model
-
-
-def add_adapters(model: Any, lora: Lora, dtype: torch.dtype) -> Any:
-    """The model with peft's LoRA adapters, the only trainable weights. Raises `ModelLoadError` for unknown layers."""
-    try:
-        import peft
-    except ImportError as error:
-        raise ModelLoadError('lora needs peft: pip install "mibe[train]"') from error
-    layers: Any = "all-linear" if lora.layers == ("all-linear",) else list(lora.layers)
-    settings = peft.LoraConfig(
-        r=lora.rank,
-        lora_alpha=lora.alpha,
-        lora_dropout=lora.dropout,
-        target_modules=layers,
-        task_type="CAUSAL_LM",
-    )
-    try:
-        adapted = peft.get_peft_model(model, settings)
-    except ValueError as error:
-        raise ModelLoadError(f"lora.layers: {_one_line(error)}") from error
-    for parameter in adapted.parameters():
-        if parameter.requires_grad:
-            parameter.data = parameter.data.to(dtype)
-    return adapted
 
 
 def choose_attention(wanted: str, precision: Precision, device: torch.device) -> str:
@@ -154,13 +129,3 @@ def _check_context(model: Any, context: int, path: str) -> None:
         raise ModelLoadError(f"context {context} is longer than the {window} positions that {path} knows")
     if not hasattr(bare(model), model.base_model_prefix):
         raise ModelLoadError(f"{path} is of a kind whose layers cannot be found ({type(model).__name__})")
-
-
-def is_adapter_folder(path: str) -> bool:
-    """True for a folder that holds peft's adapter and not a model."""
-    return (Path(path) / "adapter_config.json").is_file() and not (Path(path) / "config.json").is_file()
-
-
-def _one_line(error: BaseException) -> str:
-    text = str(error).strip()
-    return (text.splitlines()[0].strip() if text else type(error).__name__)[:300]

@@ -14,13 +14,13 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from mellama_train.errors import ModelLoadError
+from mellama_train.model.adapters import bare
+from mellama_train.model.sizes import CHUNK
 from mellama_train.recipe.config import Precision
-from mellama_train.rows.batches import IGNORED, MicroBatch
+from mellama_train.rows.batches import MicroBatch
+from mellama_train.rows.row import IGNORED
 
 Kernel = Literal["fused", "chunked", "full"]
-
-CHUNK = 2048
-"""Targets whose logits are held at a time: 2,048 × 32,000 floats are 262 MB."""
 
 SCALED_LOGITS = ("final_logit_softcapping", "logits_scaling", "logit_scale")
 """Configuration keys of models whose logits are more than the output layer's product."""
@@ -82,11 +82,6 @@ def choose_kernel(model: Any, wanted: str, precision: Precision) -> Kernel:
         f"model.loss: {wanted} would not be exact for this model, precision and PyTorch; "
         f"{' and '.join(exact)} would ({'its logits are scaled: ' + scaled[0] if scaled else 'auto chooses'})"
     )
-
-
-def bare(model: Any) -> Any:
-    """The Hugging Face model itself, which peft's adapters (if any) have been put into."""
-    return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
 def fused_loss(hidden: torch.Tensor, weight: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:

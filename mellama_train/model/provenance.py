@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import mibe
+from mellama_train.corpus.shards import MANIFEST
 from mibe.task import AccessLevel
 
-FILE, RECIPE, MANIFEST = "training.json", "recipe.json", "manifest.json"
+FILE, RECIPE = "training.json", "recipe.json"
 
 UNKNOWN = "unknown"
 """The access level of data that nothing was recorded of."""

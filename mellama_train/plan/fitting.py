@@ -10,7 +10,16 @@ from mellama_train.errors import EngineError
 from mellama_train.plan.gpus import Gpu
 from mellama_train.plan.memory import GIB, memory, state
 from mellama_train.plan.shapes import Shape
-from mellama_train.recipe.config import Recipe
+from mellama_train.recipe.config import EngineChoice, Recipe
+from mellama_train.recipe.yaml_schema import FieldError
+
+
+def on_engine(recipe: Recipe, engine: EngineChoice) -> Recipe | None:
+    """The recipe on another engine, or None where it cannot run there."""
+    try:
+        return replace(recipe, engine=engine)
+    except FieldError:
+        return None
 
 
 def nearest_fit(recipe: Recipe, shape: Shape, ranks: int, gpu: Gpu) -> Recipe | None:
@@ -27,13 +36,11 @@ def _stronger(recipe: Recipe) -> Iterator[Recipe]:
     else:
         sharded = replace(engine, sharding="fsdp")
         engines = [engine, sharded, replace(sharded, offload_optimizer=True, offload_parameters=True)]
-    if recipe.precision == "fp16" or (recipe.lora and recipe.lora.four_bit):
-        engines = [other for other in engines if other.sharding == "ddp" and (not recipe.lora or other.zero < 3)]
+    recipes = [found for other in engines if (found := on_engine(recipe, other))]
     checkpointing = sorted({model.activation_checkpointing, True})
-    for other, rows, again in product(engines, sorted({batch.micro_rows, 1}, reverse=True), checkpointing):
+    for other, rows, again in product(recipes, sorted({batch.micro_rows, 1}, reverse=True), checkpointing):
         yield replace(
-            recipe,
-            engine=other,
+            other,
             batch=replace(batch, micro_rows=rows),
             model=replace(model, activation_checkpointing=again),
         )

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from mellama_train.model.adapters import bare
+
 if TYPE_CHECKING:
     import torch
 
@@ -33,6 +35,11 @@ class Cost:
     fixed: float
     per_attended: float
 
+    @classmethod
+    def counted(cls, *, trained: float, frozen: float, layers: int, hidden: int) -> Cost:
+        """Of so many trained and frozen weights in so many layers of a hidden size."""
+        return cls(6.0 * trained + 4.0 * frozen, 12.0 * layers * hidden)
+
     def of(self, tokens: float, attended: float) -> float:
         """Operations for `tokens` tokens whose attended lengths sum to `attended`."""
         return self.fixed * tokens + self.per_attended * attended
@@ -40,19 +47,20 @@ class Cost:
 
 def cost(model: Any) -> Cost:
     """The cost of this model. Sharded weights count whole."""
-    from mellama_train.model.loss import bare
-
     inner = bare(model)
     embedding, head = inner.get_input_embeddings(), inner.get_output_embeddings()
     tied = head is not None and head.weight is embedding.weight
-    fixed = 0.0
+    trained, frozen = 0, 0
     for parameter in model.parameters():
         if parameter is embedding.weight and not tied:
             continue
         size: int = getattr(parameter, "ds_numel", parameter.numel())
-        fixed += size * (6.0 if parameter.requires_grad else 4.0)
+        if parameter.requires_grad:
+            trained += size
+        else:
+            frozen += size
     config = inner.config
-    return Cost(fixed, 12.0 * config.num_hidden_layers * config.hidden_size)
+    return Cost.counted(trained=trained, frozen=frozen, layers=config.num_hidden_layers, hidden=config.hidden_size)
 
 
 def peak_flops(device: torch.device, stated_tflops: float | None) -> float | None:

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from mellama_train.engines import zero
+from mellama_train.model.sizes import BYTES, CHUNK
 from mellama_train.plan.gpus import Gpu
 from mellama_train.plan.shapes import Shape
 from mellama_train.recipe.config import Recipe
 
 GIB = 2**30
-
-BYTES = {"bf16": 2, "fp16": 2, "fp32": 4}
 
 USABLE = 0.92
 """Share of a GPU's memory that tensors can take; the rest is CUDA's, NCCL's, and holes between tensors."""
@@ -28,12 +28,6 @@ AUTOCAST_BYTES = 10
 
 FOUR_BIT_BYTES = 0.55
 """Bytes a weight in NF4, with its doubly quantised scales."""
-
-CHUNK = 2048
-"""Targets whose logits are held at a time (`mellama_train.model.loss.CHUNK`)."""
-
-LIVE_PARAMETERS, BUCKET = 1_000_000_000, 200_000_000
-"""What ZeRO-3 holds gathered at most, and the elements of a bucket of gradients (`mellama_train/deepspeed`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,8 +135,10 @@ def _buffers(recipe: Recipe, shape: Shape, ranks: int) -> float:
     width, engine = BYTES[recipe.precision], recipe.engine
     trained = 0 if recipe.lora else shape.parameters
     if engine.name == "deepspeed":
-        gathered = min(LIVE_PARAMETERS, shape.parameters) * width if engine.zero == 3 else 0
-        return gathered + 2 * min(BUCKET, trained) * width
+        settings = zero.stage(engine.zero)["zero_optimization"]
+        live: int = min(settings["stage3_max_live_parameters"], shape.parameters) if engine.zero == 3 else 0
+        bucket: int = min(settings["reduce_bucket_size"], trained)
+        return (live + 2 * bucket) * width
     if engine.sharding == "fsdp":
         # The block in use and the next one, and the gradient of one in float32.
         return 2 * shape.block * width + 4 * shape.block

@@ -9,7 +9,7 @@ from pathlib import Path
 from tabulate import tabulate
 
 from mellama_train.errors import RecipeError
-from mellama_train.plan.fitting import differences, nearest_fit
+from mellama_train.plan.fitting import differences, nearest_fit, on_engine
 from mellama_train.plan.gpus import GPUS, Gpu
 from mellama_train.plan.memory import GIB, USABLE, memory
 from mellama_train.plan.shapes import Shape, shape_of
@@ -87,13 +87,8 @@ def _stages(recipe: AnyRecipe, shape: Shape, asked: Asked, gpu: Gpu) -> Iterator
             name.upper(): replace(engine, sharding=name, offload_optimizer=False, offload_parameters=False)
             for name in ("ddp", "fsdp")
         }
-    found = {}
-    for name, other in others.items():
-        if (recipe.precision == "fp16" and other.sharding == "fsdp") or (
-            recipe.lora and recipe.lora.four_bit and (other.sharding == "fsdp" or other.zero == 3)
-        ):
-            continue
-        found[name] = memory(replace(recipe, engine=other), shape, asked.gpus)
+    able = {name: on for name, other in others.items() if (on := on_engine(recipe, other))}
+    found = {name: memory(on, shape, asked.gpus) for name, on in able.items()}
     yield "by stage: " + ", ".join(f"{name} {size.device / GIB:.1f} GiB" for name, size in found.items())
 
 

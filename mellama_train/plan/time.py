@@ -9,11 +9,15 @@ from mellama_train.recipe.config import Recipe
 
 
 def cost(recipe: Recipe, shape: Shape) -> Cost:
-    """Operations a token: 6 per trained weight, 4 per frozen one, and attention, as `plan.flops` counts."""
-    looked_up = 0 if shape.tied else shape.vocabulary * shape.hidden
-    used, lora = shape.parameters - looked_up, recipe.lora
-    fixed = 4.0 * used + 6.0 * shape.adapters(lora.rank, lora.layers) if lora else 6.0 * used
-    return Cost(fixed, 12.0 * shape.layers * shape.hidden)
+    """Operations a token, as those of a loaded model are counted; looking up input embeddings is none."""
+    used = shape.parameters - (0 if shape.tied else shape.vocabulary * shape.hidden)
+    lora = recipe.lora
+    return Cost.counted(
+        trained=shape.adapters(lora.rank, lora.layers) if lora else used,
+        frozen=used if lora else 0,
+        layers=shape.layers,
+        hidden=shape.hidden,
+    )
 
 
 def tokens_a_second(recipe: Recipe, shape: Shape, gpus: int, gpu: Gpu, utilisation: float | None) -> float | None:

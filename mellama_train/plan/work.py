@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 import mibe
+from mellama_train.corpus.shards import MANIFEST
 from mellama_train.errors import RecipeError
 from mellama_train.recipe.stages import (
     LARGE_SET_EPOCHS,
@@ -95,7 +96,7 @@ def _pretraining(recipe: PretrainRecipe, asked: Asked) -> tuple[float, str] | No
     if recipe.data.tokens:
         return recipe.data.tokens, "data.tokens"
     try:
-        about = json.loads((recipe.data.folder / "manifest.json").read_text())
+        about = json.loads((recipe.data.folder / MANIFEST).read_text())
     except (OSError, ValueError):
         steps = recipe.steps
         return (steps * recipe.batch.rows * recipe.context, "the steps of the recipe") if steps else None

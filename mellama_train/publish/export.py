@@ -7,7 +7,7 @@ unmerged model before anything is written.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,11 +17,11 @@ import torch
 
 import mibe
 from mellama_train.engines.ranks import Ranks
-from mellama_train.errors import ExportError
+from mellama_train.errors import ExportError, one_line
 from mellama_train.loop.checkpoints import WRITE_ERRORS
 from mellama_train.model import provenance
+from mellama_train.model.adapters import bare, has_adapters
 from mellama_train.model.loading import DTYPE
-from mellama_train.model.loss import bare
 from mellama_train.publish.card import Facts, card
 from mellama_train.publish.trained import open_trained
 from mellama_train.recipe.config import Precision
@@ -64,7 +64,7 @@ def export(
         raise ExportError(f"--mibe-run: {error}") from error
     trained = open_trained(checkpoint, base, ranks)
     notes: list[str] = []
-    if trained.has_adapters and merge_lora:
+    if has_adapters(trained.model) and merge_lora:
         model, difference = merged(trained.model)
         notes.append(f"Adapters are merged: no logit differs from the unmerged model's by more than {difference:.1g}.")
     else:
@@ -76,7 +76,7 @@ def export(
     facts = Facts(
         name=to.name,
         lineage=trained.lineage,
-        library="peft" if hasattr(model, "merge_and_unload") else "transformers",
+        library="peft" if has_adapters(model) else "transformers",
         notes=tuple(notes),
         runs=runs,
     )
@@ -143,10 +143,9 @@ def _let_it_stop(model: Any, tokenizer: Any) -> None:
 
 
 def _bytes(model: Any) -> int:
-    saved: Callable[[Any], bool] = (
-        (lambda parameter: parameter.requires_grad) if hasattr(model, "merge_and_unload") else (lambda _: True)
-    )
-    return sum(parameter.numel() * parameter.element_size() for parameter in model.parameters() if saved(parameter))
+    """Bytes that are saved: of adapters alone, where they are not merged."""
+    saved = [parameter for parameter in model.parameters() if parameter.requires_grad or not has_adapters(model)]
+    return sum(parameter.numel() * parameter.element_size() for parameter in saved)
 
 
 @contextmanager
@@ -164,5 +163,4 @@ def _aside(to: Path, size: int) -> Iterator[Path]:
         aside.rename(to)
     except WRITE_ERRORS as error:
         shutil.rmtree(aside, ignore_errors=True)
-        text = str(error).strip() or type(error).__name__
-        raise ExportError(f"cannot write {to}: {text.splitlines()[0]}; make room, or choose another folder") from error
+        raise ExportError(f"cannot write {to}: {one_line(error)}; make room, or choose another folder") from error

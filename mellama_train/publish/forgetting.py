@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 import mibe
-from mellama_train.model.loading import context_window, is_adapter_folder
+from mellama_train.model.adapters import is_adapter_folder
+from mellama_train.model.loading import context_window
 
 SUITE = "forgetting"
 METRICS = {"accuracy": "accuracy", "weighted_f1": "F1 (weighted)", "macro_f1": "macro-F1"}

@@ -11,20 +11,19 @@ from typing import Any
 
 import torch
 
+from mellama_train.engines import zero
 from mellama_train.engines.ranks import Ranks
-from mellama_train.errors import CheckpointError, EngineError, ExportError, ModelLoadError
+from mellama_train.errors import CheckpointError, EngineError, ExportError, ModelLoadError, one_line
 from mellama_train.loop import checkpoints
 from mellama_train.loop.outputs import CHECKPOINTS, FINAL
 from mellama_train.model import provenance
-from mellama_train.model.loading import LOAD_ERRORS, is_adapter_folder, load_model, load_tokenizer, trainable
-from mellama_train.model.loss import bare
+from mellama_train.model.adapters import ADAPTER_CONFIG, bare, is_adapter_folder
+from mellama_train.model.loading import LOAD_ERRORS, load_model, load_tokenizer, trainable
 from mellama_train.model.provenance import Lineage
 from mellama_train.recipe.config import ModelSource, Precision, Recipe
 from mellama_train.recipe.yaml_schema import parse
 
 CPU = torch.device("cpu")
-
-ADAPTER_CONFIG = "adapter_config.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,11 +34,6 @@ class Trained:
     tokenizer: Any
     lineage: Lineage
     precision: Precision | None
-
-    @property
-    def has_adapters(self) -> bool:
-        """Whether adapters are in the model and not yet in its weights."""
-        return hasattr(self.model, "merge_and_unload")
 
 
 def open_trained(path: Path, base: str | None, ranks: Ranks) -> Trained:
@@ -129,7 +123,7 @@ def _fill_from_deepspeed(engine: Path, weights: Mapping[str, torch.Tensor], *, a
         raise EngineError(
             'the checkpoint is DeepSpeed\'s, which is not installed: DS_BUILD_OPS=0 pip install "mibe[train]"'
         ) from error
-    whole = get_fp32_state_dict_from_zero_checkpoint(str(engine), tag="deepspeed", exclude_frozen_parameters=adapters)
+    whole = get_fp32_state_dict_from_zero_checkpoint(str(engine), tag=zero.TAG, exclude_frozen_parameters=adapters)
     for name, weight in weights.items():
         # The engine's model is the loss, which holds the language model as `model`.
         found = whole.get(f"model.{name}")
@@ -145,8 +139,7 @@ def _pretrained(path: str, dtype: Any) -> Any:
     try:
         return transformers.AutoModelForCausalLM.from_pretrained(path, dtype=dtype)
     except LOAD_ERRORS as error:
-        text = str(error).strip() or type(error).__name__
-        raise ModelLoadError(f"cannot load {path}: {text.splitlines()[0]}; --base says where a model lies") from error
+        raise ModelLoadError(f"cannot load {path}: {one_line(error)}; --base says where a model lies") from error
 
 
 def _tokenizer(folder: Path) -> Any:

@@ -9,6 +9,11 @@ from typing import Literal
 from mellama_train.recipe.yaml_schema import FieldError, positive
 
 Precision = Literal["bf16", "fp16", "fp32"]
+Form = Literal["auto", "chat", "plain"]
+TooLong = Literal["error", "skip"]
+
+CONTEXT = 4096
+"""Tokens of a row, as the paper has them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -222,7 +227,7 @@ class Recipe:
     model: ModelSource
     output: Path
     batch: Batch
-    context: int = 4096
+    context: int = CONTEXT
     precision: Precision = "bf16"
     steps: int | None = None
     seed: int = 0

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from mellama_train.recipe.config import Recipe, TuningOptimizer
+from mellama_train.recipe.config import Form, Recipe, TooLong, TuningOptimizer
 from mellama_train.recipe.yaml_schema import FieldError, positive
 
 SMALL_SET, SMALL_SET_EPOCHS, LARGE_SET_EPOCHS = 10_000, 5, 3
@@ -49,8 +49,8 @@ class SampleFiles:
 
     files: tuple[Path, ...]
     held_out: tuple[Path, ...] = ()
-    form: Literal["auto", "chat", "plain"] = "auto"
-    too_long: Literal["error", "skip"] = "error"
+    form: Form = "auto"
+    too_long: TooLong = "error"
     window: int = 4096
 
     def __post_init__(self) -> None:
@@ -82,8 +82,8 @@ class TaskData:
     """
 
     task: str
-    form: Literal["auto", "chat", "plain"] = "auto"
-    too_long: Literal["error", "skip"] = "error"
+    form: Form = "auto"
+    too_long: TooLong = "error"
     test_documents: Literal["error", "skip"] = "error"
     window: int = 4096
 

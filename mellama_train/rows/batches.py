@@ -11,10 +11,8 @@ import numpy as np
 import torch
 
 from mellama_train.recipe.config import Batch
-from mellama_train.rows.row import Row, Rows
+from mellama_train.rows.row import IGNORED, Row, Rows
 from mellama_train.rows.steps import own_indices
-
-IGNORED = -100
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mellama_train.errors import DataError
-from mellama_train.rows.batches import IGNORED
+from mellama_train.recipe.config import Form, TooLong
 from mellama_train.rows.packing import pack_epoch
-from mellama_train.rows.row import Row
+from mellama_train.rows.row import IGNORED, Row
 from mellama_train.rows.samples import Encoded, Sample, encode, read_samples
 
 
@@ -37,8 +37,8 @@ class SampleSet:
         *,
         tokenizer_sha256: str,
         context: int,
-        form: Literal["auto", "chat", "plain"],
-        too_long: Literal["error", "skip"],
+        form: Form,
+        too_long: TooLong,
     ) -> tuple[SampleSet, list[str]]:
         """The samples as tokens, and the places of those left out because they are longer than `context`.
 
@@ -129,7 +129,7 @@ def file_samples(files: Iterable[Path]) -> Iterator[Sample]:
             raise DataError(f"{file} holds no sample")
 
 
-def choose_form(form: Literal["auto", "chat", "plain"], tokenizer: Any) -> Literal["chat", "plain"]:
+def choose_form(form: Form, tokenizer: Any) -> Literal["chat", "plain"]:
     """ "auto" is chat where the tokenizer has a template. Raises `DataError` for chat without one."""
     has_template = bool(getattr(tokenizer, "chat_template", None))
     if form == "chat" and not has_template:

@@ -9,6 +9,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+IGNORED = -100
+"""The label of a token that is not in the loss."""
+
 
 @dataclass(frozen=True, slots=True)
 class Row:

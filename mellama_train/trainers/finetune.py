@@ -13,6 +13,7 @@ import mibe
 from mellama_train.errors import DataError
 from mellama_train.loop.training import TrainingData
 from mellama_train.model.loading import context_window, load_tokenizer
+from mellama_train.recipe.config import CONTEXT
 from mellama_train.recipe.stages import FinetuneRecipe, TaskData
 from mellama_train.recipe.yaml_schema import Change
 from mellama_train.rows.packed import SampleRows, choose_form
@@ -22,7 +23,7 @@ from mellama_train.trainers.samples import sample_rows
 if TYPE_CHECKING:
     from mibe.task import Task
 
-CONTEXT, DEFAULT_ROWS = 4096, 32
+DEFAULT_ROWS = 32
 
 SHOWN = 10
 """Ids in a message; the number of all of them stands before."""

@@ -10,6 +10,15 @@ from mellama_train.errors import RecipeError
 from mellama_train.recipe.config import Recipe
 from mellama_train.rows.steps import accumulation
 
+TAG = "deepspeed"
+"""The folder of a checkpoint that DeepSpeed writes into."""
+
+
+def stage(number: int) -> dict[str, Any]:
+    """The package's own configuration of a ZeRO stage."""
+    found: dict[str, Any] = json.loads((files(__package__) / f"stage{number}.json").read_text())
+    return found
+
 
 def configuration(recipe: Recipe, ranks: int, *, universal: bool) -> dict[str, Any]:
     """DeepSpeed's configuration for this recipe on so many ranks.
@@ -18,7 +27,6 @@ def configuration(recipe: Recipe, ranks: int, *, universal: bool) -> dict[str, A
     reads checkpoints in the form that fits any number of ranks. Raises `RecipeError` for an unreadable file.
     """
     engine = recipe.engine
-    stage = json.loads((files(__package__) / f"stage{engine.zero}.json").read_text())
     asked: dict[str, Any] = {
         "train_micro_batch_size_per_gpu": recipe.batch.micro_rows,
         "gradient_accumulation_steps": accumulation(recipe.batch, ranks),
@@ -35,7 +43,7 @@ def configuration(recipe: Recipe, ranks: int, *, universal: bool) -> dict[str, A
         asked["zero_optimization"]["offload_param"] = {"device": "cpu", "pin_memory": True}
     if universal:
         asked["checkpoint"] = {"load_universal": True}
-    return _merged(_merged(stage, asked), _own(recipe))
+    return _merged(_merged(stage(engine.zero), asked), _own(recipe))
 
 
 def _own(recipe: Recipe) -> dict[str, Any]:
