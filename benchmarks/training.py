@@ -24,15 +24,16 @@ import numpy as np
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from mellama_train.batches import load_step
-from mellama_train.config import Batch, EngineChoice, ModelSource, Recipe, Reporting
-from mellama_train.engines import open_engine
-from mellama_train.flops import cost, peak_flops
-from mellama_train.ranks import Ranks
-from mellama_train.rows import Row
-from mellama_train.sample_rows import SampleRows, SampleSet
-from mellama_train.samples import Encoded
-from mellama_train.training import TrainingData, peak_memory, train
+from mellama_train.engines.opening import open_engine
+from mellama_train.engines.ranks import Ranks
+from mellama_train.loop.meter import peak_memory
+from mellama_train.loop.training import TrainingData, train
+from mellama_train.plan.flops import cost, peak_flops
+from mellama_train.recipe.config import Batch, EngineChoice, ModelSource, Recipe, Reporting
+from mellama_train.rows.batches import load_step
+from mellama_train.rows.packed import SampleRows, SampleSet
+from mellama_train.rows.row import Row
+from mellama_train.rows.samples import Encoded
 
 CONTEXT, VOCABULARY, ROWS, WARMUP = 512, 8192, 4, 2
 SMALL = {"hidden_size": 384, "intermediate_size": 1024, "num_hidden_layers": 8, "num_attention_heads": 6}

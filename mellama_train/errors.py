@@ -41,3 +41,9 @@ class StoppedError(TrainError):
 
 class DivergenceError(TrainError):
     """The loss or the gradient became infinite, no number, or much larger than before."""
+
+
+def one_line(error: BaseException) -> str:
+    """The first line of what another library's error says, or its name where it says nothing."""
+    text = str(error).strip()
+    return (text.splitlines()[0].strip() if text else type(error).__name__)[:300]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import heapq
 import json
@@ -10,7 +9,6 @@ import shutil
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -21,9 +19,10 @@ from datatrove.pipeline.dedup.minhash import MinhashDedupBuckets, MinhashDedupCl
 
 from mellama_train.corpus import executors
 from mellama_train.corpus.config import CorpusConfig, Decontamination, Deduplication
-from mellama_train.corpus.decontaminate import TestIndex, build_index
+from mellama_train.corpus.decontaminate import TestIndex, index_for
 from mellama_train.corpus.duplicates import Signatures, minhash_config
 from mellama_train.corpus.executors import Stage
+from mellama_train.corpus.locks import alone
 from mellama_train.corpus.mixture import Mixture
 from mellama_train.corpus.shards import MANIFEST, Corpus, write_manifest
 from mellama_train.corpus.steps import (
@@ -40,7 +39,7 @@ from mellama_train.corpus.steps import (
 )
 from mellama_train.corpus.tokens import DocumentTokenizer
 from mellama_train.errors import CorpusError
-from mellama_train.yaml_schema import as_json
+from mellama_train.recipe.yaml_schema import as_json
 
 REPORT = "decontamination.jsonl"
 # Tasks of a build unless the recipe says otherwise: enough to spread and to resume by, few enough for whole shards.
@@ -57,7 +56,7 @@ def build(config: CorpusConfig, *, force: bool = False) -> Corpus | None:
     """
     config.output.mkdir(parents=True, exist_ok=True)
     try:
-        with _alone(config.output):
+        with alone(config.output, CorpusError):
             return _build(config, force)
     except OSError as error:
         raise CorpusError(f"cannot go on: {error.strerror or error}: {error.filename or config.output}") from None
@@ -67,7 +66,7 @@ def _build(config: CorpusConfig, force: bool) -> Corpus | None:
     tokenizer = DocumentTokenizer.load(config.tokenizer.path, eos=config.tokenizer.eos, bos=config.tokenizer.bos)
     files = list(_files(config))
     work = Work(config.output / "work")
-    index = _index(config, work.folder.with_name("work.tests"))
+    index = index_for(config.decontaminate, work.folder.with_name("work.tests"))
     content = _content_hash(config, files, tokenizer, index)
     if (config.output / MANIFEST).exists() and not force:
         return _finished(config, content)
@@ -241,13 +240,6 @@ def _files(config: CorpusConfig) -> Iterator[WorkFile]:
                 yield WorkFile(name, number, path)
 
 
-def _index(config: CorpusConfig, folder: Path) -> TestIndex | None:
-    settings = config.decontaminate
-    if not isinstance(settings, Decontamination):
-        return None
-    return build_index(folder, ngram=settings.ngram, common=settings.common, tasks=settings.tasks)
-
-
 def _content_hash(
     config: CorpusConfig, files: list[WorkFile], tokenizer: DocumentTokenizer, index: TestIndex | None
 ) -> str:
@@ -295,14 +287,3 @@ def _begin(work: Work, content: str, *, anew: bool) -> None:
                 shutil.rmtree(folder)
     (output / MANIFEST).unlink(missing_ok=True)
     write_json(note, content)
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock. Raises `CorpusError` where another build holds it."""
-    with (folder / ".lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise CorpusError(f"another build is at work in {folder}") from None
-        yield

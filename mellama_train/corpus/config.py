@@ -11,7 +11,8 @@ from mellama_train.corpus import cleaning
 from mellama_train.corpus.sources import FORMATS, Format
 from mellama_train.corpus.streams import COMPRESSIONS
 from mellama_train.errors import CorpusError
-from mellama_train.yaml_schema import FieldError
+from mellama_train.recipe.config import CONTEXT
+from mellama_train.recipe.yaml_schema import FieldError
 from mibe.task import AccessLevel
 
 CLEAN: tuple[str | dict[str, float], ...] = ("unicode", "control_characters", "whitespace")
@@ -164,7 +165,7 @@ class CorpusConfig:
     output: Path
     tokenizer: TokenizerConfig
     sources: dict[str, Source]
-    length: int = 4096
+    length: int = CONTEXT
     tokens: int | None = None
     seed: int = 1234
     held_out: float = 0.0

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import xxhash
@@ -26,6 +26,7 @@ from mellama_train.errors import CorpusError
 from mibe.task import AccessLevel
 
 if TYPE_CHECKING:
+    from mellama_train.corpus.config import Decontamination
     from mellama_train.corpus.words import Hashes
     from mibe.task import Example
 
@@ -142,6 +143,13 @@ def build_index(
     (folder / "about.json.part").write_text(text, encoding="utf-8")
     (folder / "about.json.part").replace(folder / "about.json")
     return TestIndex(folder)
+
+
+def index_for(settings: Decontamination | Literal["off"], folder: Path) -> TestIndex | None:
+    """The index that a file's `decontaminate` asks for."""
+    if settings == "off":
+        return None
+    return build_index(folder, ngram=settings.ngram, common=settings.common, tasks=settings.tasks)
 
 
 def example_passages(example: Example, ngram: int) -> Iterator[list[str]]:

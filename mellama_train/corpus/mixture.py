@@ -19,10 +19,9 @@ import xxhash
 from mellama_train.corpus.permutation import Permutation, mix
 from mellama_train.corpus.shards import Corpus, Split, TokenStream
 from mellama_train.errors import CorpusError
-from mellama_train.rows import Row
+from mellama_train.rows.row import IGNORED, Row
 
 LONGEST_PERIOD = 100_000
-IGNORED = -100
 
 
 class PackedSource:

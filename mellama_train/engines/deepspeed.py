@@ -22,17 +22,17 @@ import deepspeed
 from deepspeed.runtime.zero.partition_parameters import GatheredParameters
 from transformers.integrations import HfDeepSpeedConfig
 
-from mellama_train.batches import MicroBatch
-from mellama_train.config import Recipe
-from mellama_train.deepspeed import configuration
-from mellama_train.engines import StepOutcome
+from mellama_train.engines.engine import StepOutcome
 from mellama_train.engines.optimizers import adamw, parameter_groups
+from mellama_train.engines.ranks import Ranks
+from mellama_train.engines.zero import TAG, configuration
 from mellama_train.errors import CheckpointError, EngineError
-from mellama_train.loss import CausalLoss, bare, choose_kernel
-from mellama_train.models import DTYPE, FLASH, load_model, trainable
-from mellama_train.ranks import Ranks
+from mellama_train.model.adapters import bare
+from mellama_train.model.loading import DTYPE, FLASH, load_model, trainable
+from mellama_train.model.loss import CausalLoss, choose_kernel
+from mellama_train.recipe.config import Recipe
+from mellama_train.rows.batches import MicroBatch
 
-TAG = "deepspeed"
 UNIVERSAL = "universal"
 
 # The shared-memory collectives for CPUs would be compiled for minutes; gloo does the same.

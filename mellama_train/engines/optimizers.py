@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 
-from mellama_train.config import Optimizer
 from mellama_train.errors import EngineError
+from mellama_train.recipe.config import Optimizer
 
 
 def parameter_groups(parameters: dict[str, torch.nn.Parameter], weight_decay: float) -> list[dict[str, Any]]:

@@ -13,13 +13,14 @@ import torch.distributed.checkpoint as dcp
 from torch.distributed.fsdp import CPUOffloadPolicy, FSDPModule, MixedPrecisionPolicy, OffloadPolicy, fully_shard
 from torch.nn.parallel import DistributedDataParallel
 
-from mellama_train.batches import MicroBatch
-from mellama_train.config import Recipe
-from mellama_train.engines import StepOutcome
+from mellama_train.engines.engine import StepOutcome
 from mellama_train.engines.optimizers import adamw, assert_master_weights
-from mellama_train.loss import CausalLoss, bare, choose_kernel
-from mellama_train.models import DTYPE, FLASH, load_model, trainable
-from mellama_train.ranks import Ranks
+from mellama_train.engines.ranks import Ranks
+from mellama_train.model.adapters import bare
+from mellama_train.model.loading import DTYPE, FLASH, load_model, trainable
+from mellama_train.model.loss import CausalLoss, choose_kernel
+from mellama_train.recipe.config import Recipe
+from mellama_train.rows.batches import MicroBatch
 
 
 class PlainEngine:

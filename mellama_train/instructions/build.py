@@ -5,7 +5,6 @@ Everything is written into a working folder and moved in place when it is whole,
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
@@ -18,17 +17,18 @@ from pathlib import Path
 from typing import Any
 
 import mibe
-from mellama_train.corpus.decontaminate import TestIndex, build_index
+from mellama_train.corpus.decontaminate import TestIndex, index_for
+from mellama_train.corpus.locks import alone
 from mellama_train.corpus.permutation import mix
+from mellama_train.corpus.shards import MANIFEST
 from mellama_train.errors import DataError
 from mellama_train.instructions.config import InstructionsConfig
 from mellama_train.instructions.items import Item
 from mellama_train.instructions.making import REPORT, Making
 from mellama_train.instructions.sources import SOURCES, Source
-from mellama_train.yaml_schema import as_json
+from mellama_train.recipe.yaml_schema import as_json
 from mibe.task import AccessLevel
 
-MANIFEST = "manifest.json"
 TRAIN = "train.jsonl"
 HELD_OUT = "held_out.jsonl"
 
@@ -67,7 +67,7 @@ def _build(config: InstructionsConfig, inputs: dict[str, list[Path]], private: b
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir()
     try:
-        index = _index(config, work / "tests")
+        index = index_for(config.decontaminate, work / "tests")
         digests = {name: [_digest(path) for path in paths] for name, paths in inputs.items()}
         content = _content(config, digests, index)
         if (config.output / MANIFEST).exists() and not force:
@@ -165,13 +165,6 @@ def _inputs(config: InstructionsConfig, name: str) -> list[Path]:
     return files
 
 
-def _index(config: InstructionsConfig, folder: Path) -> TestIndex | None:
-    settings = config.decontaminate
-    if settings == "off":
-        return None
-    return build_index(folder, ngram=settings.ngram, common=settings.common, tasks=settings.tasks)
-
-
 def _digest(path: Path) -> dict[str, Any]:
     with path.open("rb") as file:
         return {"path": str(path), "sha256": hashlib.file_digest(file, "sha256").hexdigest(), "bytes": file.tell()}
@@ -212,11 +205,7 @@ def _alone(folder: Path, private: bool) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     if private:
         folder.chmod(0o700)
-    with (folder / ".lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise DataError(f"another build is at work in {folder}") from None
+    with alone(folder, DataError):
         yield
 
 

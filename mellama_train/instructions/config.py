@@ -9,7 +9,7 @@ from typing import Literal
 
 from mellama_train.corpus.config import Decontamination
 from mellama_train.instructions.sources import SOURCES
-from mellama_train.yaml_schema import FieldError
+from mellama_train.recipe.yaml_schema import FieldError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

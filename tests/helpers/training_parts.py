@@ -13,7 +13,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 import mibe
-from mellama_train.rows import Row
+from mellama_train.rows.row import Row
 
 VOCABULARY = 128
 LENGTH = 48
@@ -120,8 +120,8 @@ def recipe_text(folder: Path, base: Path, **changes: Any) -> dict[str, Any]:
 
 def recipe(folder: Path, base: Path, **changes: Any) -> Any:
     """The same as a `Recipe`."""
-    from mellama_train.config import Recipe
-    from mellama_train.yaml_schema import parse
+    from mellama_train.recipe.config import Recipe
+    from mellama_train.recipe.yaml_schema import parse
 
     return parse(yaml.safe_dump(recipe_text(folder, base, **changes)), Recipe, "recipe.yaml")
 
@@ -134,7 +134,7 @@ def losses(run: Path) -> list[float]:
 
 def train_here(recipe: Any, rows: Any, held_out: dict[str, Any] | None = None) -> Path:
     """Train in this process, alone."""
-    from mellama_train.ranks import Ranks
-    from mellama_train.training import TrainingData, train
+    from mellama_train.engines.ranks import Ranks
+    from mellama_train.loop.training import TrainingData, train
 
     return train(recipe, TrainingData(rows, held_out or {}, make_tokenizer()), Ranks.join())

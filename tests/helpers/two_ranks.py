@@ -5,10 +5,10 @@ from pathlib import Path
 
 from training_parts import FormulaRows, make_tokenizer
 
-from mellama_train.config import Recipe
-from mellama_train.ranks import Ranks
-from mellama_train.training import TrainingData, train
-from mellama_train.yaml_schema import load
+from mellama_train.engines.ranks import Ranks
+from mellama_train.loop.training import TrainingData, train
+from mellama_train.recipe.config import Recipe
+from mellama_train.recipe.yaml_schema import load
 
 if __name__ == "__main__":
     ranks = Ranks.join()

@@ -25,7 +25,7 @@ from mellama_train.corpus.shards import Corpus
 from mellama_train.corpus.steps import WorkFile
 from mellama_train.corpus.tokens import DocumentTokenizer
 from mellama_train.errors import CorpusError, RecipeError
-from mellama_train.yaml_schema import parse
+from mellama_train.recipe.yaml_schema import parse
 
 ROOT = Path(__file__).parents[3]
 PLANTED = "To examine whether the planted sentence of the test set is found again in quite another spacing and case."

@@ -15,11 +15,12 @@ from corpus_tools import write_tokenizer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mellama_train.corpus.mixture import IGNORED, Mixture, PackedSource, cycle, held_out
+from mellama_train.corpus.mixture import Mixture, PackedSource, cycle, held_out
 from mellama_train.corpus.permutation import Permutation
 from mellama_train.corpus.shards import Corpus, ShardWriter, as_entry, index_of, write_manifest
 from mellama_train.corpus.tokens import DocumentTokenizer, fingerprint
 from mellama_train.errors import CorpusError
+from mellama_train.rows.row import IGNORED
 
 EOS = 0
 

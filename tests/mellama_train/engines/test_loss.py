@@ -9,11 +9,12 @@ import torch.nn.functional as F
 from training_parts import LENGTH, FormulaRows, losses, make_model, recipe, train_here
 from transformers import AutoModelForCausalLM
 
-from mellama_train.batches import IGNORED, accumulation, collate, load_step, own_indices, real_tokens
-from mellama_train.config import Batch
 from mellama_train.errors import ModelLoadError, RecipeError
-from mellama_train.loss import CausalLoss, choose_kernel
-from mellama_train.rows import Row
+from mellama_train.model.loss import CausalLoss, choose_kernel
+from mellama_train.recipe.config import Batch
+from mellama_train.rows.batches import collate, load_step, real_tokens
+from mellama_train.rows.row import IGNORED, Row
+from mellama_train.rows.steps import accumulation, own_indices
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +75,7 @@ def test_packed_rows_train_as_separate_documents_do(folder, attention, flatten):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="FlashAttention needs a GPU")
 @pytest.mark.parametrize("attention", ["flash_attention_2", "flash_attention_3"])
 def test_flash_attention_keeps_documents_apart(folder, attention):
-    from mellama_train.models import choose_attention
+    from mellama_train.model.loading import choose_attention
 
     try:
         choose_attention(attention, "bf16", torch.device("cuda"))

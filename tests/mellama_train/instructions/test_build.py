@@ -28,8 +28,8 @@ from mellama_train.instructions.config import Files, InstructionsConfig
 from mellama_train.instructions.drawing import Draw, key_of
 from mellama_train.instructions.items import Item
 from mellama_train.instructions.summary import not_drawn, table
-from mellama_train.samples import encode, read_samples
-from mellama_train.yaml_schema import parse
+from mellama_train.recipe.yaml_schema import parse
+from mellama_train.rows.samples import encode, read_samples
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -435,7 +435,7 @@ def test_help_loads_nothing_heavy():
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout.split()
     assert not {"torch", "numpy", "datatrove", "openpyxl"} & set(loaded)
-    assert "mellama_train.instructions.commands" in loaded
+    assert "mellama_train.commands.instructions" in loaded
 
 
 @pytest.mark.slow

@@ -14,8 +14,8 @@ import yaml
 from launching import TWO_RANKS, back_to, environment
 from training_parts import FormulaRows, losses, make_model, recipe, recipe_text, train_here
 
-from mellama_train import checkpoints
 from mellama_train.errors import CheckpointError, StoppedError, TrainError
+from mellama_train.loop import checkpoints
 
 ROWS = FormulaRows(42)
 """Eleven steps of four rows, the last one short."""

@@ -14,14 +14,15 @@ from training_parts import LENGTH, FormulaRows, losses, make_model, recipe, reci
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from mellama_train.cli import main
-from mellama_train.config import FinetuneRecipe, Optimizer, PretrainRecipe, Recipe, SpikePolicy, TuningRecipe
 from mellama_train.engines.optimizers import assert_master_weights
 from mellama_train.errors import DivergenceError, EngineError, ModelLoadError, RecipeError
-from mellama_train.flops import cost, peak_flops
-from mellama_train.models import choose_attention, load_tokenizer
-from mellama_train.schedule import learning_rate
-from mellama_train.spikes import SpikeWatch
-from mellama_train.yaml_schema import parse
+from mellama_train.loop.schedule import learning_rate
+from mellama_train.loop.spikes import SpikeWatch
+from mellama_train.model.loading import choose_attention, load_tokenizer
+from mellama_train.plan.flops import cost, peak_flops
+from mellama_train.recipe.config import Optimizer, Recipe, SpikePolicy
+from mellama_train.recipe.stages import FinetuneRecipe, PretrainRecipe, TuningRecipe
+from mellama_train.recipe.yaml_schema import parse
 
 
 @pytest.fixture(scope="module")
@@ -324,7 +325,7 @@ def test_help_imports_nothing_heavy():
 
 
 def test_the_recipes_that_come_with_the_package_are_right():
-    from mellama_train.yaml_schema import load
+    from mellama_train.recipe.yaml_schema import load
 
     schemas = {"pretrain": PretrainRecipe, "instruct": TuningRecipe, "finetune": FinetuneRecipe}
     files = [file for stage in schemas for file in (Path(__file__).parents[3] / "recipes").glob(f"{stage}-*.yaml")]

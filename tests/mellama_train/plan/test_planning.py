@@ -10,21 +10,15 @@ import pytest
 import yaml
 
 from mellama_train.cli import main
-from mellama_train.config import EngineChoice, Lora, Recipe
 from mellama_train.errors import EngineError
-from mellama_train.plan_text import Asked, plan
-from mellama_train.planning import (
-    GPUS,
-    differences,
-    memory,
-    nearest_fit,
-    refuse_hopeless,
-    saved_bytes,
-    state,
-    zero_state,
-)
-from mellama_train.shapes import SHAPES, shape_of
-from mellama_train.yaml_schema import parse
+from mellama_train.plan.fitting import differences, nearest_fit, refuse_hopeless
+from mellama_train.plan.gpus import GPUS
+from mellama_train.plan.memory import memory, saved_bytes, state, zero_state
+from mellama_train.plan.shapes import SHAPES, shape_of
+from mellama_train.plan.text import plan
+from mellama_train.plan.work import Asked
+from mellama_train.recipe.config import EngineChoice, Lora, Recipe
+from mellama_train.recipe.yaml_schema import parse
 
 RECIPES = Path(__file__).resolve().parents[3] / "recipes"
 

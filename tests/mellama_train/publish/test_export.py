@@ -16,7 +16,7 @@ from training_parts import FormulaRows, make_model, make_tokenizer, recipe, trai
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from mellama_train.cli import main
-from mellama_train.export import probe_logits
+from mellama_train.publish.export import probe_logits
 
 ROWS = FormulaRows(24)
 LORA = {"lora": {"rank": 4}, "optimizer": {"learning_rate": 0.02, "schedule": "constant"}}
@@ -168,7 +168,7 @@ def test_the_card_names_credentialed_data_of_every_stage(model, tmp_path):
         "second": {"weight": 1, "access": "open", "agreements": []},
     }
     (corpus / "manifest.json").write_text(json.dumps({"sources": sources}))
-    from mellama_train import provenance
+    from mellama_train.model import provenance
 
     pretrained = train_here(recipe(tmp_path / "a", model), ROWS)
     about = json.loads((pretrained / "recipe.json").read_text()) | {"data": {"folder": str(corpus), "weights": None}}

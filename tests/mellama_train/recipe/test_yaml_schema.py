@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("yaml")
 
 from mellama_train.errors import RecipeError
-from mellama_train.yaml_schema import FieldError, as_json, load, parse
+from mellama_train.recipe.yaml_schema import FieldError, as_json, load, parse
 
 
 class Access(StrEnum):

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from training_parts import make_tokenizer
 
 from mellama_train.errors import DataError
-from mellama_train.packing import first_fit_decreasing, pack_epoch
-from mellama_train.sample_rows import SampleRows, SampleSet, file_samples
-from mellama_train.samples import encode, read_samples
-from mellama_train.stages import epochs_for
+from mellama_train.recipe.stages import epochs_for
+from mellama_train.rows.packed import SampleRows, SampleSet, file_samples
+from mellama_train.rows.packing import first_fit_decreasing, pack_epoch
+from mellama_train.rows.samples import encode, read_samples
 
 TEMPLATE = (
     "{% for m in messages %}<{{ m['role'] }}>{{ m['content'] }}</s>\n{% endfor %}"
@@ -68,7 +68,7 @@ def test_the_tokens_before_a_response_are_those_of_generation():
     fast.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
     fast.decoder = decoders.Metaspace()
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=fast, eos_token="</s>", unk_token="<unk>")
-    from mellama_train.samples import Sample
+    from mellama_train.rows.samples import Sample
 
     turns = ({"role": "user", "content": "OUTPUT:"}, {"role": "assistant", "content": "yes"})
     assert encode(Sample(turns, "x", "x:1"), tokenizer, "plain").tokens == [4, 5, 3, 0]

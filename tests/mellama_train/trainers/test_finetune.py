@@ -15,7 +15,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import mibe
 from mellama_train.cli import main
-from mellama_train.stages import epochs_for
+from mellama_train.recipe.stages import epochs_for
 from mibe.data.prepare import prepare
 from mibe.data.raw import RawFiles
 from mibe.models.hf import load as load_hf
@@ -120,9 +120,9 @@ def test_a_task_is_learned_by_its_own_prompts(model, tmp_path, capsys):
 
 def test_what_is_trained_on_is_what_an_evaluation_asks(model, tmp_path):
     """Token for token: the model's own rendering of the evaluation's prompt, the answer, the end of the turn."""
-    from mellama_train.config import FinetuneRecipe
-    from mellama_train.stages import finetuning_data
-    from mellama_train.yaml_schema import parse
+    from mellama_train.recipe.stages import FinetuneRecipe
+    from mellama_train.recipe.yaml_schema import parse
+    from mellama_train.trainers.finetune import finetuning_data
 
     keys = {
         "model": {"path": str(model)},

@@ -1,0 +1,91 @@
+"""The commands `mellama-train pretrain | instruct | finetune`."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from mellama_train.commands.options import add_set
+
+if TYPE_CHECKING:
+    from mellama_train.loop.training import TrainingData
+    from mellama_train.recipe.config import Recipe
+
+R = TypeVar("R", bound="Recipe")
+
+
+def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add them to the command line."""
+    _add_stage(commands.add_parser("pretrain", help="continual pretraining on a corpus"), _pretrain)
+    _add_stage(commands.add_parser("instruct", help="instruction tuning, by LoRA or of all weights"), _instruct)
+    _add_finetune(commands.add_parser("finetune", help="fine-tuning on a task of mibe: its prompts, its train split"))
+
+
+def _add_stage(p: argparse.ArgumentParser, command: Callable[[argparse.Namespace], int]) -> None:
+    p.set_defaults(command=command)
+    p.add_argument("recipe", type=Path, metavar="RECIPE", help="a YAML file; docs/training.md explains its keys")
+    add_set(p)
+
+
+def _add_finetune(p: argparse.ArgumentParser) -> None:
+    p.set_defaults(command=_finetune)
+    p.add_argument("--task", help="a task of mibe that has a train split (`mibe tasks` lists them)")
+    p.add_argument("--model", metavar="PATH", help="the model to start from: a folder, or a hub's name")
+    p.add_argument("--output", metavar="DIR", help="folder of the run (default: runs/MODEL-TASK)")
+    p.add_argument("--recipe", type=Path, help="a YAML file for all else; without it the paper's values")
+    add_set(p)
+
+
+def _pretrain(a: argparse.Namespace) -> int:
+    """Continual pretraining."""
+    from mellama_train.recipe.stages import PretrainRecipe
+    from mellama_train.recipe.yaml_schema import load
+    from mellama_train.trainers.pretrain import pretraining_data
+
+    return _train(load(a.recipe, PretrainRecipe, a.set), pretraining_data)
+
+
+def _instruct(a: argparse.Namespace) -> int:
+    """Instruction tuning."""
+    from mellama_train.recipe.stages import TuningRecipe
+    from mellama_train.recipe.yaml_schema import load
+    from mellama_train.trainers.instruct import tuning_data
+
+    return _train(load(a.recipe, TuningRecipe, a.set), tuning_data)
+
+
+def _finetune(a: argparse.Namespace) -> int:
+    """Task fine-tuning: by a recipe, or by the defaults on the model and task that are named."""
+    from mellama_train.errors import RecipeError
+    from mellama_train.recipe.stages import FinetuneRecipe
+    from mellama_train.recipe.yaml_schema import load, parse
+    from mellama_train.trainers.finetune import default_finetuning, finetuning_data
+
+    named = {"data.task": a.task, "model.path": a.model, "output": a.output}
+    # As YAML in quotes, so that a folder named 13 or a task named on is taken as it is.
+    options = [(key, "'" + value.replace("'", "''") + "'") for key, value in named.items() if value is not None]
+    if a.recipe is not None:
+        return _train(load(a.recipe, FinetuneRecipe, [*options, *a.set]), finetuning_data)
+    if a.task is None or a.model is None:
+        raise RecipeError("finetune needs --task and --model, or a --recipe that names them")
+    defaults = default_finetuning(a.model, a.task)
+    return _train(parse("", FinetuneRecipe, "the defaults", [*defaults, *options, *a.set]), finetuning_data)
+
+
+def _train(recipe: R, open_data: Callable[[R], TrainingData]) -> int:
+    """Join the ranks, open the data, train; the first rank prints where the model is."""
+    from mellama_train.engines.ranks import Ranks
+    from mellama_train.loop.training import train
+
+    ranks = Ranks.join()
+    try:
+        final = train(recipe, open_data(recipe), ranks)
+        # A rank that leaves while another is still talking would abort it.
+        ranks.wait()
+    finally:
+        ranks.leave()
+    if ranks.is_first:
+        print(final)
+    return 0

@@ -1,0 +1,64 @@
+"""DeepSpeed configurations: one JSON file a ZeRO stage, and what a recipe adds to it."""
+
+from __future__ import annotations
+
+import json
+from importlib.resources import files
+from typing import Any
+
+from mellama_train.errors import RecipeError
+from mellama_train.recipe.config import Recipe
+from mellama_train.rows.steps import accumulation
+
+TAG = "deepspeed"
+"""The folder of a checkpoint that DeepSpeed writes into."""
+
+
+def stage(number: int) -> dict[str, Any]:
+    """The package's own configuration of a ZeRO stage."""
+    found: dict[str, Any] = json.loads((files(__package__) / f"stage{number}.json").read_text())
+    return found
+
+
+def configuration(recipe: Recipe, ranks: int, *, universal: bool) -> dict[str, Any]:
+    """DeepSpeed's configuration for this recipe on so many ranks.
+
+    The stage's file, then what the recipe says, then the keys of the user's own file (`engine.config`). `universal`
+    reads checkpoints in the form that fits any number of ranks. Raises `RecipeError` for an unreadable file.
+    """
+    engine = recipe.engine
+    asked: dict[str, Any] = {
+        "train_micro_batch_size_per_gpu": recipe.batch.micro_rows,
+        "gradient_accumulation_steps": accumulation(recipe.batch, ranks),
+        "gradient_clipping": recipe.optimizer.clip_norm,
+        "zero_optimization": {},
+    }
+    if recipe.precision == "bf16":
+        asked["bf16"] = {"enabled": True}
+    if recipe.precision == "fp16":
+        asked["fp16"] = {"enabled": True}
+    if engine.offload_optimizer:
+        asked["zero_optimization"]["offload_optimizer"] = {"device": "cpu", "pin_memory": True}
+    if engine.offload_parameters:
+        asked["zero_optimization"]["offload_param"] = {"device": "cpu", "pin_memory": True}
+    if universal:
+        asked["checkpoint"] = {"load_universal": True}
+    return _merged(_merged(stage(engine.zero), asked), _own(recipe))
+
+
+def _own(recipe: Recipe) -> dict[str, Any]:
+    if recipe.engine.config is None:
+        return {}
+    try:
+        found: dict[str, Any] = json.loads(recipe.engine.config.read_text())
+    except (OSError, ValueError) as error:
+        raise RecipeError(f"engine.config: cannot read {recipe.engine.config}: {error}") from None
+    return found
+
+
+def _merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """`over` laid on `base`, key by key to the bottom."""
+    both = dict(base)
+    for key, value in over.items():
+        both[key] = _merged(both[key], value) if isinstance(value, dict) and isinstance(both.get(key), dict) else value
+    return both

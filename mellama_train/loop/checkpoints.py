@@ -1,0 +1,160 @@
+"""Checkpoints on disk: written aside, sealed by a list of their files, renamed when whole, rotated.
+
+A folder `step-00000500` holds `state.json` (the loop's position), `engine/` (weights and optimizer state) and
+`COMPLETE.json` (size and SHA-256 of every file). All ranks must see the same folder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from torch.distributed.checkpoint.api import CheckpointException
+
+from mellama_train.engines.ranks import Ranks
+from mellama_train.errors import CheckpointError, one_line
+
+STATE, ENGINE, SEAL = "state.json", "engine", "COMPLETE.json"
+
+WRITE_ERRORS = (OSError, RuntimeError, CheckpointException, SafetensorError)
+"""What a full disk looks like through torch.save, distributed checkpoints, DeepSpeed and safetensors."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A whole checkpoint."""
+
+    folder: Path
+    state: Mapping[str, Any]
+    passed_over: tuple[str, ...] = ()
+    """Newer checkpoints that are damaged, each with what is wrong."""
+
+    @property
+    def engine(self) -> Path:
+        """Where the engine's files are."""
+        return self.folder / ENGINE
+
+
+def write(
+    folder: Path, step: int, state: Mapping[str, Any], save_engine: Callable[[Path], None], *, keep: int, ranks: Ranks
+) -> Path:
+    """Write the checkpoint of `step` below `folder` and remove all but the `keep` newest.
+
+    Raises `CheckpointError` on all ranks where one of them cannot write; what was there before stays.
+    """
+    final = folder / f"step-{step:08d}"
+    aside = final.with_suffix(".partial")
+    problem = _attempt(lambda: _begin(aside, state), ranks, only_first=True)
+    problem = problem or _attempt(lambda: save_engine(aside / ENGINE), ranks)
+    if problem is None:
+        seals, problem = _hashes(aside, ranks)
+        problem = problem or _attempt(lambda: _finish(aside, final, seals), ranks, only_first=True)
+    if problem is not None:
+        if ranks.is_first:
+            shutil.rmtree(aside, ignore_errors=True)
+        last = newest_folder(folder)
+        kept = f"the last whole one is {last.name}" if last else "there is none yet"
+        raise CheckpointError(f"cannot write the checkpoint of step {step}: {problem}; {kept}; make room and go on")
+    if ranks.is_first:
+        for old in _folders(folder)[:-keep]:
+            shutil.rmtree(old, ignore_errors=True)
+    return final
+
+
+def newest_folder(folder: Path) -> Path | None:
+    """The newest sealed checkpoint, its contents not looked at."""
+    return next((found for found in reversed(_folders(folder)) if (found / SEAL).is_file()), None)
+
+
+def newest(folder: Path, ranks: Ranks) -> Checkpoint | None:
+    """The newest checkpoint whose files are all as they were written; damaged ones are passed over, by all ranks.
+
+    Raises `CheckpointError` where there are checkpoints and none is whole.
+    """
+    found = ranks.from_first(_folders(folder))
+    problems: list[str] = []
+    for candidate in reversed(found):
+        problem = _damage(candidate, ranks)
+        if problem is None:
+            return Checkpoint(candidate, json.loads((candidate / STATE).read_text()), tuple(problems))
+        problems.append(f"{candidate.name}: {problem}")
+    if problems:
+        raise CheckpointError(f"no checkpoint in {folder} is whole ({'; '.join(problems)}); remove them to begin anew")
+    return None
+
+
+def opened(folder: Path, ranks: Ranks) -> Checkpoint:
+    """The checkpoint in `folder`. Raises `CheckpointError` where it is not as it was written."""
+    if problem := _damage(folder, ranks):
+        raise CheckpointError(f"{folder} is not a whole checkpoint: {problem}; choose another one beside it")
+    return Checkpoint(folder, json.loads((folder / STATE).read_text()))
+
+
+def _folders(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.glob("step-*") if path.is_dir() and path.suffix != ".partial")
+
+
+def _begin(aside: Path, state: Mapping[str, Any]) -> None:
+    shutil.rmtree(aside, ignore_errors=True)
+    (aside / ENGINE).mkdir(parents=True)
+    (aside / STATE).write_text(json.dumps(state, indent=1))
+
+
+def _finish(aside: Path, final: Path, seals: Mapping[str, Any]) -> None:
+    with (aside / SEAL).open("w") as stream:
+        json.dump(seals, stream, indent=1)
+        stream.flush()
+        os.fsync(stream.fileno())
+    shutil.rmtree(final, ignore_errors=True)
+    aside.rename(final)
+
+
+def _hashes(folder: Path, ranks: Ranks) -> tuple[dict[str, Any], str | None]:
+    """Relative name → size and SHA-256 of every file, the work being shared by the ranks."""
+    files = sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file() and path.name != SEAL)
+    own, problem = {}, None
+    try:
+        for name in files[ranks.rank :: ranks.size]:
+            own[str(name)] = {"bytes": (folder / name).stat().st_size, "sha256": _sha256(folder / name)}
+    except OSError as error:
+        problem = str(error)
+    parts = ranks.gather((own, problem))
+    return {k: v for part, _ in parts for k, v in part.items()}, next((p for _, p in parts if p), None)
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as stream:
+        # What is sealed is on the disk: without this a power cut could leave a whole-looking list of empty files.
+        os.fsync(stream.fileno())
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _damage(folder: Path, ranks: Ranks) -> str | None:
+    """What is wrong with a checkpoint, the same on all ranks, or None."""
+    try:
+        expected = json.loads((folder / SEAL).read_text())
+    except (OSError, ValueError):
+        return "it was never finished"
+    found, problem = _hashes(folder, ranks)
+    if problem:
+        return problem
+    wrong = [name for name, seal in expected.items() if found.get(name) != seal]
+    return f"{wrong[0]} is missing, cut short or altered" if wrong else None
+
+
+def _attempt(action: Callable[[], None], ranks: Ranks, *, only_first: bool = False) -> str | None:
+    """Do it; returns the first problem that any rank had."""
+    problem = None
+    if ranks.is_first or not only_first:
+        try:
+            action()
+        except WRITE_ERRORS as error:
+            problem = one_line(error)
+    return next((found for found in ranks.gather(problem) if found), None)

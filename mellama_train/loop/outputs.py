@@ -1,0 +1,110 @@
+"""The output folder of a run: its lock, and the ordinary Hugging Face model folder at the end."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mellama_train.engines.ranks import Ranks
+from mellama_train.errors import TrainError
+from mellama_train.loop.checkpoints import WRITE_ERRORS
+from mellama_train.model import provenance
+from mellama_train.model.loading import DTYPE
+from mellama_train.recipe.config import Recipe
+from mellama_train.recipe.yaml_schema import as_json
+
+CHECKPOINTS, FINAL, LOCK = "checkpoints", "final", ".lock"
+
+
+@contextmanager
+def locked(output: Path, ranks: Ranks) -> Iterator[None]:
+    """Hold the output folder: two runs in one would spoil each other. Raises `TrainError` on all ranks."""
+    problem, stream = None, None
+    if ranks.is_first:
+        try:
+            output.mkdir(parents=True, exist_ok=True)
+            stream = (output / LOCK).open("w")
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            problem = f"another run is writing to {output}; wait for it, or choose another output"
+        except OSError as error:
+            problem = f"cannot write to {output}: {error.strerror}"
+    problem = ranks.from_first(problem)
+    try:
+        if problem:
+            raise TrainError(problem)
+        yield
+    finally:
+        if stream is not None:
+            stream.close()
+
+
+def write_model(
+    recipe: Recipe,
+    model: Any,
+    tokenizer: Any,
+    weights: dict[str, torch.Tensor],
+    ranks: Ranks,
+    *,
+    steps: int,
+    tokens: Mapping[str, int],
+) -> Path:
+    """Write `final/` in the output folder: a model folder, or an adapter folder after LoRA; weights in the precision.
+
+    `weights` are the trained ones, on the first rank; `steps` and `tokens` (per source) go into the record of how the
+    model came to be. Written aside and renamed when whole. Raises `TrainError` on all
+    ranks when it cannot be written.
+    """
+    final, problem = recipe.output / FINAL, None
+    aside = final.with_suffix(".partial")
+    if ranks.is_first:
+        try:
+            shutil.rmtree(aside, ignore_errors=True)
+            _write(recipe, model, tokenizer, weights, aside)
+            provenance.write(aside, provenance.grown(as_json(recipe), steps=steps, tokens=tokens))
+            aside.rename(final)
+        except WRITE_ERRORS as error:
+            problem = f"cannot write {final}: {error}; make room, and the same command writes it again"
+    if problem := ranks.from_first(problem):
+        raise TrainError(problem)
+    return final
+
+
+def _write(recipe: Recipe, model: Any, tokenizer: Any, weights: dict[str, torch.Tensor], folder: Path) -> None:
+    dtype = DTYPE[recipe.precision]
+    whole = {name: value.to(dtype).contiguous() for name, value in weights.items()}
+    if recipe.lora:
+        model.save_pretrained(folder, state_dict=whole)
+    else:
+        model.config.use_cache = True
+        for name, owner in _tied(model).items():
+            whole[name] = whole[owner]
+        model.save_pretrained(folder, state_dict=whole)
+        _say_precision(folder / "config.json", dtype)
+    tokenizer.save_pretrained(folder)
+    (folder / provenance.RECIPE).write_text(json.dumps(as_json(recipe), indent=1))
+
+
+def _say_precision(config: Path, dtype: torch.dtype) -> None:
+    """transformers writes the precision of the model in training, which is not that of the weights written."""
+    content = json.loads(config.read_text())
+    content["dtype"] = str(dtype).removeprefix("torch.")
+    config.write_text(json.dumps(content, indent=2) + "\n")
+
+
+def _tied(model: Any) -> dict[str, str]:
+    """Name of a tied weight → the name under which it is trained."""
+    first: dict[int, str] = {}
+    tied = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        owner = first.setdefault(id(parameter), name)
+        if owner != name:
+            tied[name] = owner
+    return tied

@@ -1,0 +1,69 @@
+"""Whether a checkpoint belongs to the run that wants to go on from it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from mellama_train.errors import CheckpointError
+from mellama_train.loop.checkpoints import Checkpoint
+from mellama_train.recipe.config import Recipe
+from mellama_train.recipe.yaml_schema import as_json
+from mellama_train.rows.row import Rows
+
+MAY_CHANGE = (
+    "output",
+    "batch.micro_rows",
+    "checkpoints",
+    "reporting",
+    "spikes",
+    "held_out",
+    "probe",
+    "data.folder",
+    "data.files",
+    "data.held_out",
+    "model.activation_checkpointing",
+    "engine.offload_optimizer",
+    "engine.offload_parameters",
+    "engine.config",
+)
+"""Keys of a recipe that do not change what is learned. Data is known by its content, not its place."""
+
+
+def record(recipe: Recipe, rows: Rows) -> dict[str, Any]:
+    """What of recipe and data a checkpoint keeps."""
+    # Through JSON and back, as a checkpoint's own copy went.
+    kept: dict[str, Any] = json.loads(json.dumps({"recipe": as_json(recipe), "rows": rows.describe()}))
+    return kept
+
+
+def check(found: Checkpoint, wanted: Mapping[str, Any]) -> None:
+    """Raise `CheckpointError`, naming the keys that differ, unless the checkpoint is of this recipe and data."""
+    for what, allowed in (("recipe", MAY_CHANGE), ("rows", ())):
+        before, now = dict(_flat(found.state[what])), dict(_flat(wanted[what]))
+        differing = [
+            key for key in sorted({*before, *now}) if before.get(key) != now.get(key) and not _under(key, allowed)
+        ]
+        if differing:
+            shown = ", ".join(f"{key} ({before.get(key)} → {now.get(key)})" for key in differing[:5])
+            raise CheckpointError(
+                f"{found.folder} was made by another {'recipe' if what == 'recipe' else 'data set'}: {shown}; "
+                "go back to the old values, or choose another output for a new run"
+            )
+
+
+def _under(key: str, prefixes: tuple[str, ...]) -> bool:
+    return any(key == prefix or key.startswith((f"{prefix}.", f"{prefix}[")) for prefix in prefixes)
+
+
+def _flat(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """(dotted key, value) of everything in nested JSON data."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from _flat(item, f"{name}.{key}" if name else str(key))
+    elif isinstance(value, list):
+        for number, item in enumerate(value):
+            yield from _flat(item, f"{name}[{number}]")
+    else:
+        yield name, value

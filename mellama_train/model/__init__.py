@@ -1,0 +1,5 @@
+"""The model to train.
+
+`loading`: model and tokenizer as the recipe says. `adapters`: peft's, in a model or in a folder. `loss`: summed cross
+entropy. `sizes`: what a plan must know of these. `provenance`: what a model's folder says of its training.
+"""

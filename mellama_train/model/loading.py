@@ -1,0 +1,131 @@
+"""The model to train: loaded in the right precision, with adapters, kernels and checkpointing as the recipe says."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+from typing import Any
+
+import torch
+import transformers
+
+from mellama_train.errors import ModelLoadError, one_line
+from mellama_train.model.adapters import add_adapters, bare, is_adapter_folder
+from mellama_train.recipe.config import ModelSource, Precision, Recipe
+
+FLASH = ("flash_attention_3", "flash_attention_2")
+"""FlashAttention by its names in transformers, the best first."""
+
+PACKAGE = {"flash_attention_3": "flash_attn_interface", "flash_attention_2": "flash_attn"}
+
+DTYPE = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
+
+LOAD_ERRORS = (OSError, ValueError, RuntimeError, ImportError, KeyError, AttributeError, TypeError)
+
+
+def load_tokenizer(source: ModelSource) -> Any:
+    """The tokenizer of the model. Raises `ModelLoadError`."""
+    try:
+        return transformers.AutoTokenizer.from_pretrained(source.path, trust_remote_code=source.trust_remote_code)
+    except LOAD_ERRORS as error:
+        raise ModelLoadError(f"cannot load the tokenizer of {source.path}: {one_line(error)}") from error
+
+
+def context_window(path: str) -> int | None:
+    """Tokens that the model knows positions for, where its configuration says so. Raises `ModelLoadError`."""
+    try:
+        config = transformers.AutoConfig.from_pretrained(path)
+    except LOAD_ERRORS as error:
+        raise ModelLoadError(f"cannot load the configuration of {path}: {one_line(error)}") from error
+    window: int | None = getattr(config, "max_position_embeddings", None)
+    return window
+
+
+def tokenizer_sha256(tokenizer: Any) -> str:
+    """What a tokenizer makes of any text, as one hash: vocabulary, merges, normalisation and added tokens."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    content = backend.to_str() if backend is not None else repr(sorted(tokenizer.get_vocab().items()))
+    return hashlib.sha256(content.encode()).hexdigest()
+
+
+def load_model(recipe: Recipe, device: torch.device, dtype: torch.dtype) -> Any:
+    """The causal language model of the recipe.
+
+    `dtype` is that of the weights that are trained; frozen ones under adapters are in the recipe's precision. Raises
+    `ModelLoadError` in one line.
+    """
+    transformers.utils.logging.disable_progress_bar()
+    source, lora = recipe.model, recipe.lora
+    options: dict[str, Any] = {
+        "dtype": DTYPE[recipe.precision] if lora else dtype,
+        "attn_implementation": choose_attention(source.attention, recipe.precision, device),
+        "trust_remote_code": source.trust_remote_code,
+    }
+    if lora and lora.four_bit:
+        options["quantization_config"] = _four_bit(device, DTYPE[recipe.precision])
+        options["device_map"] = {"": device}
+    if is_adapter_folder(source.path):
+        raise ModelLoadError(
+            f"{source.path} is an adapter; merge it into its model first: "
+            f"mellama-train export {source.path} --merge-lora --to FOLDER"
+        )
+    try:
+        model = transformers.AutoModelForCausalLM.from_pretrained(source.path, **options)
+    except LOAD_ERRORS as error:
+        raise ModelLoadError(f"cannot load {source.path}: {one_line(error)}") from error
+    _check_context(model, recipe.context, source.path)
+    model.config.use_cache = False
+    if source.liger:
+        _apply_liger(model, device)
+    if source.activation_checkpointing:
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    return add_adapters(model, lora, dtype) if lora else model
+
+
+def choose_attention(wanted: str, precision: Precision, device: torch.device) -> str:
+    """transformers' name of the attention to use. Raises `ModelLoadError` for one that cannot run here."""
+    can_flash = device.type == "cuda" and precision != "fp32"
+    if wanted == "auto":
+        found = [name for name in FLASH if can_flash and importlib.util.find_spec(PACKAGE[name])]
+        return [*found, "sdpa"][0]
+    if wanted in FLASH:
+        if device.type != "cuda":
+            raise ModelLoadError(f"model.attention: {wanted} needs a CUDA GPU, and there is none here; use sdpa")
+        if precision == "fp32":
+            raise ModelLoadError(f"model.attention: {wanted} knows bf16 and fp16, not fp32; use sdpa")
+        if importlib.util.find_spec(PACKAGE[wanted]) is None:
+            raise ModelLoadError(f"model.attention: {wanted} needs the package {PACKAGE[wanted]}; use auto or sdpa")
+    return wanted
+
+
+def trainable(model: Any) -> dict[str, torch.nn.Parameter]:
+    """Name → parameter of what is trained; tied weights count once."""
+    return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+
+
+def _four_bit(device: torch.device, compute: torch.dtype) -> Any:
+    if device.type != "cuda" or importlib.util.find_spec("bitsandbytes") is None:
+        raise ModelLoadError("lora.four_bit needs a CUDA GPU and the package bitsandbytes; leave it out for plain LoRA")
+    return transformers.BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=compute,
+    )
+
+
+def _apply_liger(model: Any, device: torch.device) -> None:
+    if device.type != "cuda" or importlib.util.find_spec("liger_kernel") is None:
+        raise ModelLoadError("model.liger needs a CUDA GPU and the package liger-kernel; leave it out")
+    from transformers.integrations.liger import apply_liger_kernel
+
+    # The loss is ours: Liger's would take means of means.
+    apply_liger_kernel(model, {"cross_entropy": False, "fused_linear_cross_entropy": False})
+
+
+def _check_context(model: Any, context: int, path: str) -> None:
+    window = getattr(model.config, "max_position_embeddings", None)
+    if window is not None and context > window:
+        raise ModelLoadError(f"context {context} is longer than the {window} positions that {path} knows")
+    if not hasattr(bare(model), model.base_model_prefix):
+        raise ModelLoadError(f"{path} is of a kind whose layers cannot be found ({type(model).__name__})")

@@ -1,0 +1,136 @@
+"""Where a model comes from: the stages of its training and the access levels of their data, kept beside its weights.
+
+`training.json` in a model's folder lists the stages, the oldest first. Tuning a model adds a stage to those of the
+model it began with, so that credentialed data of pretraining is still known of when the tuned model is handed on.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import mibe
+from mellama_train.corpus.shards import MANIFEST
+from mibe.task import AccessLevel
+
+FILE, RECIPE = "training.json", "recipe.json"
+
+UNKNOWN = "unknown"
+"""The access level of data that nothing was recorded of."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """One source of training data.
+
+    `access` is a level of `mibe.task.AccessLevel`, or "unknown"; `agreements` are those that credentialed data came
+    under; `weight` is its part in the mixture, and `tokens` are those that were seen of it, where they are known.
+    """
+
+    name: str
+    access: str = UNKNOWN
+    agreements: tuple[str, ...] = ()
+    weight: float | None = None
+    tokens: int | None = None
+
+    @property
+    def is_restricted(self) -> bool:
+        """Whether what was trained on it may fall under an agreement: it is credentialed, or nobody knows."""
+        return self.access in (AccessLevel.CREDENTIALED, UNKNOWN)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """One stage of training: its recipe as JSON data, optimizer steps made, sources."""
+
+    recipe: Mapping[str, Any]
+    steps: int | None
+    sources: tuple[Source, ...]
+
+    @property
+    def title(self) -> str:
+        """What was done, in a few words."""
+        data = self.recipe.get("data", {})
+        if "folder" in data:
+            return "Continual pretraining"
+        if "task" in data:
+            return f"Fine-tuning on {data['task']}, {'by LoRA' if self.recipe.get('lora') else 'of all weights'}"
+        return "LoRA tuning" if self.recipe.get("lora") else "Tuning of all weights"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lineage:
+    """The model that everything began with (a hub's name or a folder), and the stages since then."""
+
+    origin: str
+    stages: tuple[Stage, ...] = ()
+
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        """The sources of all stages."""
+        return tuple(source for stage in self.stages for source in stage.sources)
+
+
+def lineage(model: str) -> Lineage:
+    """What is known of a model, by the name or folder that it is loaded from. Nothing known is no stage."""
+    folder = Path(model)
+    if (content := _read(folder / FILE)) is not None:
+        return Lineage(origin=content["origin"], stages=tuple(_stage(item) for item in content["stages"]))
+    if (recipe := _read(folder / RECIPE)) is not None:
+        return grown(recipe, steps=None, tokens={})
+    return Lineage(origin=model)
+
+
+def grown(recipe: Mapping[str, Any], *, steps: int | None, tokens: Mapping[str, int]) -> Lineage:
+    """The lineage of what a run of `recipe` (as JSON data) makes; `tokens` is source → tokens seen."""
+    before = lineage(recipe["model"]["path"])
+    stage = Stage(recipe=recipe, steps=steps, sources=tuple(_sources(recipe.get("data", {}), tokens)))
+    return Lineage(origin=before.origin, stages=(*before.stages, stage))
+
+
+def write(folder: Path, found: Lineage) -> None:
+    """Put `training.json` into a model's folder."""
+    (folder / FILE).write_text(json.dumps(asdict(found), indent=1) + "\n")
+
+
+def _sources(data: Mapping[str, Any], tokens: Mapping[str, int]) -> Iterator[Source]:
+    """The sources of a recipe's data by the manifests that lie with them, and all others that tokens were seen of.
+
+    The data of a task is mibe's, which knows its terms.
+    """
+    folders = {Path(data["folder"])} if "folder" in data else {Path(file).parent for file in data.get("files", ())}
+    manifests = [_read(folder / MANIFEST) or {} for folder in sorted(folders)]
+    known: dict[str, Any] = {
+        name: about for manifest in manifests for name, about in manifest.get("sources", {}).items()
+    }
+    if "task" in data:
+        access = mibe.load_task(data["task"]).access
+        known[data["task"]] = {"access": access.level.value, "agreement": access.agreement}
+    weights = data.get("weights") or {name: about.get("weight") for name, about in known.items()}
+    names = list(data.get("weights") or {**known, **tokens}) or [Path(file).name for file in data.get("files", ())]
+    for name in names:
+        about = known.get(name, {})
+        agreements = about.get("agreements") or [about.get("agreement")]
+        yield Source(
+            name=name,
+            access=about.get("access", UNKNOWN),
+            agreements=tuple(agreement for agreement in agreements if agreement),
+            weight=weights.get(name),
+            tokens=tokens.get(name),
+        )
+
+
+def _stage(content: Mapping[str, Any]) -> Stage:
+    sources = tuple(Source(**{**item, "agreements": tuple(item["agreements"])}) for item in content["sources"])
+    return Stage(recipe=content["recipe"], steps=content["steps"], sources=sources)
+
+
+def _read(path: Path) -> Any:
+    """The JSON in a file, or None where there is no such file."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        return None

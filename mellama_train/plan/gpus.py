@@ -1,0 +1,32 @@
+"""The kinds of GPUs that a plan knows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from mellama_train.plan.flops import PEAK_TFLOPS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gpu:
+    """Memory (GiB), dense 16-bit peak (TFLOP/s; 0 where it is not known), and the utilisation to reckon with."""
+
+    memory: float | None
+    peak: float = 0.0
+    utilisation: float | None = None
+    source: str = ""
+
+
+LLAMA2 = "Llama 2's own GPU-hours (its table 2: 42.6 % for 13B, 46.2 % for 70B)"
+LLAMA3 = "Llama 3's report (38 to 43 % on H100s in bf16)"
+
+GPUS: Mapping[str, Gpu] = {
+    "a100-40g": Gpu(memory=40, peak=PEAK_TFLOPS["A100"], utilisation=0.45, source=LLAMA2),
+    "a100-80g": Gpu(memory=80, peak=PEAK_TFLOPS["A100"], utilisation=0.45, source=LLAMA2),
+    "h100-80g": Gpu(memory=80, peak=PEAK_TFLOPS["H100"], utilisation=0.40, source=LLAMA3),
+    "h200": Gpu(memory=140, peak=PEAK_TFLOPS["H200"], utilisation=0.40, source=LLAMA3),
+    "l40s": Gpu(memory=45, peak=PEAK_TFLOPS["L40S"]),
+    "v100-32g": Gpu(memory=32, peak=PEAK_TFLOPS["V100"]),
+    "cpu": Gpu(memory=None),
+}

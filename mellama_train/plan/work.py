@@ -1,0 +1,137 @@
+"""What is asked of a plan, and what a recipe's data comes to: tokens of an epoch, epochs."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+import mibe
+from mellama_train.corpus.shards import MANIFEST
+from mellama_train.errors import RecipeError
+from mellama_train.recipe.stages import (
+    LARGE_SET_EPOCHS,
+    FinetuneRecipe,
+    PretrainRecipe,
+    TaskData,
+    TuningRecipe,
+    epochs_for,
+)
+from mellama_train.recipe.yaml_schema import load
+from mibe.errors import MibeError
+
+AnyRecipe = PretrainRecipe | TuningRecipe | FinetuneRecipe
+
+CHARACTERS_A_TOKEN = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What the user says about the run: the machines, and whatever is known better than the planner assumes."""
+
+    gpus: int
+    gpu: str
+    nodes: int | None = None
+    model: str | None = None
+    tokens: float | None = None
+    samples: int | None = None
+    sample_tokens: float | None = None
+    throughput: float | None = None
+    utilisation: float | None = None
+    price: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("gpus", "nodes", "tokens", "samples", "sample_tokens", "throughput", "utilisation", "price"):
+            value = getattr(self, name)
+            if value is not None and value <= 0:
+                raise RecipeError(f"--{name.replace('_', '-')}: {value} is out of range; it must be above 0")
+        if self.nodes and self.gpus % self.nodes:
+            raise RecipeError(f"{self.gpus} GPUs are not the same number on each of {self.nodes} nodes")
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """Tokens of one epoch, epochs, and how the tokens were found."""
+
+    tokens: float
+    epochs: float
+    how: str
+
+
+def read_recipe(path: Path) -> AnyRecipe:
+    """A recipe of any stage, told by its data: a folder (pretraining), a task (fine-tuning) or files (instructions)."""
+    try:
+        raw: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        raw = None
+    keys = raw if isinstance(raw, dict) else {}
+    data = keys.get("data")
+    if isinstance(data, dict) and "folder" in data:
+        return load(path, PretrainRecipe)
+    return load(path, FinetuneRecipe) if isinstance(data, dict) and "task" in data else load(path, TuningRecipe)
+
+
+def work(recipe: AnyRecipe, asked: Asked) -> Work | None:
+    """The tokens to be trained on, padding included; None where nothing tells."""
+    epochs: float = 1
+    if isinstance(recipe, PretrainRecipe):
+        found = _pretraining(recipe, asked)
+    else:
+        found, samples = _samples(recipe, asked)
+        epochs = recipe.epochs or (LARGE_SET_EPOCHS if samples is None else epochs_for(samples))
+    if found is None:
+        return None
+    tokens, how = found
+    if recipe.steps is not None and recipe.steps * recipe.batch.rows * recipe.context < tokens * epochs:
+        return Work(recipe.steps * recipe.batch.rows * recipe.context, 1, f"{recipe.steps:,} steps of the recipe")
+    return Work(tokens, epochs, how)
+
+
+def _pretraining(recipe: PretrainRecipe, asked: Asked) -> tuple[float, str] | None:
+    if asked.tokens:
+        return asked.tokens, "--tokens"
+    if recipe.data.tokens:
+        return recipe.data.tokens, "data.tokens"
+    try:
+        about = json.loads((recipe.data.folder / MANIFEST).read_text())
+    except (OSError, ValueError):
+        steps = recipe.steps
+        return (steps * recipe.batch.rows * recipe.context, "the steps of the recipe") if steps else None
+    tokens = about["mixture"]["tokens"] or sum(entry["train"]["tokens"] for entry in about["sources"].values())
+    return tokens, f"the corpus {recipe.data.folder}"
+
+
+def _samples(recipe: TuningRecipe | FinetuneRecipe, asked: Asked) -> tuple[tuple[float, str] | None, int | None]:
+    """((tokens of an epoch, how they were found), samples)."""
+    if asked.tokens:
+        return (asked.tokens, "--tokens"), asked.samples
+    if asked.samples:
+        each = asked.sample_tokens or recipe.context
+        how = f"{asked.samples:,} samples of {each:,.0f} tokens"
+        if not asked.sample_tokens:
+            how += ", a whole row each, as padded without packing: an upper bound; --sample-tokens states their length"
+        return (asked.samples * each, how), asked.samples
+    if isinstance(recipe.data, TaskData):
+        return _task_samples(recipe.data, recipe.context)
+    files = [file for file in recipe.data.files if file.is_file()]
+    if len(files) < len(recipe.data.files):
+        return None, None
+    samples, characters = 0, 0
+    for file in files:
+        with file.open(encoding="utf-8") as stream:
+            for line in stream:
+                samples += 1
+                characters += len(line)
+    how = f"{samples:,} samples in the files, {CHARACTERS_A_TOKEN} characters a token"
+    return (characters / CHARACTERS_A_TOKEN, how), samples
+
+
+def _task_samples(data: TaskData, context: int) -> tuple[tuple[float, str] | None, int | None]:
+    try:
+        samples = sum(1 for _ in mibe.examples(mibe.load_task(data.task), "train"))
+    except MibeError:
+        return None, None
+    return (samples * context, f"{samples:,} samples of {data.task}, a whole row each: an upper bound"), samples

@@ -1,0 +1,252 @@
+"""What every recipe may say about a run. The defaults are the hyper-parameters of the paper (section 2.3)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from mellama_train.recipe.yaml_schema import FieldError, positive
+
+Precision = Literal["bf16", "fp16", "fp32"]
+Form = Literal["auto", "chat", "plain"]
+TooLong = Literal["error", "skip"]
+
+CONTEXT = 4096
+"""Tokens of a row, as the paper has them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelSource:
+    """The model to start from, and how it computes.
+
+    `path` is a folder in the Hugging Face format or a name on a hub. `attention` "auto" takes FlashAttention where
+    its package and a GPU are there and PyTorch's SDPA otherwise. `loss` is the form of the last layer and the cross
+    entropy: "fused" (PyTorch's linear_cross_entropy), "chunked" (ours, exact in every precision), "full" (the
+    model's own logits), "auto" the best of these that is exact. `liger` takes Liger's GPU kernels.
+    """
+
+    path: str
+    attention: Literal["auto", "flash_attention_3", "flash_attention_2", "flex_attention", "sdpa", "eager"] = "auto"
+    loss: Literal["auto", "fused", "chunked", "full"] = "auto"
+    activation_checkpointing: bool = False
+    liger: bool = False
+    trust_remote_code: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """Rows of one optimizer step over all ranks, and of one forward pass on one rank.
+
+    Gradient accumulation follows: rows / (micro_rows × ranks). The rows of a step, and with them the run, are the
+    same on any number of ranks.
+    """
+
+    rows: int
+    micro_rows: int = 1
+
+    def __post_init__(self) -> None:
+        positive(self, "rows", "micro_rows")
+        if self.rows % self.micro_rows:
+            raise FieldError("micro_rows", f"{self.micro_rows} does not divide the {self.rows} rows of a step")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Optimizer:
+    """AdamW, its schedule over the whole run, and the largest norm of the gradient (0: not clipped).
+
+    `warmup_ratio` is the share of all steps in which the learning rate rises in a line from 0; then it falls to
+    `final_ratio` of its peak.
+    """
+
+    learning_rate: float = 8e-6
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    warmup_ratio: float = 0.05
+    final_ratio: float = 0.0
+    betas: tuple[float, ...] = (0.9, 0.95)
+    epsilon: float = 1e-8
+    weight_decay: float = 1e-5
+    clip_norm: float = 1.0
+
+    def __post_init__(self) -> None:
+        positive(self, "learning_rate", "epsilon")
+        for name in ("weight_decay", "clip_norm"):
+            if getattr(self, name) < 0:
+                raise FieldError(name, "must not be negative")
+        for name in ("warmup_ratio", "final_ratio"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise FieldError(name, "must lie between 0 and 1")
+        if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
+            raise FieldError("betas", "must be two numbers of at least 0 and below 1")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TuningOptimizer(Optimizer):
+    """The paper's optimizer for instruction tuning and task fine-tuning."""
+
+    learning_rate: float = 1e-5
+    warmup_ratio: float = 0.01
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lora:
+    """Low-rank adapters (peft). `layers` are names of linear layers, "all-linear" every one but the output layer.
+
+    `four_bit` loads the frozen weights in 4-bit NF4 (QLoRA; needs bitsandbytes and a GPU).
+    """
+
+    rank: int = 16
+    alpha: float = 32.0
+    dropout: float = 0.0
+    layers: tuple[str, ...] = ("all-linear",)
+    four_bit: bool = False
+
+    def __post_init__(self) -> None:
+        positive(self, "rank", "alpha")
+        if not 0 <= self.dropout < 1:
+            raise FieldError("dropout", "must be at least 0 and below 1")
+        if not self.layers:
+            raise FieldError("layers", "names no layer")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineChoice:
+    """Who runs the model on the ranks.
+
+    "plain" is PyTorch alone, with `sharding` by DDP (every rank holds everything) or FSDP2 (weights, gradients and
+    optimizer state are sharded). "deepspeed" shards by its ZeRO `zero`: 1 the optimizer state, 2 gradients too, 3
+    weights too. Offload moves optimizer state or weights to the CPU. `config` is a DeepSpeed JSON file whose keys go
+    over the package's own for this stage.
+    """
+
+    name: Literal["plain", "deepspeed"] = "plain"
+    sharding: Literal["ddp", "fsdp"] = "ddp"
+    zero: Literal[1, 2, 3] = 1
+    offload_optimizer: bool = False
+    offload_parameters: bool = False
+    config: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.name == "plain":
+            if self.zero != 1 or self.config:
+                raise FieldError("zero" if self.zero != 1 else "config", "goes with name: deepspeed")
+            if (self.offload_optimizer or self.offload_parameters) and self.sharding == "ddp":
+                blamed = "offload_optimizer" if self.offload_optimizer else "offload_parameters"
+                raise FieldError(blamed, "needs sharding: fsdp, or name: deepspeed")
+            if self.offload_optimizer != self.offload_parameters:
+                raise FieldError("name", "FSDP moves weights and optimizer together: give both offload keys or none")
+        elif self.sharding != "ddp":
+            raise FieldError("sharding", "goes with name: plain; DeepSpeed's own is zero")
+        elif self.offload_parameters and self.zero != 3:
+            raise FieldError("offload_parameters", "needs zero: 3, the stage at which weights are sharded")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckpointPlan:
+    """When to write a checkpoint, and how many to keep (the newest)."""
+
+    every_steps: int = 500
+    keep: int = 2
+
+    def __post_init__(self) -> None:
+        positive(self, "every_steps", "keep")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reporting:
+    """Where the figures of the run go besides `metrics.jsonl`.
+
+    `wandb` and `mlflow` are project names there: remote services, which get numbers alone, never text.
+    `peak_tflops` is a rank's peak in this precision, where the device is not in the package's table.
+    """
+
+    every_steps: int = 1
+    tensorboard: bool = True
+    wandb: str | None = None
+    mlflow: str | None = None
+    peak_tflops: float | None = None
+
+    def __post_init__(self) -> None:
+        positive(self, "every_steps")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpikePolicy:
+    """What a step is worth whose loss or gradient is not finite, or whose loss exceeds `factor` × recent median.
+
+    The median is over the last `window` steps, and counts from the moment there are as many. "skip" leaves such a
+    step out and goes on, at most `most_in_a_row` times; "stop" ends the run. Both leave a line in the metrics.
+    """
+
+    action: Literal["stop", "skip"] = "stop"
+    factor: float = 2.0
+    window: int = 50
+    most_in_a_row: int = 10
+
+    def __post_init__(self) -> None:
+        positive(self, "window", "most_in_a_row")
+        if self.factor <= 1:
+            raise FieldError("factor", "must be above 1")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldOutPlan:
+    """How often perplexity on held-out text is taken, per source, and on how many rows of each set at most."""
+
+    every_steps: int = 500
+    rows: int = 200
+
+    def __post_init__(self) -> None:
+        positive(self, "every_steps", "rows")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbePlan:
+    """Forgetting probes: `mibe` tasks scored on the live model, the same `limit` documents each time."""
+
+    tasks: tuple[str, ...]
+    every_steps: int = 500
+    limit: int = 50
+    num_fewshot: int = 0
+    scoring: Literal["generate", "loglikelihood"] = "generate"
+    batch_size: int = 8
+
+    def __post_init__(self) -> None:
+        positive(self, "every_steps", "limit", "batch_size")
+        if not self.tasks:
+            raise FieldError("tasks", "names no task (mibe tasks lists them)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """What every stage of training has in common.
+
+    `context` is the length of a row in tokens. `steps` ends the run, schedule included, before the data does.
+    """
+
+    model: ModelSource
+    output: Path
+    batch: Batch
+    context: int = CONTEXT
+    precision: Precision = "bf16"
+    steps: int | None = None
+    seed: int = 0
+    optimizer: Optimizer = field(default_factory=Optimizer)
+    lora: Lora | None = None
+    engine: EngineChoice = field(default_factory=EngineChoice)
+    checkpoints: CheckpointPlan = field(default_factory=CheckpointPlan)
+    reporting: Reporting = field(default_factory=Reporting)
+    spikes: SpikePolicy = field(default_factory=SpikePolicy)
+    held_out: HeldOutPlan = field(default_factory=HeldOutPlan)
+    probe: ProbePlan | None = None
+
+    def __post_init__(self) -> None:
+        positive(self, "context")
+        if self.steps is not None:
+            positive(self, "steps")
+        if self.precision == "fp16" and self.engine.sharding == "fsdp":
+            raise FieldError(
+                "precision", "fp16 needs scaled losses, which go with DDP or DeepSpeed; use bf16 with FSDP"
+            )
+        if self.lora and self.lora.four_bit and (self.engine.sharding == "fsdp" or self.engine.zero == 3):
+            raise FieldError("lora", "four_bit weights cannot be sharded: use DDP, or DeepSpeed with zero: 1 or 2")

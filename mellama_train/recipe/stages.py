@@ -1,0 +1,110 @@
+"""The recipes of the stages of training: what each says beside `Recipe`, its data before all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from mellama_train.recipe.config import Form, Recipe, TooLong, TuningOptimizer
+from mellama_train.recipe.yaml_schema import FieldError, positive
+
+SMALL_SET, SMALL_SET_EPOCHS, LARGE_SET_EPOCHS = 10_000, 5, 3
+"""Task fine-tuning takes 5 epochs below 10,000 samples, else 3 (paper, section 2.3)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CorpusData:
+    """A corpus that `mellama-train corpus build` has made. What is not given here is as the corpus file had it.
+
+    `weights` is the mixture (source → weight), `max_epochs` the passes over each source that are allowed, `tokens`
+    the length of the run.
+    """
+
+    folder: Path
+    weights: dict[str, float] | None = None
+    max_epochs: dict[str, float] | None = None
+    tokens: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.tokens is not None:
+            positive(self, "tokens")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PretrainRecipe(Recipe):
+    """Continual pretraining of all parameters on packed rows of a corpus, one pass (paper, section 2.3)."""
+
+    data: CorpusData
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SampleFiles:
+    """Files of prompts with responses: JSON lines of {"prompt", "response"} or {"messages": [{"role", "content"}]}.
+
+    A line may name its "source". `form` "chat" renders with the tokenizer's chat template, "plain" is the paper's:
+    prompt, a blank, response, end token; "auto" takes the template where there is one. A sample longer than the
+    context ends the run ("error") or is left out and counted ("skip"). `window` samples are packed together.
+    """
+
+    files: tuple[Path, ...]
+    held_out: tuple[Path, ...] = ()
+    form: Form = "auto"
+    too_long: TooLong = "error"
+    window: int = 4096
+
+    def __post_init__(self) -> None:
+        positive(self, "window")
+        if not self.files:
+            raise FieldError("files", "names no file")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TuningRecipe(Recipe):
+    """LoRA instruction tuning on the response alone: 3 epochs (paper, section 2.3)."""
+
+    data: SampleFiles
+    optimizer: TuningOptimizer = field(default_factory=TuningOptimizer)
+    epochs: int = 3
+
+    def __post_init__(self) -> None:
+        Recipe.__post_init__(self)
+        positive(self, "epochs")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskData:
+    """A task of `mibe`: its own prompts over its train split; its validation split, where there is one, is held out.
+
+    `form`, `too_long` and `window` are as for files; fields that `mibe eval` would cut for a small window are cut
+    before a sample counts as too long. Documents that also stand in a test set of `mibe` end the run ("error") or are
+    left out ("skip"), and are named either way.
+    """
+
+    task: str
+    form: Form = "auto"
+    too_long: TooLong = "error"
+    test_documents: Literal["error", "skip"] = "error"
+    window: int = 4096
+
+    def __post_init__(self) -> None:
+        positive(self, "window")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FinetuneRecipe(Recipe):
+    """Fine-tuning on one task. Without `epochs`: 5 below 10,000 samples, else 3 (paper, section 2.3)."""
+
+    data: TaskData
+    optimizer: TuningOptimizer = field(default_factory=TuningOptimizer)
+    epochs: int | None = None
+
+    def __post_init__(self) -> None:
+        Recipe.__post_init__(self)
+        if self.epochs is not None:
+            positive(self, "epochs")
+
+
+def epochs_for(samples: int) -> int:
+    """The paper's rule for task fine-tuning."""
+    return SMALL_SET_EPOCHS if samples < SMALL_SET else LARGE_SET_EPOCHS

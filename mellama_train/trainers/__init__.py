@@ -1,0 +1,4 @@
+"""The stages of training: what data each reads. All else is the same loop.
+
+`pretrain`: a corpus. `instruct`: files of samples. `finetune`: a task of mibe. `samples`: the rows of the last two.
+"""

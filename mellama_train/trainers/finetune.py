@@ -1,0 +1,112 @@
+"""Task fine-tuning: a task of `mibe` as training samples, through mibe's public functions alone."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+import mibe
+from mellama_train.errors import DataError
+from mellama_train.loop.training import TrainingData
+from mellama_train.model.loading import context_window, load_tokenizer
+from mellama_train.recipe.config import CONTEXT
+from mellama_train.recipe.stages import FinetuneRecipe, TaskData
+from mellama_train.recipe.yaml_schema import Change
+from mellama_train.rows.packed import SampleRows, choose_form
+from mellama_train.rows.samples import Sample
+from mellama_train.trainers.samples import sample_rows
+
+if TYPE_CHECKING:
+    from mibe.task import Task
+
+DEFAULT_ROWS = 32
+
+SHOWN = 10
+"""Ids in a message; the number of all of them stands before."""
+
+
+def finetuning_data(recipe: FinetuneRecipe) -> TrainingData:
+    """Packed samples of a task, the paper's number of epochs; its validation split is held out.
+
+    Raises `DataError`, and mibe's errors where the task is unknown or its data not here.
+    """
+    task, tokenizer = open_task(recipe.data.task), load_tokenizer(recipe.model)
+    say_terms(task)
+
+    def rows(split: str, epochs: int | None) -> SampleRows:
+        samples = task_samples(task, split, recipe.data, tokenizer, context=recipe.context)
+        return sample_rows(recipe, tokenizer, samples, epochs)
+
+    held_out = {"valid": rows("valid", 1)} if "valid" in mibe.prepared_splits(task) else {}
+    return TrainingData(rows("train", recipe.epochs), held_out, tokenizer)
+
+
+def default_finetuning(model: str, task: str) -> list[Change]:
+    """What a recipe must say and the paper does not, for a run without one.
+
+    The context is 4,096 tokens or as many as the model knows, the precision bf16 or what this machine is good at.
+    """
+    precision = "bf16" if torch.cuda.is_available() else "fp32"
+    context = min(CONTEXT, context_window(model) or CONTEXT)
+    return [
+        ("output", str(Path("runs") / f"{Path(model).name}-{task}")),
+        ("context", str(context)),
+        ("precision", precision),
+        ("batch.rows", str(DEFAULT_ROWS)),
+    ]
+
+
+def open_task(name: str) -> Task:
+    """The task, which has a train split here. Raises `DataError`, or mibe's error for an unknown name."""
+    task = mibe.load_task(name)
+    splits = mibe.prepared_splits(task)
+    if splits and "train" not in splits:
+        raise DataError(
+            f"{name} has no train split here, only {', '.join(splits)}; prepare data that has one "
+            f"(mibe data prepare {task.data_name} --from PATH), or choose another task (mibe tasks lists them)"
+        )
+    return task
+
+
+def task_samples(task: Task, split: str, data: TaskData, tokenizer: Any, *, context: int) -> Iterator[Sample]:
+    """The documents of a split as `mibe eval` asks about them, each with its answer.
+
+    Of the train split, those that also stand in a test set of mibe are refused as `data.test_documents` says: all of
+    them are named in a `DataError`, or left out and named on stderr.
+    """
+    refused = _refused(task, data) if split == "train" else {}
+    chat = choose_form(data.form, tokenizer) == "chat"
+    for sample in mibe.training_samples(task, split, tokenizer=tokenizer, context_window=context, chat_template=chat):
+        if sample.id not in refused:
+            turns = [(message["role"], message["content"]) for message in sample.messages]
+            messages = tuple({"role": who, "content": text} for who, text in [*turns, ("assistant", sample.answer)])
+            yield Sample(messages, task.name, f"{task.name}, {split} split, document {sample.id}")
+
+
+def say_terms(task: Task) -> None:
+    """A line on stderr where the trained model may not simply be passed on."""
+    if task.access.level != "open":
+        terms = task.access.agreement or task.source.licence
+        print(
+            f"{task.name} is {task.access.level.value} ({terms}): so is the model that learns from it, and its "
+            "training.json says so",
+            file=sys.stderr,
+        )
+
+
+def _refused(task: Task, data: TaskData) -> dict[str, str]:
+    """Ids of train documents that are test documents too."""
+    found = mibe.also_in_test(task)
+    if not found:
+        return {}
+    places = [ident if ident == place else f"{ident} (= {place})" for ident, place in found.items()]
+    listed = ", ".join(places[:SHOWN]) + (", …" if len(places) > SHOWN else "")
+    said = f"{task.name}: {len(found)} documents of the train split also stand in a test set: {listed}"
+    if data.test_documents == "error":
+        raise DataError(f"{said}; data.test_documents: skip leaves them out of the training")
+    print(f"{said}; they are left out", file=sys.stderr)
+    return found

@@ -1,0 +1,17 @@
+"""Instruction tuning: files of prompts with responses."""
+
+from __future__ import annotations
+
+from mellama_train.loop.training import TrainingData
+from mellama_train.model.loading import load_tokenizer
+from mellama_train.recipe.stages import TuningRecipe
+from mellama_train.rows.packed import file_samples
+from mellama_train.trainers.samples import sample_rows
+
+
+def tuning_data(recipe: TuningRecipe) -> TrainingData:
+    """Packed samples for instruction tuning. Raises `DataError`."""
+    tokenizer, data = load_tokenizer(recipe.model), recipe.data
+    train = sample_rows(recipe, tokenizer, file_samples(data.files), recipe.epochs)
+    held_out = {file.stem: sample_rows(recipe, tokenizer, file_samples([file]), 1) for file in data.held_out}
+    return TrainingData(train, held_out, tokenizer)

@@ -1,0 +1,37 @@
+"""Samples as the rows of a recipe, for every stage that learns from samples."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from typing import Any
+
+from mellama_train.model.loading import tokenizer_sha256
+from mellama_train.recipe.stages import FinetuneRecipe, TuningRecipe, epochs_for
+from mellama_train.rows.packed import SampleRows, SampleSet, padding_token
+from mellama_train.rows.samples import Sample
+
+
+def sample_rows(
+    recipe: TuningRecipe | FinetuneRecipe, tokenizer: Any, samples: Iterable[Sample], epochs: int | None
+) -> SampleRows:
+    """Samples packed into rows for so many passes (None: by the paper's rule)."""
+    kept, left_out = SampleSet.of(
+        samples,
+        tokenizer,
+        tokenizer_sha256=tokenizer_sha256(tokenizer),
+        context=recipe.context,
+        form=recipe.data.form,
+        too_long=recipe.data.too_long,
+    )
+    if left_out:
+        what = f"{len(left_out)} samples are longer than {recipe.context} tokens and were left out"
+        print(f"{what}: {', '.join(left_out[:3])}{', …' if len(left_out) > 3 else ''}", file=sys.stderr)
+    return SampleRows(
+        kept,
+        length=recipe.context,
+        epochs=epochs_for(len(kept)) if epochs is None else epochs,
+        window=recipe.data.window,
+        seed=recipe.seed,
+        padding=padding_token(tokenizer),
+    )
