@@ -11,7 +11,8 @@ import pytest
 
 import mibe
 from mibe.errors import DataUseError
-from mibe.harness import PREFIX, definitions, harness_path, prefixed
+from mibe.harness import definitions, harness_path, prefixed
+from mibe.harness.definitions import PREFIX
 from mibe.metrics.base import is_main
 from mibe.registry import list_groups, list_tasks, load_task
 from mibe.results.log import latest_rows
