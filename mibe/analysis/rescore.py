@@ -7,7 +7,6 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import mibe
 from mibe import protocols
 from mibe.data_use import is_credentialed
 from mibe.errors import RunError
@@ -22,6 +21,7 @@ from mibe.run.documents import Documents
 from mibe.run.reading import best_candidate, judge_response, judged
 from mibe.run.scoring import late_metrics, score_task, with_late_scores
 from mibe.task import Example, Outcome, Task
+from mibe.terminal.version import VERSION
 
 
 def rescore(path: str | Path, *, bertscore: str | None = None) -> Run:
@@ -59,7 +59,7 @@ def rescore(path: str | Path, *, bertscore: str | None = None) -> Run:
         for task in tasks:
             _write_log(folder.samples(task.name), rows[task.name], private=is_credentialed(task))
         new = old | {
-            "mibe_version": mibe.__version__,
+            "mibe_version": VERSION,
             "settings": settings,
             "rescored": record.now(),
             "earlier": str(kept.relative_to(folder.path)),

@@ -11,8 +11,8 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-import mibe
 from mibe.errors import UsageError
+from mibe.terminal.version import VERSION
 
 PREFIX = "mibe_"
 """Stands before every task, group and figure, so that none can be taken for one of lm-eval's own."""
@@ -28,7 +28,7 @@ def harness_path() -> Path:
 
     files = definitions()
     digest = hashlib.sha256(json.dumps(files).encode()).hexdigest()[:12]
-    folder = cache_dir() / "lm-eval" / f"{mibe.__version__}-{digest}"
+    folder = cache_dir() / "lm-eval" / f"{VERSION}-{digest}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, text in files.items():

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-import mibe
 from mibe.data import store
 from mibe.models.base import Model
 from mibe.prompting import PromptBuilder, Rendered, stop_strings, template_sha256
 from mibe.results import environment
+from mibe.terminal.version import VERSION
 
 if TYPE_CHECKING:
     from mibe.data_use import Egress
@@ -40,7 +40,7 @@ def begin(
         "schema": SCHEMA,
         "status": "running",
         "fingerprint": fingerprint,
-        "mibe_version": mibe.__version__,
+        "mibe_version": VERSION,
         "protocol": settings.protocol,
         "suite": suite,
         "settings": asdict(settings),
