@@ -58,12 +58,13 @@ class Endpoint:
         return is_loopback(self.host)
 
 
-def _limit_of(base_url: str) -> str:
+def limit_parameter_of(base_url: str) -> str:
     """The parameter tried first. OpenAI's own API takes the newer one for all its models, others may not know it."""
     return "max_completion_tokens" if urlsplit(base_url).hostname == OPENAI_HOST else "max_tokens"
 
 
-def _base_url(text: str) -> str:
+def server_address(text: str) -> str:
+    """The address of a server from its text. Raises `ValueError` for one that cannot be."""
     parts = urlsplit(text)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError("must be an address such as http://127.0.0.1:8000/v1")
@@ -104,7 +105,7 @@ def _limit(text: str) -> str:
 
 ARGUMENTS: Mapping[str, Callable[[str], Any]] = {
     "model": str,
-    "base_url": _base_url,
+    "base_url": server_address,
     "api": _api,
     "api_key_env": _variable,
     "trusted_endpoint": switch,
