@@ -16,17 +16,31 @@ class Message(TypedDict):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sampling:
-    """How text is generated. Temperature 0 is greedy decoding, the default everywhere."""
+    """How text is generated. Temperature 0 is greedy decoding, the default everywhere.
+
+    `max_new_tokens` is the room for an answer. A model that reasons has `thinking_budget` tokens before it (None: a model
+    that does not reason); where they are used up, `at_budget` "stop" ends the output and "close" writes the closing mark
+    for the model, which then answers. `allowed` are the only answers it can give; empty where it is free.
+    """
 
     max_new_tokens: int
     stop: tuple[str, ...] = ()
     temperature: float = 0.0
     seed: int = 0
+    top_p: float = 1.0
+    top_k: int = 0
+    min_p: float = 0.0
+    thinking_budget: int | None = None
+    at_budget: Literal["stop", "close"] = "stop"
+    allowed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One prompt: the messages (for chat APIs) and the text rendered from them by `Model.render`."""
+    """One prompt: the messages (for chat APIs) and the text rendered from them by `Model.render`.
+
+    Requests of one prompt that differ in `sampling.seed` alone are draws of it: a model may read the prompt once for all.
+    """
 
     messages: tuple[Message, ...]
     text: str
@@ -40,6 +54,8 @@ FinishReason = Literal["stop", "length", "filter", "error"]
 class Response:
     """What came back for one request.
 
+    `text` is all that the model wrote, reasoning and its marks included; the answer begins at `answer_at` of it (None: a
+    reasoning that never ended, so that there is no answer).
     `finish_reason` is "stop" (the model ended or a stop string was met), "length" (the token limit), "filter" (the
     model or a content filter declined) or "error" (`error` says why, `text` is empty). Token counts are of the
     prompt and of what was generated; `seconds` is its share of the wall time that the model worked: all of them add up.
@@ -56,6 +72,12 @@ class Response:
     cached_tokens: int | None = None
     reasoning_tokens: int | None = None
     cost: float | None = None
+    answer_at: int | None = 0
+
+    @property
+    def answer(self) -> str:
+        """What comes after the reasoning: all that parsers, metrics and judges see."""
+        return "" if self.answer_at is None else self.text[self.answer_at :]
 
 
 @dataclass(frozen=True, slots=True)
