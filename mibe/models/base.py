@@ -34,6 +34,11 @@ class Sampling:
     at_budget: Literal["stop", "close"] = "stop"
     allowed: tuple[str, ...] = ()
 
+    @property
+    def room(self) -> int:
+        """The most tokens that can be written: reasoning and answer."""
+        return self.max_new_tokens + (self.thinking_budget or 0)
+
 
 @dataclass(frozen=True, slots=True)
 class Request:
@@ -60,7 +65,8 @@ class Response:
     model or a content filter declined) or "error" (`error` says why, `text` is empty). Token counts are of the
     prompt and of what was generated; `seconds` is its share of the wall time that the model worked: all of them add up.
     Models behind an API also say how many tokens of the prompt came from the server's cache, how many of the new ones
-    were reasoning, and what the response cost in USD.
+    were reasoning, and what the response cost in USD. `budget_cut` says that a limit ended the reasoning, be it that the
+    closing mark was then written for the model.
     """
 
     text: str
@@ -73,6 +79,7 @@ class Response:
     reasoning_tokens: int | None = None
     cost: float | None = None
     answer_at: int | None = 0
+    budget_cut: bool = False
 
     @property
     def answer(self) -> str:
@@ -132,7 +139,8 @@ class Model(Protocol):
     context_window:
         Tokens of prompt and output together, or None when there is no known limit.
 
-    A model may also have `chunk_size`: how many prompts it wants at once, if not the usual number.
+    A model may also have `chunk_size`: how many prompts it wants at once, if not the usual number; and `reasoning`: how
+    it reasons before it answers (`mibe.models.reasoning.Reasoning`), None where it does not.
     """
 
     name: str

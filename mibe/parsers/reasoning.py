@@ -29,13 +29,15 @@ class Grammar:
 class Format:
     """One form of a grammar: the marks as models write them, and as templates and budgets write them for a model.
 
-    `message_ends` are tokens that end a part of a turn and not the turn; `turn_ends` are those that end it.
+    `known_by` is what templates have of the marks, where it is not the whole of them. `message_ends` are tokens that end
+    a part of a turn and not the turn; `turn_ends` are those that end it.
     """
 
     name: str
     opening: str
     closing: str
     grammar: Grammar
+    known_by: tuple[str, ...] = ()
     message_ends: tuple[str, ...] = ()
     turn_ends: tuple[str, ...] = ()
 
@@ -43,6 +45,10 @@ class Format:
     def marks(self) -> tuple[str, str]:
         """Opening and closing mark without the white space around them."""
         return self.opening.strip(), self.closing.strip()
+
+    def mark_in(self, template: str) -> str | None:
+        """A mark of this form that stands in the text of a chat template."""
+        return next((mark for mark in self.known_by or self.marks if mark in template), None)
 
 
 _TAG_NAMES = r"(?:seed:)?(?:think|thinking|thoughts?|reasoning|scratchpad|analysis|reflection)\b[^<>◁▷]{0,80}[>▷]"
@@ -85,21 +91,24 @@ FORMATS: tuple[Format, ...] = (
         "<|channel|>analysis<|message|>",
         "<|end|><|start|>assistant<|channel|>final<|message|>",
         CHANNELS,
+        known_by=("<|channel|>analysis", "<|channel|>final"),
         message_ends=("<|end|>",),
         turn_ends=("<|return|>", "<|call|>"),
     ),
-    Format("harmony-bare", "analysis", "assistantfinal", BARE_CHANNELS),
+    Format("harmony-bare", "analysis", "assistantfinal", BARE_CHANNELS, known_by=("assistantfinal",)),
     Format(
         "cohere",
         "<|START_THINKING|>",
         "<|END_THINKING|><|START_RESPONSE|>",
         Grammar(r"<\|START_THINKING\|>", r"<\|END_THINKING\|>"),
+        known_by=("<|START_THINKING|>", "<|END_THINKING|>"),
     ),
     Format(
         "open-thoughts",
         "<|begin_of_thought|>\n\n",
         "\n\n<|end_of_thought|>\n\n<|begin_of_solution|>\n\n",
         Grammar(r"<\|begin_of_thought\|>", r"<\|end_of_thought\|>"),
+        known_by=("<|begin_of_thought|>", "<|end_of_thought|>"),
     ),
     Format("huatuo", "## Thinking\n\n", "\n\n## Final Response\n\n", HEADINGS),
     Format("granite", "Here is my thought process:\n\n", "\n\nHere is my response:\n\n", SENTENCES),
@@ -126,6 +135,11 @@ def opened_by(prompt: str) -> Format | None:
     return next((form for form in _MARKED if end.endswith(form.marks[0])), None)
 
 
+def closed_by(prompt: str) -> bool:
+    """Whether a prompt ends in a closing mark: the model is to answer at once."""
+    return any(re.search(rf"(?:{grammar.closes})\s*\Z", prompt[-200:]) for grammar in _GRAMMARS)
+
+
 def split(text: str, opened: Format | None = None) -> int | None:
     """Where the answer begins in what a model wrote: 0 without reasoning, None where a reasoning never ended.
 
@@ -150,6 +164,14 @@ def without(text: str) -> str:
 def under_way(text: str, opened: Format | None = None) -> Format | None:
     """The reasoning that is not over at the end of the text."""
     return _scan(text, opened)[1]
+
+
+def begun(text: str) -> Format | None:
+    """The form of which a text that was cut at once holds a part of the opening mark and nothing else."""
+    begun = text.strip()
+    if len(begun) < 2:
+        return None
+    return next((form for form in _MARKED if form.marks[0].startswith(begun)), None)
 
 
 def is_closed(tail: str, form: Format) -> bool:
@@ -191,7 +213,7 @@ def _scan(text: str, opened: Format | None) -> tuple[list[tuple[int, int]], Form
             continue
         position, marked = mark.end(), True
     if inside is None and not marked:
-        inside = _begun(text)
+        inside = begun(text)
     return kept if inside is not None else [*kept, (position, len(text))], inside
 
 
@@ -199,14 +221,6 @@ def _form_of(mark: str, grammar: Grammar) -> Format:
     """The form that an opening mark belongs to."""
     forms = [form for form in FORMATS if form.grammar is grammar]
     return next((form for form in forms if mark.strip().lower() == form.marks[0].lower()), forms[0])
-
-
-def _begun(text: str) -> Format | None:
-    """The form of which a text that was cut at once holds a part of the opening mark and nothing else."""
-    begun = text.strip()
-    if len(begun) < 2:
-        return None
-    return next((form for form in _MARKED if form.marks[0].startswith(begun)), None)
 
 
 _MARKED: Sequence[Format] = tuple(form for form in FORMATS if not form.opening[0].isalnum())
