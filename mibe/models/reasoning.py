@@ -72,9 +72,12 @@ def room_to_think(model: Renderer, asked: int | None, max_new_tokens: int) -> in
     return ROOM if window is None else max(0, min(ROOM, (window - max_new_tokens) // 2))
 
 
-def tell_apart(text: str, prompt: str, stop: Sequence[str] = ()) -> tuple[str, int | None]:
-    """A model's text up to the first stop string of its answer, and where the answer begins (None: it never does)."""
-    at = split(text, opened_by(prompt))
+def tell_apart(text: str, opened: Format | None, stop: Sequence[str] = ()) -> tuple[str, int | None]:
+    """A model's text up to the first stop string of its answer, and where the answer begins (None: it never does).
+
+    `opened` is the form of reasoning that the prompt had opened.
+    """
+    at = split(text, opened)
     if at is None:
         return text, None
     end = first_stop(text[at:], stop)
@@ -115,7 +118,7 @@ def within_limits(
     """What is left of an output that an engine limited by the sum of both rooms: reasoning and answer in theirs."""
     budget = sampling.thinking_budget or 0
     reasoning = tokens_before(tokens, split(decode(tokens), opened), decode)
-    if reasoning > budget or (reasoning == len(tokens) == budget and finish_reason == "length"):
+    if reasoning > budget:
         return Bounded(list(tokens[:budget]), "length", budget, cut=True)
     most = reasoning + sampling.max_new_tokens
     if len(tokens) > most:

@@ -124,11 +124,6 @@ _MARKS = re.compile(
 _CLOSES = {grammar: re.compile(grammar.closes) for grammar in _GRAMMARS}
 
 
-def format_named(name: str) -> Format:
-    """The form of this name. Raises `KeyError` for one that is not in the table."""
-    return {form.name: form for form in FORMATS}[name]
-
-
 def opened_by(prompt: str) -> Format | None:
     """The form whose opening mark a prompt ends in: the model's text then begins inside its reasoning."""
     end = prompt[-200:].rstrip()

@@ -190,7 +190,7 @@ class HfModel:
         if row is None:
             return _failed(job, "out of memory, even alone in a batch")
         whole = self._decode(without_end(row.tokens, self._end_tokens))
-        text, answer_at = tell_apart(whole, job.request.text, job.request.sampling.stop)
+        text, answer_at = tell_apart(whole, opened_by(job.request.text), job.request.sampling.stop)
         reasons = answer_at != 0 or job.request.sampling.thinking_budget is not None
         return Response(
             text=text,
