@@ -61,12 +61,8 @@ CHANNELS = Grammar(
     restarts=True,
 )
 # The same after a decoder that left out special tokens, as it stands in old logs.
-BARE_CHANNELS = Grammar(
-    r"\A\s*analysis(?=[A-Z]|(?s:.*)assistantfinal)", r"assistantfinal", lone=False, restarts=True
-)
-HEADINGS = Grammar(
-    r"\A\s*#{1,3}[ ]*Thinking\b", r"(?m:^)[ ]*#{1,3}[ ]*Final Response\b:?", lone=False, restarts=True
-)
+BARE_CHANNELS = Grammar(r"\A\s*analysis(?=[A-Z]|(?s:.*)assistantfinal)", r"assistantfinal", lone=False, restarts=True)
+HEADINGS = Grammar(r"\A\s*#{1,3}[ ]*Thinking\b", r"(?m:^)[ ]*#{1,3}[ ]*Final Response\b:?", lone=False, restarts=True)
 SENTENCES = Grammar(
     r"\A\s*Here (?:is my thought process|are my reasoning steps):",
     r"Here is my response:|\[BEGIN FINAL RESPONSE\]",
@@ -118,9 +114,7 @@ FORMATS: tuple[Format, ...] = (
 
 _GRAMMARS: tuple[Grammar, ...] = tuple(dict.fromkeys(form.grammar for form in FORMATS))
 # Closing marks first: that of channels begins as an opening one does.
-_MARKS = re.compile(
-    "|".join(f"(?P<c{n}>{g.closes})|(?P<o{n}>{g.opens})" for n, g in enumerate(_GRAMMARS))
-)
+_MARKS = re.compile("|".join(f"(?P<c{n}>{g.closes})|(?P<o{n}>{g.opens})" for n, g in enumerate(_GRAMMARS)))
 _CLOSES = {grammar: re.compile(grammar.closes) for grammar in _GRAMMARS}
 
 

@@ -23,7 +23,9 @@ _OPENING_TOKEN = re.compile(
     r"|<\|im_start\|>(?:\s*assistant\b)?|<start_of_turn>(?:\s*model\b)?"
     r"|<\|(?:start_header_id|start)\|>assistant(?:<\|(?:end_header_id|message)\|>)?"
 )
-_END_TOKEN = re.compile(r"</s>|<eos>|<pad>|\[(?:EOS|PAD|INST)\]|<end_of_turn>|<turn\|>|<[|｜][^|｜<>\n]{1,40}[|｜]>", re.I)
+_END_TOKEN = re.compile(
+    r"</s>|<eos>|<pad>|\[(?:EOS|PAD|INST)\]|<end_of_turn>|<turn\|>|<[|｜][^|｜<>\n]{1,40}[|｜]>", re.I
+)
 
 # Long outputs are loops of a broken model: an answer stands near one of the two ends, and the cut bounds the time.
 _HEAD = _TAIL = 12_000

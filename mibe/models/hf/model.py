@@ -178,9 +178,7 @@ class HfModel:
                 rows = generate_batch(self._model, prompts, sampling, endings, self._tokenizer.pad_token_id, opened)
             return rows, (time.perf_counter() - start) / len(batch)
 
-        for batch, result in self._batches.run(
-            jobs, work, lambda job: self._fit(len(job.tokens) + endings.room)
-        ):
+        for batch, result in self._batches.run(jobs, work, lambda job: self._fit(len(job.tokens) + endings.room)):
             rows: Sequence[Generated | None] = [None] * len(batch) if result is None else result[0]
             seconds = 0.0 if result is None else result[1]
             for job, row in zip(batch, rows, strict=True):
