@@ -100,7 +100,8 @@ def _judged_row(task: Task, example: Example, row: Row, opened: Format | None) -
     # An empty output holds no reasoning: that of some APIs is never shown.
     answer_at = answer_at_again(row["output"], row.get("answer_at", 0), opened if row["output"] else None)
     response = Response(text=row["output"], finish_reason=row["finish_reason"], answer_at=answer_at)
-    told = {"answer_at": answer_at}
-    if row.get("answer_at", 0) is None or "budget_cut" not in row:
-        told["budget_cut"] = was_cut(row["finish_reason"], answer_at)
-    return keep_verdicts(row | told | judge_response(task, example, response))
+    if was_cut(row["finish_reason"], answer_at):
+        row = row | {"budget_cut": True}
+    elif row.get("answer_at", 0) is None:
+        row = {name: value for name, value in row.items() if name != "budget_cut"}
+    return keep_verdicts(row | {"answer_at": answer_at} | judge_response(task, example, response))

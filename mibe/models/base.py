@@ -18,9 +18,9 @@ class Message(TypedDict):
 class Sampling:
     """How text is generated. Temperature 0 is greedy decoding, the default everywhere.
 
-    `max_new_tokens` is the room for an answer. A model that reasons has `thinking_budget` tokens before it (None: a model
-    that does not reason); where they are used up, `at_budget` "stop" ends the output and "close" writes the closing mark
-    for the model, which then answers. `allowed` are the only answers it can give; empty where it is free.
+    `max_new_tokens` is the room for an answer. A model that reasons has `thinking_budget` tokens before it (None: a
+    model that does not reason); where they are used up, `at_budget` "stop" ends the output and "close" writes the
+    closing mark for the model, which then answers. `allowed` are the only answers it can give; empty where it is free.
     """
 
     max_new_tokens: int
@@ -44,7 +44,7 @@ class Sampling:
 class Request:
     """One prompt: the messages (for chat APIs) and the text rendered from them by `Model.render`.
 
-    Requests of one prompt that differ in `sampling.seed` alone are draws of it: a model may read the prompt once for all.
+    Requests of one prompt that differ in `sampling.seed` alone are draws of it: a model may read it once for all.
     """
 
     messages: tuple[Message, ...]
@@ -59,14 +59,14 @@ FinishReason = Literal["stop", "length", "filter", "error"]
 class Response:
     """What came back for one request.
 
-    `text` is all that the model wrote, reasoning and its marks included; the answer begins at `answer_at` of it (None: a
-    reasoning that never ended, so that there is no answer).
+    `text` is all that the model wrote, reasoning and its marks included; the answer begins at `answer_at` of it (None:
+    a reasoning that never ended, so that there is no answer).
     `finish_reason` is "stop" (the model ended or a stop string was met), "length" (the token limit), "filter" (the
     model or a content filter declined) or "error" (`error` says why, `text` is empty). Token counts are of the
     prompt and of what was generated; `seconds` is its share of the wall time that the model worked: all of them add up.
     Models behind an API also say how many tokens of the prompt came from the server's cache, how many of the new ones
-    were reasoning, and what the response cost in USD. `budget_cut` says that a limit ended the reasoning, be it that the
-    closing mark was then written for the model.
+    were reasoning, and what the response cost in USD. `budget_cut` says that a limit ended the reasoning, be it that
+    the closing mark was then written for the model.
     """
 
     text: str

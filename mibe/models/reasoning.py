@@ -62,7 +62,7 @@ def reasoning_of(model: Renderer) -> Reasoning | None:
 def room_to_think(model: Renderer, asked: int | None, max_new_tokens: int) -> int | None:
     """The thinking budget of a model's requests: the one asked for, or `ROOM` for a model that reasons, or None.
 
-    Where nobody asks, reasoning takes no more than half of what the answer leaves of the window: the rest is for prompts.
+    Where nobody asks, reasoning takes no more than half of what the answer leaves of the window; prompts have the rest.
     """
     if asked is not None:
         return asked

@@ -29,8 +29,8 @@ class Grammar:
 class Format:
     """One form of a grammar: the marks as models write them, and as templates and budgets write them for a model.
 
-    `known_by` is what templates have of the marks, where it is not the whole of them. `message_ends` are tokens that end
-    a part of a turn and not the turn; `turn_ends` are those that end it.
+    `known_by` is what templates have of the marks, where it is not the whole of them. `message_ends` are tokens that
+    end a part of a turn and not the turn; `turn_ends` are those that end it.
     """
 
     name: str
@@ -171,8 +171,8 @@ def is_closed(tail: str, form: Format) -> bool:
 def answer_at_again(text: str, stored: int | None, opened: Format | None = None) -> int | None:
     """Where the answer begins in a logged text, by today's table and what was known when it was written.
 
-    `stored` is what the log says: a place stays as it is; 0 and None (a reasoning that never ended, in marks that may be
-    known by now) are looked at again.
+    `stored` is what the log says: a place stays as it is; 0 and None (a reasoning that never ended, in marks that may
+    be known by now) are looked at again.
     """
     if stored:
         return stored

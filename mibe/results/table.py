@@ -44,7 +44,7 @@ def render(tasks: Mapping[str, Any], form: str, *, skipped: Mapping[str, str] = 
     header: tuple[str, ...] = HEADER
     if _reasons(tasks):
         header += BUDGET_HEADER
-        rows = [row + [_budget_cell(tasks.get(row[0], {})) if row[0] else ""] for row in rows]
+        rows = [[*row, _budget_cell(tasks.get(row[0], {})) if row[0] else ""] for row in rows]
     if _is_metered(tasks):
         header += USAGE_HEADER
         rows = [row + (_usage_cells(tasks.get(row[0], {})) if row[0] else [""] * len(USAGE_HEADER)) for row in rows]

@@ -23,8 +23,8 @@ class Settings:
     `max_new_tokens` None means each task's own number; `resamples` is the number of bootstrap resamples behind each
     interval; `bertscore` is the encoder, MODEL or MODEL:LAYER, that summaries are compared with after all responses;
     `thinking_budget` is the room before an answer, in tokens (None: `mibe.models.reasoning.ROOM`, or what the window
-    leaves, for a model that reasons), and `at_budget` what happens where it ends: "stop" ends the output, "close" writes
-    the closing mark for the model.
+    leaves, for a model that reasons), and `at_budget` what happens where it ends: "stop" ends the output, "close"
+    writes the closing mark for the model.
     `shard` "I/N" is the I-th of N equal parts of the documents, one for each machine, which `mibe merge` puts together.
     """
 

@@ -20,8 +20,8 @@ from mibe.parsers.labels import LabelSet, OneLabel
 from mibe.parsers.options import OptionLetter
 from mibe.parsers.outcome import read
 from mibe.parsers.ranked import RankedDiagnoses
-from mibe.parsers.spans import MarkedSpans, Span, read_marks
 from mibe.parsers.reasoning import without
+from mibe.parsers.spans import MarkedSpans, Span, read_marks
 from mibe.parsers.text import free_text, is_refusal
 from mibe.registry import load_task
 from mibe.task import Outcome, Prediction

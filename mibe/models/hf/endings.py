@@ -17,8 +17,8 @@ MARK_TOKENS = 32
 class Written:
     """The new tokens of one row, and where it stands.
 
-    `inside` is the reasoning it is in, by the prompt or by a mark of its own (`is_sure`), or by the beginning of one. The
-    answer begins with token number `answer_from`; `dictated` are the tokens that are to be written for it next, and
+    `inside` is the reasoning it is in, by the prompt or by a mark of its own (`is_sure`), or by the beginning of one.
+    The answer begins with token number `answer_from`; `dictated` are the tokens that are to be written for it next, and
     `was_cut` says that a budget ended its reasoning.
     """
 

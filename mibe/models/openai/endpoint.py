@@ -22,7 +22,7 @@ class Endpoint:
 
     `timeout` is for one attempt and `deadline` for all attempts of a request together, `max_wait` is the longest pause
     between two of them; all in seconds. `concurrency` is the most requests that are under way at once.
-    `reasoning` is the form of reasoning that the server's chat template opens, where it is not kept in a field of its own.
+    `reasoning` is the form of reasoning that the server's chat template opens, where that has no field of its own.
     """
 
     model: str

@@ -178,7 +178,7 @@ class VllmModel:
     def _response(
         self, prompt: Sequence[int], output: Any, request: Request, begun: Sequence[int] = (), *, seconds: float
     ) -> Response:
-        """The response in an output of the engine; `begun` are tokens that stand before it, a reasoning cut and closed."""
+        """The response in an output of the engine; `begun` are tokens before it, a reasoning that was cut and closed."""
         if isinstance(output, str):
             return _failed(prompt, output)
         completion = output.outputs[0]
