@@ -96,7 +96,19 @@ def tokens_before(tokens: Sequence[int], at: int | None, decode: Decode) -> int:
     """How many of a text's tokens stand before the place `at` in it; all of them where the answer never begins."""
     if at is None:
         return len(tokens)
-    return 0 if at == 0 else bisect_left(range(len(tokens)), at, key=lambda count: len(decode(tokens[:count])))
+
+    def characters(count: int) -> int:
+        # Half a character is shown as one of its own.
+        return len(decode(tokens[:count]).rstrip("\ufffd"))
+
+    return 0 if at == 0 else bisect_left(range(len(tokens)), at, key=characters)
+
+
+def reasoning_tokens(tokens: Sequence[int], at: int | None, sampling: Sampling, decode: Decode) -> int | None:
+    """How many of an output's tokens are reasoning, never more than its budget; None where none was looked for."""
+    if sampling.thinking_budget is None:
+        return None if at == 0 else tokens_before(tokens, at, decode)
+    return min(tokens_before(tokens, at, decode), sampling.thinking_budget)
 
 
 @dataclass(frozen=True, slots=True)

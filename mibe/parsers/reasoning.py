@@ -96,14 +96,14 @@ FORMATS: tuple[Format, ...] = (
         "cohere",
         "<|START_THINKING|>",
         "<|END_THINKING|><|START_RESPONSE|>",
-        Grammar(r"<\|START_THINKING\|>", r"<\|END_THINKING\|>"),
+        Grammar(r"<\|START_THINKING\|>", r"<\|END_THINKING\|>(?:\s{0,9}<\|START_RESPONSE\|>)?"),
         known_by=("<|START_THINKING|>", "<|END_THINKING|>"),
     ),
     Format(
         "open-thoughts",
         "<|begin_of_thought|>\n\n",
         "\n\n<|end_of_thought|>\n\n<|begin_of_solution|>\n\n",
-        Grammar(r"<\|begin_of_thought\|>", r"<\|end_of_thought\|>"),
+        Grammar(r"<\|begin_of_thought\|>", r"<\|end_of_thought\|>(?:\s{0,9}<\|begin_of_solution\|>)?"),
         known_by=("<|begin_of_thought|>", "<|end_of_thought|>"),
     ),
     Format("huatuo", "## Thinking\n\n", "\n\n## Final Response\n\n", HEADINGS),
@@ -155,12 +155,13 @@ def under_way(text: str, opened: Format | None = None) -> Format | None:
     return _scan(text, opened)[1]
 
 
-def begun(text: str) -> Format | None:
+def begun(text: str, forms: Sequence[Format] = FORMATS) -> Format | None:
     """The form of which a text that was cut at once holds a part of the opening mark and nothing else."""
-    begun = text.strip()
-    if len(begun) < 2:
+    # The last character may be half there: a token can be a byte.
+    start = text.rstrip("\ufffd").strip()
+    if len(start) < 2:
         return None
-    return next((form for form in _MARKED if form.marks[0].startswith(begun)), None)
+    return next((form for form in forms if form.marks[0].startswith(start)), None)
 
 
 def is_closed(tail: str, form: Format) -> bool:
@@ -202,7 +203,7 @@ def _scan(text: str, opened: Format | None) -> tuple[list[tuple[int, int]], Form
             continue
         position, marked = mark.end(), True
     if inside is None and not marked:
-        inside = begun(text)
+        inside = begun(text, _MARKED)
     return kept if inside is not None else [*kept, (position, len(text))], inside
 
 

@@ -84,7 +84,13 @@ class Endings:
         return ids
 
     def _follow(self, rows: Sequence[Written]) -> None:
-        """See which rows have come into their reasoning or out of it; one that has come out stays out."""
+        """See which rows have come into their reasoning or out of it; one that has come out stays out.
+
+        White space between closing mark and answer is no part of the answer, as long as the budget has room for it.
+        """
+        for row in rows:
+            if 0 < row.answer_from == len(row.tokens) - 1 < (self._budget or 0):
+                row.answer_from += self._tokenizer.decode(row.tokens[-1:]).isspace()
         before_answer = [row for row in rows if row.answer_from == 0 and not row.dictated]
         tails = [row.tokens[-MARK_TOKENS:] for row in before_answer]
         texts: list[str] = self._tokenizer.batch_decode(tails) if tails else []
@@ -92,7 +98,7 @@ class Endings:
             if row.inside is not None and (row.was_cut or is_closed(text, row.inside)):
                 row.inside, row.answer_from = None, len(row.tokens)
             elif not row.is_sure:
-                row.inside = under_way(text)
+                row.inside = under_way(text) or begun(text)
                 row.is_sure = row.inside is not None and begun(text) is None
 
     def _hold_stop_string(self, tails: Sequence[list[int]]) -> list[bool]:

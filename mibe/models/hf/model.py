@@ -41,7 +41,7 @@ from mibe.models.hf.plain import Row, generate_batch, rows_of, score_batch
 from mibe.models.hf.reader import Reader, uses_virtual_tokens
 from mibe.models.identity import source_identity
 from mibe.models.pairs import Pair, encode_pairs
-from mibe.models.reasoning import PROBE, Reasoning, recognise, tell_apart, tokens_before, was_cut
+from mibe.models.reasoning import PROBE, Reasoning, reasoning_tokens, recognise, tell_apart, was_cut
 from mibe.models.text import plain_text
 from mibe.models.tokens import Encoder, added_before, end_tokens, window_problem, without_end
 from mibe.parsers.reasoning import opened_by
@@ -189,14 +189,13 @@ class HfModel:
             return _failed(job, "out of memory, even alone in a batch")
         whole = self._decode(without_end(row.tokens, self._end_tokens))
         text, answer_at = tell_apart(whole, opened_by(job.request.text), job.request.sampling.stop)
-        reasons = answer_at != 0 or job.request.sampling.thinking_budget is not None
         return Response(
             text=text,
             finish_reason=row.finish_reason,
             prompt_tokens=len(job.tokens),
             new_tokens=len(row.tokens),
             seconds=seconds,
-            reasoning_tokens=tokens_before(row.tokens, answer_at, self._decode) if reasons else None,
+            reasoning_tokens=reasoning_tokens(row.tokens, answer_at, job.request.sampling, self._decode),
             answer_at=answer_at,
             budget_cut=row.was_cut or was_cut(row.finish_reason, answer_at),
         )

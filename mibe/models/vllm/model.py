@@ -17,7 +17,7 @@ from mibe.errors import ModelError
 from mibe.models.base import ChoiceRequest, FinishReason, Message, Request, Response, Sampling
 from mibe.models.identity import source_identity
 from mibe.models.pairs import Pair, encode_pairs
-from mibe.models.reasoning import PROBE, Reasoning, recognise, tell_apart, tokens_before, was_cut, within_limits
+from mibe.models.reasoning import PROBE, Reasoning, reasoning_tokens, recognise, tell_apart, was_cut, within_limits
 from mibe.models.text import plain_text
 from mibe.models.tokens import Encoder, added_before, end_tokens, window_problem, without_end
 from mibe.models.vllm.engine import Engine, Job, engine_arguments
@@ -178,7 +178,7 @@ class VllmModel:
     def _response(
         self, prompt: Sequence[int], output: Any, request: Request, begun: Sequence[int] = (), *, seconds: float
     ) -> Response:
-        """The response in an output of the engine; `begun` are tokens before it, a reasoning that was cut and closed."""
+        """The response in an output of the engine; `begun` are tokens before it: a reasoning cut and closed."""
         if isinstance(output, str):
             return _failed(prompt, output)
         completion = output.outputs[0]
@@ -193,7 +193,6 @@ class VllmModel:
             tokens, reason, cut = found.tokens, found.finish_reason, found.cut
         whole = self._decode(without_end(tokens, self._end_tokens))
         text, answer_at = tell_apart(whole, opened_by(request.text), sampling.stop)
-        reasons = answer_at != 0 or sampling.thinking_budget is not None
         return Response(
             text=text,
             # The engine was not told of stop strings where there is a budget.
@@ -201,7 +200,7 @@ class VllmModel:
             prompt_tokens=len(prompt),
             new_tokens=len(tokens),
             seconds=seconds,
-            reasoning_tokens=tokens_before(tokens, answer_at, self._decode) if reasons else None,
+            reasoning_tokens=reasoning_tokens(tokens, answer_at, sampling, self._decode),
             answer_at=answer_at,
             budget_cut=cut or was_cut(reason, answer_at),
         )
