@@ -55,7 +55,7 @@ def show(
         llm = load_model(model, arguments_under(chosen.protocol, model, model_args))
     plan = plan.for_model(llm)
     check_egress(task, llm, allow_egress, agreement)
-    builder = PromptBuilder(task, llm, plan.shots, max_new_tokens=plan.max_new_tokens)
+    builder = PromptBuilder(task, llm, plan.shots, max_new_tokens=plan.room)
     rendered = builder.build(example)
     form = f"{llm.name}, {'chat template' if llm.is_chat else 'plain text'}" if model else llm.name
     notes = [note for note in ("cut to fit the context window" if rendered.cut else "", rendered.problem or "") if note]

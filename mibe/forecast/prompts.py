@@ -128,7 +128,8 @@ def forecast(
 
 def tally(plan: Plan, model: Renderer) -> Tally:
     """Build every prompt of a task, as a run would, and count."""
-    builder = PromptBuilder(plan.task, model, plan.shots, max_new_tokens=plan.max_new_tokens)
+    plan = plan.with_room(model)
+    builder = PromptBuilder(plan.task, model, plan.shots, max_new_tokens=plan.room)
     heads: dict[str, tuple[str, int]] = {}
     documents = prompt_tokens = longest = row_bytes = 0
     for example in plan.documents:
@@ -148,8 +149,8 @@ def tally(plan: Plan, model: Renderer) -> Tally:
         documents=documents,
         prompt_tokens=prompt_tokens,
         shared_tokens=sum((count - 1) * model.count_tokens(head) for head, count in heads.values() if count > 1),
-        max_new_tokens=plan.max_new_tokens,
-        longest=longest + plan.max_new_tokens,
+        max_new_tokens=plan.room,
+        longest=longest + plan.room,
         row_bytes=row_bytes,
     )
 

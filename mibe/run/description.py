@@ -80,6 +80,7 @@ def describe_task(plan: Plan, builder: PromptBuilder, first: Rendered) -> dict[s
         "first_prompt_sha256": first.sha256,
         "first_prompt": None if plan.private else first.text,
         "max_new_tokens": plan.max_new_tokens,
+        "thinking_budget": plan.thinking_budget,
         "stop": list(stop_strings(task.prompt, chat=builder.is_chat)),
         "num_fewshot": plan.settings.shots_of(task.name),
         "shots": shots,

@@ -19,6 +19,7 @@ from mibe.metrics.base import Mean
 from mibe.models import as_model, ranks
 from mibe.models.base import Model
 from mibe.models.pricing import Budget
+from mibe.models.reasoning import reasoning_of
 from mibe.models.service import Service, open_services
 from mibe.prompting import template_sha256
 from mibe.results import record
@@ -67,6 +68,8 @@ def open_run(
         held.callback(llm.close)
     held.callback(news.stop)
     plans = tuple(plan.for_model(llm) for plan in settled.plans)
+    if (line := reasoning_line(llm, plans)) is not None:
+        news.message(line)
     if who.count > 1 and isinstance(llm, Service):
         # Its limits of cost and rate are those of one process, and one process keeps a server busy.
         raise UsageError(f"{llm.name} answers over the network: run one process, without a launcher")
@@ -91,6 +94,19 @@ def open_run(
     who.agree(folder.path)
     session = Session(llm, folder, _open_cache(held, llm, use_cache=use_cache), news, arbiter, who)
     return Opened(session=session, plans=plans, late=settled.late, record=begun, services=tuple(services))
+
+
+def reasoning_line(model: Model, plans: Sequence[Plan]) -> str | None:
+    """That a model reasons, how that was recognised and how much room it has, in one line; None where it has none."""
+    reasoning = reasoning_of(model)
+    budgets = sorted({plan.thinking_budget for plan in plans if plan.thinking_budget is not None})
+    if not budgets:
+        return None
+    who = f"{model.name} has room to reason" if reasoning is None else f"{model.name} reasons ({reasoning.how})"
+    room = " to ".join(f"{budget:,}" for budget in dict.fromkeys([budgets[0], budgets[-1]]))
+    end = "ends the output" if plans[0].settings.at_budget == "stop" else "is met by the closing mark"
+    switches = "" if reasoning is None or not reasoning.switches else f"; switched by {', '.join(reasoning.switches)}"
+    return f"{who}: {room} tokens before each answer, whose end {end} (--thinking-budget, --at-budget){switches}"
 
 
 def _news(progress: Progress | None, who: ranks.Ranks) -> Progress:

@@ -86,7 +86,7 @@ def _run_task(opened: Opened, plan: Plan, *, show: bool) -> None:
 
 
 def _builder(session: Session, plan: Plan) -> PromptBuilder:
-    return PromptBuilder(plan.task, session.model, plan.shots, max_new_tokens=plan.max_new_tokens)
+    return PromptBuilder(plan.task, session.model, plan.shots, max_new_tokens=plan.room)
 
 
 def _log_late_scores(samples: Path, late: Sequence[Mean], *, private: bool) -> None:

@@ -11,6 +11,7 @@ from mibe.errors import ModelError, UsageError
 from mibe.models.arguments import switch
 from mibe.models.base import Message, Renderer
 from mibe.models.folders import check_exists
+from mibe.models.reasoning import PROBE, Reasoning, recognise
 from mibe.models.text import plain_text
 
 
@@ -42,6 +43,11 @@ class TokenizerOnly:
         self.is_chat = chat_template and bool(getattr(tokenizer, "chat_template", None))
         self._tokenizer = tokenizer
         self._added = 0 if self.is_chat else tokenizer.num_special_tokens_to_add(pair=False)
+
+    @property
+    def reasoning(self) -> Reasoning | None:
+        """How the model reasons, as its chat template says."""
+        return recognise(str(self._tokenizer.chat_template), self.render(PROBE)) if self.is_chat else None
 
     def render(self, messages: Sequence[Message]) -> str:
         """As the model would lay them out."""

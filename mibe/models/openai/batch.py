@@ -190,7 +190,7 @@ class OpenAIBatchModel(OpenAIModel):
                 continue
             if key not in mine:
                 continue
-            found = response_of(body, mine[key]) if status == 200 else None
+            found = response_of(self.endpoint, body, mine[key]) if status == 200 else None
             yield key, found or problem_in(status, error or body)
 
     def _raise_failure(self, ident: str, batch: Mapping[str, Any]) -> NoReturn:
