@@ -136,8 +136,9 @@ class LmEvalModel:
     @property
     def reasoning(self) -> Reasoning | None:
         """How the model reasons, as the chat template of the class's tokenizer says."""
-        template = getattr(getattr(self._lm, "tokenizer", None), "chat_template", None)
-        return recognise(str(template), self.render(PROBE)) if template and self.is_chat else None
+        # Some classes fetch their tokenizer when it is first looked at; one with a template has it by now.
+        template = getattr(getattr(self._lm, "tokenizer", None), "chat_template", None) if self.is_chat else None
+        return recognise(str(template), self.render(PROBE)) if template else None
 
     def render(self, messages: Sequence[Message]) -> str:
         """The messages as the class renders them: by a chat template, as JSON for a chat API, or as plain text."""
