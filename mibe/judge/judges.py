@@ -184,7 +184,7 @@ class ModelJudge:
         return Request(messages, self._model.render(messages), sampling)
 
     def _key(self, request: Request) -> Key:
-        return cache_key(cast(Any, self.identity), request.text, asdict(request.sampling), "judge", _VERSION)
+        return cache_key(cast(Any, self.identity), request.text, request.sampling.in_key(), "judge", _VERSION)
 
     def close(self) -> None:
         """Close the model and the cache."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal, Protocol, TypedDict
 
 
@@ -20,32 +20,32 @@ class Sampling:
 
     `max_new_tokens` is the room for an answer. A model that reasons has `thinking_budget` tokens before it (None: a
     model that does not reason); where they are used up, `at_budget` "stop" ends the output and "close" writes the
-    closing mark for the model, which then answers. `allowed` are the only answers it can give; empty where it is free.
+    closing mark for the model, which then answers.
     """
 
     max_new_tokens: int
     stop: tuple[str, ...] = ()
     temperature: float = 0.0
     seed: int = 0
-    top_p: float = 1.0
-    top_k: int = 0
-    min_p: float = 0.0
     thinking_budget: int | None = None
     at_budget: Literal["stop", "close"] = "stop"
-    allowed: tuple[str, ...] = ()
 
     @property
     def room(self) -> int:
         """The most tokens that can be written: reasoning and answer."""
         return self.max_new_tokens + (self.thinking_budget or 0)
 
+    def in_key(self) -> dict[str, Any]:
+        """The fields as a cache's key holds them; without room to think as they always stood: old answers are found."""
+        values = asdict(self)
+        if self.thinking_budget is None:
+            del values["thinking_budget"], values["at_budget"]
+        return values
+
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One prompt: the messages (for chat APIs) and the text rendered from them by `Model.render`.
-
-    Requests of one prompt that differ in `sampling.seed` alone are draws of it: a model may read it once for all.
-    """
+    """One prompt: the messages (for chat APIs) and the text rendered from them by `Model.render`."""
 
     messages: tuple[Message, ...]
     text: str

@@ -7,7 +7,7 @@ import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from mibe.data import store
@@ -68,6 +68,7 @@ def open_run(
         held.callback(llm.close)
     held.callback(news.stop)
     plans = tuple(plan.for_model(llm) for plan in settled.plans)
+    _refuse_close(llm, settled.settings)
     if (line := reasoning_line(llm, plans)) is not None:
         news.message(line)
     if who.count > 1 and isinstance(llm, Service):
@@ -94,6 +95,13 @@ def open_run(
     who.agree(folder.path)
     session = Session(llm, folder, _open_cache(held, llm, use_cache=use_cache), news, arbiter, who)
     return Opened(session=session, plans=plans, late=settled.late, record=begun, services=tuple(services))
+
+
+def _refuse_close(model: Model, settings: Settings) -> None:
+    if settings.at_budget == "close" and "close" not in getattr(model, "can", ()):
+        raise UsageError(
+            f"--at-budget close: {model.name} cannot have its reasoning closed for it; use --at-budget stop"
+        )
 
 
 def reasoning_line(model: Model, plans: Sequence[Plan]) -> str | None:
@@ -146,7 +154,7 @@ def _fingerprint(model: Model, plans: Sequence[Plan], settings: Settings, judge:
     tasks = [
         [plan.task.name, plan.task.version, template_sha256(plan.task.prompt), *_data_hashes(plan)] for plan in plans
     ]
-    asked = [model.identity, tasks, asdict(settings), *([] if judge is None else [judge.identity])]
+    asked = [model.identity, tasks, settings.in_fingerprint(), *([] if judge is None else [judge.identity])]
     content = json.dumps(asked, sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()
 

@@ -187,7 +187,7 @@ def _key(model: Model, plan: Plan, example: Example, rendered: Rendered) -> byte
     asked = (
         [text for _, text in plan.task.candidates(example)]
         if plan.settings.scoring == "loglikelihood"
-        else asdict(_sampling(model, plan))
+        else _sampling(model, plan).in_key()
     )
     version = [plan.task.version, plan.settings.protocol]
     return cache_key(model.identity, rendered.text, asked, plan.task.name, version)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
 from mibe.errors import UsageError
 from mibe.run.shards import Shard
@@ -58,6 +58,13 @@ class Settings:
             raise UsageError(f"--resamples {self.resamples} is out of range; at least 1")
         if self.shard is not None:
             Shard.parse(self.shard)
+
+    def in_fingerprint(self) -> dict[str, Any]:
+        """What tells this run from another; room to think counts where it was asked for, so that older runs go on."""
+        values = asdict(self)
+        if self.thinking_budget is None and self.at_budget == "stop":
+            del values["thinking_budget"], values["at_budget"]
+        return values
 
     def shots_of(self, task: str) -> int:
         """The number of worked examples for one task."""

@@ -8,15 +8,17 @@ from scripted import Scripted
 import mibe
 from mibe.analysis.outputs import score_outputs
 from mibe.analysis.rescore import rescore
+from mibe.cli import main
 from mibe.data.documents import examples
 from mibe.errors import UsageError
-from mibe.models.base import Response
+from mibe.models.base import Response, Sampling
 from mibe.models.reasoning import Reasoning
 from mibe.registry import load_task
 from mibe.report.prompts import documents_of
 from mibe.report.samples import pieces
 from mibe.results.log import latest_rows
 from mibe.results.table import render
+from mibe.run.settings import Settings
 from mibe.terminal.progress import Silent
 
 THOUGHT = "<think>\nmaybe yes\n</think>\n\n"
@@ -148,3 +150,39 @@ def test_a_budget_must_be_a_number_above_nothing():
         mibe.evaluate(model="dummy", tasks="pubmedqa", thinking_budget=0)
     with pytest.raises(UsageError, match="--at-budget"):
         mibe.evaluate(model="dummy", tasks="pubmedqa", at_budget="go on")
+
+
+def test_closing_at_the_budget_is_refused_before_a_model_that_cannot_is_asked(tmp_path):
+    model = Thinker()
+    with pytest.raises(UsageError, match="--at-budget close: scripted cannot have its reasoning closed"):
+        mibe.evaluate(model=model, tasks="pubmedqa", limit=5, at_budget="close", output_dir=tmp_path)
+    assert not model.asked and not list(tmp_path.iterdir())
+
+
+def test_without_room_to_think_runs_and_caches_are_known_by_what_they_always_were():
+    """Written out here, as a run of before had it: such a run goes on, and its cached answers are found."""
+    assert Settings().in_fingerprint() == {
+        "num_fewshot": 0,
+        "limit": None,
+        "split": "test",
+        "scoring": "generate",
+        "seed": 1234,
+        "max_new_tokens": None,
+        "fewshot_per_document": False,
+        "resamples": 1000,
+        "protocol": "default",
+        "bertscore": None,
+        "shard": None,
+    }
+    assert Sampling(max_new_tokens=16).in_key() == {"max_new_tokens": 16, "stop": (), "temperature": 0.0, "seed": 0}
+    assert Sampling(max_new_tokens=16, thinking_budget=99).in_key()["thinking_budget"] == 99
+    assert Settings(thinking_budget=99).in_fingerprint()["thinking_budget"] == 99
+
+
+def test_the_command_line_has_both(tmp_path, capsys):
+    arguments = ["eval", "--model", "dummy", "--tasks", "pubmedqa", "--limit", "4", "--output-dir", str(tmp_path)]
+    assert main([*arguments, "--thinking-budget", "50"]) == 0
+    [path] = tmp_path.iterdir()
+    assert mibe.load_run(path).record["tasks"]["pubmedqa"]["thinking_budget"] == 50
+    assert main([*arguments, "--at-budget", "close"]) == 2
+    assert "--at-budget close" in capsys.readouterr().err
