@@ -40,6 +40,13 @@ def add_model_arguments(p: argparse.ArgumentParser, *, required: bool) -> None:
     add_data_use_arguments(p)
 
 
+def add_task_arguments(p: argparse.ArgumentParser) -> None:
+    """Which tasks: by name, or by a suite of the paper."""
+    which = p.add_mutually_exclusive_group(required=True)
+    which.add_argument("--tasks", metavar="A,B", help="tasks and groups (mibe tasks lists them)")
+    which.add_argument("--suite", metavar="NAME", help="a setting of the paper: tasks and their worked examples")
+
+
 def add_protocol_argument(p: argparse.ArgumentParser) -> None:
     """How prompts, parsers and metrics are."""
     p.add_argument(

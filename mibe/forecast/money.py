@@ -19,7 +19,6 @@ from mibe.models import load_model
 from mibe.models.base import Model
 from mibe.models.pricing import Price, Usage
 from mibe.models.service import Service
-from mibe.prompting import PromptBuilder
 from mibe.run.plan import Plan, plan_task
 from mibe.run.settings import arguments_under
 from mibe.run.settle import wanted
@@ -68,7 +67,7 @@ def estimate(plans: Sequence[Plan], model: Model, price: Price | None, *, batch:
 
 
 def _estimate_task(plan: Plan, model: Model, price: Price | None, batch: bool) -> TaskEstimate:
-    builder = PromptBuilder(plan.task, model, plan.shots, max_new_tokens=plan.room)
+    builder = plan.prompts(model)
     prompts = prompt_tokens = expected = 0
     for example in plan.documents:
         rendered = builder.build(example)

@@ -22,7 +22,6 @@ from mibe.forecast.hardware import Fleet, Shape
 from mibe.models import as_model
 from mibe.models.base import Renderer
 from mibe.models.local.counting import load_counter
-from mibe.prompting import PromptBuilder
 from mibe.run.evaluate import evaluate
 from mibe.run.plan import Plan, plan_task
 from mibe.run.settings import Settings, arguments_under
@@ -129,7 +128,7 @@ def forecast(
 def tally(plan: Plan, model: Renderer) -> Tally:
     """Build every prompt of a task, as a run would, and count."""
     plan = plan.with_room(model)
-    builder = PromptBuilder(plan.task, model, plan.shots, max_new_tokens=plan.room)
+    builder = plan.prompts(model)
     heads: dict[str, tuple[str, int]] = {}
     documents = prompt_tokens = longest = row_bytes = 0
     for example in plan.documents:

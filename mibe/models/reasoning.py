@@ -6,9 +6,11 @@ import re
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from mibe.models.base import FinishReason, Message, Renderer, Sampling
 from mibe.models.text import first_stop
+from mibe.models.tokens import render_turns
 from mibe.parsers.reasoning import FORMATS, Format, closed_by, opened_by, split
 
 ROOM = 8192
@@ -46,6 +48,11 @@ def recognise(template: str, prompt: str) -> Reasoning | None:
         if (mark := form.mark_in(template)) is not None:
             return Reasoning(form.name, False, f"its chat template knows {mark}", switches)
     return None
+
+
+def reasoning_by_template(tokenizer: Any) -> Reasoning | None:
+    """How a chat model reasons, as its tokenizer's chat template says."""
+    return recognise(str(tokenizer.chat_template), render_turns(tokenizer, PROBE))
 
 
 def _is_variable(name: str, template: str) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 
 from jinja2 import TemplateError
 
+from mibe.models.base import Message
 from mibe.parsers.reasoning import FORMATS
 
 _ANSWER = "mibe-answer"
@@ -50,6 +51,12 @@ def added_before(tokenizer: Any) -> list[int]:
     full: list[int] = tokenizer("a")["input_ids"]
     start = next((at for at in range(len(full)) if full[at : at + len(alone)] == alone), 0)
     return full[:start]
+
+
+def render_turns(tokenizer: Any, messages: Sequence[Message]) -> str:
+    """The turns by the tokenizer's chat template, up to where the answer begins."""
+    text: str = tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True)
+    return text
 
 
 def end_tokens(tokenizer: Any, configurations: Iterable[Any], *, chat: bool) -> list[int]:

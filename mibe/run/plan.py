@@ -12,7 +12,7 @@ from mibe.data_use import is_credentialed
 from mibe.errors import DataError, UsageError
 from mibe.models.base import Model, Renderer
 from mibe.models.reasoning import room_to_think
-from mibe.prompting import Shots
+from mibe.prompting import PromptBuilder, Shots
 from mibe.run.documents import Documents
 from mibe.run.settings import Settings
 from mibe.run.shards import Shard
@@ -49,6 +49,10 @@ class Plan:
     def room(self) -> int:
         """The most tokens that can be written after a prompt: reasoning and answer."""
         return self.max_new_tokens + (self.thinking_budget or 0)
+
+    def prompts(self, model: Renderer) -> PromptBuilder:
+        """What builds this task's prompts for a model, with room for all that may be written after them."""
+        return PromptBuilder(self.task, model, self.shots, max_new_tokens=self.room)
 
     @property
     def private(self) -> bool:

@@ -98,8 +98,9 @@ class Endings:
             if row.inside is not None and (row.was_cut or is_closed(text, row.inside)):
                 row.inside, row.answer_from = None, len(row.tokens)
             elif not row.is_sure:
-                row.inside = under_way(text) or begun(text)
-                row.is_sure = row.inside is not None and begun(text) is None
+                beginning = begun(text)
+                row.inside = under_way(text) or beginning
+                row.is_sure = row.inside is not None and beginning is None
 
     def _hold_stop_string(self, tails: Sequence[list[int]]) -> list[bool]:
         if not self._stop:

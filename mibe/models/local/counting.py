@@ -11,8 +11,9 @@ from mibe.errors import ModelError, UsageError
 from mibe.models.arguments import switch
 from mibe.models.base import Message, Renderer
 from mibe.models.folders import check_exists
-from mibe.models.reasoning import PROBE, Reasoning, recognise
+from mibe.models.reasoning import Reasoning, reasoning_by_template
 from mibe.models.text import plain_text
+from mibe.models.tokens import render_turns
 
 
 class Estimate:
@@ -47,14 +48,13 @@ class TokenizerOnly:
     @property
     def reasoning(self) -> Reasoning | None:
         """How the model reasons, as its chat template says."""
-        return recognise(str(self._tokenizer.chat_template), self.render(PROBE)) if self.is_chat else None
+        return reasoning_by_template(self._tokenizer) if self.is_chat else None
 
     def render(self, messages: Sequence[Message]) -> str:
         """As the model would lay them out."""
         if not self.is_chat:
             return plain_text(messages)
-        text: str = self._tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True)
-        return text
+        return render_turns(self._tokenizer, messages)
 
     def count_tokens(self, text: str) -> int:
         """Tokens of a rendered prompt, with what the tokenizer adds to a plain one."""

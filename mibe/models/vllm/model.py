@@ -17,9 +17,9 @@ from mibe.errors import ModelError
 from mibe.models.base import ChoiceRequest, FinishReason, Message, Request, Response, Sampling
 from mibe.models.identity import source_identity
 from mibe.models.pairs import Pair, encode_pairs
-from mibe.models.reasoning import PROBE, Reasoning, reasoning_tokens, recognise, tell_apart, was_cut, within_limits
+from mibe.models.reasoning import Reasoning, reasoning_by_template, reasoning_tokens, tell_apart, was_cut, within_limits
 from mibe.models.text import plain_text
-from mibe.models.tokens import Encoder, added_before, end_tokens, window_problem, without_end
+from mibe.models.tokens import Encoder, added_before, end_tokens, render_turns, window_problem, without_end
 from mibe.models.vllm.engine import Engine, Job, engine_arguments
 from mibe.parsers.reasoning import opened_by, under_way
 
@@ -98,13 +98,12 @@ class VllmModel:
         """The text of the messages: by the chat template, up to where the answer begins, or as they are."""
         if not self.is_chat:
             return plain_text(messages)
-        text: str = self._tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True)
-        return text
+        return render_turns(self._tokenizer, messages)
 
     @property
     def reasoning(self) -> Reasoning | None:
         """How the model reasons, as its chat template says."""
-        return recognise(str(self._tokenizer.chat_template), self.render(PROBE)) if self.is_chat else None
+        return reasoning_by_template(self._tokenizer) if self.is_chat else None
 
     def count_tokens(self, text: str) -> int:
         """Exact number of tokens of a rendered prompt."""
