@@ -132,7 +132,8 @@ class Model(Protocol):
     context_window:
         Tokens of prompt and output together, or None when there is no known limit.
 
-    A model may also have `chunk_size`: how many prompts it wants at once, if not the usual number.
+    A model may also have `chunk_size`: how many prompts it wants at once, if not the usual number; or `stream`, which
+    takes requests one by one (see `mibe.models.streaming`).
     """
 
     name: str

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from mibe.errors import LimitReached, ModelError
 from mibe.models.base import ChoiceRequest, Message, Request, Response
@@ -22,10 +22,13 @@ from mibe.models.openai.transport import Broken, Reply, Transport
 from mibe.models.pricing import Budget, Price, Usage
 from mibe.models.text import byte_count, plain_text, roughly_tokens
 
+READY = 64
+"""Requests that lie ready at least, so that the server has work while the scores of a task are computed."""
+
 CLOSING = 5.0
 """Seconds that connections get to close."""
 
-Emit = Callable[[tuple[int, Response]], None]
+K = TypeVar("K")
 
 
 class OpenAIModel:
@@ -76,28 +79,34 @@ class OpenAIModel:
             )
 
     def generate(self, requests: Sequence[Request]) -> Iterator[tuple[int, Response]]:
-        """Yield (index, response) as answers come in.
+        """Yield (index, response) as answers come in; raises as `stream` does."""
+        return self.stream(iter(enumerate(requests)))
+
+    def stream(self, requests: Iterator[tuple[K, Request]]) -> Iterator[tuple[K, Response]]:
+        """Yield (key, response) as answers come in, with as many under way as the server bears and a few lying ready.
 
         Raises `LimitReached` before the budget is passed or when the account is empty, after everything that was under
         way; `ModelError` for what no request would survive.
         """
         self.connect()
         self._last_answer = time.perf_counter()
-        return self.loop.stream(lambda emit: self._answer_all(requests, emit))
+        return self.loop.pipe(requests, self._answer_all, ahead=max(READY, self.endpoint.concurrency))
 
-    async def _answer_all(self, requests: Sequence[Request], emit: Emit) -> None:
+    async def _answer_all(
+        self, requests: AsyncIterator[tuple[K, Request]], emit: Callable[[tuple[K, Response]], None]
+    ) -> None:
         stopped: list[LimitReached] = []
         failures: list[ModelError] = []
 
-        async def one(index: int, request: Request, worst: float) -> None:
+        async def one(key: K, request: Request, worst: float) -> None:
             try:
-                emit((index, self._timed(await self._answer(request, worst))))
+                emit((key, self._timed(await self._answer(request, worst))))
             except LimitReached as reason:
                 stopped.append(reason)
 
         try:
             async with asyncio.TaskGroup() as group:
-                for index, request in enumerate(requests):
+                async for key, request in requests:
                     await self._gate.enter()
                     worst = self.worst(request)
                     while not stopped and not self.budget.reserve(worst):
@@ -108,7 +117,7 @@ class OpenAIModel:
                     if stopped:
                         self._gate.leave()
                         break
-                    task = group.create_task(one(index, request, worst))
+                    task = group.create_task(one(key, request, worst))
                     task.add_done_callback(lambda _: self._gate.leave())
         except* ModelError as errors:
             # Raised below: whatever is raised in here comes out as a group.
