@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
 from concurrent.futures import CancelledError
 from contextlib import suppress
 from queue import Empty, SimpleQueue
@@ -65,11 +65,11 @@ class EventLoop:
         An exception of `work` is raised after everything before it was yielded. When the consumer leaves, by an
         exception, Ctrl-C or `close` of the iterator, the work is cancelled.
         """
-        return self.pipe(iter(()), lambda _, put: work(put), ahead=0)
+        return self.pipe((), lambda _, put: work(put), ahead=0)
 
     def pipe(
         self,
-        items: Iterator[S],
+        items: Iterable[S],
         work: Callable[[AsyncIterator[S], Callable[[T], None]], Coroutine[Any, Any, None]],
         *,
         ahead: int,
@@ -80,6 +80,7 @@ class EventLoop:
         """
         results: SimpleQueue[T | _End | _More] = SimpleQueue()
         inlet = _Inlet[S](lambda: results.put(_MORE))
+        left = iter(items)
 
         async def run() -> None:
             try:
@@ -94,7 +95,7 @@ class EventLoop:
         try:
             while not isinstance(result := results.get(), _End):
                 if isinstance(result, _More):
-                    loop.call_soon_threadsafe(inlet.put, next(items, _END))
+                    loop.call_soon_threadsafe(inlet.put, next(left, _END))
                 else:
                     yield result
             future.result(PATIENCE)

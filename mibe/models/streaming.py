@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Protocol, TypeVar, runtime_checkable
@@ -39,9 +40,20 @@ def responses(model: Model, requests: Iterator[tuple[K, Request]]) -> Iterator[t
 
 def likelihoods(
     model: Model, requests: Iterator[tuple[K, ChoiceRequest]]
-) -> Iterator[tuple[K, tuple[float, ...]]]:
-    """Yield (key, natural-log likelihood of each continuation) for each (key, request), chunk by chunk."""
-    return in_chunks(model.loglikelihood, requests, chunk_size(model))
+) -> Iterator[tuple[K, tuple[tuple[float, ...], float]]]:
+    """Yield (key, (natural-log likelihood of each continuation, seconds)) for each (key, request), chunk by chunk.
+
+    The seconds are those since the answer before, or since the model got the chunk.
+    """
+
+    def timed(chunk: Sequence[ChoiceRequest]) -> Iterator[tuple[int, tuple[tuple[float, ...], float]]]:
+        before = time.perf_counter()
+        for index, values in model.loglikelihood(chunk):
+            now = time.perf_counter()
+            yield index, (values, now - before)
+            before = now
+
+    return in_chunks(timed, requests, chunk_size(model))
 
 
 def in_chunks(

@@ -20,6 +20,7 @@ class Settings:
     `num_fewshot` is one number for all tasks or a number for each; `limit` None means all documents;
     `max_new_tokens` None means each task's own number; `resamples` is the number of bootstrap resamples behind each
     interval; `bertscore` is the encoder, MODEL or MODEL:LAYER, that summaries are compared with after all responses;
+    `repeats` is how often each document is asked, each time with a seed of its own;
     `shard` "I/N" is the I-th of N equal parts of the documents, one for each machine, which `mibe merge` puts together.
     """
 
@@ -34,6 +35,7 @@ class Settings:
     protocol: str = "default"
     bertscore: str | None = None
     shard: str | None = None
+    repeats: int = 1
 
     def __post_init__(self) -> None:
         if self.scoring not in SCORINGS:
@@ -45,6 +47,8 @@ class Settings:
             raise UsageError(f"--max-new-tokens {self.max_new_tokens} is out of range; at least 1")
         if self.resamples < 1:
             raise UsageError(f"--resamples {self.resamples} is out of range; at least 1")
+        if self.repeats < 1:
+            raise UsageError(f"--repeats {self.repeats} is out of range; at least 1")
         if self.shard is not None:
             Shard.parse(self.shard)
 

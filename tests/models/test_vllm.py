@@ -194,13 +194,11 @@ def test_a_whole_run_its_resumption_and_its_cache(model, tmp_path):
     """Few-shot prompts, a run cut off by Ctrl-C, and the same command once more."""
 
     class Cut:
-        chunk_size = 4
-
         def __getattr__(self, name):
             return getattr(model, name)
 
-        def generate(self, requests):
-            for number, answer in enumerate(model.generate(requests)):
+        def stream(self, requests):
+            for number, answer in enumerate(model.stream(requests)):
                 if number == 2:
                     raise KeyboardInterrupt
                 yield answer

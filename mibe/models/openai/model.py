@@ -80,7 +80,7 @@ class OpenAIModel:
 
     def generate(self, requests: Sequence[Request]) -> Iterator[tuple[int, Response]]:
         """Yield (index, response) as answers come in; raises as `stream` does."""
-        return self.stream(iter(enumerate(requests)))
+        return self.stream(enumerate(requests))
 
     def stream(self, requests: Iterator[tuple[K, Request]]) -> Iterator[tuple[K, Response]]:
         """Yield (key, response) as answers come in, with as many under way as the server bears and a few lying ready.

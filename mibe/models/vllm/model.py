@@ -6,7 +6,7 @@ import hashlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from vllm import SamplingParams
@@ -16,9 +16,15 @@ from mibe.errors import ModelError
 from mibe.models.base import ChoiceRequest, FinishReason, Message, Request, Response, Sampling
 from mibe.models.identity import source_identity
 from mibe.models.pairs import Pair, encode_pairs
+from mibe.models.streaming import chunks
 from mibe.models.text import first_stop, plain_text
 from mibe.models.tokens import Encoder, added_before, end_tokens, window_problem
 from mibe.models.vllm.engine import Engine, Job, engine_arguments
+
+K = TypeVar("K")
+
+ENCODED = 64
+"""Prompts that the tokenizer gets at once: it works on them side by side."""
 
 FINISH: Mapping[str, FinishReason] = {"stop": "stop", "length": "length"}
 """vLLM's reasons that are ours; any other ("abort", "error") is a failure of the request."""
@@ -62,7 +68,7 @@ class VllmModel:
 
     is_remote = False
     chunk_size = 8192
-    """At each end of a chunk the engine runs half empty until the last answer is there."""
+    """For likelihoods: at each end of a chunk the engine runs half empty until the last answer is there."""
 
     def __init__(self, engine: Engine, *, name: str, identity: Mapping[str, Any] | None, chat: bool) -> None:
         self.name = name
@@ -102,24 +108,35 @@ class VllmModel:
         return len(self._encoder.whole([text])[0])
 
     def generate(self, requests: Sequence[Request]) -> Iterator[tuple[int, Response]]:
-        """Yield responses as the engine finishes them.
+        """Yield (index, response) as `stream` does."""
+        return self.stream(enumerate(requests))
+
+    def stream(self, requests: Iterator[tuple[K, Request]]) -> Iterator[tuple[K, Response]]:
+        """Yield (key, response) as the engine finishes them.
 
         A request that does not fit the context window, or that the engine refuses, is an error response; `seconds`
         is the time since the response before it.
         """
-        jobs = []
-        encoded = self._encoder.whole([request.text for request in requests])
-        for index, (request, tokens) in enumerate(zip(requests, encoded, strict=True)):
-            if problem := window_problem(len(tokens), request.sampling.max_new_tokens, self.context_window):
-                yield index, _failed(tokens, problem)
-            else:
-                jobs.append(Job(index, tokens, self._params(request.sampling)))
+        refused: list[tuple[K, Response]] = []
         before = time.perf_counter()
-        for job, output in self._engine.run(jobs):
+        for job, output in self._engine.run(self._jobs(requests, refused)):
+            while refused:
+                yield refused.pop()
+            key, stop = job.key
             now = time.perf_counter()
-            stop = requests[job.index].sampling.stop
-            yield job.index, self._response(job, output, stop, seconds=now - before)
+            yield key, self._response(job, output, stop, seconds=now - before)
             before = now
+        yield from refused
+
+    def _jobs(self, requests: Iterator[tuple[K, Request]], refused: list[tuple[K, Response]]) -> Iterator[Job]:
+        """The requests as the engine wants them; those that do not fit the context window go to `refused`."""
+        for chunk in chunks(requests, ENCODED):
+            encoded = self._encoder.whole([request.text for _, request in chunk])
+            for (key, request), tokens in zip(chunk, encoded, strict=True):
+                if problem := window_problem(len(tokens), request.sampling.max_new_tokens, self.context_window):
+                    refused.append((key, _failed(tokens, problem)))
+                else:
+                    yield Job((key, request.sampling.stop), tokens, self._params(request.sampling))
 
     def _params(self, sampling: Sampling) -> SamplingParams:
         stop = [text for text in sampling.stop if text]
@@ -169,7 +186,7 @@ class VllmModel:
         for job, output in self._engine.run(jobs):
             if isinstance(output, str):
                 raise ModelError(f"{self.name}: vLLM could not score a prompt: {output}")
-            index, choice, pair = owners[job.index]
+            index, choice, pair = owners[job.key]
             values = found.setdefault(index, {})
             values[choice] = _continuation(output.prompt_logprobs, pair)
             if len(values) == len(requests[index].continuations):
