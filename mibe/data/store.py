@@ -17,10 +17,12 @@ import zlib
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias, cast
 
 from mibe.data.schema import from_line
+from mibe.data.seen import Seen
 from mibe.errors import DataError, UsageError
 from mibe.task import Example
 
@@ -120,13 +122,18 @@ class StoredSplit:
 
 def read_examples(path: Path) -> Iterator[Example]:
     """The examples of one file of JSON lines; a byte order mark, CRLF line ends and blank lines are accepted."""
-    seen: set[str] = set()
+    seen = Seen()
     for number, _, line in _lines(path):
         example = _example(line, f"{path}, line {number}")
-        if example.id in seen:
+        if seen.add(example.id) and _occurs_before(path, number, example.id):
             raise DataError(f"{path}, line {number}: the id {example.id!r} occurs a second time; ids must be unique")
-        seen.add(example.id)
         yield example
+
+
+def _occurs_before(path: Path, number: int, ident: str) -> bool:
+    """Whether a line before this one has the id: read anew, since two ids may share a hash."""
+    before = takewhile(lambda line: line[0] < number, _lines(path))
+    return any(_example(line, f"{path}, line {at}").id == ident for at, _, line in before)
 
 
 def load_manifest(name: str) -> Manifest | None:
