@@ -3,9 +3,10 @@
     python benchmarks/stream.py [--rounds 5] [--at-once 32] [--delay 0.05] [--slow 4] [--one-in 40]
 
 A server in a process of its own on loopback answers each call after `--delay` seconds, and one prompt in `--one-in`,
-chosen by its hash and so the same for both, after `--slow`. The peer is `AsyncOpenAI` with a semaphore of `--at-once` over
-all prompts of all tasks; ours is the whole of `mibe.evaluate` with as many at once: prompts built, answers parsed and
-logged, tasks scored. They take turns, each round with new connections; medians of all rounds. Imports are not measured.
+chosen by its hash and so the same for both, after `--slow`. The peer is `AsyncOpenAI` with a semaphore of `--at-once`
+over all prompts of all tasks; ours is the whole of `mibe.evaluate` with as many at once: prompts built, answers parsed
+and logged, tasks scored. They take turns, each round with new connections; medians of all rounds. Imports are not
+measured.
 """
 
 from __future__ import annotations

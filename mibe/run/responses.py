@@ -65,8 +65,9 @@ def jobs(
     # Shots that all documents share are listed once, in the run record.
     own_shots = plan.shots is not None and plan.shots.per_document
     shots = tuple(shot.id for shot in builder.shots_for(example)) if own_shots else None
+    common = _sampling(model, plan, example)
     for draw in draws:
-        sampling = _sampling(model, plan, example, draw)
+        sampling = for_draw(common, example.id, draw)
         key = _key(model, plan, example, rendered, sampling) if cached and rendered.problem is None else None
         yield Job(example, draw, rendered, shots, sampling, key)
 
@@ -78,20 +79,24 @@ def choices(model: Model, plan: Plan, job: Job) -> ChoiceRequest:
     return ChoiceRequest(job.rendered.text, tuple(space + text for _, text in plan.task.candidates(job.example)))
 
 
-def draw_seed(seed: int, ident: str, draw: int) -> int:
-    """The seed of one draw of one document, the same in every process: 31 bits, which every engine takes."""
-    content = f"{seed}/{draw}/{ident}".encode("utf-8", "surrogatepass")
-    return int.from_bytes(hashlib.sha256(content).digest()[:4], "big") >> 1
+def for_draw(sampling: Sampling, ident: str, draw: int) -> Sampling:
+    """The sampling of one draw of one document: with a seed of its own, the same in every process.
+
+    Greedy draws are the same whatever their seed, and keep the common one: an engine may run only what is sampled alike
+    in one batch. The seed has 31 bits, which every engine takes.
+    """
+    if sampling.temperature == 0:
+        return sampling
+    content = f"{sampling.seed}/{draw}/{ident}".encode("utf-8", "surrogatepass")
+    return replace(sampling, seed=int.from_bytes(hashlib.sha256(content).digest()[:4], "big") >> 1)
 
 
-def _sampling(model: Model, plan: Plan, example: Example, draw: int) -> Sampling:
-    sampling = Sampling(
+def _sampling(model: Model, plan: Plan, example: Example) -> Sampling:
+    return Sampling(
         max_new_tokens=plan.max_new_tokens,
         stop=stop_strings(plan.task.prompt, chat=model.is_chat),
         seed=plan.settings.seed,
     )
-    # Greedy draws are the same whatever their seed, and one engine's batch may hold one sampling alone.
-    return replace(sampling, seed=draw_seed(sampling.seed, example.id, draw)) if sampling.temperature > 0 else sampling
 
 
 def _key(model: Model, plan: Plan, example: Example, rendered: Rendered, sampling: Sampling) -> bytes:
