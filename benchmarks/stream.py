@@ -33,7 +33,7 @@ from mibe.run.plan import plan_task
 from mibe.run.settings import Settings
 
 MODEL = "scripted"
-TASKS = "pubmedqa,medqa,medqa_4,medmcqa,mmlu,mmlu_medical"
+TASKS = "pubmedqa,medqa,medqa_4,medmcqa,mmlu,mtsample"
 LIMIT = 80
 
 

@@ -15,7 +15,7 @@ import os
 import re
 import zlib
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
@@ -88,6 +88,20 @@ def iter_examples(name: str, split: str) -> Iterator[Example]:
     UTF-8 or a damaged file; and where the data set or the split is not here, saying how to get it.
     """
     return read_examples(_split_file(name, split))
+
+
+def examples_at(name: str, split: str, places: Iterable[int]) -> Iterator[Example]:
+    """The examples of a split at some places, ascending and counted from 0; the lines between them are passed over.
+
+    Raises `DataError` as `iter_examples` does, for the lines that it reads.
+    """
+    path = _split_file(name, split)
+    left = iter(places)
+    wanted = next(left, None)
+    for place, (number, _, line) in enumerate(_lines(path)):
+        if place == wanted:
+            yield _example(line, f"{path}, line {number}")
+            wanted = next(left, None)
 
 
 def load_examples(name: str, split: str) -> list[Example]:
