@@ -173,12 +173,11 @@ def test_an_error_while_one_task_is_scored_keeps_the_answers_that_came(tmp_path,
     def fails(task, *_, **__):
         raise OSError(f"no scores for {task.name}")
 
-    monkeypatch.setattr(running, "score_task", fails)
-    with pytest.raises(OSError, match="no scores for"):
+    with monkeypatch.context() as broken, pytest.raises(OSError, match="no scores for"):
+        broken.setattr(running, "score_task", fails)
         mibe_api.evaluate(
             model=Scripted(lambda _: "yes"), tasks="pubmedqa,medqa", limit=5, output_dir=tmp_path / "runs"
         )
-    monkeypatch.undo()
     model = Scripted(lambda _: "yes")
     done = mibe_api.evaluate(model=model, tasks="pubmedqa,medqa", limit=5, output_dir=tmp_path / "runs")
     assert [task["scored"] for task in done.record["tasks"].values()] == [5, 5]
