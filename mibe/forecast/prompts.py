@@ -23,6 +23,7 @@ from mibe.models import as_model
 from mibe.models.base import Renderer
 from mibe.models.local.counting import load_counter
 from mibe.prompting import PromptBuilder
+from mibe.run.asking import use_template
 from mibe.run.evaluate import evaluate
 from mibe.run.plan import Plan, plan_task
 from mibe.run.settings import Settings, arguments_under
@@ -100,6 +101,8 @@ def forecast(
         )
     args = arguments_under(chosen.protocol, model, model_args)
     counter = load_counter(model, args or {}, characters_per_token=characters_per_token)
+    if hasattr(counter, "use_template_args"):
+        use_template(counter, chosen)
     probes: dict[str, Probe] = {}
     if probe is not None and model is not None:
         probes = _probe(plans, model, args, probe, allow_egress=allow_egress, agreement=agreement)

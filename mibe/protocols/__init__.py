@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from mibe.errors import UsageError
+from mibe.protocols.styles import STYLES, chain_of_thought
 from mibe.task import Task
 
 if TYPE_CHECKING:
@@ -12,9 +14,11 @@ if TYPE_CHECKING:
 
 PROTOCOLS = ("default", "paper")
 
+__all__ = ["PROTOCOLS", "STYLES", "apply", "for_model", "recorded"]
 
-def apply(protocol: str, task: Task) -> Task:
-    """The task under a protocol.
+
+def apply(protocol: str, task: Task, style: str = "direct") -> Task:
+    """The task under a protocol, asked in one of `STYLES`.
 
     Raises
     ------
@@ -24,12 +28,17 @@ def apply(protocol: str, task: Task) -> Task:
         When a package that the protocol needs for this task is not installed.
     """
     if protocol == "default":
-        return task
+        return chain_of_thought(task) if style == "cot" else task
     if protocol == "paper":
         from mibe.protocols import paper
 
         return paper.apply(task)
     raise UsageError(f"unknown protocol {protocol!r}; known: {', '.join(PROTOCOLS)}")
+
+
+def recorded(record: Mapping[str, Any], task: Task) -> Task:
+    """The task as the run with this record asked and read it."""
+    return apply(record["protocol"], task, record["settings"].get("prompt_style", "direct"))
 
 
 def for_model(protocol: str, task: Task, model: Model) -> Task:

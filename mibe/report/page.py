@@ -49,7 +49,7 @@ def write_report(run: str | Path | Run, folder: Path | None = None, progress: Pr
         samples.clear(folder / "data")
         for number, name in enumerate(scored):
             rows = samples.in_order(list(latest_rows(found.samples_path(name))))
-            task = protocols.apply(record["protocol"], load_task(name))
+            task = protocols.recorded(record, load_task(name))
             private = is_credentialed(task)
             documents = None if private else documents_of(name, record, rows)
             news.start(name, len(rows), 0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from itertools import compress, count, islice
 from typing import Any
 
@@ -25,6 +25,9 @@ engine does better with more says so by an attribute `chunk_size`."""
 
 CACHE_SECONDS = 30.0
 """How often responses go from a chunk into the cache. The log is what must be safe at once, the cache saves time."""
+
+KEYED_OF_OLD = ("max_new_tokens", "stop", "temperature", "seed")
+"""Fields of a sampling that the cache's key holds at any value."""
 
 METERED = ("cached_tokens", "reasoning_tokens", "cost")
 """Fields of a response that models behind an API fill."""
@@ -85,10 +88,9 @@ def submit_all(model: Batching, session: Session, plan: Plan, builder: PromptBui
     for chunk in _chunks((example for example in plan.documents if example.id not in done), model.chunk_size):
         jobs = [_job(session.model, plan, builder, example, cached=cache is not None) for example in chunk]
         stored = cache.get([job.key for job in jobs if job.key is not None]) if cache else {}
-        sampling = _sampling(session.model, plan)
         model.submit(
             [
-                Request(job.rendered.messages, job.rendered.text, sampling)
+                Request(job.rendered.messages, job.rendered.text, _sampling(session.model, plan, job.example))
                 for job in jobs
                 if job.rendered.problem is None and job.key not in stored
             ]
@@ -150,8 +152,7 @@ def _revive(stored: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _generate(model: Model, plan: Plan, jobs: Sequence[_Job]) -> Iterator[tuple[_Job, dict[str, Any]]]:
-    sampling = _sampling(model, plan)
-    requests = [Request(job.rendered.messages, job.rendered.text, sampling) for job in jobs]
+    requests = [Request(job.rendered.messages, job.rendered.text, _sampling(model, plan, job.example)) for job in jobs]
     for index, response in model.generate(requests):
         yield jobs[index], {"response": response}
 
@@ -171,12 +172,23 @@ def _choose(model: Model, plan: Plan, jobs: Sequence[_Job]) -> Iterator[tuple[_J
         yield jobs[index], {"response": response, "loglikelihoods": list(values)}
 
 
-def _sampling(model: Model, plan: Plan) -> Sampling:
+def _sampling(model: Model, plan: Plan, example: Example) -> Sampling:
     return Sampling(
         max_new_tokens=plan.max_new_tokens,
         stop=stop_strings(plan.task.prompt, chat=model.is_chat),
         seed=plan.settings.seed,
+        allowed=plan.task.answers(example) if plan.settings.constrain else (),
+        **plan.settings.decoding(),
     )
+
+
+def _in_key(sampling: Sampling) -> dict[str, Any]:
+    """The sampling as the cache's key holds it: newer fields where they are set, so that earlier answers are found."""
+    return {
+        entry.name: value
+        for entry in fields(sampling)
+        if (value := getattr(sampling, entry.name)) != entry.default or entry.name in KEYED_OF_OLD
+    }
 
 
 def _key(model: Model, plan: Plan, example: Example, rendered: Rendered) -> bytes:
@@ -185,7 +197,7 @@ def _key(model: Model, plan: Plan, example: Example, rendered: Rendered) -> byte
     asked = (
         [text for _, text in plan.task.candidates(example)]
         if plan.settings.scoring == "loglikelihood"
-        else asdict(_sampling(model, plan))
+        else _in_key(_sampling(model, plan, example))
     )
     version = [plan.task.version, plan.settings.protocol]
     return cache_key(model.identity, rendered.text, asked, plan.task.name, version)
