@@ -75,6 +75,8 @@ class Settings:
     reasoning_effort: str | None = None
     chat_template_args: Mapping[str, Any] = field(default_factory=dict)
     repeats: int = 1
+    thinking_budget: int | None = None
+    at_budget: str = "stop"
     prompt_style: str = "direct"
     constrain: bool = False
 
