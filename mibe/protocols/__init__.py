@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from mibe.errors import UsageError
-from mibe.protocols.styles import STYLES, chain_of_thought
+from mibe.protocols.styles import STYLES, in_style
 from mibe.task import Task
 
 if TYPE_CHECKING:
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 PROTOCOLS = ("default", "paper")
 
-__all__ = ["PROTOCOLS", "STYLES", "apply", "for_model", "recorded"]
+__all__ = ["PROTOCOLS", "STYLES", "apply", "for_model", "in_style", "recorded"]
 
 
-def apply(protocol: str, task: Task, style: str = "direct") -> Task:
-    """The task under a protocol, asked in one of `STYLES`.
+def apply(protocol: str, task: Task) -> Task:
+    """The task under a protocol.
 
     Raises
     ------
@@ -28,7 +28,7 @@ def apply(protocol: str, task: Task, style: str = "direct") -> Task:
         When a package that the protocol needs for this task is not installed.
     """
     if protocol == "default":
-        return chain_of_thought(task) if style == "cot" else task
+        return task
     if protocol == "paper":
         from mibe.protocols import paper
 
@@ -38,7 +38,7 @@ def apply(protocol: str, task: Task, style: str = "direct") -> Task:
 
 def recorded(record: Mapping[str, Any], task: Task) -> Task:
     """The task as the run with this record asked and read it."""
-    return apply(record["protocol"], task, record["settings"].get("prompt_style", "direct"))
+    return in_style(record["settings"].get("prompt_style", "direct"), apply(record["protocol"], task))
 
 
 def for_model(protocol: str, task: Task, model: Model) -> Task:

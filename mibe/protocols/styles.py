@@ -43,8 +43,10 @@ class AnswerLine:
         return self.parser(output[ends[-1] :].strip(), choices=choices, inputs=inputs) if ends else None
 
 
-def chain_of_thought(task: Task) -> Task:
-    """The task with the sentence at the end of its instruction; its worked examples stay as they are."""
+def in_style(style: str, task: Task) -> Task:
+    """The task asked in one of `STYLES`; its worked examples stay as they are."""
+    if style == "direct":
+        return task
     return replace(
         task,
         prompt=replace(task.prompt, instruction=f"{task.prompt.instruction} {SENTENCE}"),

@@ -83,7 +83,7 @@ def plan_task(task: Task, settings: Settings) -> Plan:
     """Choose documents and worked examples, and refuse what the data cannot give. The protocol is applied here."""
     if missing := missing_data(task, settings):
         raise DataError(missing)
-    task = protocols.apply(settings.protocol, task, settings.prompt_style)
+    task = protocols.in_style(settings.prompt_style, protocols.apply(settings.protocol, task))
     if settings.system_prompt is not None:
         task = replace(task, prompt=replace(task.prompt, system=settings.system_prompt))
     shard = None if settings.shard is None else Shard.parse(settings.shard)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from transformers import (
@@ -134,7 +133,7 @@ class ChosenOnly(LogitsProcessor):  # type: ignore[misc]
         self._dice = [draw.dice(prompt) for draw, prompt in zip(draws, prompts, strict=True)]
         self._prompt_length = max(map(len, prompts))
 
-    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor, **kwargs: Any) -> torch.Tensor:
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         """Scores of which the chosen token's alone is not minus infinity."""
         texts = input_ids[:, self._prompt_length :].tolist()
         chosen = self._chooser.choose(scores, self._draws, texts, self._dice)
