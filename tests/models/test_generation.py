@@ -144,6 +144,15 @@ def test_answers_are_a_tree_of_tokens_that_ends_may_cut_short():
     assert answers.after([8]) == [] and answers.after([9]) == []
 
 
+def test_a_row_that_reasons_is_free_until_its_answer_begins():
+    draws = [Draw(0, Answers([[2], [3]], ends=[0]))] * 2
+    logits = torch.tensor([[0.0, 9.0, 1.0, 2.0]] * 2)
+    assert Chooser(Sampling(max_new_tokens=1)).choose(logits, draws, [None, []], [draw.dice([]) for draw in draws]) == [
+        1,
+        3,
+    ]
+
+
 def test_answers_are_tokenized_as_they_stand_after_the_prompt():
     def pieces(texts):
         """Words with the space before them; a colon takes a line break with it."""

@@ -96,10 +96,13 @@ class Chooser:
         self,
         logits: torch.Tensor,
         draws: Sequence[Draw],
-        texts: Sequence[Sequence[int]],
+        texts: Sequence[Sequence[int] | None],
         dice: Sequence[torch.Generator],
     ) -> list[int]:
-        """A token for each row: `logits` (rows, vocabulary), the rows' new tokens so far and their dice."""
+        """A token for each row: `logits` (rows, vocabulary), the tokens of its answer so far and its dice.
+
+        A row that has no answer yet, since it reasons, has None there, and may write anything.
+        """
         logits = _allowed(logits, draws, texts)
         if self._is_greedy:
             chosen: list[int] = logits.argmax(dim=-1).tolist()
@@ -108,12 +111,12 @@ class Chooser:
         return [int(torch.multinomial(row, 1, generator=own)) for row, own in zip(odds, dice, strict=True)]
 
 
-def _allowed(logits: torch.Tensor, draws: Sequence[Draw], texts: Sequence[Sequence[int]]) -> torch.Tensor:
+def _allowed(logits: torch.Tensor, draws: Sequence[Draw], texts: Sequence[Sequence[int] | None]) -> torch.Tensor:
     """The logits with nothing left, in rows that are not free, but what may come next."""
     bound = {
         row: ids
         for row, (draw, tokens) in enumerate(zip(draws, texts, strict=True))
-        if draw.answers is not None and (ids := draw.answers.after(tokens))
+        if tokens is not None and draw.answers is not None and (ids := draw.answers.after(tokens))
     }
     if not bound:
         return logits

@@ -90,7 +90,8 @@ class HfModel:
         self.template_switches = template_switches(engine.tokenizer.get_chat_template() if chat else None)
         self._template_args: Mapping[str, Any] = {}
         self._answers: dict[tuple[str, tuple[str, ...]], Answers] = {}
-        self.recommended = recommended_by(engine.model.generation_config.to_diff_dict())
+        own = engine.model.generation_config
+        self.recommended = None if own is None else recommended_by(own.to_diff_dict())
         self._by_memory = batch_size is None
         self._batches = Batcher(batch_size or LARGEST_BATCH)
         # The settings a checkpoint comes with (sampling, penalties) would make "greedy" something else for each model.
