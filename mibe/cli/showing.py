@@ -11,6 +11,7 @@ from mibe.data_use import check_egress
 from mibe.errors import UsageError
 from mibe.models import load_model
 from mibe.models.base import Message, Model
+from mibe.models.text import plain_text
 from mibe.prompting import PromptBuilder
 from mibe.registry import load_task
 from mibe.task import Example, Task
@@ -25,7 +26,7 @@ class _PlainModel:
     context_window = None
 
     def render(self, messages: list[Message]) -> str:
-        return messages[-1]["content"]
+        return plain_text(messages)
 
 
 def show(
@@ -42,6 +43,7 @@ def show(
 
     Raises `DataUseError` as `evaluate` does: a remote model may send a prompt away only to lay it out.
     """
+    from mibe.run.asking import use_template
     from mibe.run.plan import plan_task
     from mibe.run.settings import Settings, arguments_under
 
@@ -53,8 +55,9 @@ def show(
     llm: Model = _PlainModel()  # type: ignore[assignment]
     if model:
         llm = load_model(model, arguments_under(chosen.protocol, model, model_args))
-    plan = plan.for_model(llm)
+    plan = plan.for_model(llm, chosen)
     check_egress(task, llm, allow_egress, agreement)
+    use_template(llm, chosen)
     builder = PromptBuilder(task, llm, plan.shots, max_new_tokens=plan.max_new_tokens)
     rendered = builder.build(example)
     form = f"{llm.name}, {'chat template' if llm.is_chat else 'plain text'}" if model else llm.name

@@ -20,6 +20,7 @@ from mibe.models.base import Model
 from mibe.models.pricing import Price, Usage
 from mibe.models.service import Service
 from mibe.prompting import PromptBuilder
+from mibe.run.asking import prepare
 from mibe.run.plan import Plan, plan_task
 from mibe.run.settings import arguments_under
 from mibe.run.settle import wanted
@@ -115,6 +116,7 @@ def estimate_run(
     with closing(load_model(model, arguments_under(chosen.protocol, model, model_args))) as llm:
         for plan in plans:
             check_egress(plan.task, llm, allow_egress, agreement)
+        prepare(llm, chosen)
         if isinstance(llm, Service):
             return estimate(plans, llm, llm.price, batch=llm.batch)
         return estimate(plans, llm, None)

@@ -18,9 +18,9 @@ class Message(TypedDict):
 class Sampling:
     """How text is generated. Temperature 0 is greedy decoding, the default everywhere.
 
-    `max_new_tokens` is the room for an answer. A model that reasons has `thinking_budget` tokens before it (None: a model
-    that does not reason); where they are used up, `at_budget` "stop" ends the output and "close" writes the closing mark
-    for the model, which then answers. `allowed` are the only answers it can give; empty where it is free.
+    `max_new_tokens` is the room for an answer. A model that reasons has `thinking_budget` tokens before it (None: a
+    model that does not reason); where they are used up, `at_budget` "stop" ends the output and "close" writes the
+    closing mark for the model, which then answers. `allowed` are the only answers it can give; empty where it is free.
     """
 
     max_new_tokens: int
@@ -39,7 +39,8 @@ class Sampling:
 class Request:
     """One prompt: the messages (for chat APIs) and the text rendered from them by `Model.render`.
 
-    Requests of one prompt that differ in `sampling.seed` alone are draws of it: a model may read the prompt once for all.
+    Requests of one prompt that differ in `sampling.seed` alone are draws of it: a model may read the prompt once for
+    all.
     """
 
     messages: tuple[Message, ...]
@@ -54,8 +55,8 @@ FinishReason = Literal["stop", "length", "filter", "error"]
 class Response:
     """What came back for one request.
 
-    `text` is all that the model wrote, reasoning and its marks included; the answer begins at `answer_at` of it (None: a
-    reasoning that never ended, so that there is no answer).
+    `text` is all that the model wrote, reasoning and its marks included; the answer begins at `answer_at` of it (None:
+    a reasoning that never ended, so that there is no answer).
     `finish_reason` is "stop" (the model ended or a stop string was met), "length" (the token limit), "filter" (the
     model or a content filter declined) or "error" (`error` says why, `text` is empty). Token counts are of the
     prompt and of what was generated; `seconds` is its share of the wall time that the model worked: all of them add up.
@@ -131,6 +132,11 @@ class Model(Protocol):
         True when prompts are given as chat turns; False when they are given as one plain text.
     context_window:
         Tokens of prompt and output together, or None when there is no known limit.
+
+    A model may also have `can`, the names of what it can do beyond greedy text (fields of `Sampling`, "close",
+    "constrain", "chat_template_args", "reasoning_effort"; without it nothing); `recommended`, the sampling that its
+    checkpoint recommends, or None; `use_template_args(args)`, called right after loading with the switches of its chat
+    template, whose names are `template_switches` where they are known.
 
     A model may also have `chunk_size`: how many prompts it wants at once, if not the usual number; or `stream`, which
     takes requests one by one (see `mibe.models.streaming`).

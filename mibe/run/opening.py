@@ -7,7 +7,7 @@ import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from mibe.data import store
@@ -25,6 +25,7 @@ from mibe.results import record
 from mibe.results.cache import ResponseCache, cache_path
 from mibe.results.folder import RunFolder
 from mibe.run import description
+from mibe.run.asking import news_of, prepare
 from mibe.run.plan import Plan
 from mibe.run.session import Session
 from mibe.run.settings import Settings, arguments_under
@@ -66,7 +67,8 @@ def open_run(
         # A model that was handed over belongs to its owner, who may want it for the next run.
         held.callback(llm.close)
     held.callback(news.stop)
-    plans = tuple(plan.for_model(llm) for plan in settled.plans)
+    prepared = prepare(llm, settled.settings)
+    plans = tuple(plan.for_model(llm, prepared) for plan in settled.plans)
     if who.count > 1 and isinstance(llm, Service):
         # Its limits of cost and rate are those of one process, and one process keeps a server busy.
         raise UsageError(f"{llm.name} answers over the network: run one process, without a launcher")
@@ -84,6 +86,9 @@ def open_run(
     begun = description.begin(
         llm, plans, settled.settings, fingerprint, settled.suite, egress, previous=folder.earlier_record()
     )
+    begun["generation"] = prepared.decoding()
+    for line in news_of(llm, prepared):
+        news.message(line)
     begun["skipped"] = dict(settled.skipped)
     begun["judge"] = None if arbiter is None else describe_judge(arbiter)
     budget.spent = record.spent(folder.path, begun)
@@ -130,7 +135,7 @@ def _fingerprint(model: Model, plans: Sequence[Plan], settings: Settings, judge:
     tasks = [
         [plan.task.name, plan.task.version, template_sha256(plan.task.prompt), *_data_hashes(plan)] for plan in plans
     ]
-    asked = [model.identity, tasks, asdict(settings), *([] if judge is None else [judge.identity])]
+    asked = [model.identity, tasks, settings.asked(), *([] if judge is None else [judge.identity])]
     content = json.dumps(asked, sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()
 

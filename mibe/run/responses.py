@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from mibe.errors import ModelError
@@ -17,6 +17,9 @@ from mibe.results.log import Row
 from mibe.run.plan import Plan
 from mibe.run.reading import best_candidate, judge_response, judged
 from mibe.task import Example
+
+KEYED_OF_OLD = ("max_new_tokens", "stop", "temperature", "seed")
+"""Fields of a sampling that the cache's key holds at any value."""
 
 METERED = ("cached_tokens", "reasoning_tokens", "cost")
 """Fields of a response that models behind an API fill."""
@@ -96,7 +99,18 @@ def _sampling(model: Model, plan: Plan, example: Example) -> Sampling:
         max_new_tokens=plan.max_new_tokens,
         stop=stop_strings(plan.task.prompt, chat=model.is_chat),
         seed=plan.settings.seed,
+        allowed=plan.task.answers(example) if plan.settings.constrain else (),
+        **plan.settings.decoding(),
     )
+
+
+def _in_key(sampling: Sampling) -> dict[str, Any]:
+    """The sampling as the cache's key holds it: newer fields where they are set, so that earlier answers are found."""
+    return {
+        entry.name: value
+        for entry in fields(sampling)
+        if (value := getattr(sampling, entry.name)) != entry.default or entry.name in KEYED_OF_OLD
+    }
 
 
 def _key(model: Model, plan: Plan, example: Example, rendered: Rendered, sampling: Sampling) -> bytes:
@@ -105,7 +119,7 @@ def _key(model: Model, plan: Plan, example: Example, rendered: Rendered, samplin
     asked = (
         [text for _, text in plan.task.candidates(example)]
         if plan.settings.scoring == "loglikelihood"
-        else asdict(sampling)
+        else _in_key(sampling)
     )
     version = [plan.task.version, plan.settings.protocol]
     return cache_key(model.identity, rendered.text, asked, plan.task.name, version)

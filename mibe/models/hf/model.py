@@ -11,7 +11,7 @@ import hashlib
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from transformers import GenerationConfig
 
 from mibe.errors import ModelError
 from mibe.models.base import ChoiceRequest, Message, Request, Response, Sampling
+from mibe.models.checkpoint import recommended_by, template_switches
 from mibe.models.hf.arguments import PLACEMENT
 from mibe.models.hf.batches import (
     CPU_BATCH,
@@ -32,6 +33,7 @@ from mibe.models.hf.batches import (
     release_memory,
     slots_that_fit,
 )
+from mibe.models.hf.choosing import TAIL, Answers, Draw, encode_answers
 from mibe.models.hf.generation import Endings, Generated, Generator
 from mibe.models.hf.grouping import group_by_head
 from mibe.models.hf.likelihood import score_choices
@@ -42,6 +44,10 @@ from mibe.models.identity import source_identity
 from mibe.models.pairs import Pair, encode_pairs
 from mibe.models.text import first_stop, plain_text
 from mibe.models.tokens import Encoder, added_before, end_tokens, window_problem
+
+SAMPLED = frozenset({"temperature", "top_p", "top_k", "min_p", "seed", "constrain"})
+TEMPLATED = frozenset({"chat_template_args", "reasoning_effort"})
+"""What the model can do beyond greedy text; and, with a chat template, what its prompts can."""
 
 NO_LIMIT = 10**9
 """Tokenizers without a known limit report a number above this one."""
@@ -64,6 +70,8 @@ class HfModel:
     """
 
     is_remote = False
+    recommended: Mapping[str, Any] | None
+    """The sampling in the checkpoint's `generation_config`; None where it has none."""
 
     def __init__(
         self, engine: HFLM, *, name: str, identity: Mapping[str, Any] | None, batch_size: int | None, chat: bool
@@ -78,6 +86,12 @@ class HfModel:
         self._reader = Reader(engine.model)
         self._encoder = Encoder(engine.tokenizer, [] if chat else added_before(engine.tokenizer))
         self.context_window = context_window(engine)
+        self.can = SAMPLED | TEMPLATED if chat else SAMPLED
+        self.template_switches = template_switches(engine.tokenizer.get_chat_template() if chat else None)
+        self._template_args: Mapping[str, Any] = {}
+        self._answers: dict[tuple[str, tuple[str, ...]], Answers] = {}
+        own = engine.model.generation_config
+        self.recommended = None if own is None else recommended_by(own.to_diff_dict())
         self._by_memory = batch_size is None
         self._batches = Batcher(batch_size or LARGEST_BATCH)
         # The settings a checkpoint comes with (sampling, penalties) would make "greedy" something else for each model.
@@ -108,11 +122,17 @@ class HfModel:
         chat = bool(getattr(engine.tokenizer, "chat_template", None))
         return cls(engine, name=name, identity=None, batch_size=batch_size, chat=chat)
 
+    def use_template_args(self, args: Mapping[str, Any]) -> None:
+        """Set switches of the chat template: `template_switches` are their names."""
+        self._template_args = args
+
     def render(self, messages: Sequence[Message]) -> str:
         """The text of the messages: by the chat template, up to where the answer begins, or as they are."""
         if not self.is_chat:
             return plain_text(messages)
-        text: str = self._tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True)
+        text: str = self._tokenizer.apply_chat_template(
+            list(messages), tokenize=False, add_generation_prompt=True, **self._template_args
+        )
         return text
 
     def count_tokens(self, text: str) -> int:
@@ -131,7 +151,8 @@ class HfModel:
             if problem := window_problem(len(tokens), request.sampling.max_new_tokens, self.context_window):
                 yield index, _failed(job, problem)
             else:
-                groups[request.sampling].append(job)
+                # What is a row's own does not part it from the others.
+                groups[replace(request.sampling, seed=0, allowed=())].append(job)
         for sampling, jobs in groups.items():
             room = self._reader.limit - sampling.max_new_tokens
             for run, some in (
@@ -148,7 +169,7 @@ class HfModel:
         generator = Generator(
             self._reader, endings, sampling, self._batches, slots=self._slots(longest), within=self._ready
         )
-        for ended, seconds in generator.run([job.tokens for job in jobs]):
+        for ended, seconds in generator.run([job.tokens for job in jobs], [self._draw(job) for job in jobs]):
             for number, row in ended:
                 yield jobs[number].index, self._response(jobs[number], row, seconds / len(ended))
 
@@ -159,7 +180,8 @@ class HfModel:
             start = time.perf_counter()
             with self._ready():
                 prompts = [job.tokens for job in batch]
-                rows = generate_batch(self._model, prompts, sampling, endings, self._tokenizer.pad_token_id)
+                draws = [self._draw(job) for job in batch]
+                rows = generate_batch(self._model, prompts, draws, sampling, endings, self._tokenizer.pad_token_id)
             return rows, (time.perf_counter() - start) / len(batch)
 
         for batch, result in self._batches.run(
@@ -169,6 +191,17 @@ class HfModel:
             seconds = 0.0 if result is None else result[1]
             for job, row in zip(batch, rows, strict=True):
                 yield job.index, self._response(job, row, seconds)
+
+    def _draw(self, job: _Job) -> Draw:
+        sampling = job.request.sampling
+        if not sampling.allowed:
+            return Draw(sampling.seed)
+        key = job.request.text[-TAIL:], sampling.allowed
+        if key not in self._answers:
+            # After a chat template's generation prompt an answer stands alone; after a cue it follows a space.
+            texts = [text if self.is_chat else f" {text}" for text in sampling.allowed]
+            self._answers[key] = encode_answers(job.request.text, texts, self._encoder.bare, self._end_tokens)
+        return Draw(sampling.seed, self._answers[key])
 
     def _response(self, job: _Job, row: Generated | None, seconds: float) -> Response:
         if row is None:

@@ -10,9 +10,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any, TypeAlias
 
 import torch
-from transformers import StoppingCriteria, StoppingCriteriaList
+from transformers import LogitsProcessorList, StoppingCriteria, StoppingCriteriaList
 
 from mibe.models.base import Sampling
+from mibe.models.hf.choosing import ChosenOnly, Draw
 from mibe.models.hf.generation import Endings, Generated
 from mibe.models.hf.reader import forward_parameters
 from mibe.models.pairs import Pair
@@ -28,47 +29,47 @@ class StopRows(StoppingCriteria):  # type: ignore[misc]
     end by different strings, or by the end token, then run on to the token limit.
     """
 
-    def __init__(self, endings: Endings, *, rows: int, prompt_length: int) -> None:
+    def __init__(self, endings: Endings, draws: Sequence[Draw], *, prompt_length: int) -> None:
         self._endings = endings
+        self._draws = draws
         self._prompt_length = prompt_length
-        self.ended: list[Generated | None] = [None] * rows
+        self.ended: list[Generated | None] = [None] * len(draws)
 
     def __call__(self, input_ids: torch.Tensor, scores: Any, **kwargs: Any) -> torch.Tensor:
         """Which rows are done: a boolean for each."""
         live = [row for row, ended in enumerate(self.ended) if ended is None]
         texts = input_ids[live, self._prompt_length :].tolist()
         for row, tokens, reason in zip(live, texts, self._endings.reasons(texts), strict=True):
+            if self._draws[row].is_over(tokens):
+                reason = "stop"
             if reason is not None:
                 self.ended[row] = Generated(tokens, reason)
         return torch.tensor([ended is not None for ended in self.ended], device=input_ids.device)
 
 
 def generate_batch(
-    model: Any, prompts: Sequence[list[int]], sampling: Sampling, endings: Endings, padding: int
+    model: Any,
+    prompts: Sequence[list[int]],
+    draws: Sequence[Draw],
+    sampling: Sampling,
+    endings: Endings,
+    padding: int,
 ) -> list[Generated]:
     """Generate after each prompt (token ids of any lengths), all with the same settings; padded on the left."""
     length = max(map(len, prompts))
     gaps = [length - len(prompt) for prompt in prompts]
     ids = torch.tensor([[padding] * gap + prompt for prompt, gap in zip(prompts, gaps, strict=True)])
     mask = torch.tensor([[0] * gap + [1] * (length - gap) for gap in gaps])
-    stop = StopRows(endings, rows=len(prompts), prompt_length=length)
-    if sampling.temperature > 0:
-        torch.manual_seed(sampling.seed)
+    stop = StopRows(endings, draws, prompt_length=length)
     model.generate(
         input_ids=ids.to(model.device),
         attention_mask=mask.to(model.device),
         max_new_tokens=sampling.max_new_tokens,
         stopping_criteria=StoppingCriteriaList([stop]),
-        **decoding(sampling),
+        do_sample=False,
+        logits_processor=LogitsProcessorList([ChosenOnly(sampling, draws, prompts)]),
     )
     return [ended for ended in stop.ended if ended is not None]
-
-
-def decoding(sampling: Sampling) -> dict[str, Any]:
-    """Arguments of `generate`: greedy, or the model's own distribution at a temperature, nothing cut from it."""
-    if sampling.temperature == 0:
-        return {"do_sample": False}
-    return {"do_sample": True, "temperature": sampling.temperature, "top_k": 0, "top_p": 1.0}
 
 
 def rows_of(pairs: Sequence[Sequence[Pair]]) -> list[Row]:

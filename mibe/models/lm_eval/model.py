@@ -125,6 +125,7 @@ class LmEvalModel:
         self.is_remote = is_remote(name, lm)
         self.context_window = context_window(name, lm, args)
         self.identity: Mapping[str, Any] | None = identity(name, args, chat=self.is_chat)
+        self.can = frozenset({"temperature", "top_p"})
         self._at_once = at_once or _at_once(lm, remote=name not in IN_PROCESS)
         self._failures = 0
 
@@ -180,11 +181,12 @@ class LmEvalModel:
 
     def _asked(self, request: Request) -> Any:
         sampling = request.sampling
-        settings = {
+        settings: dict[str, Any] = {
             "until": [text for text in sampling.stop if text],
             "max_gen_toks": sampling.max_new_tokens,
             "do_sample": sampling.temperature > 0,
             "temperature": sampling.temperature,
+            **({"top_p": sampling.top_p} if sampling.top_p < 1 else {}),
         }
         return self._context(request.text), settings
 

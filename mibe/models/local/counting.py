@@ -10,6 +10,7 @@ from typing import Any
 from mibe.errors import ModelError, UsageError
 from mibe.models.arguments import switch
 from mibe.models.base import Message, Renderer
+from mibe.models.checkpoint import template_switches
 from mibe.models.folders import check_exists
 from mibe.models.text import plain_text
 
@@ -40,14 +41,23 @@ class TokenizerOnly:
         self.name = f"counted by the tokenizer of {label}"
         self.context_window = context_window
         self.is_chat = chat_template and bool(getattr(tokenizer, "chat_template", None))
+        self.can = frozenset({"chat_template_args", "reasoning_effort"} if self.is_chat else ())
+        self.template_switches = template_switches(tokenizer.get_chat_template() if self.is_chat else None)
+        self._template_args: Mapping[str, Any] = {}
         self._tokenizer = tokenizer
         self._added = 0 if self.is_chat else tokenizer.num_special_tokens_to_add(pair=False)
+
+    def use_template_args(self, args: Mapping[str, Any]) -> None:
+        """Set switches of the chat template."""
+        self._template_args = args
 
     def render(self, messages: Sequence[Message]) -> str:
         """As the model would lay them out."""
         if not self.is_chat:
             return plain_text(messages)
-        text: str = self._tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True)
+        text: str = self._tokenizer.apply_chat_template(
+            list(messages), tokenize=False, add_generation_prompt=True, **self._template_args
+        )
         return text
 
     def count_tokens(self, text: str) -> int:

@@ -15,7 +15,7 @@ from mibe.models.base import ChoiceRequest, Message, Request, Response
 from mibe.models.event_loop import EventLoop
 from mibe.models.openai.caller import Caller
 from mibe.models.openai.endpoint import Endpoint
-from mibe.models.openai.format import Dialect, Problem, body_of, learn, path_of, response_of
+from mibe.models.openai.format import Dialect, Problem, body_of, learn, path_of, refused_request, response_of
 from mibe.models.openai.pace import Gate, Rate
 from mibe.models.openai.policy import Action, action_for
 from mibe.models.openai.transport import Broken, Reply, Transport
@@ -46,6 +46,7 @@ class OpenAIModel:
             "api": endpoint.api,
             "reasoning_effort": endpoint.reasoning_effort,
         }
+        self.can = endpoint.can
         self.price = price
         self.batch = endpoint.batch
         self.budget = Budget()
@@ -60,6 +61,17 @@ class OpenAIModel:
         self._last_answer = 0.0
         self.loop = EventLoop("mibe-openai")
         self._wire: Transport | None = None
+
+    def use_template_args(self, args: Mapping[str, Any]) -> None:
+        """Set switches of the server's chat template, and `reasoning_effort`, which has a parameter of its own.
+
+        Nobody sees them in a prompt's text, so they are a part of what the model is known by.
+        """
+        others = {name: value for name, value in args.items() if name != "reasoning_effort"}
+        effort = args.get("reasoning_effort", self.endpoint.reasoning_effort)
+        self.endpoint = replace(self.endpoint, reasoning_effort=effort, template_args=others)
+        switches = {"chat_template_kwargs": others} if others else {}
+        self.identity = {**(self.identity or {}), "reasoning_effort": effort, **switches}
 
     def render(self, messages: Sequence[Message]) -> str:
         """The prompt for people to read: turns under their roles. The server lays out what the model reads."""
@@ -165,7 +177,12 @@ class OpenAIModel:
         return self._wire
 
     def adopt(self, sent: Mapping[str, Any], problem: Problem) -> bool:
-        """Whether the server only wants to be asked in another way, which is remembered."""
+        """Whether the server only wants to be asked in another way, which is remembered.
+
+        Raises `ModelError` where it does not know what the user asked for.
+        """
+        if (name := refused_request(sent, problem)) is not None:
+            raise ModelError(f"{self.name} does not take {name}, which was asked for: {problem.message}; leave it out")
         learnt = learn(self.dialect, sent, problem)
         if learnt is None:
             return False

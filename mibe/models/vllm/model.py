@@ -10,10 +10,11 @@ from typing import Any, TypeVar
 
 import torch
 from vllm import SamplingParams
-from vllm.sampling_params import RequestOutputKind
+from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
 
 from mibe.errors import ModelError
 from mibe.models.base import ChoiceRequest, FinishReason, Message, Request, Response, Sampling
+from mibe.models.checkpoint import recommended_by, template_switches
 from mibe.models.identity import source_identity
 from mibe.models.pairs import Pair, encode_pairs
 from mibe.models.streaming import chunks
@@ -28,6 +29,10 @@ ENCODED = 64
 
 FINISH: Mapping[str, FinishReason] = {"stop": "stop", "length": "length"}
 """vLLM's reasons that are ours; any other ("abort", "error") is a failure of the request."""
+
+SAMPLED = frozenset({"temperature", "top_p", "top_k", "min_p", "seed", "constrain"})
+TEMPLATED = frozenset({"chat_template_args", "reasoning_effort"})
+"""What the engine can do beyond greedy text; and, with a chat template, what its prompts can."""
 
 PLACEMENT = frozenset(
     {
@@ -67,6 +72,8 @@ class VllmModel:
     """
 
     is_remote = False
+    recommended: Mapping[str, Any] | None
+    """The sampling in the checkpoint's `generation_config`; None where it has none."""
     chunk_size = 8192
     """For likelihoods: at each end of a chunk the engine runs half empty until the last answer is there."""
 
@@ -76,6 +83,10 @@ class VllmModel:
         self.is_chat = chat
         self._engine = engine
         self._tokenizer = engine.tokenizer
+        self.can = SAMPLED | TEMPLATED if chat else SAMPLED
+        self.template_switches = template_switches(self._tokenizer.get_chat_template() if chat else None)
+        self._template_args: Mapping[str, Any] = {}
+        self.recommended = recommended_by(engine.config.try_get_generation_config())
         self._encoder = Encoder(self._tokenizer, [] if chat else added_before(self._tokenizer))
         self._end_tokens = end_tokens(self._tokenizer, configurations(engine.config), chat=chat)
         self.context_window: int | None = engine.config.max_model_len
@@ -96,11 +107,17 @@ class VllmModel:
             chat=template is not None,
         )
 
+    def use_template_args(self, args: Mapping[str, Any]) -> None:
+        """Set switches of the chat template: `template_switches` are their names."""
+        self._template_args = args
+
     def render(self, messages: Sequence[Message]) -> str:
         """The text of the messages: by the chat template, up to where the answer begins, or as they are."""
         if not self.is_chat:
             return plain_text(messages)
-        text: str = self._tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True)
+        text: str = self._tokenizer.apply_chat_template(
+            list(messages), tokenize=False, add_generation_prompt=True, **self._template_args
+        )
         return text
 
     def count_tokens(self, text: str) -> int:
@@ -143,13 +160,21 @@ class VllmModel:
         return SamplingParams(
             max_tokens=sampling.max_new_tokens,
             temperature=sampling.temperature,
+            top_p=sampling.top_p,
+            top_k=sampling.top_k,
+            min_p=sampling.min_p,
             seed=sampling.seed,
             stop=stop,
             stop_token_ids=self._end_tokens,
             # The text is made from the tokens afterwards, as `hf` makes it; while it grows only stop strings need it.
             detokenize=bool(stop),
+            structured_outputs=StructuredOutputsParams(choice=self._choices(sampling)) if sampling.allowed else None,
             output_kind=RequestOutputKind.FINAL_ONLY,
         )
+
+    def _choices(self, sampling: Sampling) -> list[str]:
+        # After a chat template's generation prompt an answer stands alone; after a cue it follows a space.
+        return [text if self.is_chat else f" {text}" for text in sampling.allowed]
 
     def _response(self, job: Job, output: Any, stop: Sequence[str], *, seconds: float) -> Response:
         if isinstance(output, str):
