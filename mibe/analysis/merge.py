@@ -50,7 +50,7 @@ def merge(runs: Iterable[str | Path], *, output_dir: str | Path = "runs", partia
     parts = _in_order([load_run(path) for path in runs])
     _check_same(parts)
     _check_complete(parts, partial=partial)
-    tasks = [protocols.apply(parts[0].record["protocol"], load_task(name)) for name in parts[0].record["tasks"]]
+    tasks = [protocols.recorded(parts[0].record, load_task(name)) for name in parts[0].record["tasks"]]
     for task in tasks:
         _check_task(task, parts, partial=partial)
     late = late_metrics(tasks, parts[0].record["settings"]["bertscore"])

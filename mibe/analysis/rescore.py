@@ -41,7 +41,7 @@ def rescore(path: str | Path, *, bertscore: str | None = None) -> Run:
     if not old["tasks"] or any("outcomes" not in part for part in old["tasks"].values()):
         raise RunError(f"{path} is not finished; run its command again first")
     settings = old["settings"] | {"bertscore": bertscore or old["settings"].get("bertscore")}
-    tasks = [protocols.apply(old["protocol"], load_task(name)) for name in old["tasks"]]
+    tasks = [protocols.recorded(old, load_task(name)) for name in old["tasks"]]
     late = late_metrics(tasks, settings["bertscore"])
     with RunFolder.hold(folder_path) as folder:
         # All that can fail comes before the old logs are moved away.

@@ -19,6 +19,7 @@ from mibe.models import load_model
 from mibe.models.base import Model
 from mibe.models.pricing import Price, Usage
 from mibe.models.service import Service
+from mibe.run.asking import prepare
 from mibe.run.plan import Plan, plan_task
 from mibe.run.settings import arguments_under
 from mibe.run.settle import wanted
@@ -112,7 +113,8 @@ def estimate_run(
     check_names(allow_egress)
     plans = [plan_task(task, chosen) for task in named]
     with closing(load_model(model, arguments_under(chosen.protocol, model, model_args))) as llm:
-        plans = [plan.for_model(llm) for plan in plans]
+        prepared = prepare(llm, chosen)
+        plans = [plan.for_model(llm, prepared) for plan in plans]
         for plan in plans:
             check_egress(plan.task, llm, allow_egress, agreement)
         if isinstance(llm, Service):

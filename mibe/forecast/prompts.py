@@ -22,6 +22,8 @@ from mibe.forecast.hardware import Fleet, Shape
 from mibe.models import as_model
 from mibe.models.base import Renderer
 from mibe.models.local.counting import load_counter
+from mibe.protocols import in_style
+from mibe.run.asking import use_template
 from mibe.run.evaluate import evaluate
 from mibe.run.plan import Plan, plan_task
 from mibe.run.settings import Settings, arguments_under
@@ -86,7 +88,7 @@ def forecast(
         Absent(
             task=task.name,
             documents=task.source.counts.get(chosen.split),
-            max_new_tokens=chosen.max_new_tokens or task.max_new_tokens,
+            max_new_tokens=chosen.max_new_tokens or in_style(chosen.prompt_style, task).max_new_tokens,
         )
         for task in named
         if store.find(task.data_name) is None
@@ -99,6 +101,8 @@ def forecast(
         )
     args = arguments_under(chosen.protocol, model, model_args)
     counter = load_counter(model, args or {}, characters_per_token=characters_per_token)
+    if hasattr(counter, "use_template_args"):
+        use_template(counter, chosen)
     probes: dict[str, Probe] = {}
     if probe is not None and model is not None:
         probes = _probe(plans, model, args, probe, allow_egress=allow_egress, agreement=agreement)

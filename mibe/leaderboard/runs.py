@@ -16,8 +16,10 @@ from mibe.published.figures import HUMAN
 from mibe.rating.scores import scores as scores_by_people
 from mibe.results.folder import RECORD
 from mibe.results.run import Run, load_run
+from mibe.run.settings import changes_of, style_of
 
 SAME = {
+    "style": "way of asking (--prompt-style, --constrain)",
     "split": "split",
     "data": "content of the data",
     "version": "version of the task (mibe rescore RUN brings an older run up to date)",
@@ -33,7 +35,8 @@ SAME = {
 class Result:
     """The scores of one task in one run: `part` is the task's part of the run record.
 
-    `model` is a key that is the same for two runs of the same model; `conditions` are those of `SAME`.
+    `model` is a key that is the same for two runs of the same model whose text was generated in the same way, which
+    stands beside its name where it is not the usual one; `conditions` are those of `SAME`.
     """
 
     model: str
@@ -107,7 +110,7 @@ def read_results(paths: Iterable[str | Path], *, protocol: str | None = None) ->
     UsageError
         For results that must not stand side by side: other protocols, or other `SAME` conditions in one column.
     """
-    results: dict[tuple[str, str, str], Result] = {}
+    results: dict[tuple[str, ...], Result] = {}
     notes: list[str] = []
     for path in find_runs(paths):
         run = load_run(path)
@@ -115,7 +118,7 @@ def read_results(paths: Iterable[str | Path], *, protocol: str | None = None) ->
             notes.append(f"{path.name}: left out, its protocol is {run.record.get('protocol')}")
             continue
         for result in _results_of(run, notes):
-            key = (result.model, result.setting, result.task)
+            key = (result.model, result.setting, result.task, result.conditions["style"])
             if key in results:
                 kept, other = sorted((result, results[key]), key=lambda r: (r.scored, r.ended), reverse=True)
                 notes.append(f"{kept.name}, {kept.task}: {kept.path.name} counts, not {other.path.name}")
@@ -157,6 +160,7 @@ def _results_of(run: Run, notes: list[str]) -> Iterator[Result]:
     record = run.record
     if record["settings"].get("shard"):
         raise RunError(f"{run.path} is one shard of a run; mibe merge puts the shards together, then list the whole")
+    changes = changes_of(record["settings"])
     try:
         by_people = _by_people(run, notes)
         for task in record.get("task_names", record["tasks"]):
@@ -165,8 +169,8 @@ def _results_of(run: Run, notes: list[str]) -> Iterator[Result]:
                 notes.append(f"{run.path.name}: {task} has no scores yet")
                 continue
             result = Result(
-                model=_model_key(record["model"]),
-                name=str(record["model"]["name"]),
+                model=_model_key(record["model"], changes),
+                name=f"{record['model']['name']} ({', '.join(changes)})" if changes else str(record["model"]["name"]),
                 setting=setting_of(record, part),
                 task=task,
                 protocol=record["protocol"],
@@ -207,6 +211,7 @@ def _rated(result: Result, rated: Mapping[str, Any], notes: list[str]) -> Result
 def _conditions(record: Mapping[str, Any], part: Mapping[str, Any]) -> dict[str, Any]:
     judged = TOP_K.names[0] in part["figures"]
     return {
+        "style": style_of(record["settings"]),
         "split": part["data"]["split"],
         "data": part["data"]["sha256"],
         "version": part["version"],
@@ -217,10 +222,10 @@ def _conditions(record: Mapping[str, Any], part: Mapping[str, Any]) -> dict[str,
     }
 
 
-def _model_key(model: Mapping[str, Any]) -> str:
-    """The same for two runs of one model; without an identity the name must do."""
-    identity = model["identity"] or {"name": model["name"]}
-    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+def _model_key(model: Mapping[str, Any], changes: Sequence[str]) -> str:
+    """The same for two runs of one model, generated in one way; without an identity the name must do."""
+    known = [model["identity"] or {"name": model["name"]}, *changes]
+    return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()
 
 
 def _distinctly_named(results: Sequence[Result]) -> list[Result]:

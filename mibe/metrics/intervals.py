@@ -42,7 +42,7 @@ def bootstrap(
     as a macro average over labels that a resample can lose. Resamples in which a figure is NaN do not count for it.
     Seeded: the same samples in any order give the same bounds.
     """
-    value = figures(statistics.sum(axis=0))
+    value = figures(statistics.sum(axis=0, dtype=np.float64))
     replicates = figures(resampled_totals(statistics, resamples=resamples, seed=seed))
     return interval(replicates, value, level)
 
@@ -70,9 +70,11 @@ def collapse(statistics: FloatArray) -> tuple[FloatArray, IntArray]:
     # Rows are compared as bytes: for wide rows several times as fast as np.unique(axis=0).
     data = np.ascontiguousarray(statistics).tobytes()
     size = width * statistics.itemsize
-    distinct = sorted(Counter(data[i * size : (i + 1) * size] for i in range(samples)).items())
-    rows = np.frombuffer(b"".join(row for row, _ in distinct), dtype=statistics.dtype).reshape(-1, width)
-    return rows, np.array([n for _, n in distinct], dtype=np.int64)
+    found = Counter(data[i * size : (i + 1) * size] for i in range(samples))
+    rows = np.frombuffer(b"".join(found), dtype=statistics.dtype).reshape(-1, width).astype(np.float64)
+    # The order is that of the rows as floating-point numbers, however small a type they came in.
+    order = sorted(range(len(rows)), key=lambda row: rows[row].tobytes())
+    return rows[order], np.array(list(found.values()), dtype=np.int64)[order]
 
 
 def draw_counts(counts: IntArray, resamples: int, rng: np.random.Generator) -> Iterator[FloatArray]:

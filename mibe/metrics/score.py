@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, cast
 
 from mibe.errors import UsageError
 from mibe.metrics.arrays import FloatArray, np
 from mibe.metrics.base import BootstrapMedian, is_mean
 from mibe.metrics.intervals import bootstrap, resampled_totals, standard_errors
 from mibe.task import Metric, Value
+
+BLOCK = 4096
+"""Samples whose statistics are computed at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +73,26 @@ def score_by(
 def sample_statistics(
     metrics: Sequence[Metric], predictions: Sequence[Value | None], targets: Sequence[Value]
 ) -> list[FloatArray]:
-    """Each metric's table of shape (samples, statistics): the costly part of scoring, to be had once for many uses."""
+    """Each metric's table of shape (samples, statistics): the costly part of scoring, to be had once for many uses.
+
+    A table is made block by block and held as `compact` holds it.
+    """
     if len(predictions) != len(targets):
         raise UsageError(f"{len(predictions)} predictions for {len(targets)} targets")
-    return [metric.statistics(predictions, targets) for metric in metrics]
+    blocks = [slice(start, start + BLOCK) for start in range(0, max(1, len(targets)), BLOCK)]
+    tables: list[list[FloatArray]] = [[] for _ in metrics]
+    for block in blocks:
+        some, wanted = predictions[block], targets[block]
+        for metric, table in zip(metrics, tables, strict=True):
+            table.append(compact(metric.statistics(some, wanted)))
+    return [np.concatenate(table) for table in tables]
+
+
+def compact(table: FloatArray) -> FloatArray:
+    """The table in a byte a cell where that holds it exactly, as it does counts of labels; else as it is."""
+    with np.errstate(invalid="ignore"):
+        small: Any = table.astype(np.int8)
+    return cast("FloatArray", small) if np.array_equal(small, table) else table
 
 
 def score_statistics(
@@ -89,7 +109,7 @@ def score_statistics(
 
 
 def _score_one(metric: Metric, table: FloatArray, resamples: int, seed: int) -> dict[str, Figure]:
-    values = metric.figures(table.sum(axis=0))
+    values = metric.figures(table.sum(axis=0, dtype=np.float64))
     if isinstance(metric, BootstrapMedian):
         values = np.median(metric.figures(resampled_totals(table, resamples=resamples, seed=seed)), axis=0)
     interval = bootstrap(table, metric.figures, resamples=resamples, seed=seed)

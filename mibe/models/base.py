@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Literal, Protocol, TypedDict
 
 
@@ -14,21 +14,29 @@ class Message(TypedDict):
     content: str
 
 
+KEYED_OF_OLD = ("max_new_tokens", "stop", "temperature", "seed")
+"""Fields of a sampling that a cache's key holds at any value."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sampling:
     """How text is generated. Temperature 0 is greedy decoding, the default everywhere.
 
     `max_new_tokens` is the room for an answer. A model that reasons has `thinking_budget` tokens before it (None: a
     model that does not reason); where they are used up, `at_budget` "stop" ends the output and "close" writes the
-    closing mark for the model, which then answers.
+    closing mark for the model, which then answers. `allowed` are the only answers it can give; empty where it is free.
     """
 
     max_new_tokens: int
     stop: tuple[str, ...] = ()
     temperature: float = 0.0
     seed: int = 0
+    top_p: float = 1.0
+    top_k: int = 0
+    min_p: float = 0.0
     thinking_budget: int | None = None
     at_budget: Literal["stop", "close"] = "stop"
+    allowed: tuple[str, ...] = ()
 
     @property
     def room(self) -> int:
@@ -36,16 +44,21 @@ class Sampling:
         return self.max_new_tokens + (self.thinking_budget or 0)
 
     def in_key(self) -> dict[str, Any]:
-        """The fields as a cache's key holds them; without room to think as they always stood: old answers are found."""
-        values = asdict(self)
-        if self.thinking_budget is None:
-            del values["thinking_budget"], values["at_budget"]
-        return values
+        """The fields as a cache's key holds them: newer ones where they are set, so that earlier answers are found."""
+        return {
+            entry.name: value
+            for entry in fields(self)
+            if (value := getattr(self, entry.name)) != entry.default or entry.name in KEYED_OF_OLD
+        }
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One prompt: the messages (for chat APIs) and the text rendered from them by `Model.render`."""
+    """One prompt: the messages (for chat APIs) and the text rendered from them by `Model.render`.
+
+    Requests of one prompt that differ in `sampling.seed` alone are draws of it: a model may read the prompt once for
+    all.
+    """
 
     messages: tuple[Message, ...]
     text: str
@@ -139,8 +152,14 @@ class Model(Protocol):
     context_window:
         Tokens of prompt and output together, or None when there is no known limit.
 
-    A model may also have `chunk_size`: how many prompts it wants at once, if not the usual number; and `reasoning`: how
-    it reasons before it answers (`mibe.models.reasoning.Reasoning`), None where it does not.
+    A model may also have `can`, the names of what it can do beyond greedy text (fields of `Sampling`, "close",
+    "constrain", "chat_template_args", "reasoning_effort"; without it nothing); `recommended`, the sampling that its
+    checkpoint recommends, or None; `use_template_args(args)`, called right after loading with the switches of its chat
+    template, whose names are `template_switches` where they are known; and `reasoning`: how it reasons before it
+    answers (`mibe.models.reasoning.Reasoning`), None where it does not.
+
+    A model may also have `chunk_size`: how many prompts it wants at once, if not the usual number; or `stream`, which
+    takes requests one by one (see `mibe.models.streaming`).
     """
 
     name: str

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from mibe.models.base import FinishReason, Message, Renderer, Sampling
+from mibe.models.checkpoint import template_switches
 from mibe.models.text import first_stop
 from mibe.models.tokens import render_turns
-from mibe.parsers.reasoning import FORMATS, Format, closed_by, opened_by, split
+from mibe.parsers.reasoning import FORMATS, Format, behind_closing, closed_by, opened_by, split
 
 ROOM = 8192
 """Tokens of reasoning before an answer, where nobody says otherwise and the window has them."""
@@ -19,8 +19,8 @@ ROOM = 8192
 GIVEN = "given"
 """The form of reasoning that a server keeps in a field of its own, or to itself."""
 
-SWITCHES = ("enable_thinking", "thinking", "reasoning_effort")
-"""Variables by which chat templates turn reasoning on, off or down."""
+THINKING_SWITCHES = ("enable_thinking", "thinking")
+"""Variables by which chat templates turn reasoning on and off, the commonest first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,8 @@ def recognise(template: str, prompt: str) -> Reasoning | None:
 
     A prompt that ends in a closing mark switches it off: the template has written an empty reasoning for the model.
     """
-    switches = tuple(name for name in SWITCHES if _is_variable(name, template))
+    read = template_switches(template)
+    switches = tuple(name for name in (*THINKING_SWITCHES, "reasoning_effort") if name in read)
     if (opened := opened_by(prompt)) is not None:
         return Reasoning(opened.name, True, f"its prompt ends in {opened.marks[0]}", switches)
     if closed_by(prompt):
@@ -50,14 +51,9 @@ def recognise(template: str, prompt: str) -> Reasoning | None:
     return None
 
 
-def reasoning_by_template(tokenizer: Any) -> Reasoning | None:
-    """How a chat model reasons, as its tokenizer's chat template says."""
-    return recognise(str(tokenizer.chat_template), render_turns(tokenizer, PROBE))
-
-
-def _is_variable(name: str, template: str) -> bool:
-    """Whether the name stands in a statement or an expression of the template, outside of a text in quotes."""
-    return re.search(rf"\{{[%{{][^%{{}}'\"]*(?<![\w.]){name}\b", template) is not None
+def reasoning_by_template(tokenizer: Any, **switches: Any) -> Reasoning | None:
+    """How a chat model reasons, as its tokenizer's chat template says with these switches."""
+    return recognise(str(tokenizer.chat_template), render_turns(tokenizer, PROBE, **switches))
 
 
 def reasoning_of(model: Renderer) -> Reasoning | None:
@@ -77,6 +73,24 @@ def room_to_think(model: Renderer, asked: int | None, max_new_tokens: int) -> in
         return None
     window = model.context_window
     return ROOM if window is None else max(0, min(ROOM, (window - max_new_tokens) // 2))
+
+
+def answer_texts(answers: Sequence[str], *, chat: bool) -> list[str]:
+    """Answers as a model writes them: after a chat template's generation prompt alone, after a cue behind a space."""
+    return list(answers) if chat else [f" {text}" for text in answers]
+
+
+def forms_of(reasoning: Reasoning | None, sampling: Sampling) -> list[Format]:
+    """The forms in which a model may reason: its own, or any where it tells none and has room to think all the same."""
+    if reasoning is None:
+        return [] if sampling.thinking_budget is None else list(FORMATS)
+    return [form for form in FORMATS if form.name == reasoning.format]
+
+
+def answers_behind(answers: Sequence[str], form: Format) -> list[str]:
+    """Answers as a model writes them after the mark that closes a reasoning: at once, or after what belongs between."""
+    between = dict.fromkeys(["", "\n", "\n\n", behind_closing(form)])
+    return [space + text for text in answers for space in between]
 
 
 def tell_apart(text: str, opened: Format | None, stop: Sequence[str] = ()) -> tuple[str, int | None]:

@@ -53,9 +53,9 @@ def added_before(tokenizer: Any) -> list[int]:
     return full[:start]
 
 
-def render_turns(tokenizer: Any, messages: Sequence[Message]) -> str:
-    """The turns by the tokenizer's chat template, up to where the answer begins."""
-    text: str = tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True)
+def render_turns(tokenizer: Any, messages: Sequence[Message], **switches: Any) -> str:
+    """The turns by the tokenizer's chat template with these switches, up to where the answer begins."""
+    text: str = tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True, **switches)
     return text
 
 

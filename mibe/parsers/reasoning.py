@@ -169,6 +169,12 @@ def is_closed(tail: str, form: Format) -> bool:
     return _CLOSES[form.grammar].search(tail) is not None
 
 
+def behind_closing(form: Format) -> str:
+    """What a model writes between the mark that closes its reasoning and its answer."""
+    end = next(end for end in range(len(form.closing) + 1) if is_closed(form.closing[:end], form))
+    return form.closing[end:]
+
+
 def answer_at_again(text: str, stored: int | None, opened: Format | None = None) -> int | None:
     """Where the answer begins in a logged text, by today's table and what was known when it was written.
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from mibe.errors import UsageError
+from mibe.protocols.styles import in_style
 from mibe.task import Task
 
 if TYPE_CHECKING:
@@ -30,6 +32,11 @@ def apply(protocol: str, task: Task) -> Task:
 
         return paper.apply(task)
     raise UsageError(f"unknown protocol {protocol!r}; known: {', '.join(PROTOCOLS)}")
+
+
+def recorded(record: Mapping[str, Any], task: Task) -> Task:
+    """The task as the run with this record asked and read it."""
+    return in_style(record["settings"].get("prompt_style", "direct"), apply(record["protocol"], task))
 
 
 def for_model(protocol: str, task: Task, model: Model) -> Task:

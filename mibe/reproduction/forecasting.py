@@ -169,7 +169,7 @@ def _forecast_service(entry: Entry, choice: Choice, options: Options) -> Forecas
                 model.connect()
         except MibeError as error:
             why_not.append(str(error))
-        plans = [plan.for_model(model) for plan in _plans(entry.suite, choice.tasks, options)]
+        plans = [plan.for_model(model, plan.settings) for plan in _plans(entry.suite, choice.tasks, options)]
         permitted = [plan for plan in plans if not (is_credentialed(plan.task) and model.is_remote)]
         price = model.price if isinstance(model, Service) else None
         total: TaskEstimate = estimate(permitted, model, price).total

@@ -26,6 +26,7 @@ from mibe.results import record
 from mibe.results.cache import ResponseCache, cache_path
 from mibe.results.folder import RunFolder
 from mibe.run import description
+from mibe.run.asking import news_of, prepare
 from mibe.run.plan import Plan
 from mibe.run.session import Session
 from mibe.run.settings import Settings, arguments_under
@@ -67,8 +68,8 @@ def open_run(
         # A model that was handed over belongs to its owner, who may want it for the next run.
         held.callback(llm.close)
     held.callback(news.stop)
-    plans = tuple(plan.for_model(llm) for plan in settled.plans)
-    _refuse_close(llm, settled.settings)
+    prepared = prepare(llm, settled.settings)
+    plans = tuple(plan.for_model(llm, prepared) for plan in settled.plans)
     if (line := reasoning_line(llm, plans)) is not None:
         news.message(line)
     if who.count > 1 and isinstance(llm, Service):
@@ -88,6 +89,9 @@ def open_run(
     begun = description.begin(
         llm, plans, settled.settings, fingerprint, settled.suite, egress, previous=folder.earlier_record()
     )
+    begun["generation"] = prepared.decoding()
+    for line in news_of(llm, prepared):
+        news.message(line)
     begun["skipped"] = dict(settled.skipped)
     begun["judge"] = None if arbiter is None else describe_judge(arbiter)
     budget.spent = record.spent(folder.path, begun)
@@ -95,13 +99,6 @@ def open_run(
     who.agree(folder.path)
     session = Session(llm, folder, _open_cache(held, llm, use_cache=use_cache), news, arbiter, who)
     return Opened(session=session, plans=plans, late=settled.late, record=begun, services=tuple(services))
-
-
-def _refuse_close(model: Model, settings: Settings) -> None:
-    if settings.at_budget == "close" and "close" not in getattr(model, "can", ()):
-        raise UsageError(
-            f"--at-budget close: {model.name} cannot have its reasoning closed for it; use --at-budget stop"
-        )
 
 
 def reasoning_line(model: Model, plans: Sequence[Plan]) -> str | None:
@@ -154,7 +151,7 @@ def _fingerprint(model: Model, plans: Sequence[Plan], settings: Settings, judge:
     tasks = [
         [plan.task.name, plan.task.version, template_sha256(plan.task.prompt), *_data_hashes(plan)] for plan in plans
     ]
-    asked = [model.identity, tasks, settings.in_fingerprint(), *([] if judge is None else [judge.identity])]
+    asked = [model.identity, tasks, settings.asked(), *([] if judge is None else [judge.identity])]
     content = json.dumps(asked, sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()
 

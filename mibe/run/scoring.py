@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
-from operator import itemgetter
 from typing import Any
 
 from mibe.errors import UsageError
@@ -17,8 +15,9 @@ from mibe.metrics.base import Mean, is_main
 from mibe.metrics.confusion import confusion_matrix
 from mibe.metrics.diagnosis import UnreadableVerdicts
 from mibe.metrics.outcomes import BudgetCuts, OutcomeRates
-from mibe.metrics.score import sample_statistics, score, score_statistics
+from mibe.metrics.score import compact, sample_statistics, score, score_statistics
 from mibe.results.log import Row
+from mibe.run.columns import by_group, read_columns
 from mibe.task import Category, Metric, Outcome, Task
 
 
@@ -65,54 +64,37 @@ def score_rows(
 ) -> dict[str, Any]:
     """The scores of one task as they stand in the run record. Rows with errors are counted and not scored.
 
-    Figures of `late` are made of what `with_late_scores` wrote into the rows. The order of the rows, in which
-    responses happened to arrive, bears on no figure, not even in its last digit.
+    Figures of `late` are made of what `with_late_scores` wrote into the rows.
     """
-    samples: list[tuple[str, Any, Any, tuple[str, ...]]] = []
-    stored: list[tuple[str, Mapping[str, float]]] = []
-    outcomes: Counter[str] = Counter()
-    finish_reasons: Counter[str] = Counter()
-    cut = budget_cut = 0
-    for row in rows:
-        outcomes[row["outcome"]] += 1
-        finish_reasons[row.get("finish_reason") or "unknown"] += 1
-        cut += bool(row.get("cut"))
-        budget_cut += bool(row.get("budget_cut"))
-        if row["outcome"] != Outcome.ERROR:
-            groups = tuple(_once((row.get("metadata") or {}).get(field, "")) for field in task.breakdowns)
-            samples.append((row["id"], _once(row["prediction"]), _once(row["target"]), groups))
-            if late:
-                stored.append((row["id"], row["scores"]))
-    samples.sort(key=itemgetter(0))
-    stored.sort(key=itemgetter(0))
-    predictions, targets = [sample[1] for sample in samples], [sample[2] for sample in samples]
+    columns = read_columns(rows, task.breakdowns, with_scores=bool(late))
     metrics: tuple[Metric, ...] = (*task.metrics, *late)
-    tables = sample_statistics(task.metrics, predictions, targets)
-    tables += [stored_statistics(metric, [scores for _, scores in stored]) for metric in late]
-    all_outcomes = [outcome.value for outcome in Outcome for _ in range(outcomes[outcome.value])]
-    were_cut = [1.0] * budget_cut + [0.0] * (len(all_outcomes) - budget_cut)
-    rates, cuts = OutcomeRates(), BudgetCuts()
-    rate_tables = [rates.statistics(all_outcomes, all_outcomes), cuts.statistics(were_cut, were_cut)]
+    tables = sample_statistics(task.metrics, columns.predictions, columns.targets)
+    tables += [stored_statistics(metric, columns.scores) for metric in late]
+    outcomes = Counter(columns.outcomes) + Counter({Outcome.ERROR.value: len(columns.failed)})
     return {
-        "samples": sum(outcomes.values()),
-        "scored": len(predictions),
+        "samples": outcomes.total(),
+        "scored": len(columns.outcomes),
         "outcomes": {outcome.value: outcomes[outcome.value] for outcome in Outcome},
-        "finish_reasons": dict(finish_reasons),
-        "cut_prompts": cut,
-        "budget_cut": budget_cut,
+        "finish_reasons": columns.finish_reasons,
+        "cut_prompts": columns.cut,
+        "budget_cut": columns.budget_cut,
         "figures": _figures(metrics, tables, resamples, seed),
-        "rates": _figures((rates, cuts), rate_tables, resamples, seed),
+        "rates": _rates(outcomes, columns.budget_cut, resamples, seed),
         "breakdowns": {
-            field: _breakdown([sample[3][number] for sample in samples], metrics, tables, resamples, seed)
-            for number, field in enumerate(task.breakdowns)
+            field: _breakdown(column, metrics, tables, resamples, seed)
+            for field, column in zip(task.breakdowns, columns.groups, strict=True)
         },
-        "confusion": _confusion(task, predictions, targets),
+        "confusion": _confusion(task, columns.predictions, columns.targets),
     }
 
 
-def _once(value: Any) -> Any:
-    """The value, and for a label that many samples have always the same object: a hundred thousand cost nothing."""
-    return sys.intern(value) if isinstance(value, str) else value
+def _rates(outcomes: Counter[str], budget_cut: int, resamples: int, seed: int) -> dict[str, Any]:
+    """How often each outcome occurs, and how often the room to think ended a reasoning."""
+    rates, cuts, names = OutcomeRates(), BudgetCuts(), [outcome.value for outcome in Outcome]
+    by_outcome = np.repeat(compact(rates.statistics(names, names)), [outcomes[name] for name in names], axis=0)
+    one_of_each = compact(cuts.statistics([1.0, 0.0], [1.0, 0.0]))
+    by_cut = np.repeat(one_of_each, [budget_cut, outcomes.total() - budget_cut], axis=0)
+    return _figures((rates, cuts), [by_outcome, by_cut], resamples, seed)
 
 
 def _breakdown(
@@ -120,12 +102,9 @@ def _breakdown(
 ) -> dict[str, Any]:
     """The main figures of each group of samples: rows of the tables that all samples have already."""
     main = [(metric, table) for metric, table in zip(metrics, tables, strict=True) if all(map(is_main, metric.names))]
-    of_sample = np.array(groups, dtype=object)
     return {
-        group: _figures(
-            [metric for metric, _ in main], [table[of_sample == group] for _, table in main], resamples, seed
-        )
-        for group in sorted(set(groups))
+        group: _figures([metric for metric, _ in main], [table[inside] for _, table in main], resamples, seed)
+        for group, inside in by_group(groups).items()
     }
 
 

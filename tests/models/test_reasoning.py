@@ -98,6 +98,19 @@ def test_at_the_budget_the_closing_mark_is_written_for_the_model_which_then_answ
         assert found.answer == "MY" and found.finish_reason == "stop"
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_a_constrained_answer_leaves_the_reasoning_free(name):
+    model, prompt = model_of(name)
+    written = FORMS[name].written
+    assert generate(model, prompt, allowed=("maybe", "no")).text == written + "no"
+    # What the model would not write: its reasoning stays, and its answer is one of those allowed.
+    for shared in (True, False):
+        model._reader.limit = model._reader.limit if shared else 0
+        found = generate(model, prompt, allowed=("MY", "OMY"))
+        assert found.text.startswith(written.rstrip()) and found.answer in ("MY", "OMY")
+        assert found.finish_reason == "stop" and found.reasoning_tokens
+
+
 @pytest.mark.parametrize("name", ["DeepSeek-R1, opened by the prompt", "Magistral", "gpt-oss"])
 def test_models_that_run_without_shared_beginnings_keep_the_same_rooms(name):
     model, prompt = chain(FORMS[name], ANSWER)

@@ -2,7 +2,6 @@
 
 import gc
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -13,6 +12,7 @@ from dataclasses import replace
 
 import pytest
 from api_requests import requests
+from api_runs import command, price_file, record_of, run
 from api_server import Answer, error, prompt_of, said, serving
 from run_logs import responses
 from secret_task import WORDS
@@ -30,35 +30,6 @@ from mibe.run.settle import wanted
 from mibe.task import credentialed
 
 CANARY = "sk-canary-4711-do-not-print"
-
-
-def run(*arguments, cwd, **env):
-    return subprocess.run(
-        [sys.executable, "-m", "mibe", *arguments],
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        env={**os.environ, "COLUMNS": "250", **env},
-        timeout=60,
-    )
-
-
-def command(server, *more, tasks="pubmedqa", limit=12, **args):
-    own = {"model": "m", "base_url": server.url, "max_wait": "0.05", **args}
-    text = ",".join(f"{name}={value}" for name, value in own.items())
-    return ["eval", "--model", "openai", "--model-args", text, "--tasks", tasks, "--limit", str(limit), *more]
-
-
-def price_file(folder, prompt=1000.0, completion=1000.0):
-    path = folder / "own-prices.json"
-    entry = {"prompt": prompt, "completion": completion}
-    path.write_text(json.dumps({"date": "2026-01-31", "prices": {"127.0.0.1": {"m": entry}}}))
-    return str(path)
-
-
-def record_of(folder):
-    [path] = (folder / "runs").iterdir()
-    return json.loads((path / "run.json").read_text())
 
 
 def test_a_run_scores_counts_and_says_what_it_cost(tmp_path):

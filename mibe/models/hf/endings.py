@@ -18,13 +18,16 @@ class Written:
     """The new tokens of one row, and where it stands.
 
     `inside` is the reasoning it is in, by the prompt or by a mark of its own (`is_sure`), or by the beginning of one.
-    The answer begins with token number `answer_from`; `dictated` are the tokens that are to be written for it next, and
-    `was_cut` says that a budget ended its reasoning.
+    The reasoning `closed` ended before token number `closed_at`, and the answer begins with number `answer_from`: there
+    may be white space between. `dictated` are the tokens that are to be written for it next, and `was_cut` says that a
+    budget ended its reasoning.
     """
 
     inside: Format | None = None
     is_sure: bool = False
     tokens: list[int] = field(default_factory=list)
+    closed: Format | None = None
+    closed_at: int = 0
     answer_from: int = 0
     dictated: list[int] = field(default_factory=list)
     was_cut: bool = False
@@ -96,7 +99,8 @@ class Endings:
         texts: list[str] = self._tokenizer.batch_decode(tails) if tails else []
         for row, text in zip(before_answer, texts, strict=True):
             if row.inside is not None and (row.was_cut or is_closed(text, row.inside)):
-                row.inside, row.answer_from = None, len(row.tokens)
+                row.closed, row.inside = row.inside, None
+                row.closed_at = row.answer_from = len(row.tokens)
             elif not row.is_sure:
                 beginning = begun(text)
                 row.inside = under_way(text) or beginning

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import zlib
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -14,6 +13,7 @@ import torch
 
 from mibe.models.base import FinishReason, Sampling
 from mibe.models.hf.batches import Batcher, is_out_of_memory, release_memory
+from mibe.models.hf.choosing import Chooser, Draw
 from mibe.models.hf.endings import Endings, Written
 from mibe.models.hf.grouping import group_by_head
 from mibe.models.hf.reader import Reader
@@ -44,15 +44,13 @@ Ended = tuple[int, Generated | None]
 
 @dataclass(slots=True)
 class _Line:
-    """One row of the running batch: the number of its prompt, the slots it fills, and what it has written.
-
-    `dice` is for sampling: a line of its own, so that a text does not depend on what it shares a batch with.
-    """
+    """One row of the running batch: the number of its prompt, the slots it fills, its own dice, what it has written."""
 
     index: int
     prompt_length: int
     slots: int
-    dice: torch.Generator | None
+    draw: Draw
+    dice: torch.Generator
     written: Written
     is_over: bool = False
 
@@ -85,20 +83,22 @@ class Generator:
         self._reader = reader
         self._endings = endings
         self._sampling = sampling
+        self._chooser = Chooser(sampling)
         self._batches = batches
         self._slots = slots
         self._within = within
         self._opened = opened
         self._prompts: Sequence[Sequence[int]] = ()
+        self._draws: Sequence[Draw] = ()
         self._left: set[int] = set()
         self._groups: deque[tuple[int, deque[int]]] = deque()
         self._joining: list[int] = []
         self._rows: Rows | None = None
         self._lines: list[_Line] = []
 
-    def run(self, prompts: Sequence[Sequence[int]]) -> Iterator[tuple[list[Ended], float]]:
-        """Yield (what has ended, seconds of work since the last time) until every prompt has."""
-        self._prompts = prompts
+    def run(self, prompts: Sequence[Sequence[int]], draws: Sequence[Draw]) -> Iterator[tuple[list[Ended], float]]:
+        """Yield (what has ended, seconds of work since the last time) until every prompt, with its draw, has."""
+        self._prompts, self._draws = prompts, draws
         self._left = set(range(len(prompts)))
         self._line_up()
         seconds = 0.0
@@ -155,7 +155,9 @@ class Generator:
         longest = max(map(len, prompts))
         rows, logits = self._reader.read(prompts, head, self._endings.room)
         lines = [
-            _Line(index, len(prompt), longest, self._dice(prompt), self._written(index))
+            _Line(
+                index, len(prompt), longest, self._draws[index], self._draws[index].dice(prompt), self._written(index)
+            )
             for index, prompt in zip(self._joining, prompts, strict=True)
         ]
         self._choose(lines, logits)
@@ -184,22 +186,13 @@ class Generator:
         return [row for row, line in enumerate(self._lines) if not line.is_over]
 
     def _choose(self, lines: Sequence[_Line], logits: torch.Tensor) -> None:
-        """Add a token to each line: the most likely one, or one drawn at the temperature."""
-        if self._sampling.temperature == 0:
-            chosen: list[int] = logits.argmax(dim=-1).tolist()
-        else:
-            odds = torch.softmax(logits / self._sampling.temperature, dim=-1).cpu()
-            chosen = [
-                int(torch.multinomial(row, 1, generator=line.dice)) for row, line in zip(odds, lines, strict=True)
-            ]
+        """Add a token to each line."""
+        chosen = self._chooser.choose(
+            logits, [line.draw for line in lines], [line.written for line in lines], [line.dice for line in lines]
+        )
         for line, token in zip(lines, chosen, strict=True):
             line.slots += 1
             line.written.add(token)
-
-    def _dice(self, prompt: Sequence[int]) -> torch.Generator | None:
-        if self._sampling.temperature == 0:
-            return None
-        return torch.Generator().manual_seed(self._sampling.seed ^ zlib.crc32(repr(list(prompt)).encode()))
 
     def _written(self, index: int) -> Written:
         return Written.after(self._opened[index] if self._opened else None)
@@ -208,6 +201,8 @@ class Generator:
         running = [self._lines[row] for row in self._running()]
         ended: list[Ended] = []
         for line, reason in zip(running, self._endings.reasons([line.written for line in running]), strict=True):
+            if line.draw.is_over(line.written):
+                reason = "stop"
             if reason is not None:
                 line.is_over = True
                 ended.append((line.index, Generated.of(line.written, reason)))

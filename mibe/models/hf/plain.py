@@ -13,6 +13,7 @@ import torch
 from transformers import LogitsProcessor, LogitsProcessorList, StoppingCriteria, StoppingCriteriaList
 
 from mibe.models.base import Sampling
+from mibe.models.hf.choosing import ChosenOnly, Draw
 from mibe.models.hf.endings import Endings, Written
 from mibe.models.hf.generation import Generated
 from mibe.models.hf.reader import forward_parameters
@@ -30,8 +31,9 @@ class StopRows(StoppingCriteria):  # type: ignore[misc]
     end by different strings, or by the end token, then run on to the token limit.
     """
 
-    def __init__(self, endings: Endings, written: Sequence[Written]) -> None:
+    def __init__(self, endings: Endings, draws: Sequence[Draw], written: Sequence[Written]) -> None:
         self._endings = endings
+        self._draws = draws
         self._written = written
         self.ended: list[Generated | None] = [None] * len(written)
 
@@ -41,6 +43,8 @@ class StopRows(StoppingCriteria):  # type: ignore[misc]
         for row in live:
             self._written[row].add(int(input_ids[row, -1]))
         for row, reason in zip(live, self._endings.reasons([self._written[row] for row in live]), strict=True):
+            if self._draws[row].is_over(self._written[row]):
+                reason = "stop"
             if reason is not None:
                 self.ended[row] = Generated.of(self._written[row], reason)
         return torch.tensor([ended is not None for ended in self.ended], device=input_ids.device)
@@ -64,6 +68,7 @@ class Dictate(LogitsProcessor):  # type: ignore[misc]
 def generate_batch(
     model: Any,
     prompts: Sequence[list[int]],
+    draws: Sequence[Draw],
     sampling: Sampling,
     endings: Endings,
     padding: int,
@@ -78,25 +83,16 @@ def generate_batch(
     ids = torch.tensor([[padding] * gap + prompt for prompt, gap in zip(prompts, gaps, strict=True)])
     mask = torch.tensor([[0] * gap + [1] * (length - gap) for gap in gaps])
     written = [Written.after(form) for form in opened]
-    stop = StopRows(endings, written)
-    if sampling.temperature > 0:
-        torch.manual_seed(sampling.seed)
+    stop = StopRows(endings, draws, written)
     model.generate(
         input_ids=ids.to(model.device),
         attention_mask=mask.to(model.device),
         max_new_tokens=endings.room,
-        logits_processor=LogitsProcessorList([Dictate(written)]),
+        logits_processor=LogitsProcessorList([ChosenOnly(sampling, draws, prompts, written), Dictate(written)]),
         stopping_criteria=StoppingCriteriaList([stop]),
-        **decoding(sampling),
+        do_sample=False,
     )
     return [ended for ended in stop.ended if ended is not None]
-
-
-def decoding(sampling: Sampling) -> dict[str, Any]:
-    """Arguments of `generate`: greedy, or the model's own distribution at a temperature, nothing cut from it."""
-    if sampling.temperature == 0:
-        return {"do_sample": False}
-    return {"do_sample": True, "temperature": sampling.temperature, "top_k": 0, "top_p": 1.0}
 
 
 def rows_of(pairs: Sequence[Sequence[Pair]]) -> list[Row]:

@@ -116,7 +116,7 @@ class LmEvalModel:
     Nor do they tell reasoning from answers: its marks are looked for in the text, if the class has left them there.
     """
 
-    can = frozenset({"temperature", "seed", "thinking_budget"})
+    can = frozenset({"temperature", "top_p"})
 
     def __init__(self, lm: Any, *, name: str, args: Mapping[str, str], chat: bool, at_once: int | None) -> None:
         source = args.get("pretrained") or args.get("model") or name
@@ -192,12 +192,13 @@ class LmEvalModel:
 
     def _asked(self, request: Request) -> Any:
         sampling = request.sampling
-        settings = {
+        settings: dict[str, Any] = {
             # A stop string ends an answer, and a reasoning is not to be ended by one.
             "until": [text for text in sampling.stop if text and sampling.thinking_budget is None],
             "max_gen_toks": sampling.room,
             "do_sample": sampling.temperature > 0,
             "temperature": sampling.temperature,
+            **({"top_p": sampling.top_p} if sampling.top_p < 1 else {}),
         }
         return self._context(request.text), settings
 

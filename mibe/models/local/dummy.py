@@ -45,6 +45,7 @@ class DummyModel:
     is_remote = False
     is_chat = False
     context_window: int | None = None
+    can: frozenset[str] = frozenset()
 
     def __init__(self, *, answer: str = DEFAULT_ANSWER, mode: str | None = None, seed: int = 0) -> None:
         self.identity: Mapping[str, Any] | None = {"model": "dummy", "answer": answer, "mode": mode, "seed": seed}

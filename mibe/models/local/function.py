@@ -28,6 +28,8 @@ class FunctionModel:
     is_remote = False
     is_chat = False
     context_window: int | None = None
+    can: frozenset[str] = frozenset()
+    """How its text is made is the function's own affair."""
 
     def __init__(self, function: Callable[[list[str]], list[str]], name: str | None = None) -> None:
         self.name = name or str(getattr(function, "__name__", type(function).__name__))

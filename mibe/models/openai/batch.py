@@ -26,6 +26,7 @@ from mibe.models.openai.model import OpenAIModel, failed
 from mibe.models.openai.policy import action_for
 from mibe.models.openai.transport import Broken, Reply
 from mibe.models.pricing import Price
+from mibe.models.streaming import in_chunks
 
 FIRST_POLL = 5.0
 LOST = "lost"
@@ -33,6 +34,7 @@ OVER = frozenset({"completed", "failed", "expired", "cancelled", LOST})
 GONE = 410
 """Stands for a request whose job the server does not know any more: it is submitted anew."""
 
+K = TypeVar("K")
 T = TypeVar("T")
 
 
@@ -70,6 +72,10 @@ class OpenAIBatchModel(OpenAIModel):
             yield from ((index, replace(response, cost=None if response.cost is None else 0.0)) for index in others)
             # Only now: whoever asks for the next answer has this one on disk.
             self._take(key)
+
+    def stream(self, requests: Iterator[tuple[K, Request]]) -> Iterator[tuple[K, Response]]:
+        """The same for a stream: a job has so many requests that they may as well come in lists."""
+        return in_chunks(self.generate, requests, self.chunk_size)
 
     def report(self) -> Mapping[str, Any]:
         """What happened so far, for the run record."""

@@ -15,14 +15,20 @@ from mibe.parsers.reasoning import FORMATS, Format
 OPENAI_HOST = "api.openai.com"
 KEY = "OPENAI_API_KEY"
 
+SAMPLED = frozenset({"temperature", "top_p", "seed"})
+SERVED_SAMPLING = frozenset({"top_k", "min_p"})
+STRICT = (".openai.com", ".openai.azure.com", ".anthropic.com", ".googleapis.com", ".mistral.ai", ".x.ai")
+"""Ends of the hosts whose APIs take OpenAI's own parameters alone; vLLM, SGLang, llama.cpp and gateways take more."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
     """One model behind one address. The key is no part of what it shows of itself.
 
     `timeout` is for one attempt and `deadline` for all attempts of a request together, `max_wait` is the longest pause
-    between two of them; all in seconds. `concurrency` is the most requests that are under way at once.
-    `reasoning` is the form of reasoning that the server's chat template opens, where that has no field of its own.
+    between two of them; all in seconds. `concurrency` is the most requests that are under way at once, `template_args`
+    are switches of the chat template that the server has. `reasoning` is the form of reasoning that this template
+    opens, where the server gives reasoning no field of its own.
     """
 
     model: str
@@ -43,6 +49,7 @@ class Endpoint:
     max_tokens_parameter: str = "max_tokens"
     batch: bool = False
     poll_interval: float = 60.0
+    template_args: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def host(self) -> str:
@@ -54,6 +61,18 @@ class Endpoint:
         """The address without its scheme: what tells one server from another."""
         parts = urlsplit(self.base_url)
         return parts.netloc + parts.path.rstrip("/")
+
+    @property
+    def can(self) -> frozenset[str]:
+        """What can be asked for beyond greedy text; makers of models take less than servers that run anybody's."""
+        if self.api != "chat":
+            return SAMPLED if self._is_strict else SAMPLED | SERVED_SAMPLING
+        asked = SAMPLED | {"reasoning_effort", "constrain"}
+        return asked if self._is_strict else asked | SERVED_SAMPLING | {"chat_template_args"}
+
+    @property
+    def _is_strict(self) -> bool:
+        return self.host == OPENAI_HOST or self.host.endswith(STRICT)
 
     @property
     def is_loopback(self) -> bool:
