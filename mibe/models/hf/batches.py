@@ -16,8 +16,12 @@ from mibe.models import ranks
 T = TypeVar("T")
 R = TypeVar("R")
 
+CPU_SLOTS = 4096
+"""Tokens of prompts in an automatic batch where there is no accelerator: more rows are hardly faster there, and where
+prompts are so long that few rows have place, reading them takes far longer than what is written after them."""
+
 CPU_BATCH = 8
-"""Automatic batch size where there is no accelerator, counted in the longest rows: more is hardly faster there."""
+"""Outputs of full length that have place in such a batch beside the prompts."""
 
 LARGEST_BATCH = 256
 """Automatic batch sizes go no higher: responses should come, and be kept, in small steps."""
@@ -97,13 +101,13 @@ def free_memory(devices: Iterable[torch.device]) -> int:
     return free // ranks.current().on_this_machine
 
 
-def slots_that_fit(free: int, longest: int, config: Any, itemsize: int, *, on_cpu: bool) -> int:
+def slots_that_fit(free: int, room: int, config: Any, itemsize: int, *, on_cpu: bool) -> int:
     """How many tokens the key–value cache of a batch may hold, in `free` bytes beside the weights.
 
-    On a CPU as many as `CPU_BATCH` rows of the `longest`, since more is hardly faster there.
+    On a CPU no more than `CPU_SLOTS` of prompts and `CPU_BATCH` outputs of `room` tokens.
     """
     fit = int((0.5 if on_cpu else 0.8) * free) // (cache_width(config) * itemsize)
-    return min(fit, CPU_BATCH * longest) if on_cpu else fit
+    return min(fit, CPU_SLOTS + CPU_BATCH * room) if on_cpu else fit
 
 
 def cache_width(config: Any) -> int:

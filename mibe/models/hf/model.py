@@ -25,7 +25,7 @@ from mibe.models.base import ChoiceRequest, Message, Request, Response, Sampling
 from mibe.models.checkpoint import recommended_by, template_switches
 from mibe.models.hf.arguments import PLACEMENT
 from mibe.models.hf.batches import (
-    CPU_BATCH,
+    CPU_SLOTS,
     LARGEST_BATCH,
     Batcher,
     batch_that_fits,
@@ -164,11 +164,10 @@ class HfModel:
     def _generate(self, jobs: Sequence[_Job], sampling: Sampling) -> Iterator[tuple[int, Response]]:
         if not jobs:
             return
-        longest = len(jobs[0].tokens) + sampling.max_new_tokens
+        room = sampling.max_new_tokens
+        slots = self._slots(len(jobs[0].tokens) + room, room)
         endings = Endings(self._tokenizer, sampling, self._end_tokens)
-        generator = Generator(
-            self._reader, endings, sampling, self._batches, slots=self._slots(longest), within=self._ready
-        )
+        generator = Generator(self._reader, endings, sampling, self._batches, slots=slots, within=self._ready)
         for ended, seconds in generator.run([job.tokens for job in jobs], [self._draw(job) for job in jobs]):
             for number, row in ended:
                 yield jobs[number].index, self._response(jobs[number], row, seconds / len(ended))
@@ -231,7 +230,7 @@ class HfModel:
 
     def _score(self, pairs: Sequence[Sequence[Pair]], longest: int) -> Iterator[tuple[int, tuple[float, ...]]]:
         asked = [index for index, choices in enumerate(pairs) if choices]
-        rows = self._slots(longest) // max(1, longest)
+        slots = self._slots(longest, 0)
         for group in group_by_head([pairs[index][0].context[:-1] for index in asked]):
 
             def work(batch: Sequence[int], head: int = group.head) -> list[list[float]]:
@@ -239,7 +238,7 @@ class HfModel:
                     return score_choices(self._reader, [pairs[index] for index in batch], head)
 
             members = [asked[number] for number in group.members]
-            for batch, result in self._batches.run(members, work, lambda index: rows // len(pairs[index])):
+            for batch, result in self._batches.run(members, work, lambda index: slots // sum(map(_length, pairs[index]))):
                 for index, values in zip(batch, self._scores(result), strict=True):
                     yield index, tuple(values)
 
@@ -279,18 +278,21 @@ class HfModel:
             raise ModelError(problem)
         return pairs
 
-    def _slots(self, longest: int) -> int:
-        """Tokens of prompts and outputs that a batch may hold; no bound but its rows for a fixed batch size."""
+    def _slots(self, longest: int, room: int) -> int:
+        """Tokens of prompts and outputs that a batch may hold; no bound but its rows for a fixed batch size.
+
+        `room` are the tokens of an output, and `longest` those of the longest prompt with it.
+        """
         if not self._by_memory:
             return self._batches.limit * longest
         on_cpu = self._engine.device.type != "cuda"
-        return slots_that_fit(self._free(), longest, self._engine.config, self._model.dtype.itemsize, on_cpu=on_cpu)
+        return slots_that_fit(self._free(), room, self._engine.config, self._model.dtype.itemsize, on_cpu=on_cpu)
 
     def _fit(self, tokens: int) -> int:
         """How many sequences like this one, read at once, should fit the memory that is free now."""
         if not self._by_memory:
             return self._batches.limit
-        most = LARGEST_BATCH if self._engine.device.type == "cuda" else CPU_BATCH
+        most = LARGEST_BATCH if self._engine.device.type == "cuda" else max(1, CPU_SLOTS // tokens)
         return min(most, batch_that_fits(self._free(), tokens, self._engine.config, self._model.dtype.itemsize))
 
     def _free(self) -> int:
@@ -324,6 +326,10 @@ class HfModel:
         self.__dict__.pop("_reader", None)
         gc.collect()
         release_memory()
+
+
+def _length(pair: Pair) -> int:
+    return len(pair.input)
 
 
 def _failed(job: _Job, reason: str) -> Response:

@@ -11,13 +11,16 @@ import torch
 from transformers.cache_utils import Cache, DynamicCache, DynamicLayer, DynamicSlidingWindowLayer
 
 from mibe.models.hf.grouping import Tokens, common_length
-from mibe.models.hf.slots import Rows, spread
+from mibe.models.hf.slots import Part, Rows, merge, spread
 
-PIECE = 1024
-"""Tokens read at once on a CPU: a longer piece is no faster, and its activations are what memory is spent on."""
+PIECE = 4096
+"""Tokens read at once on a CPU: their activations are what memory is spent on."""
 
 DEVICE_PIECE = 8192
 """The same on an accelerator."""
+
+TOGETHER = 512
+"""Tokens of several prompts read at once on a CPU: more are no faster than one prompt after another."""
 
 LOGITS = 2**26
 """Logits held at once where every position's are wanted: 256 MB in float32."""
@@ -36,17 +39,29 @@ class Reader:
         self._model = model
         self._head: list[int] = []
         self._cache: Cache | None = None
-        self._piece = PIECE if model.device.type == "cpu" else DEVICE_PIECE
+        on_cpu = model.device.type == "cpu"
+        self._piece = PIECE if on_cpu else DEVICE_PIECE
+        self._together = TOGETHER if on_cpu else DEVICE_PIECE
 
     def read(self, prompts: Sequence[Tokens], head: int, room: int) -> tuple[Rows, torch.Tensor]:
         """Read prompts that share their first `head` tokens and no one's last; (rows, logits after the last token).
 
-        The rows have `room` free slots. Shorter prompts are padded between head and own part.
+        The rows have `room` free slots. The head is read once, then each prompt's own part: several at a time where
+        they are short and of like length, and else alone, so that little is read that is no token.
         """
+        cache = self._read_head(prompts[0][:head])
+        together = alike([len(prompt) - head for prompt in prompts], self._together)
+        if len(together) == 1:
+            return self._read_own(cache, prompts, head, room)
+        read = [self._read_own(cache, prompts[some], head, 0) for some in together]
+        return merge([Part.whole(rows) for rows, _ in read], room), torch.cat([logits for _, logits in read])
+
+    def _read_own(self, cache: Cache, prompts: Sequence[Tokens], head: int, room: int) -> tuple[Rows, torch.Tensor]:
+        """Read what comes after the head, whose cache this is. Shorter prompts are padded before it."""
         longest = max(map(len, prompts))
         gaps = [longest - len(prompt) for prompt in prompts]
         mask = torch.tensor([[True] * head + [False] * gap + [True] * (longest - head - gap + room) for gap in gaps])
-        rows = spread(self._read_head(prompts[0][:head]), mask.to(self._model.device))
+        rows = spread(cache, mask.to(self._model.device))
         ids = torch.tensor([[0] * gap + list(prompt[head:]) for prompt, gap in zip(prompts, gaps, strict=True)])
         positions = (torch.arange(head, longest) - torch.tensor(gaps)[:, None]).clamp(min=0)
         return rows, self.last_logits(rows, ids, positions)
@@ -99,6 +114,22 @@ class Reader:
     def forget(self) -> None:
         """Keep no beginning."""
         self._head, self._cache = [], None
+
+
+def alike(lengths: Sequence[int], most: int) -> list[slice]:
+    """Neighbours that are read together: at most `most` tokens with their padding, which is no more than an eighth of them.
+
+    One that is longer stands alone.
+    """
+    slices: list[slice] = []
+    start = 0
+    for end in range(1, len(lengths) + 1):
+        some = lengths[start : end + 1]
+        padded = len(some) * max(some)
+        if end == len(lengths) or padded > most or 8 * sum(some) < 7 * padded:
+            slices.append(slice(start, end))
+            start = end
+    return slices
 
 
 def plain_cache_limit(model: Any) -> int:
