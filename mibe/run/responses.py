@@ -15,7 +15,7 @@ from mibe.prompting import PromptBuilder, Rendered, stop_strings
 from mibe.results.cache import ResponseCache, cache_key
 from mibe.results.log import Row, SampleLog, absorb_parts, damaged_path, latest_rows, part_of
 from mibe.run.plan import Plan
-from mibe.run.reading import best_candidate, judge_response, judged
+from mibe.run.reading import answer_by_likelihood, best_candidate, judge_response, judged
 from mibe.run.session import Session
 from mibe.task import Example, Outcome
 
@@ -167,9 +167,9 @@ def _choose(model: Model, plan: Plan, jobs: Sequence[_Job]) -> Iterator[tuple[_J
     before = time.perf_counter()
     for index, values in model.loglikelihood(requests):
         now = time.perf_counter()
-        response = Response(text="", finish_reason="stop", seconds=now - before)
+        answer = answer_by_likelihood(values, now - before)
         before = now
-        yield jobs[index], {"response": response, "loglikelihoods": list(values)}
+        yield jobs[index], answer
 
 
 def _sampling(model: Model, plan: Plan, example: Example) -> Sampling:

@@ -27,8 +27,9 @@ def group_by_head(prompts: Sequence[Tokens]) -> list[Group]:
     """Divide prompts into groups, such that reading each group's head once saves the most that is worth the while.
 
     The prompts are seen as a tree, each node a beginning that some have in common. A node is a head of its own when
-    its prompts together save `WORTH_SAVING` tokens against the head above it, and `WORTH_SHARING` of their own. Groups come in the order of the tree,
-    branches with the longest prompts first: who keeps the last head read needs to read but what is new in the next.
+    its prompts together save `WORTH_SAVING` tokens against the head above it, and `WORTH_SHARING` of their own. Groups
+    come in the order of the tree, branches with the longest prompts first: who keeps the last head read needs to read
+    but what is new in the next.
     """
     order = sorted(range(len(prompts)), key=lambda number: tuple(prompts[number]))
     shared = [common_length(prompts[a], prompts[b]) for a, b in pairwise(order)]

@@ -21,7 +21,7 @@ from lm_eval.models.utils import resolve_max_length
 from transformers import GenerationConfig
 
 from mibe.errors import ModelError
-from mibe.models.base import ChoiceRequest, Message, Request, Response, Sampling
+from mibe.models.base import NO_NUMBERS, ChoiceRequest, Message, Request, Response, Sampling
 from mibe.models.checkpoint import recommended_by, template_switches
 from mibe.models.hf.arguments import PLACEMENT
 from mibe.models.hf.batches import (
@@ -34,7 +34,7 @@ from mibe.models.hf.batches import (
     slots_that_fit,
 )
 from mibe.models.hf.choosing import TAIL, Answers, Draw, encode_answers
-from mibe.models.hf.generation import Endings, Generated, Generator
+from mibe.models.hf.generation import Endings, Fault, Generated, Generator
 from mibe.models.hf.grouping import group_by_head
 from mibe.models.hf.likelihood import score_choices
 from mibe.models.hf.loading import load_engine, quiet
@@ -175,7 +175,7 @@ class HfModel:
     def _generate_plainly(self, jobs: Sequence[_Job], sampling: Sampling) -> Iterator[tuple[int, Response]]:
         endings = Endings(self._tokenizer, sampling, self._end_tokens)
 
-        def work(batch: Sequence[_Job]) -> tuple[list[Generated], float]:
+        def work(batch: Sequence[_Job]) -> tuple[list[Generated | Fault], float]:
             start = time.perf_counter()
             with self._ready():
                 prompts = [job.tokens for job in batch]
@@ -186,7 +186,7 @@ class HfModel:
         for batch, result in self._batches.run(
             jobs, work, lambda job: self._fit(len(job.tokens) + sampling.max_new_tokens)
         ):
-            rows: Sequence[Generated | None] = [None] * len(batch) if result is None else result[0]
+            rows: Sequence[Generated | Fault] = ["memory"] * len(batch) if result is None else result[0]
             seconds = 0.0 if result is None else result[1]
             for job, row in zip(batch, rows, strict=True):
                 yield job.index, self._response(job, row, seconds)
@@ -202,9 +202,11 @@ class HfModel:
             self._answers[key] = encode_answers(job.request.text, texts, self._encoder.bare, self._end_tokens)
         return Draw(sampling.seed, self._answers[key])
 
-    def _response(self, job: _Job, row: Generated | None, seconds: float) -> Response:
-        if row is None:
+    def _response(self, job: _Job, row: Generated | Fault, seconds: float) -> Response:
+        if row == "memory":
             return _failed(job, "out of memory, even alone in a batch")
+        if row == "logits":
+            return _failed(job, f"the model's logits are {NO_NUMBERS}")
         text: str = self._tokenizer.decode(row.tokens, skip_special_tokens=True)
         return Response(
             text=text[: first_stop(text, job.request.sampling.stop)],
@@ -238,7 +240,7 @@ class HfModel:
                     return score_choices(self._reader, [pairs[index] for index in batch], head)
 
             members = [asked[number] for number in group.members]
-            for batch, result in self._batches.run(members, work, lambda index: slots // sum(map(_length, pairs[index]))):
+            for batch, result in self._batches.run(members, work, lambda index: slots // _tokens(pairs[index])):
                 for index, values in zip(batch, self._scores(result), strict=True):
                     yield index, tuple(values)
 
@@ -328,8 +330,8 @@ class HfModel:
         release_memory()
 
 
-def _length(pair: Pair) -> int:
-    return len(pair.input)
+def _tokens(pairs: Sequence[Pair]) -> int:
+    return sum(len(pair.input) for pair in pairs)
 
 
 def _failed(job: _Job, reason: str) -> Response:

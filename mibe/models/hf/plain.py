@@ -10,16 +10,28 @@ from collections.abc import Iterator, Sequence
 from typing import Any, TypeAlias
 
 import torch
-from transformers import LogitsProcessorList, StoppingCriteria, StoppingCriteriaList
+from transformers import LogitsProcessor, LogitsProcessorList, StoppingCriteria, StoppingCriteriaList
 
 from mibe.models.base import Sampling
 from mibe.models.hf.choosing import ChosenOnly, Draw
-from mibe.models.hf.generation import Endings, Generated
-from mibe.models.hf.reader import forward_parameters
+from mibe.models.hf.generation import Endings, Fault, Generated
+from mibe.models.hf.reader import are_numbers, forward_parameters
 from mibe.models.pairs import Pair
 
 Row: TypeAlias = tuple[int, list[int]]
 """Number of a request, and those of its continuations for which the model reads the same input."""
+
+
+class Broken(LogitsProcessor):  # type: ignore[misc]
+    """Takes down the `rows` whose logits are no numbers, and gives them numbers, so that the others can go on."""
+
+    def __init__(self) -> None:
+        self.rows: set[int] = set()
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        """The scores, (rows, vocabulary), with zeros for those rows."""
+        self.rows.update(row for row, is_sound in enumerate(are_numbers(scores)) if not is_sound)
+        return scores.index_fill(0, torch.tensor(sorted(self.rows), dtype=torch.long, device=scores.device), 0.0)
 
 
 class StopRows(StoppingCriteria):  # type: ignore[misc]
@@ -29,14 +41,17 @@ class StopRows(StoppingCriteria):  # type: ignore[misc]
     end by different strings, or by the end token, then run on to the token limit.
     """
 
-    def __init__(self, endings: Endings, draws: Sequence[Draw], *, prompt_length: int) -> None:
+    def __init__(self, endings: Endings, draws: Sequence[Draw], broken: Broken, *, prompt_length: int) -> None:
         self._endings = endings
         self._draws = draws
+        self._broken = broken
         self._prompt_length = prompt_length
-        self.ended: list[Generated | None] = [None] * len(draws)
+        self.ended: list[Generated | Fault | None] = [None] * len(draws)
 
     def __call__(self, input_ids: torch.Tensor, scores: Any, **kwargs: Any) -> torch.Tensor:
         """Which rows are done: a boolean for each."""
+        for row in self._broken.rows:
+            self.ended[row] = self.ended[row] or "logits"
         live = [row for row, ended in enumerate(self.ended) if ended is None]
         texts = input_ids[live, self._prompt_length :].tolist()
         for row, tokens, reason in zip(live, texts, self._endings.reasons(texts), strict=True):
@@ -54,20 +69,21 @@ def generate_batch(
     sampling: Sampling,
     endings: Endings,
     padding: int,
-) -> list[Generated]:
+) -> list[Generated | Fault]:
     """Generate after each prompt (token ids of any lengths), all with the same settings; padded on the left."""
     length = max(map(len, prompts))
     gaps = [length - len(prompt) for prompt in prompts]
     ids = torch.tensor([[padding] * gap + prompt for prompt, gap in zip(prompts, gaps, strict=True)])
     mask = torch.tensor([[0] * gap + [1] * (length - gap) for gap in gaps])
-    stop = StopRows(endings, draws, prompt_length=length)
+    broken = Broken()
+    stop = StopRows(endings, draws, broken, prompt_length=length)
     model.generate(
         input_ids=ids.to(model.device),
         attention_mask=mask.to(model.device),
         max_new_tokens=sampling.max_new_tokens,
         stopping_criteria=StoppingCriteriaList([stop]),
         do_sample=False,
-        logits_processor=LogitsProcessorList([ChosenOnly(sampling, draws, prompts)]),
+        logits_processor=LogitsProcessorList([broken, ChosenOnly(sampling, draws, prompts)]),
     )
     return [ended for ended in stop.ended if ended is not None]
 

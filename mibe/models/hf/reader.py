@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from transformers.cache_utils import Cache, DynamicCache, DynamicLayer, DynamicSlidingWindowLayer
 
-from mibe.models.hf.grouping import Tokens, common_length
+from mibe.models.hf.grouping import WORTH_SAVING, Tokens, common_length
 from mibe.models.hf.slots import Part, Rows, merge, spread
 
 PIECE = 4096
@@ -46,21 +46,26 @@ class Reader:
     def read(self, prompts: Sequence[Tokens], head: int, room: int) -> tuple[Rows, torch.Tensor]:
         """Read prompts that share their first `head` tokens and no one's last; (rows, logits after the last token).
 
-        The rows have `room` free slots. The head is read once, then each prompt's own part: several at a time where
-        they are short and of like length, and else alone, so that little is read that is no token.
+        The rows have `room` free slots.
         """
-        cache = self._read_head(prompts[0][:head])
-        together = alike([len(prompt) - head for prompt in prompts], self._together)
-        if len(together) == 1:
-            return self._read_own(cache, prompts, head, room)
-        read = [self._read_own(cache, prompts[some], head, 0) for some in together]
+        read = list(self.read_apart(prompts, head))
         return merge([Part.whole(rows) for rows, _ in read], room), torch.cat([logits for _, logits in read])
 
-    def _read_own(self, cache: Cache, prompts: Sequence[Tokens], head: int, room: int) -> tuple[Rows, torch.Tensor]:
+    def read_apart(self, prompts: Sequence[Tokens], head: int) -> Iterator[tuple[Rows, torch.Tensor]]:
+        """The same for some of the prompts after another, without free slots.
+
+        The head is read once, then each prompt's own part: several at a time where they are short and of like length,
+        and else alone, so that little is read that is no token.
+        """
+        cache = self._read_head(prompts[0][:head])
+        for some in alike([len(prompt) - head for prompt in prompts], self._together):
+            yield self._read_own(cache, prompts[some], head)
+
+    def _read_own(self, cache: Cache, prompts: Sequence[Tokens], head: int) -> tuple[Rows, torch.Tensor]:
         """Read what comes after the head, whose cache this is. Shorter prompts are padded before it."""
         longest = max(map(len, prompts))
         gaps = [longest - len(prompt) for prompt in prompts]
-        mask = torch.tensor([[True] * head + [False] * gap + [True] * (longest - head - gap + room) for gap in gaps])
+        mask = torch.tensor([[True] * head + [False] * gap + [True] * (longest - head - gap) for gap in gaps])
         rows = spread(cache, mask.to(self._model.device))
         ids = torch.tensor([[0] * gap + list(prompt[head:]) for prompt, gap in zip(prompts, gaps, strict=True)])
         positions = (torch.arange(head, longest) - torch.tensor(gaps)[:, None]).clamp(min=0)
@@ -116,17 +121,26 @@ class Reader:
         self._head, self._cache = [], None
 
 
-def alike(lengths: Sequence[int], most: int) -> list[slice]:
-    """Neighbours that are read together: at most `most` tokens with their padding, which is no more than an eighth of them.
+def are_numbers(logits: torch.Tensor) -> list[bool]:
+    """For each row whether its logits, (rows, vocabulary), can be chosen by: none is NaN, and the largest is finite.
 
-    One that is longer stands alone.
+    Some models bar tokens by minus infinity.
+    """
+    sound: list[bool] = torch.isfinite(logits.amax(dim=-1)).tolist()
+    return sound
+
+
+def alike(lengths: Sequence[int], most: int) -> list[slice]:
+    """Neighbours that are read together: at most `most` tokens with their padding, or one alone that is longer.
+
+    The padding costs less than one more pass through the model, or is no more than an eighth of what is read.
     """
     slices: list[slice] = []
     start = 0
     for end in range(1, len(lengths) + 1):
         some = lengths[start : end + 1]
         padded = len(some) * max(some)
-        if end == len(lengths) or padded > most or 8 * sum(some) < 7 * padded:
+        if end == len(lengths) or padded > most or padded - sum(some) > max(WORTH_SAVING, padded / 8):
             slices.append(slice(start, end))
             start = end
     return slices
