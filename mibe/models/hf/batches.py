@@ -16,7 +16,7 @@ from mibe.models import ranks
 T = TypeVar("T")
 R = TypeVar("R")
 
-CPU_SLOTS = 3072
+CPU_SLOTS = 2048
 """Tokens of prompts in an automatic batch where there is no accelerator: more rows are hardly faster there, and where
 prompts are so long that few rows have place, reading them takes far longer than what is written after them."""
 

@@ -113,8 +113,7 @@ class Generator:
         self._left: set[int] = set()
         self._groups: deque[tuple[int, deque[list[int]]]] = deque()
         self._joining: list[list[int]] = []
-        self._rows: Rows | None = None
-        self._joined: list[Rows] = []
+        self._rows: list[Rows] = []
         self._lines: list[_Line] = []
 
     def run(self, prompts: Sequence[Sequence[int]], draws: Sequence[Draw]) -> Iterator[tuple[list[Ended], float]]:
@@ -181,42 +180,38 @@ class Generator:
         return head, joining
 
     def _join(self, head: int) -> None:
-        """Read each prompt once for all its draws. Its row comes into the batch with the next step."""
+        """Read each prompt once for all its draws. Lines count the rows that are there, and then these."""
         prompts = [self._prompts[draws[0]] for draws in self._joining]
         longest = max(map(len, prompts))
-        read = list(self._reader.read_apart(prompts, head))
-        first = sum(map(len, self._held()))
+        read = list(self._reader.read_apart(prompts, head, self._sampling.max_new_tokens))
+        first = sum(map(len, self._rows))
         lines = [
             _Line(index, row, len(prompt), longest, self._draws[index], self._draws[index].dice(prompt))
             for row, (prompt, draws) in enumerate(zip(prompts, self._joining, strict=True), first)
             for index in draws
         ]
         self._choose(lines, torch.cat([logits for _, logits in read])[[line.row - first for line in lines]])
-        self._joined += [rows for rows, _ in read]
+        self._rows += [rows for rows, _ in read]
         self._lines += lines
 
     def _step(self) -> None:
         """One more token for every line."""
         if self._must_move():
             self._move()
-        assert self._rows is not None
+        (batch,) = self._rows
         # Rows that nobody is left of read a token that nobody looks at.
-        ids, positions = torch.zeros(2, len(self._rows), 1, dtype=torch.long)
+        ids, positions = torch.zeros(2, len(batch), 1, dtype=torch.long)
         for line in self._lines:
             ids[line.row] = line.tokens[-1]
             positions[line.row] = line.prompt_length + len(line.tokens) - 1
-        logits = self._reader.last_logits(self._rows, ids, positions)
+        logits = self._reader.last_logits(batch, ids, positions)
         self._choose(self._lines, logits[[line.row for line in self._lines]])
-
-    def _held(self) -> list[Rows]:
-        """The batch, and what has joined it since the last step: lines count their rows in turn."""
-        return [*([] if self._rows is None else [self._rows]), *self._joined]
 
     def _must_move(self) -> bool:
         """Whether rows have joined, the lines of one row have parted, or nobody is left of half of the rows."""
         places = {line.place for line in self._lines}
         used = {row for row, _ in places}
-        return bool(self._joined) or len(places) > len(used) or 2 * len(used) <= sum(map(len, self._held()))
+        return len(self._rows) > 1 or len(places) > len(used) or 2 * len(used) <= len(self._rows[0])
 
     def _move(self) -> None:
         """Make the batch one row for all lines that have the same tokens after the same prompt, and nothing else."""
@@ -225,13 +220,13 @@ class Generator:
         for line in self._lines:
             line.row = number[line.place]
         parts, first = [], 0
-        for rows in self._held():
+        for rows in self._rows:
             own = [row - first for row, _ in places if 0 <= row - first < len(rows)]
             if own:
                 parts.append(Part.of(rows, own))
             first += len(rows)
-        self._rows, self._joined = None, []
-        self._rows = merge(parts, self._sampling.max_new_tokens)
+        self._rows.clear()
+        self._rows.append(merge(parts, self._sampling.max_new_tokens))
 
     def _choose(self, lines: Sequence[_Line], logits: torch.Tensor) -> None:
         """Add a token to each line that has numbers to choose by."""
@@ -261,13 +256,13 @@ class Generator:
             else:
                 ended.append((line.index, Generated(line.tokens, reason)))
         if not self._lines:
-            self._rows, self._joined = None, []
+            self._rows.clear()
         return ended
 
     def _start_anew(self) -> list[Ended]:
         """After a lack of memory: give up a prompt that was alone, else go on with half as many."""
         tried = [*(index for draws in self._joining for index in draws), *(line.index for line in self._lines)]
-        self._joining, self._lines, self._rows, self._joined = [], [], None, []
+        self._joining, self._lines, self._rows = [], [], []
         self._reader.forget()
         release_memory()
         if len(tried) == 1:

@@ -48,24 +48,26 @@ class Reader:
 
         The rows have `room` free slots.
         """
-        read = list(self.read_apart(prompts, head))
+        read = list(self.read_apart(prompts, head, room))
+        if len(read) == 1:
+            return read[0]
         return merge([Part.whole(rows) for rows, _ in read], room), torch.cat([logits for _, logits in read])
 
-    def read_apart(self, prompts: Sequence[Tokens], head: int) -> Iterator[tuple[Rows, torch.Tensor]]:
-        """The same for some of the prompts after another, without free slots.
+    def read_apart(self, prompts: Sequence[Tokens], head: int, room: int) -> Iterator[tuple[Rows, torch.Tensor]]:
+        """The same for some of the prompts after another.
 
         The head is read once, then each prompt's own part: several at a time where they are short and of like length,
         and else alone, so that little is read that is no token.
         """
         cache = self._read_head(prompts[0][:head])
         for some in alike([len(prompt) - head for prompt in prompts], self._together):
-            yield self._read_own(cache, prompts[some], head)
+            yield self._read_own(cache, prompts[some], head, room)
 
-    def _read_own(self, cache: Cache, prompts: Sequence[Tokens], head: int) -> tuple[Rows, torch.Tensor]:
+    def _read_own(self, cache: Cache, prompts: Sequence[Tokens], head: int, room: int) -> tuple[Rows, torch.Tensor]:
         """Read what comes after the head, whose cache this is. Shorter prompts are padded before it."""
         longest = max(map(len, prompts))
         gaps = [longest - len(prompt) for prompt in prompts]
-        mask = torch.tensor([[True] * head + [False] * gap + [True] * (longest - head - gap) for gap in gaps])
+        mask = torch.tensor([[True] * head + [False] * gap + [True] * (longest - head - gap + room) for gap in gaps])
         rows = spread(cache, mask.to(self._model.device))
         ids = torch.tensor([[0] * gap + list(prompt[head:]) for prompt, gap in zip(prompts, gaps, strict=True)])
         positions = (torch.arange(head, longest) - torch.tensor(gaps)[:, None]).clamp(min=0)
