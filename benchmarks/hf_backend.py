@@ -1,10 +1,10 @@
 """`hf` beside lm-eval's own `hf`: the same model, prompts and number of new tokens, in one run.
 
 Five-shot MMLU (its dev split gives the shots) and zero-shot MedMCQA, rendered once and given to both: where neighbours
-share their worked examples, and where no two prompts do. Greedy text of both is compared as well. Every measurement is a process of its own, so that its peak memory is its own too; the
-backends take turns, and medians are compared. lm-eval gets each of `--peer-batches` in the first round and its best one
-(by CPU seconds) in the others. Its "auto" batch size is for GPUs: on a CPU it tries batches of the whole context window until the
-machine runs out of memory.
+share their worked examples, and where no two prompts do. Greedy text of both is compared as well. Every measurement is
+a process of its own, so that its peak memory is its own too; the backends take turns, and medians are compared. lm-eval
+gets each of `--peer-batches` in the first round and its best one in the others (on a CPU by CPU seconds). Its "auto"
+batch size is for GPUs: on a CPU it tries batches of the whole context window until the machine runs out of memory.
 
     python benchmarks/hf_backend.py                                    # the demo model on the CPU, float32
     python benchmarks/hf_backend.py --dtype bfloat16
@@ -103,14 +103,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for name in given.workloads.split(","):
             title, task, shots = WORKLOADS[name]
-            texts = rendered(
-                task,
-                shots,
-                given.documents,
-                given.pretrained,
-                neighbours=name.endswith("-run"),
-                apart=name.endswith("-apart"),
-            )
+            texts = rendered(task, shots, given.documents, given.pretrained, kind=name.rpartition("-")[2])
             prompts = Path(folder) / f"{name}.json"
             prompts.write_text(json.dumps(texts))
             compare(title, given, batches, str(prompts))
@@ -160,22 +153,21 @@ def medians(outcomes: list[Outcome]) -> tuple[float, float, float]:
     )
 
 
-def rendered(
-    task: str, shots: int, documents: int, pretrained: str, *, neighbours: bool = False, apart: bool = False
-) -> list[str]:
+def rendered(task: str, shots: int, documents: int, pretrained: str, *, kind: str) -> list[str]:
     """The prompts of `mibe eval`, as the model's chat template lays them out.
 
-    They are a sample, or follow each other, or are of a subject each (`apart`).
+    `kind` is "run" (neighbours), "apart" (a subject each) or any other name (a sample).
     """
     from mibe.prompting import PromptBuilder
     from mibe.registry import load_task
     from mibe.run.plan import plan_task
     from mibe.run.settings import Settings
 
-    plan = plan_task(load_task(task), Settings(limit=None if neighbours or apart else documents, num_fewshot=shots))
+    limit = None if kind in ("run", "apart") else documents
+    plan = plan_task(load_task(task), Settings(limit=limit, num_fewshot=shots))
     builder = PromptBuilder(plan.task, ChatTemplate(pretrained), plan.shots, max_new_tokens=plan.max_new_tokens)
-    start = (plan.documents.count - documents) // 2 if neighbours else 0
-    chosen = islice(one_a_subject(plan.documents) if apart else plan.documents, start, start + documents)
+    start = (plan.documents.count - documents) // 2 if kind == "run" else 0
+    chosen = islice(one_a_subject(plan.documents) if kind == "apart" else plan.documents, start, start + documents)
     return [builder.build(example).text for example in chosen]
 
 

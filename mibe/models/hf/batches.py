@@ -101,13 +101,14 @@ def free_memory(devices: Iterable[torch.device]) -> int:
     return free // ranks.current().on_this_machine
 
 
-def slots_that_fit(free: int, room: int, config: Any, itemsize: int, *, on_cpu: bool) -> int:
+def slots_that_fit(free: int, room: int, draws: int, config: Any, itemsize: int, *, on_cpu: bool) -> int:
     """How many tokens the key–value cache of a batch may hold, in `free` bytes beside the weights.
 
-    On a CPU no more than `CPU_SLOTS` of prompts and `CPU_BATCH` outputs of `room` tokens.
+    On a CPU no more than `CPU_SLOTS` of prompts and `CPU_BATCH` outputs of `room` tokens, each with all its draws: they
+    take one place for as long as they are alike.
     """
     fit = int((0.5 if on_cpu else 0.8) * free) // (cache_width(config) * itemsize)
-    return min(fit, CPU_SLOTS + CPU_BATCH * room) if on_cpu else fit
+    return min(fit, draws * (CPU_SLOTS + CPU_BATCH * room)) if on_cpu else fit
 
 
 def cache_width(config: Any) -> int:

@@ -84,8 +84,7 @@ class _Line:
 class Generator:
     """Runs prompts (token ids) through the model in one batch that rows leave and join as it goes on.
 
-    At most `batches.limit` texts are under way, and no more than `slots` tokens of prompts and outputs. Prompts join
-    by groups with a common head, which is read once, as soon as a whole group or a quarter of the batch fits in. Draws
+    At most `batches.limit` texts are under way, and no more than `slots` tokens of prompts and outputs. Prompts join by groups with a common head, which is read once, as soon as a whole group or a quarter of the batch fits in. Draws
     of one prompt join together, even beyond `slots`: it is read once, and so is what they write alike. When memory runs
     out, everything unfinished starts anew with half as many texts. `within` is entered for all work, and brings
     `torch.inference_mode`.
@@ -168,7 +167,8 @@ class Generator:
         head, members = self._groups[0]
         longest = max([len(self._prompts[members[0][0]]), *(line.slots for line in self._lines)])
         most = min(self._batches.limit, self._slots // (longest + self._sampling.max_new_tokens))
-        free = max(most, len(members[0])) - len(self._lines)
+        used = len({line.place for line in self._lines})
+        free = min(max(most, len(members[0])) - used, self._batches.limit - len(self._lines))
         if self._lines and free < min(sum(map(len, members)), max(len(members[0]), most // 4)):
             return 0, []
         joining: list[list[int]] = []

@@ -9,7 +9,7 @@ import contextlib
 import gc
 import hashlib
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -165,7 +165,8 @@ class HfModel:
         if not jobs:
             return
         room = sampling.max_new_tokens
-        slots = self._slots(len(jobs[0].tokens) + room, room)
+        draws = max(Counter(tuple(job.tokens) for job in jobs).values())
+        slots = self._slots(len(jobs[0].tokens) + room, room, draws)
         endings = Endings(self._tokenizer, sampling, self._end_tokens)
         generator = Generator(self._reader, endings, sampling, self._batches, slots=slots, within=self._ready)
         for ended, seconds in generator.run([job.tokens for job in jobs], [self._draw(job) for job in jobs]):
@@ -232,7 +233,7 @@ class HfModel:
 
     def _score(self, pairs: Sequence[Sequence[Pair]], longest: int) -> Iterator[tuple[int, tuple[float, ...]]]:
         asked = [index for index, choices in enumerate(pairs) if choices]
-        slots = self._slots(longest, 0)
+        slots = self._slots(longest)
         for group in group_by_head([pairs[index][0].context[:-1] for index in asked]):
 
             def work(batch: Sequence[int], head: int = group.head) -> list[list[float]]:
@@ -280,15 +281,16 @@ class HfModel:
             raise ModelError(problem)
         return pairs
 
-    def _slots(self, longest: int, room: int) -> int:
+    def _slots(self, longest: int, room: int = 0, draws: int = 1) -> int:
         """Tokens of prompts and outputs that a batch may hold; no bound but its rows for a fixed batch size.
 
-        `room` are the tokens of an output, and `longest` those of the longest prompt with it.
+        `room` are the tokens of an output, `longest` those of the longest prompt with it, and `draws` the most of one
+        prompt.
         """
         if not self._by_memory:
             return self._batches.limit * longest
         on_cpu = self._engine.device.type != "cuda"
-        return slots_that_fit(self._free(), room, self._engine.config, self._model.dtype.itemsize, on_cpu=on_cpu)
+        return slots_that_fit(self._free(), room, draws, self._engine.config, self._model.dtype.itemsize, on_cpu=on_cpu)
 
     def _fit(self, tokens: int) -> int:
         """How many sequences like this one, read at once, should fit the memory that is free now."""
