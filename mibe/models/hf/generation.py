@@ -84,10 +84,11 @@ class _Line:
 class Generator:
     """Runs prompts (token ids) through the model in one batch that rows leave and join as it goes on.
 
-    At most `batches.limit` texts are under way, and no more than `slots` tokens of prompts and outputs. Prompts join by groups with a common head, which is read once, as soon as a whole group or a quarter of the batch fits in. Draws
-    of one prompt join together, even beyond `slots`: it is read once, and so is what they write alike. When memory runs
-    out, everything unfinished starts anew with half as many texts. `within` is entered for all work, and brings
-    `torch.inference_mode`.
+    At most `batches.limit` texts are under way, and no more than `slots` tokens of prompts and outputs. Prompts join
+    by groups with a common head, which is read once, as soon as a whole group or a quarter of the batch fits in. Draws
+    of one prompt join together: it is read once, and so is what they write alike. They may come to fill more than
+    `slots` as they part. When memory runs out, everything unfinished starts anew with half as many texts. `within` is
+    entered for all work, and brings `torch.inference_mode`.
     """
 
     def __init__(
