@@ -30,6 +30,7 @@ from mibe.models.hf.batches import (
     Batcher,
     batch_that_fits,
     free_memory,
+    keep_freed_memory,
     release_memory,
     slots_that_fit,
 )
@@ -93,6 +94,8 @@ class HfModel:
         own = engine.model.generation_config
         self.recommended = None if own is None else recommended_by(own.to_diff_dict())
         self._by_memory = batch_size is None
+        if engine.device.type == "cpu":
+            keep_freed_memory()
         self._batches = Batcher(batch_size or LARGEST_BATCH)
         # The settings a checkpoint comes with (sampling, penalties) would make "greedy" something else for each model.
         self._model.generation_config = GenerationConfig(
@@ -300,7 +303,8 @@ class HfModel:
         return min(most, batch_that_fits(self._free(), tokens, self._engine.config, self._model.dtype.itemsize))
 
     def _free(self) -> int:
-        release_memory()
+        if self._engine.device.type == "cuda":
+            release_memory()
         return free_memory({parameter.device for parameter in self._model.parameters()})
 
     @contextlib.contextmanager
