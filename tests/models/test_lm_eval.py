@@ -153,6 +153,7 @@ class Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server_address[1]}"
         self.status = {}
+        self.finish = {}
         self.asked = []
 
 
@@ -168,6 +169,9 @@ class Handler(BaseHTTPRequestHandler):
         status = next((code for mark, code in self.server.status.items() if mark in prompt), 200)
         text = f"<{prompt.split()[-1]}>"
         choice = {"index": 0, "message": {"role": "assistant", "content": text}} if chat else {"index": 0, "text": text}
+        for mark, reason in self.server.finish.items():
+            if mark in prompt:
+                choice["finish_reason"] = reason
         answer = json.dumps({"choices": [choice]} if status == 200 else {"error": prompt}).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
@@ -214,6 +218,34 @@ def test_one_bad_request_is_one_error(server, kind, concurrent, capfd):
     assert len(good) <= (18 if concurrent == "1" else 18 + 2 * 8 * 5)
     assert server.asked[0][1]["max_tokens"] == 12 and server.asked[0][1]["temperature"] == 0
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("kind", ["local-completions", "local-chat-completions"])
+@pytest.mark.parametrize("concurrent", ["1", "4"])
+def test_why_a_server_ended_an_answer_is_not_lost(server, kind, concurrent):
+    server.finish = {"LONG": "length", "BROKEN": "abort", "DECLINED": "content_filter", "GOOD": "stop"}
+    model = api(server, kind, num_concurrent=concurrent)
+    texts = ["LONG", "plain", "BROKEN", "DECLINED", "GOOD"]
+    found = generate(model, [ask(model.render([Message(role="user", content=text)])) for text in texts])
+    assert [response.finish_reason for response in found] == ["length", "stop", "error", "filter", "stop"]
+    assert [response.text for response in found] == ["<LONG>", "<plain>", "", "<DECLINED>", "<GOOD>"]
+    assert found[2].error == "the answer was broken off (finish_reason 'abort')"
+    assert type(found[0].text) is str
+
+
+@pytest.mark.parametrize("concurrent", ["1", "4"])
+def test_an_error_of_status_200_is_an_error_and_no_text(server, monkeypatch, concurrent):
+    monkeypatch.setattr(json, "dumps", lambda value, dumps=json.dumps, **how: dumps(_without_answer(value), **how))
+    (response,) = generate(api(server, "local-chat-completions", num_concurrent=concurrent), [ask(CHAT)])
+    assert (response.finish_reason, response.text) == ("error", "") and "upstream is gone" in response.error
+
+
+CHAT = '[{"role": "user", "content": "q"}]'
+
+
+def _without_answer(value):
+    failed = isinstance(value, dict) and "choices" in value
+    return {"error": {"message": "upstream is gone", "code": 502}} if failed else value
 
 
 def test_stop_strings_are_sent_and_kept(server):

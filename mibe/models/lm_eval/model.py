@@ -16,11 +16,12 @@ from typing import Any
 
 from mibe.errors import ModelError, UsageError, unknown
 from mibe.models.arguments import positive
-from mibe.models.base import ChoiceRequest, Message, Model, Request, Response, Sampling
+from mibe.models.base import ChoiceRequest, FinishReason, Message, Model, Request, Response, Sampling
 from mibe.models.folders import check_exists
 from mibe.models.hf.arguments import ARGUMENTS
 from mibe.models.identity import source_identity
 from mibe.models.lm_eval import LM_EVAL
+from mibe.models.lm_eval.endings import Ended, tell_endings
 from mibe.models.lm_eval.traits import (
     chat_string,
     context_window,
@@ -109,7 +110,8 @@ _NOTHING = _Failure("no text came back", None)
 class LmEvalModel:
     """An object of one of lm-eval's `LM` classes.
 
-    Those classes return no finish reason. `length` is told from `stop` by counting: an output that is no shorter than
+    Those classes return no finish reason; what a server says is kept here on its way through the class
+    (`mibe.models.lm_eval.endings`). Elsewhere `length` is told from `stop` by counting: an output that is no shorter than
     the limit, in the class's own tokens, was cut by it. Where a class has no tokenizer, every output counts as stopped.
     """
 
@@ -117,6 +119,7 @@ class LmEvalModel:
         source = args.get("pretrained") or args.get("model") or name
         self.name = Path(source).name if Path(source).is_dir() else source
         self._lm = lm
+        tell_endings(lm)
         self._takes_messages = takes_messages(lm)
         self._render = renderer(lm) if chat or self._takes_messages else None
         self._prompt_tokens = tokenizer(lm)
@@ -203,9 +206,10 @@ class LmEvalModel:
 
     def _response(self, request: Request, text: str, seconds: float) -> Response:
         new = None if self._new_tokens is None else len(self._new_tokens(text))
+        counted: FinishReason = "length" if new is not None and new >= request.sampling.max_new_tokens else "stop"
         return Response(
-            text=text[: first_stop(text, request.sampling.stop)],
-            finish_reason="length" if new is not None and new >= request.sampling.max_new_tokens else "stop",
+            text=str(text)[: first_stop(text, request.sampling.stop)],
+            finish_reason=text.finish_reason if isinstance(text, Ended) else counted,
             prompt_tokens=None if self._prompt_tokens is None else len(self._prompt_tokens(request.text)),
             new_tokens=new,
             seconds=seconds,

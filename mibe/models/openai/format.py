@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from mibe.models.base import FinishReason, Request, Response
+from mibe.models.finish import FINISH_REASONS
 from mibe.models.openai.endpoint import Endpoint
 from mibe.models.pricing import Usage
 from mibe.models.text import first_stop
@@ -42,12 +43,17 @@ class Dialect:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """What a server said in place of an answer."""
+    """What a server said in place of an answer.
+
+    `spent`: the server did its work, and what came of it is no answer. A few more attempts may be luckier; each costs
+    as much as an answer does.
+    """
 
     status: int
     message: str
     code: str = ""
     param: str = ""
+    spent: bool = False
 
 
 def path_of(endpoint: Endpoint) -> str:
@@ -108,13 +114,15 @@ def problem_of(status: int, content: bytes) -> Problem:
 
 
 def problem_in(status: int, body: Any) -> Problem:
-    """The same from JSON that was read already."""
+    """The same from JSON that was read already. An error in a body of status 200 may name the status that it means."""
     error = body.get("error", body) if isinstance(body, dict) else body
     if not isinstance(error, dict):
         return Problem(status, _short(_text(error)))
     inner = error.get("innererror")
     codes = [error.get("code"), error.get("type"), inner.get("code") if isinstance(inner, dict) else None]
     message = error.get("message") or error.get("detail") or error
+    if status < 300:
+        status = next((int(code) for code in map(str, codes) if re.fullmatch("[45][0-9][0-9]", code)), status)
     return Problem(status, _short(_text(message)), " ".join(str(c) for c in codes if c), str(error.get("param") or ""))
 
 
@@ -128,7 +136,7 @@ def _short(text: str) -> str:
 
 
 def response_of(body: Any, request: Request) -> Response | None:
-    """The response in an answer's JSON, or None where there is none in it.
+    """The response in an answer's JSON, or None where there is none in it; `mibe.models.openai.answers` says why.
 
     A refusal, in a field of its own or by a content filter, is finish reason "filter". Reasoning that the server keeps
     in a field of its own stands before the text in <think> tags, as models write it themselves.
@@ -164,9 +172,10 @@ def _content(content: Any) -> str:
 
 
 def _finish(reason: Any, refused: bool) -> FinishReason:
-    if refused or reason in ("content_filter", "refusal", "safety"):
+    """What the server's reason means. Raises `KeyError` for one that is no end of an answer; many servers give none."""
+    if refused:
         return "filter"
-    return "length" if reason in ("length", "max_tokens") else "stop"
+    return FINISH_REASONS[str(reason).lower()] if reason else "stop"
 
 
 def usage_of(body: Any) -> Usage | None:

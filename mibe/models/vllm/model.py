@@ -13,15 +13,13 @@ from vllm import SamplingParams
 from vllm.sampling_params import RequestOutputKind
 
 from mibe.errors import ModelError
-from mibe.models.base import ChoiceRequest, FinishReason, Message, Request, Response, Sampling
+from mibe.models.base import ChoiceRequest, Message, Request, Response, Sampling
+from mibe.models.finish import finish_of, not_an_end
 from mibe.models.identity import source_identity
 from mibe.models.pairs import Pair, encode_pairs
 from mibe.models.text import first_stop, plain_text
 from mibe.models.tokens import Encoder, added_before, end_tokens, window_problem
 from mibe.models.vllm.engine import Engine, Job, engine_arguments
-
-FINISH: Mapping[str, FinishReason] = {"stop": "stop", "length": "length"}
-"""vLLM's reasons that are ours; any other ("abort", "error") is a failure of the request."""
 
 PLACEMENT = frozenset(
     {
@@ -138,9 +136,10 @@ class VllmModel:
         if isinstance(output, str):
             return _failed(job.tokens, output)
         completion = output.outputs[0]
-        reason = FINISH.get(completion.finish_reason)
+        said = str(completion.finish_reason)
+        reason = finish_of(said)
         if reason is None:
-            return _failed(job.tokens, f"vLLM ended the request ({completion.finish_reason})")
+            return _failed(job.tokens, not_an_end(said))
         text: str = self._tokenizer.decode(completion.token_ids, skip_special_tokens=True)
         return Response(
             text=text[: first_stop(text, stop)],
