@@ -6,6 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from mibe.errors import ModelError
+
 END_OF_TURN = ("<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<end_of_turn>", "<|end|>", "<|eot|>", "<turn|>")
 """Tokens that end a turn in the chat templates in use."""
 
@@ -37,6 +39,16 @@ def window_problem(prompt: int, new: int, window: int | None) -> str | None:
     if window is None or prompt + new <= window:
         return None
     return f"{prompt} prompt and {new} new tokens do not fit the context window of {window}"
+
+
+def check_vocabulary(tokenizer: Any, rows: int, source: str) -> None:
+    """Raise `ModelError` where the tokenizer has ids for which the model has no row in its embeddings."""
+    largest = max(tokenizer.get_vocab().values(), default=0)
+    if largest >= rows:
+        raise ModelError(
+            f"the tokenizer of {source} has ids up to {largest}, and the model has {rows} embeddings (ids up to "
+            f"{rows - 1}): they do not belong together; name the model's own tokenizer by tokenizer=FOLDER"
+        )
 
 
 def added_before(tokenizer: Any) -> list[int]:

@@ -126,7 +126,13 @@ def test_where_no_reason_is_given_the_servers_count_tells(client, limit, finish)
         {"choices": [], "prompt_filter_results": [{"prompt_index": 0, "content_filter_results": FILTERED}]},
         {"id": "x", "choices": [], "promptFeedback": {"blockReason": "SAFETY"}},
         {"choices": None, "usage": {"prompt_tokens": 3}, "prompt_feedback": {"block_reason": "OTHER"}},
-        {"error": {"message": "The input was flagged for violence", "code": 403, "metadata": {"reasons": ["violence"]}}},
+        {
+            "error": {
+                "message": "The input was flagged for violence",
+                "code": 403,
+                "metadata": {"reasons": ["violence"]},
+            }
+        },
         {"error": {"message": "blocked", "code": "content_filter"}},
     ],
 )
@@ -158,7 +164,10 @@ def test_an_answer_without_a_choice_is_an_error_after_a_few_attempts(client):
         (error(429, TOO_LARGE, code="rate_limit_exceeded", kind="tokens"), "Requested 41000"),
         (error(429, "TPM: Limit 6,000, Requested 7,100, reduce your message"), "7,100"),
         (error(413, TOO_LARGE, code="rate_limit_exceeded"), "Requested 41000"),
-        (Answer(body={"error": {"message": "maximum context length is 8192 tokens", "code": 400}}), "status 400: maximum"),
+        (
+            Answer(body={"error": {"message": "maximum context length is 8192 tokens", "code": 400}}),
+            "status 400: maximum",
+        ),
     ],
 )
 def test_a_request_that_can_never_fit_is_one_error_and_asked_once(client, answer, requested):

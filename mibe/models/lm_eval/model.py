@@ -32,7 +32,9 @@ from mibe.models.lm_eval.traits import (
     tokenizer,
 )
 from mibe.models.locality import IN_PROCESS
+from mibe.models.templates import TEMPLATE_ERRORS, template_problem
 from mibe.models.text import byte_count, first_stop, one_line, plain_text
+from mibe.terminal.news import say
 
 SOURCES = ("pretrained", "tokenizer", "peft", "delta", "model_path", "base_model")
 """Arguments that may name a folder or a hub's repository."""
@@ -86,6 +88,7 @@ def load(name: str, args: Mapping[str, str]) -> Model:
         at_once = positive(args["at_once"]) if "at_once" in args else None
     except ValueError as error:
         raise UsageError(f"arguments of the model {LM_EVAL + name!r}: {error}") from None
+    say(f"loading {args.get('pretrained') or args.get('model') or name} …")
     passed = {key: read(text) for key, text in args.items() if key not in ("chat_template", "at_once")}
     try:
         with quiet():
@@ -111,8 +114,9 @@ class LmEvalModel:
     """An object of one of lm-eval's `LM` classes.
 
     Those classes return no finish reason; what a server says is kept here on its way through the class
-    (`mibe.models.lm_eval.endings`). Elsewhere `length` is told from `stop` by counting: an output that is no shorter than
-    the limit, in the class's own tokens, was cut by it. Where a class has no tokenizer, every output counts as stopped.
+    (`mibe.models.lm_eval.endings`). Elsewhere `length` is told from `stop` by counting: an output that is no shorter
+    than the limit, in the class's own tokens, was cut by it. Where a class has no tokenizer, every output counts as
+    stopped.
     """
 
     def __init__(self, lm: Any, *, name: str, args: Mapping[str, str], chat: bool, at_once: int | None) -> None:
@@ -133,7 +137,12 @@ class LmEvalModel:
 
     def render(self, messages: Sequence[Message]) -> str:
         """The messages as the class renders them: by a chat template, as JSON for a chat API, or as plain text."""
-        return plain_text(messages) if self._render is None else self._render(messages)
+        if self._render is None:
+            return plain_text(messages)
+        try:
+            return self._render(messages)
+        except TEMPLATE_ERRORS as error:
+            raise template_problem(self.name, one_line(error)) from error
 
     def count_tokens(self, text: str) -> int:
         """Number of tokens by the class's tokenizer, or an upper bound where it has none: the number of bytes."""

@@ -59,10 +59,10 @@ class Caller:
     ) -> T | Problem:
         """What `read` makes of a good reply, or the problem that this one request has.
 
-        `send` makes one attempt. `read` gets replies of status 2xx and those in `accept`; a problem that it finds in one
-        is treated as any other, and None from it means that the reply is not what it should be, which is tried again
-        like any passing failure. `uncertain` is called after an
-        attempt without an answer that the server may have charged for.
+        `send` makes one attempt. `read` gets replies of status 2xx and those in `accept`; a problem that it finds in
+        one is treated as any other, and None from it means that the reply is not what it should be, which is tried
+        again like any passing failure. `uncertain` is called after an attempt without an answer that the server may
+        have charged for.
 
         Raises `ModelError` for what all requests share (key, model, address, a server that is gone) and
         `LimitReached` where the account is empty or the server asks for a pause longer than the deadline.

@@ -18,7 +18,8 @@ _MONEY = re.compile(r"insufficient_quota|billing_hard_limit|insufficient_balance
 _POLICY = re.compile(r"content_filter|content_policy|responsibleaipolicy|moderation|invalid_prompt|flagged", re.I)
 # Between "model" and "not found" there is a name: no end of a sentence, and no JSON, which may be the prompt's echo.
 _MODEL = re.compile(
-    r"model_not_found|invalid_model|\b(unknown|no such) model\b|\binvalid model( name\b| id\b|:|$)|\bnot a valid model\b"
+    r"model_not_found|invalid_model|\b(unknown|no such) model\b|\binvalid model( name\b| id\b|:|$)"
+    r"|\bnot a valid model\b"
     r"|\bmodel\b((?!\. )[^;{}\[\]]){0,100}?\b(not found|not exist|doesn't exist)\b",
     re.I | re.S,
 )

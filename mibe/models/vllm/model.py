@@ -15,10 +15,11 @@ from vllm.sampling_params import RequestOutputKind
 from mibe.errors import ModelError
 from mibe.models.base import ChoiceRequest, Message, Request, Response, Sampling
 from mibe.models.finish import finish_of, not_an_end
-from mibe.models.identity import source_identity
+from mibe.models.identity import Hashing, Identify, source_identity
 from mibe.models.pairs import Pair, encode_pairs
+from mibe.models.templates import check_template, render_turns
 from mibe.models.text import first_stop, plain_text
-from mibe.models.tokens import Encoder, added_before, end_tokens, window_problem
+from mibe.models.tokens import Encoder, added_before, check_vocabulary, end_tokens, window_problem
 from mibe.models.vllm.engine import Engine, Job, engine_arguments
 
 PLACEMENT = frozenset(
@@ -79,21 +80,25 @@ class VllmModel:
         Raises `UsageError` for arguments that vLLM does not take and `ModelError` when it cannot load the model.
         """
         lora = values.get("lora")
-        engine = Engine.start(engine_arguments(values["pretrained"], lora, engine_args), lora)
-        template = getattr(engine.tokenizer, "chat_template", None) if values.get("chat_template", True) else None
-        return cls(
-            engine,
-            name=name,
-            identity=identity(engine.config, values, engine_args, template),
-            chat=template is not None,
-        )
+        arguments = engine_arguments(values["pretrained"], lora, engine_args)
+        with Hashing(sources(values, engine_args).values()) as hashing:
+            engine = Engine.start(arguments, lora)
+            template = getattr(engine.tokenizer, "chat_template", None) if values.get("chat_template", True) else None
+            try:
+                check_vocabulary(engine.tokenizer, engine.config.get_vocab_size(), values["pretrained"])
+                if template is not None:
+                    check_template(engine.tokenizer, name=name)
+                known = identity(engine.config, values, engine_args, template, hashing.identity)
+            except ModelError:
+                engine.shutdown()
+                raise
+        return cls(engine, name=name, identity=known, chat=template is not None)
 
     def render(self, messages: Sequence[Message]) -> str:
         """The text of the messages: by the chat template, up to where the answer begins, or as they are."""
         if not self.is_chat:
             return plain_text(messages)
-        text: str = self._tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True)
-        return text
+        return render_turns(self._tokenizer, messages, name=self.name)
 
     def count_tokens(self, text: str) -> int:
         """Exact number of tokens of a rendered prompt."""
@@ -210,30 +215,32 @@ def configurations(config: Any) -> list[Any]:
     return [SimpleNamespace(**config.try_get_generation_config()), config.hf_config]
 
 
+def sources(values: Mapping[str, Any], engine_args: Mapping[str, str]) -> dict[str, str]:
+    """The arguments that name a folder or a hub's repository, each with what it names."""
+    named = {"pretrained": values["pretrained"], "tokenizer": engine_args.get("tokenizer"), "lora": values.get("lora")}
+    return {argument: source for argument, source in named.items() if source is not None}
+
+
 def identity(
-    config: Any, values: Mapping[str, Any], engine_args: Mapping[str, str], template: str | None
+    config: Any,
+    values: Mapping[str, Any],
+    engine_args: Mapping[str, str],
+    template: str | None,
+    identify: Identify = source_identity,
 ) -> dict[str, Any] | None:
     """Content of weights, tokenizer and adapter, precision, chat template and every argument that bears on outputs.
 
     None, and so no caching, when the commit of something from a hub is not known.
     """
     revision = engine_args.get("revision")
-    sources = {
-        name: source_identity(source, revision)
-        for name, source in (
-            ("pretrained", values["pretrained"]),
-            ("tokenizer", engine_args.get("tokenizer")),
-            ("lora", values.get("lora")),
-        )
-        if source is not None
-    }
-    if None in sources.values():
+    known = {argument: identify(source, revision) for argument, source in sources(values, engine_args).items()}
+    if None in known.values():
         return None
-    named = {"revision", "dtype", "quantization", *PLACEMENT, *sources}
+    named = {"revision", "dtype", "quantization", *PLACEMENT, *known}
     others = {k: v for k, v in engine_args.items() if k not in named and not k.startswith("data_parallel")}
     return {
         "model": "vllm",
-        **sources,
+        **known,
         "dtype": str(config.dtype).removeprefix("torch."),
         "quantization": config.quantization,
         "chat_template": template and hashlib.sha256(template.encode()).hexdigest(),

@@ -1,0 +1,52 @@
+"""Chat templates: programs that came with a tokenizer, and fail as programs do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from jinja2 import TemplateError
+
+from mibe.errors import ModelError
+from mibe.models.base import Message
+from mibe.models.text import one_line
+
+TEMPLATE_ERRORS = (TemplateError, ValueError, TypeError, LookupError, ArithmeticError, AttributeError, RecursionError)
+"""What a template raises: by its own `raise_exception`, or because it is wrong."""
+
+
+def render_turns(tokenizer: Any, messages: Sequence[Message], *, name: str, **switches: Any) -> str:
+    """The text of the messages by the tokenizer's chat template, up to where the answer begins.
+
+    `name` is the model's, `switches` are the template's own. Raises `ModelError`, in one line, where it fails.
+    """
+    try:
+        text: str = tokenizer.apply_chat_template(
+            list(messages), tokenize=False, add_generation_prompt=True, **switches
+        )
+    except TEMPLATE_ERRORS as error:
+        raise template_problem(name, one_line(error)) from error
+    return text
+
+
+def template_problem(name: str, reason: str) -> ModelError:
+    """The error for a template that fails, with what to do about it."""
+    return ModelError(
+        f"the chat template of {name} fails: {reason.rstrip('.')}; mend it, or take chat_template=off for plain prompts"
+    )
+
+
+def check_template(tokenizer: Any, *, name: str) -> None:
+    """Raise `ModelError` for a chat template that can lay out no prompt, whether with or without a system turn."""
+    template = tokenizer.chat_template
+    if isinstance(template, dict) and "default" not in template:
+        names = ", ".join(sorted(template))
+        raise template_problem(name, f"it comes in named forms alone ({names}), none of them called default")
+    asked = Message(role="user", content="a")
+    try:
+        render_turns(tokenizer, [asked], name=name)
+    except ModelError as failure:
+        try:
+            render_turns(tokenizer, [Message(role="system", content="b"), asked], name=name)
+        except ModelError:
+            raise failure from None
