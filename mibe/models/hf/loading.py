@@ -79,7 +79,7 @@ def load_engine(values: Mapping[str, Any]) -> HFLM:
     if untrained := untrained_weights(records):
         raise ModelError(f"the checkpoint {pretrained} lacks weights of its model ({untrained}); they would be random")
     check_vocabulary(engine.tokenizer, engine.model.get_input_embeddings().weight.shape[0], pretrained)
-    if "attn_implementation" not in values and getattr(engine.config, "_attn_implementation", None) == "eager":
+    if "attn_implementation" not in values and getattr(engine.model.config, "_attn_implementation", "") == "eager":
         say(f"{pretrained} has no sdpa attention in this transformers: it runs with eager, which is slower")
     return engine
 
