@@ -25,9 +25,10 @@ def read_answer(body: Any, request: Request) -> Response | Problem | None:
     """
     if not isinstance(body, Mapping):
         return None
-    if not body.get("choices"):
+    choices = body.get("choices")
+    if not choices:
         return _without_choices(body)
-    choice = body["choices"][0]
+    choice = choices[0] if isinstance(choices, list) else None
     if not isinstance(choice, Mapping):
         return None
     reason = choice.get("finish_reason")
