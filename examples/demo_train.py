@@ -20,8 +20,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import mibe
 from mibe.models.local.demo import demo_path
+
+import mibe
 
 ROOT = Path(__file__).resolve().parents[1]
 TASK = "pubmedqa"
