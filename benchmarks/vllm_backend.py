@@ -70,9 +70,9 @@ def build_prompts(pretrained: str, task_name: str, shots: int, given: argparse.N
     """The prompts of a task as the model `vllm` gets them: for a chat model with its template."""
     from itertools import islice
 
-    from mibe.models.local.dummy import DummyModel
     from transformers import AutoTokenizer
 
+    from mibe.models.local.dummy import DummyModel
     from mibe.models.text import plain_text
     from mibe.prompting import PromptBuilder
     from mibe.registry import resolve

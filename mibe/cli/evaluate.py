@@ -9,6 +9,7 @@ from mibe.cli.options import (
     Commands,
     add_model_arguments,
     add_scoring_arguments,
+    add_task_arguments,
     data_use_of,
     model_args_of,
     prompt_settings_of,
@@ -23,9 +24,7 @@ def add_commands(commands: Commands) -> None:
 
 def _eval_parser(p: argparse.ArgumentParser) -> None:
     p.set_defaults(command=_eval)
-    which = p.add_mutually_exclusive_group(required=True)
-    which.add_argument("--tasks", metavar="A,B", help="tasks and groups (mibe tasks lists them)")
-    which.add_argument("--suite", metavar="NAME", help="a setting of the paper: tasks and their worked examples")
+    add_task_arguments(p)
     add_model_arguments(p, required=True)
     add_scoring_arguments(p)
     p.add_argument(

@@ -24,8 +24,27 @@ def add_model_arguments(p: argparse.ArgumentParser, *, required: bool) -> None:
     p.add_argument(
         "--max-new-tokens", type=int, metavar="N", help="length limit of an answer (default: each task's own)"
     )
+    p.add_argument(
+        "--thinking-budget",
+        type=int,
+        metavar="N",
+        help="tokens of reasoning before an answer (default 8,192 or as fits)",
+    )
+    p.add_argument(
+        "--at-budget",
+        choices=("stop", "close"),
+        default="stop",
+        help="where reasoning uses its room up: stop there (default), or close it, so that the model answers",
+    )
     add_protocol_argument(p)
     add_data_use_arguments(p)
+
+
+def add_task_arguments(p: argparse.ArgumentParser) -> None:
+    """Which tasks: by name, or by a suite of the paper."""
+    which = p.add_mutually_exclusive_group(required=True)
+    which.add_argument("--tasks", metavar="A,B", help="tasks and groups (mibe tasks lists them)")
+    which.add_argument("--suite", metavar="NAME", help="a setting of the paper: tasks and their worked examples")
 
 
 def add_protocol_argument(p: argparse.ArgumentParser) -> None:
@@ -91,6 +110,8 @@ def prompt_settings_of(a: argparse.Namespace) -> dict[str, Any]:
         "split": a.split,
         "seed": a.seed,
         "max_new_tokens": a.max_new_tokens,
+        "thinking_budget": a.thinking_budget,
+        "at_budget": a.at_budget,
         "fewshot_per_document": a.fewshot_per_document,
         "protocol": a.protocol,
     }

@@ -7,6 +7,7 @@ import argparse
 from mibe.cli.options import (
     Commands,
     add_model_arguments,
+    add_task_arguments,
     data_use_of,
     prompt_settings_of,
 )
@@ -19,9 +20,7 @@ def add_commands(commands: Commands) -> None:
 
 def _plan_parser(p: argparse.ArgumentParser) -> None:
     p.set_defaults(command=_plan)
-    which = p.add_mutually_exclusive_group(required=True)
-    which.add_argument("--tasks", metavar="A,B", help="tasks and groups (mibe tasks lists them)")
-    which.add_argument("--suite", metavar="NAME", help="a setting of the paper: tasks and their worked examples")
+    add_task_arguments(p)
     add_model_arguments(p, required=False)
     p.add_argument("--limit", type=int, metavar="N", help="N documents of each task (default all)")
     rate = p.add_argument_group("throughput of one copy of the model, in tokens a second over all its requests")

@@ -11,7 +11,6 @@ from mibe.data_use import check_egress
 from mibe.errors import UsageError
 from mibe.models import load_model
 from mibe.models.base import Message, Model
-from mibe.prompting import PromptBuilder
 from mibe.registry import load_task
 from mibe.task import Example, Task
 
@@ -55,7 +54,7 @@ def show(
         llm = load_model(model, arguments_under(chosen.protocol, model, model_args))
     plan = plan.for_model(llm)
     check_egress(task, llm, allow_egress, agreement)
-    builder = PromptBuilder(task, llm, plan.shots, max_new_tokens=plan.max_new_tokens)
+    builder = plan.prompts(llm)
     rendered = builder.build(example)
     form = f"{llm.name}, {'chat template' if llm.is_chat else 'plain text'}" if model else llm.name
     notes = [note for note in ("cut to fit the context window" if rendered.cut else "", rendered.problem or "") if note]

@@ -19,7 +19,6 @@ from mibe.models import load_model
 from mibe.models.base import Model
 from mibe.models.pricing import Price, Usage
 from mibe.models.service import Service
-from mibe.prompting import PromptBuilder
 from mibe.run.plan import Plan, plan_task
 from mibe.run.settings import arguments_under
 from mibe.run.settle import wanted
@@ -68,7 +67,7 @@ def estimate(plans: Sequence[Plan], model: Model, price: Price | None, *, batch:
 
 
 def _estimate_task(plan: Plan, model: Model, price: Price | None, batch: bool) -> TaskEstimate:
-    builder = PromptBuilder(plan.task, model, plan.shots, max_new_tokens=plan.max_new_tokens)
+    builder = plan.prompts(model)
     prompts = prompt_tokens = expected = 0
     for example in plan.documents:
         rendered = builder.build(example)
@@ -77,7 +76,7 @@ def _estimate_task(plan: Plan, model: Model, price: Price | None, batch: bool) -
         prompts += 1
         prompt_tokens += model.count_tokens(rendered.text)
         expected += min(plan.max_new_tokens, model.count_tokens(plain_answer(example)))
-    most = prompts * plan.max_new_tokens
+    most = prompts * plan.room
 
     def cost(new_tokens: int) -> float | None:
         return price.of(Usage(prompt=prompt_tokens, completion=new_tokens), batch=batch) if price else None
@@ -113,6 +112,7 @@ def estimate_run(
     check_names(allow_egress)
     plans = [plan_task(task, chosen) for task in named]
     with closing(load_model(model, arguments_under(chosen.protocol, model, model_args))) as llm:
+        plans = [plan.for_model(llm) for plan in plans]
         for plan in plans:
             check_egress(plan.task, llm, allow_egress, agreement)
         if isinstance(llm, Service):

@@ -22,7 +22,6 @@ from mibe.forecast.hardware import Fleet, Shape
 from mibe.models import as_model
 from mibe.models.base import Renderer
 from mibe.models.local.counting import load_counter
-from mibe.prompting import PromptBuilder
 from mibe.run.evaluate import evaluate
 from mibe.run.plan import Plan, plan_task
 from mibe.run.settings import Settings, arguments_under
@@ -128,7 +127,8 @@ def forecast(
 
 def tally(plan: Plan, model: Renderer) -> Tally:
     """Build every prompt of a task, as a run would, and count."""
-    builder = PromptBuilder(plan.task, model, plan.shots, max_new_tokens=plan.max_new_tokens)
+    plan = plan.with_room(model)
+    builder = plan.prompts(model)
     heads: dict[str, tuple[str, int]] = {}
     documents = prompt_tokens = longest = row_bytes = 0
     for example in plan.documents:
@@ -148,8 +148,8 @@ def tally(plan: Plan, model: Renderer) -> Tally:
         documents=documents,
         prompt_tokens=prompt_tokens,
         shared_tokens=sum((count - 1) * model.count_tokens(head) for head, count in heads.values() if count > 1),
-        max_new_tokens=plan.max_new_tokens,
-        longest=longest + plan.max_new_tokens,
+        max_new_tokens=plan.room,
+        longest=longest + plan.room,
         row_bytes=row_bytes,
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal, Protocol, TypedDict
 
 
@@ -18,29 +18,34 @@ class Message(TypedDict):
 class Sampling:
     """How text is generated. Temperature 0 is greedy decoding, the default everywhere.
 
-    `max_new_tokens` is the room for an answer. A model that reasons has `thinking_budget` tokens before it (None: a model
-    that does not reason); where they are used up, `at_budget` "stop" ends the output and "close" writes the closing mark
-    for the model, which then answers. `allowed` are the only answers it can give; empty where it is free.
+    `max_new_tokens` is the room for an answer. A model that reasons has `thinking_budget` tokens before it (None: a
+    model that does not reason); where they are used up, `at_budget` "stop" ends the output and "close" writes the
+    closing mark for the model, which then answers.
     """
 
     max_new_tokens: int
     stop: tuple[str, ...] = ()
     temperature: float = 0.0
     seed: int = 0
-    top_p: float = 1.0
-    top_k: int = 0
-    min_p: float = 0.0
     thinking_budget: int | None = None
     at_budget: Literal["stop", "close"] = "stop"
-    allowed: tuple[str, ...] = ()
+
+    @property
+    def room(self) -> int:
+        """The most tokens that can be written: reasoning and answer."""
+        return self.max_new_tokens + (self.thinking_budget or 0)
+
+    def in_key(self) -> dict[str, Any]:
+        """The fields as a cache's key holds them; without room to think as they always stood: old answers are found."""
+        values = asdict(self)
+        if self.thinking_budget is None:
+            del values["thinking_budget"], values["at_budget"]
+        return values
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One prompt: the messages (for chat APIs) and the text rendered from them by `Model.render`.
-
-    Requests of one prompt that differ in `sampling.seed` alone are draws of it: a model may read the prompt once for all.
-    """
+    """One prompt: the messages (for chat APIs) and the text rendered from them by `Model.render`."""
 
     messages: tuple[Message, ...]
     text: str
@@ -54,13 +59,14 @@ FinishReason = Literal["stop", "length", "filter", "error"]
 class Response:
     """What came back for one request.
 
-    `text` is all that the model wrote, reasoning and its marks included; the answer begins at `answer_at` of it (None: a
-    reasoning that never ended, so that there is no answer).
+    `text` is all that the model wrote, reasoning and its marks included; the answer begins at `answer_at` of it (None:
+    a reasoning that never ended, so that there is no answer).
     `finish_reason` is "stop" (the model ended or a stop string was met), "length" (the token limit), "filter" (the
     model or a content filter declined) or "error" (`error` says why, `text` is empty). Token counts are of the
     prompt and of what was generated; `seconds` is its share of the wall time that the model worked: all of them add up.
     Models behind an API also say how many tokens of the prompt came from the server's cache, how many of the new ones
-    were reasoning, and what the response cost in USD.
+    were reasoning, and what the response cost in USD. `budget_cut` says that a limit ended the reasoning, be it that
+    the closing mark was then written for the model.
     """
 
     text: str
@@ -73,6 +79,7 @@ class Response:
     reasoning_tokens: int | None = None
     cost: float | None = None
     answer_at: int | None = 0
+    budget_cut: bool = False
 
     @property
     def answer(self) -> str:
@@ -132,7 +139,8 @@ class Model(Protocol):
     context_window:
         Tokens of prompt and output together, or None when there is no known limit.
 
-    A model may also have `chunk_size`: how many prompts it wants at once, if not the usual number.
+    A model may also have `chunk_size`: how many prompts it wants at once, if not the usual number; and `reasoning`: how
+    it reasons before it answers (`mibe.models.reasoning.Reasoning`), None where it does not.
     """
 
     name: str

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from jinja2 import TemplateError
@@ -10,6 +11,9 @@ from jinja2 import TemplateError
 from mibe.errors import ModelError
 from mibe.models.base import Message
 from mibe.models.text import one_line
+
+Render = Callable[[Sequence[Message]], str]
+"""Lays out the turns of a prompt as one text."""
 
 TEMPLATE_ERRORS = (TemplateError, ValueError, TypeError, LookupError, ArithmeticError, AttributeError, RecursionError)
 """What a template raises: by its own `raise_exception`, or because it is wrong."""
@@ -42,11 +46,19 @@ def check_template(tokenizer: Any, *, name: str) -> None:
     if isinstance(template, dict) and "default" not in template:
         names = ", ".join(sorted(template))
         raise template_problem(name, f"it comes in named forms alone ({names}), none of them called default")
+    shortest_prompt(partial(render_turns, tokenizer, name=name))
+
+
+def shortest_prompt(render: Render) -> str:
+    """A prompt that shows how a template ends one: a user's turn, with a system turn before it where it wants one.
+
+    Raises the `ModelError` of the first where `render` takes neither.
+    """
     asked = Message(role="user", content="a")
     try:
-        render_turns(tokenizer, [asked], name=name)
+        return render([asked])
     except ModelError as failure:
         try:
-            render_turns(tokenizer, [Message(role="system", content="b"), asked], name=name)
+            return render([Message(role="system", content="b"), asked])
         except ModelError:
             raise failure from None

@@ -9,7 +9,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import mibe
 from mibe import protocols
 from mibe.data.disk import disk_error
 from mibe.data_use import is_credentialed
@@ -25,6 +24,7 @@ from mibe.results.log import Row, latest_rows
 from mibe.results.run import Run, load_run
 from mibe.results.table import remarks_on
 from mibe.terminal.progress import Progress, Silent
+from mibe.terminal.version import VERSION
 
 Data = dict[str, Any]
 
@@ -63,7 +63,7 @@ def write_report(run: str | Path | Run, folder: Path | None = None, progress: Pr
     context = {
         "title": f"Run report: {record['model']['name']}",
         "subtitle": _subtitle(record, views),
-        "version": mibe.__version__,
+        "version": VERSION,
         "facts": facts(record),
         "remarks": remarks(record, views),
         "tasks": views,

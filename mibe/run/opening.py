@@ -7,7 +7,7 @@ import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from mibe.data import store
@@ -19,6 +19,7 @@ from mibe.metrics.base import Mean
 from mibe.models import as_model, ranks
 from mibe.models.base import Message, Model
 from mibe.models.pricing import Budget
+from mibe.models.reasoning import reasoning_of
 from mibe.models.service import Service, open_services
 from mibe.prompting import template_sha256
 from mibe.results import record
@@ -69,7 +70,10 @@ def open_run(
         held.callback(llm.close)
     held.callback(news.stop)
     plans = tuple(plan.for_model(llm) for plan in settled.plans)
+    _refuse_close(llm, settled.settings)
     _check_turns(llm, plans)
+    if (line := reasoning_line(llm, plans)) is not None:
+        news.message(line)
     if who.count > 1 and isinstance(llm, Service):
         # Its limits of cost and rate are those of one process, and one process keeps a server busy.
         raise UsageError(f"{llm.name} answers over the network: run one process, without a launcher")
@@ -102,6 +106,26 @@ def _check_turns(model: Model, plans: Sequence[Plan]) -> None:
         return
     asked, answered = Message(role="user", content="a"), Message(role="assistant", content="b")
     model.render([asked, answered, asked] if any(plan.shots for plan in plans) else [asked])
+
+
+def _refuse_close(model: Model, settings: Settings) -> None:
+    if settings.at_budget == "close" and "close" not in getattr(model, "can", ()):
+        raise UsageError(
+            f"--at-budget close: {model.name} cannot have its reasoning closed for it; use --at-budget stop"
+        )
+
+
+def reasoning_line(model: Model, plans: Sequence[Plan]) -> str | None:
+    """That a model reasons, how that was recognised and how much room it has, in one line; None where it has none."""
+    reasoning = reasoning_of(model)
+    budgets = sorted({plan.thinking_budget for plan in plans if plan.thinking_budget is not None})
+    if not budgets:
+        return None
+    who = f"{model.name} has room to reason" if reasoning is None else f"{model.name} reasons ({reasoning.how})"
+    room = " to ".join(f"{budget:,}" for budget in dict.fromkeys([budgets[0], budgets[-1]]))
+    end = "ends the output" if plans[0].settings.at_budget == "stop" else "is met by the closing mark"
+    switches = "" if reasoning is None or not reasoning.switches else f"; switched by {', '.join(reasoning.switches)}"
+    return f"{who}: {room} tokens before each answer, whose end {end} (--thinking-budget, --at-budget){switches}"
 
 
 def _news(progress: Progress | None, who: ranks.Ranks) -> Progress:
@@ -141,7 +165,7 @@ def _fingerprint(model: Model, plans: Sequence[Plan], settings: Settings, judge:
     tasks = [
         [plan.task.name, plan.task.version, template_sha256(plan.task.prompt), *_data_hashes(plan)] for plan in plans
     ]
-    asked = [model.identity, tasks, asdict(settings), *([] if judge is None else [judge.identity])]
+    asked = [model.identity, tasks, settings.in_fingerprint(), *([] if judge is None else [judge.identity])]
     content = json.dumps(asked, sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()
 

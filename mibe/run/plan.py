@@ -10,8 +10,9 @@ from mibe.data import store
 from mibe.data.documents import examples
 from mibe.data_use import is_credentialed
 from mibe.errors import DataError, UsageError
-from mibe.models.base import Model
-from mibe.prompting import Shots
+from mibe.models.base import Model, Renderer
+from mibe.models.reasoning import room_to_think
+from mibe.prompting import PromptBuilder, Shots
 from mibe.run.documents import Documents
 from mibe.run.settings import Settings
 from mibe.run.shards import Shard
@@ -20,12 +21,13 @@ from mibe.task import Task
 
 @dataclass(frozen=True)
 class Plan:
-    """One task of a run: its documents and its worked examples."""
+    """One task of a run: its documents and its worked examples; and, once the model is known, its room to think."""
 
     task: Task
     documents: Documents
     shots: Shots | None
     settings: Settings
+    thinking_budget: int | None = None
 
     @property
     def max_new_tokens(self) -> int:
@@ -34,7 +36,23 @@ class Plan:
 
     def for_model(self, model: Model) -> Plan:
         """The plan as this model is asked under the protocol."""
-        return replace(self, task=protocols.for_model(self.settings.protocol, self.task, model))
+        return replace(self, task=protocols.for_model(self.settings.protocol, self.task, model)).with_room(model)
+
+    def with_room(self, model: Renderer) -> Plan:
+        """The plan with the room that this model has to think; options are scored without any."""
+        if self.settings.scoring != "generate":
+            return self
+        budget = room_to_think(model, self.settings.thinking_budget, self.max_new_tokens)
+        return replace(self, thinking_budget=budget)
+
+    @property
+    def room(self) -> int:
+        """The most tokens that can be written after a prompt: reasoning and answer."""
+        return self.max_new_tokens + (self.thinking_budget or 0)
+
+    def prompts(self, model: Renderer) -> PromptBuilder:
+        """What builds this task's prompts for a model, with room for all that may be written after them."""
+        return PromptBuilder(self.task, model, self.shots, max_new_tokens=self.room)
 
     @property
     def private(self) -> bool:

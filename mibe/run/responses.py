@@ -176,6 +176,8 @@ def _sampling(model: Model, plan: Plan) -> Sampling:
         max_new_tokens=plan.max_new_tokens,
         stop=stop_strings(plan.task.prompt, chat=model.is_chat),
         seed=plan.settings.seed,
+        thinking_budget=plan.thinking_budget,
+        at_budget=plan.settings.at_budget,
     )
 
 
@@ -185,7 +187,7 @@ def _key(model: Model, plan: Plan, example: Example, rendered: Rendered) -> byte
     asked = (
         [text for _, text in plan.task.candidates(example)]
         if plan.settings.scoring == "loglikelihood"
-        else asdict(_sampling(model, plan))
+        else _sampling(model, plan).in_key()
     )
     version = [plan.task.version, plan.settings.protocol]
     return cache_key(model.identity, rendered.text, asked, plan.task.name, version)
@@ -203,6 +205,7 @@ def _row(plan: Plan, job: _Job, response: Response, loglikelihoods: Sequence[flo
     if job.shots is not None:
         row["shots"] = list(job.shots)
     if loglikelihoods is None:
+        row |= {"answer_at": response.answer_at, **({"budget_cut": True} if response.budget_cut else {})}
         row |= judge_response(plan.task, job.example, response)
     else:
         row |= judged(plan.task, job.example, best_candidate(plan.task, job.example, loglikelihoods))

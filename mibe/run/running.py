@@ -12,7 +12,6 @@ from mibe.errors import LimitReached
 from mibe.judge.verdicts import is_judged, judge_samples
 from mibe.metrics.base import Mean
 from mibe.models.service import Batching
-from mibe.prompting import PromptBuilder
 from mibe.results import record
 from mibe.results.log import SampleLog, latest_rows
 from mibe.results.run import Run
@@ -21,7 +20,6 @@ from mibe.run.opening import Opened
 from mibe.run.plan import Plan
 from mibe.run.responses import respond_all, submit_all
 from mibe.run.scoring import score_task, with_late_scores
-from mibe.run.session import Session
 from mibe.task import Outcome
 
 
@@ -35,7 +33,7 @@ def run(opened: Opened) -> Run:
     try:
         if isinstance(model, Batching):
             for plan in opened.plans:
-                submit = partial(submit_all, model, opened.session, plan, _builder(opened.session, plan))
+                submit = partial(submit_all, model, opened.session, plan, plan.prompts(opened.session.model))
                 without_text_in_errors(plan.task, model, submit)
         for number, plan in enumerate(opened.plans):
             without_text_in_errors(plan.task, model, partial(_run_task, opened, plan, show=number == 0))
@@ -59,7 +57,7 @@ def _run_beside(opened: Opened) -> Run:
     """The part of a process other than the first: responses, and nothing else."""
     session = opened.session
     for plan in opened.plans:
-        respond = partial(respond_all, session, plan, _builder(session, plan))
+        respond = partial(respond_all, session, plan, plan.prompts(session.model))
         without_text_in_errors(plan.task, session.model, respond)
     return Run(session.folder.path, session.ranks.agree(opened.record))
 
@@ -68,7 +66,7 @@ def _run_task(opened: Opened, plan: Plan, *, show: bool) -> None:
     """Responses, then scores, of one task; the record is on disk after each of the two."""
     session, task, settings = opened.session, plan.task, plan.settings
     folder, written, late = session.folder, opened.record, opened.late[task.name]
-    builder = _builder(session, plan)
+    builder = plan.prompts(session.model)
     first = builder.build(next(iter(plan.documents)))
     written["tasks"][task.name] = description.describe_task(plan, builder, first)
     folder.write_record(written)
@@ -83,10 +81,6 @@ def _run_task(opened: Opened, plan: Plan, *, show: bool) -> None:
     scores = score_task(task, latest_rows(samples), late=late, resamples=settings.resamples, seed=settings.seed)
     written["tasks"][task.name] |= scores | {"timing": record.timing(samples)}
     folder.write_record(written)
-
-
-def _builder(session: Session, plan: Plan) -> PromptBuilder:
-    return PromptBuilder(plan.task, session.model, plan.shots, max_new_tokens=plan.max_new_tokens)
 
 
 def _log_late_scores(samples: Path, late: Sequence[Mean], *, private: bool) -> None:

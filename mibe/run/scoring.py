@@ -16,7 +16,7 @@ from mibe.metrics.arrays import FloatArray, np
 from mibe.metrics.base import Mean, is_main
 from mibe.metrics.confusion import confusion_matrix
 from mibe.metrics.diagnosis import UnreadableVerdicts
-from mibe.metrics.outcomes import OutcomeRates
+from mibe.metrics.outcomes import BudgetCuts, OutcomeRates
 from mibe.metrics.score import sample_statistics, score, score_statistics
 from mibe.results.log import Row
 from mibe.task import Category, Metric, Outcome, Task
@@ -72,11 +72,12 @@ def score_rows(
     stored: list[tuple[str, Mapping[str, float]]] = []
     outcomes: Counter[str] = Counter()
     finish_reasons: Counter[str] = Counter()
-    cut = 0
+    cut = budget_cut = 0
     for row in rows:
         outcomes[row["outcome"]] += 1
         finish_reasons[row.get("finish_reason") or "unknown"] += 1
         cut += bool(row.get("cut"))
+        budget_cut += bool(row.get("budget_cut"))
         if row["outcome"] != Outcome.ERROR:
             groups = tuple(_once((row.get("metadata") or {}).get(field, "")) for field in task.breakdowns)
             samples.append((row["id"], _once(row["prediction"]), _once(row["target"]), groups))
@@ -89,15 +90,18 @@ def score_rows(
     tables = sample_statistics(task.metrics, predictions, targets)
     tables += [stored_statistics(metric, [scores for _, scores in stored]) for metric in late]
     all_outcomes = [outcome.value for outcome in Outcome for _ in range(outcomes[outcome.value])]
-    rates = OutcomeRates()
+    were_cut = [1.0] * budget_cut + [0.0] * (len(all_outcomes) - budget_cut)
+    rates, cuts = OutcomeRates(), BudgetCuts()
+    rate_tables = [rates.statistics(all_outcomes, all_outcomes), cuts.statistics(were_cut, were_cut)]
     return {
         "samples": sum(outcomes.values()),
         "scored": len(predictions),
         "outcomes": {outcome.value: outcomes[outcome.value] for outcome in Outcome},
         "finish_reasons": dict(finish_reasons),
         "cut_prompts": cut,
+        "budget_cut": budget_cut,
         "figures": _figures(metrics, tables, resamples, seed),
-        "rates": _figures((rates,), [rates.statistics(all_outcomes, all_outcomes)], resamples, seed),
+        "rates": _figures((rates, cuts), rate_tables, resamples, seed),
         "breakdowns": {
             field: _breakdown([sample[3][number] for sample in samples], metrics, tables, resamples, seed)
             for number, field in enumerate(task.breakdowns)

@@ -32,7 +32,8 @@ from mibe.models.hf.batches import (
     release_memory,
     slots_that_fit,
 )
-from mibe.models.hf.generation import Endings, Generated, Generator
+from mibe.models.hf.endings import Endings
+from mibe.models.hf.generation import Generated, Generator
 from mibe.models.hf.grouping import group_by_head
 from mibe.models.hf.likelihood import score_choices
 from mibe.models.hf.loading import load_engine, quiet
@@ -40,9 +41,11 @@ from mibe.models.hf.plain import Row, generate_batch, rows_of, score_batch
 from mibe.models.hf.reader import Reader, uses_virtual_tokens
 from mibe.models.identity import Hashing, Identify, source_identity
 from mibe.models.pairs import Pair, encode_pairs
+from mibe.models.reasoning import Reasoning, reasoning_by_template, reasoning_tokens, tell_apart, was_cut
 from mibe.models.templates import check_template, render_turns
-from mibe.models.text import first_stop, plain_text
-from mibe.models.tokens import Encoder, added_before, end_tokens, window_problem
+from mibe.models.text import plain_text
+from mibe.models.tokens import Encoder, added_before, end_tokens, window_problem, without_end
+from mibe.parsers.reasoning import opened_by
 
 NO_LIMIT = 10**9
 """Tokenizers without a known limit report a number above this one."""
@@ -65,6 +68,7 @@ class HfModel:
     """
 
     is_remote = False
+    can = frozenset({"temperature", "seed", "thinking_budget", "close"})
 
     def __init__(
         self, engine: HFLM, *, name: str, identity: Mapping[str, Any] | None, batch_size: int | None, chat: bool
@@ -119,6 +123,11 @@ class HfModel:
             return plain_text(messages)
         return render_turns(self._tokenizer, messages, name=self.name)
 
+    @property
+    def reasoning(self) -> Reasoning | None:
+        """How the model reasons, as its chat template says."""
+        return reasoning_by_template(self._tokenizer.chat_template, self.render) if self.is_chat else None
+
     def count_tokens(self, text: str) -> int:
         """Exact number of tokens of a rendered prompt."""
         return len(self._encoder.whole([text])[0])
@@ -132,12 +141,12 @@ class HfModel:
         encoded = self._encoder.whole([request.text for request in requests])
         for index, (request, tokens) in enumerate(zip(requests, encoded, strict=True)):
             job = _Job(index, tokens, request)
-            if problem := window_problem(len(tokens), request.sampling.max_new_tokens, self.context_window):
+            if problem := window_problem(len(tokens), request.sampling.room, self.context_window):
                 yield index, _failed(job, problem)
             else:
                 groups[request.sampling].append(job)
         for sampling, jobs in groups.items():
-            room = self._reader.limit - sampling.max_new_tokens
+            room = self._reader.limit - Endings(self._tokenizer, sampling, self._end_tokens).room
             for run, some in (
                 (self._generate, [job for job in jobs if len(job.tokens) <= room]),
                 (self._generate_plainly, [job for job in jobs if len(job.tokens) > room]),
@@ -147,10 +156,16 @@ class HfModel:
     def _generate(self, jobs: Sequence[_Job], sampling: Sampling) -> Iterator[tuple[int, Response]]:
         if not jobs:
             return
-        longest = len(jobs[0].tokens) + sampling.max_new_tokens
         endings = Endings(self._tokenizer, sampling, self._end_tokens)
+        longest = len(jobs[0].tokens) + endings.room
         generator = Generator(
-            self._reader, endings, sampling, self._batches, slots=self._slots(longest), within=self._ready
+            self._reader,
+            endings,
+            sampling,
+            self._batches,
+            slots=self._slots(longest),
+            within=self._ready,
+            opened=[opened_by(job.request.text) for job in jobs],
         )
         for ended, seconds in generator.run([job.tokens for job in jobs]):
             for number, row in ended:
@@ -163,12 +178,11 @@ class HfModel:
             start = time.perf_counter()
             with self._ready():
                 prompts = [job.tokens for job in batch]
-                rows = generate_batch(self._model, prompts, sampling, endings, self._tokenizer.pad_token_id)
+                opened = [opened_by(job.request.text) for job in batch]
+                rows = generate_batch(self._model, prompts, sampling, endings, self._tokenizer.pad_token_id, opened)
             return rows, (time.perf_counter() - start) / len(batch)
 
-        for batch, result in self._batches.run(
-            jobs, work, lambda job: self._fit(len(job.tokens) + sampling.max_new_tokens)
-        ):
+        for batch, result in self._batches.run(jobs, work, lambda job: self._fit(len(job.tokens) + endings.room)):
             rows: Sequence[Generated | None] = [None] * len(batch) if result is None else result[0]
             seconds = 0.0 if result is None else result[1]
             for job, row in zip(batch, rows, strict=True):
@@ -177,14 +191,23 @@ class HfModel:
     def _response(self, job: _Job, row: Generated | None, seconds: float) -> Response:
         if row is None:
             return _failed(job, "out of memory, even alone in a batch")
-        text: str = self._tokenizer.decode(row.tokens, skip_special_tokens=True)
+        whole = self._decode(without_end(row.tokens, self._end_tokens))
+        text, answer_at = tell_apart(whole, opened_by(job.request.text), job.request.sampling.stop)
         return Response(
-            text=text[: first_stop(text, job.request.sampling.stop)],
+            text=text,
             finish_reason=row.finish_reason,
             prompt_tokens=len(job.tokens),
             new_tokens=len(row.tokens),
             seconds=seconds,
+            reasoning_tokens=reasoning_tokens(row.tokens, answer_at, job.request.sampling, self._decode),
+            answer_at=answer_at,
+            budget_cut=row.was_cut or was_cut(row.finish_reason, answer_at),
         )
+
+    def _decode(self, tokens: Sequence[int]) -> str:
+        """The text of new tokens, marks that are special tokens included."""
+        text: str = self._tokenizer.decode(tokens, skip_special_tokens=False)
+        return text
 
     def loglikelihood(self, requests: Sequence[ChoiceRequest]) -> Iterator[tuple[int, tuple[float, ...]]]:
         """Yield the log-likelihoods request by request; prompts with a common beginning follow each other.

@@ -32,8 +32,10 @@ from mibe.models.lm_eval.traits import (
     tokenizer,
 )
 from mibe.models.locality import IN_PROCESS
+from mibe.models.reasoning import Reasoning, reasoning_by_template, tell_apart, was_cut
 from mibe.models.templates import TEMPLATE_ERRORS, template_problem
-from mibe.models.text import byte_count, first_stop, one_line, plain_text
+from mibe.models.text import byte_count, one_line, plain_text
+from mibe.parsers.reasoning import opened_by
 from mibe.terminal.news import say
 
 SOURCES = ("pretrained", "tokenizer", "peft", "delta", "model_path", "base_model")
@@ -116,8 +118,11 @@ class LmEvalModel:
     Those classes return no finish reason; what a server says is kept here on its way through the class
     (`mibe.models.lm_eval.endings`). Elsewhere `length` is told from `stop` by counting: an output that is no shorter
     than the limit, in the class's own tokens, was cut by it. Where a class has no tokenizer, every output counts as
-    stopped.
+    stopped. Nor do they tell reasoning from answers: its marks are looked for in the text, if the class has left them
+    there.
     """
+
+    can = frozenset({"temperature", "seed", "thinking_budget"})
 
     def __init__(self, lm: Any, *, name: str, args: Mapping[str, str], chat: bool, at_once: int | None) -> None:
         source = args.get("pretrained") or args.get("model") or name
@@ -134,6 +139,13 @@ class LmEvalModel:
         self.identity: Mapping[str, Any] | None = identity(name, args, chat=self.is_chat)
         self._at_once = at_once or _at_once(lm, remote=name not in IN_PROCESS)
         self._failures = 0
+
+    @property
+    def reasoning(self) -> Reasoning | None:
+        """How the model reasons, as the chat template of the class's tokenizer says."""
+        # Some classes fetch their tokenizer when it is first looked at; one with a template has it by now.
+        template = getattr(getattr(self._lm, "tokenizer", None), "chat_template", None) if self.is_chat else None
+        return reasoning_by_template(template, self.render) if template else None
 
     def render(self, messages: Sequence[Message]) -> str:
         """The messages as the class renders them: by a chat template, as JSON for a chat API, or as plain text."""
@@ -193,8 +205,9 @@ class LmEvalModel:
     def _asked(self, request: Request) -> Any:
         sampling = request.sampling
         settings = {
-            "until": [text for text in sampling.stop if text],
-            "max_gen_toks": sampling.max_new_tokens,
+            # A stop string ends an answer, and a reasoning is not to be ended by one.
+            "until": [text for text in sampling.stop if text and sampling.thinking_budget is None],
+            "max_gen_toks": sampling.room,
             "do_sample": sampling.temperature > 0,
             "temperature": sampling.temperature,
         }
@@ -214,14 +227,19 @@ class LmEvalModel:
         return results
 
     def _response(self, request: Request, text: str, seconds: float) -> Response:
+        sampling = request.sampling
         new = None if self._new_tokens is None else len(self._new_tokens(text))
-        counted: FinishReason = "length" if new is not None and new >= request.sampling.max_new_tokens else "stop"
+        counted: FinishReason = "length" if new is not None and new >= sampling.room else "stop"
+        finish_reason = text.finish_reason if isinstance(text, Ended) else counted
+        text, answer_at = tell_apart(str(text), opened_by(request.text), sampling.stop)
         return Response(
-            text=str(text)[: first_stop(text, request.sampling.stop)],
-            finish_reason=text.finish_reason if isinstance(text, Ended) else counted,
+            text=text,
+            finish_reason=finish_reason,
             prompt_tokens=None if self._prompt_tokens is None else len(self._prompt_tokens(request.text)),
             new_tokens=new,
             seconds=seconds,
+            answer_at=answer_at,
+            budget_cut=was_cut(finish_reason, answer_at),
         )
 
     def _failed(self, failure: _Failure) -> Response:

@@ -13,12 +13,9 @@ from typing import Any
 from jinja2 import TemplateError
 
 from mibe.models.base import Message
-from mibe.models.locality import IN_PROCESS, asks_this_machine
+from mibe.models.locality import IN_PROCESS, SERVERS, asks_this_machine
+from mibe.models.templates import Render
 
-SERVERS = frozenset({"gguf", "ggml"})
-"""Names whose classes send text to their `base_url` and nowhere else; lm-eval's classes for HTTP APIs do the same."""
-
-Render = Callable[[Sequence[Message]], str]
 Tokenize = Callable[[str], Sequence[int]]
 
 

@@ -11,7 +11,9 @@ from mibe.errors import ModelError, UsageError
 from mibe.models.arguments import switch
 from mibe.models.base import Message, Renderer
 from mibe.models.folders import check_exists
-from mibe.models.text import plain_text
+from mibe.models.reasoning import Reasoning, reasoning_by_template
+from mibe.models.templates import render_turns
+from mibe.models.text import one_line, plain_text
 
 
 class Estimate:
@@ -40,15 +42,20 @@ class TokenizerOnly:
         self.name = f"counted by the tokenizer of {label}"
         self.context_window = context_window
         self.is_chat = chat_template and bool(getattr(tokenizer, "chat_template", None))
+        self._label = label
         self._tokenizer = tokenizer
         self._added = 0 if self.is_chat else tokenizer.num_special_tokens_to_add(pair=False)
+
+    @property
+    def reasoning(self) -> Reasoning | None:
+        """How the model reasons, as its chat template says."""
+        return reasoning_by_template(self._tokenizer.chat_template, self.render) if self.is_chat else None
 
     def render(self, messages: Sequence[Message]) -> str:
         """As the model would lay them out."""
         if not self.is_chat:
             return plain_text(messages)
-        text: str = self._tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True)
-        return text
+        return render_turns(self._tokenizer, messages, name=self._label)
 
     def count_tokens(self, text: str) -> int:
         """Tokens of a rendered prompt, with what the tokenizer adds to a plain one."""
@@ -77,7 +84,7 @@ def load_counter(model: str | None, args: Mapping[str, str], *, characters_per_t
         tokenizer = transformers.AutoTokenizer.from_pretrained(source)
         config = transformers.AutoConfig.from_pretrained(args.get("pretrained", source))
     except (OSError, ValueError) as error:
-        raise ModelError(f"the tokenizer of {source} cannot be loaded: {str(error).splitlines()[0]}") from None
+        raise ModelError(f"the tokenizer of {source} cannot be loaded: {one_line(error)}") from None
     window = args.get("max_length") or getattr(config, "max_position_embeddings", None)
     try:
         chat_template = switch(args.get("chat_template", "on"))

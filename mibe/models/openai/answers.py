@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from typing import Any
 
 from mibe.models.base import Request, Response
 from mibe.models.finish import finish_of, not_an_end
+from mibe.models.openai.endpoint import Endpoint
 from mibe.models.openai.format import Problem, problem_in, response_of
 
 FILTERED = "content_filter"
@@ -17,7 +17,7 @@ _BLOCKED = ("blockReason", "block_reason")
 """Where Google's gateways say that a prompt was declined."""
 
 
-def read_answer(body: Any, request: Request) -> Response | Problem | None:
+def read_answer(endpoint: Endpoint, body: Any, request: Request) -> Response | Problem | None:
     """The response in a body of status 200, the problem that it tells of, or None where it is neither.
 
     Three things are no answer though the status says so: an error in the body, no choice at all, and a choice that
@@ -39,8 +39,7 @@ def read_answer(body: Any, request: Request) -> Response | Problem | None:
     if reason and not choice.get("message") and "text" not in choice:
         # A filter, or reasoning up to the limit, left nothing to put into a message.
         choice = {**choice, "message": {}}
-    found = response_of({**body, "choices": [choice]}, request)
-    return found if found is None or reason else _counted(found, request)
+    return response_of(endpoint, {**body, "choices": [choice]}, request)
 
 
 def _without_choices(body: Mapping[str, Any]) -> Problem | None:
@@ -62,10 +61,3 @@ def _declined(value: Any) -> Iterator[bool]:
     elif isinstance(value, list):
         for inner in value:
             yield from _declined(inner)
-
-
-def _counted(response: Response, request: Request) -> Response:
-    """A response without a reason, from a server that gives none: cut by the limit where it has so many tokens."""
-    if response.finish_reason != "stop" or (response.new_tokens or 0) < request.sampling.max_new_tokens:
-        return response
-    return replace(response, finish_reason="length")

@@ -10,28 +10,23 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
 from functools import partial
-from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
-from mibe.data.disk import cache_dir, write_atomically
+from mibe.data.disk import cache_dir
 from mibe.errors import LimitReached, ModelError
 from mibe.models.base import Request, Response
 from mibe.models.openai.answers import read_answer
 from mibe.models.openai.caller import raise_if_shared
 from mibe.models.openai.endpoint import Endpoint
 from mibe.models.openai.format import Problem, body_of, path_of, problem_in
+from mibe.models.openai.jobs import MOST_REQUESTS, Job, Ledger, input_files
 from mibe.models.openai.model import OpenAIModel, failed
 from mibe.models.openai.policy import Action, action_for
 from mibe.models.openai.transport import Broken, Reply
 from mibe.models.pricing import Price
-
-MOST_REQUESTS = 50_000
-MOST_BYTES = 200 * 1000 * 1000
-"""The API's limits on the file of one job."""
 
 FIRST_POLL = 5.0
 LOST = "lost"
@@ -40,49 +35,6 @@ GONE = 410
 """Stands for a request whose job the server does not know any more: it is submitted anew."""
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """One Batch job: its input file, its id (None: being created when the process died), the requests' hashes."""
-
-    file: str
-    id: str | None
-    keys: tuple[str, ...]
-
-
-class Ledger:
-    """The jobs of one endpoint whose answers were not all taken yet, one small file each."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-
-    def jobs(self) -> list[Job]:
-        """All jobs, the oldest first; a file that is not one is left alone."""
-        found = []
-        for path in sorted(self._folder.glob("*.json"), key=lambda path: path.stat().st_mtime):
-            with suppress(ValueError, KeyError, OSError):
-                entry = json.loads(path.read_text(encoding="utf-8"))
-                found.append(Job(entry["file"], entry["id"], tuple(entry["keys"])))
-        return found
-
-    def write(self, job: Job) -> None:
-        """Add a job or replace what is known of it. Raises `ModelError` where it cannot: the job could be lost."""
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            write_atomically(self._path(job), json.dumps({"file": job.file, "id": job.id, "keys": job.keys}))
-        except OSError as error:
-            raise ModelError(
-                f"cannot keep the id of a Batch job in {self._folder}: {error.strerror}; set MIBE_CACHE_DIR to a "
-                "folder that can be written"
-            ) from None
-
-    def drop(self, job: Job) -> None:
-        """Forget a job whose answers were taken, or that gave none."""
-        self._path(job).unlink(missing_ok=True)
-
-    def _path(self, job: Job) -> Path:
-        return self._folder / f"{hashlib.sha256(job.file.encode()).hexdigest()[:32]}.json"
 
 
 class OpenAIBatchModel(OpenAIModel):
@@ -239,7 +191,7 @@ class OpenAIBatchModel(OpenAIModel):
                 continue
             if key not in mine:
                 continue
-            found = read_answer(body, mine[key]) if status == 200 else None
+            found = read_answer(self.endpoint, body, mine[key]) if status == 200 else None
             yield key, found or problem_in(status, error or body)
 
     def _raise_failure(self, ident: str, batch: Mapping[str, Any]) -> NoReturn:
@@ -311,18 +263,8 @@ class OpenAIBatchModel(OpenAIModel):
             self._file_of.pop(key, None)
 
 
-def input_files(lines: Iterable[tuple[str, bytes]]) -> Iterator[tuple[tuple[str, ...], bytes]]:
-    """(keys, content) of each file: as many requests as the API's limits allow."""
-    keys: list[str] = []
-    content = bytearray()
-    for key, line in lines:
-        if keys and (len(keys) == MOST_REQUESTS or len(content) + len(line) > MOST_BYTES):
-            yield tuple(keys), bytes(content)
-            keys, content = [], bytearray()
-        keys.append(key)
-        content += line
-    if keys:
-        yield tuple(keys), bytes(content)
+def _job_state(reply: Reply) -> dict[str, Any] | None:
+    return {"status": LOST} if reply.status == 404 else _json(reply)
 
 
 def _json(reply: Reply) -> dict[str, Any] | None:
@@ -336,7 +278,3 @@ def _json(reply: Reply) -> dict[str, Any] | None:
 def _identified(reply: Reply) -> dict[str, Any] | None:
     content = _json(reply)
     return content if content and isinstance(content.get("id"), str) else None
-
-
-def _job_state(reply: Reply) -> dict[str, Any] | None:
-    return {"status": LOST} if reply.status == 404 else _json(reply)

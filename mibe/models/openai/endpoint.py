@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from mibe.models.arguments import positive, switch
 from mibe.models.locality import is_loopback
+from mibe.parsers.reasoning import FORMATS, Format
 
 OPENAI_HOST = "api.openai.com"
 KEY = "OPENAI_API_KEY"
@@ -21,6 +22,7 @@ class Endpoint:
 
     `timeout` is for one attempt and `deadline` for all attempts of a request together, `max_wait` is the longest pause
     between two of them; all in seconds. `concurrency` is the most requests that are under way at once.
+    `reasoning` is the form of reasoning that the server's chat template opens, where that has no field of its own.
     """
 
     model: str
@@ -37,6 +39,7 @@ class Endpoint:
     max_wait: float = 60.0
     context_window: int | None = None
     reasoning_effort: str | None = None
+    reasoning: Format | None = None
     max_tokens_parameter: str = "max_tokens"
     batch: bool = False
     poll_interval: float = 60.0
@@ -58,12 +61,13 @@ class Endpoint:
         return is_loopback(self.host)
 
 
-def _limit_of(base_url: str) -> str:
+def limit_parameter_of(base_url: str) -> str:
     """The parameter tried first. OpenAI's own API takes the newer one for all its models, others may not know it."""
     return "max_completion_tokens" if urlsplit(base_url).hostname == OPENAI_HOST else "max_tokens"
 
 
-def _base_url(text: str) -> str:
+def server_address(text: str) -> str:
+    """The address of a server from its text. Raises `ValueError` for one that cannot be."""
     parts = urlsplit(text)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError("must be an address such as http://127.0.0.1:8000/v1")
@@ -102,9 +106,16 @@ def _limit(text: str) -> str:
     return text
 
 
+def _reasoning(text: str) -> Format:
+    forms = {form.name: form for form in FORMATS}
+    if text not in forms:
+        raise ValueError(f"must be the form of reasoning that the server's template opens: {', '.join(forms)}")
+    return forms[text]
+
+
 ARGUMENTS: Mapping[str, Callable[[str], Any]] = {
     "model": str,
-    "base_url": _base_url,
+    "base_url": server_address,
     "api": _api,
     "api_key_env": _variable,
     "trusted_endpoint": switch,
@@ -116,6 +127,7 @@ ARGUMENTS: Mapping[str, Callable[[str], Any]] = {
     "max_wait": _seconds,
     "context_window": positive,
     "reasoning_effort": str,
+    "reasoning": _reasoning,
     "max_tokens_parameter": _limit,
     "prices": lambda text: Path(text).expanduser(),
     "batch_api": switch,

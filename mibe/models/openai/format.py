@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,7 +12,8 @@ from mibe.models.base import FinishReason, Request, Response
 from mibe.models.finish import FINISH_REASONS
 from mibe.models.openai.endpoint import Endpoint
 from mibe.models.pricing import Usage
-from mibe.models.text import first_stop
+from mibe.models.reasoning import tell_apart, was_cut
+from mibe.parsers.reasoning import opened_by
 
 LIMITS = ("max_tokens", "max_completion_tokens")
 OPTIONAL = ("temperature", "seed", "stop")
@@ -67,10 +68,10 @@ def body_of(endpoint: Endpoint, dialect: Dialect, request: Request) -> dict[str,
     body: dict[str, Any] = {"model": endpoint.model}
     if endpoint.api == "chat":
         body["messages"] = [{"role": m["role"], "content": _sendable(m["content"])} for m in request.messages]
-        body[dialect.limit] = sampling.max_new_tokens
+        body[dialect.limit] = sampling.room
     else:
         body["prompt"] = _sendable(request.text)
-        body["max_tokens"] = sampling.max_new_tokens
+        body["max_tokens"] = sampling.room
     body |= {"temperature": sampling.temperature, "seed": sampling.seed}
     if sampling.stop:
         body["stop"] = list(sampling.stop)
@@ -135,11 +136,12 @@ def _short(text: str) -> str:
     return text if len(text) <= SHOWN else text[:SHOWN] + "…"
 
 
-def response_of(body: Any, request: Request) -> Response | None:
+def response_of(endpoint: Endpoint, body: Any, request: Request) -> Response | None:
     """The response in an answer's JSON, or None where there is none in it; `mibe.models.openai.answers` says why.
 
     A refusal, in a field of its own or by a content filter, is finish reason "filter". Reasoning that the server keeps
-    in a field of its own stands before the text in <think> tags, as models write it themselves.
+    in a field of its own stands before the text in <think> tags, as models write it themselves. A text that comes
+    with none may begin inside it, as the user says by `reasoning`: a server does not show how its template ends.
     """
     try:
         choice = body["choices"][0]
@@ -147,13 +149,17 @@ def response_of(body: Any, request: Request) -> Response | None:
         refusal = message.get("refusal")
         text = refusal or _content(message.get("content"))
         reasoning = message.get("reasoning_content") or message.get("reasoning")
-        finish = _finish(choice.get("finish_reason"), bool(refusal))
+        usage = usage_of(body)
+        is_full = usage is not None and usage.completion >= request.sampling.room
+        finish = _finish(choice.get("finish_reason"), refused=bool(refusal), is_full=is_full)
     except (KeyError, IndexError, TypeError, AttributeError):
         return None
-    text = text[: first_stop(text, request.sampling.stop)]
+    opened = endpoint.reasoning or (opened_by(request.text) if endpoint.api == "completions" else None)
     if isinstance(reasoning, str) and reasoning:
-        text = f"<think>\n{reasoning}\n</think>\n\n{text}" if text else f"<think>\n{reasoning}"
-    usage = usage_of(body)
+        text, answer_at = _after(reasoning, text, request.sampling.stop)
+    else:
+        text, answer_at = tell_apart(text, opened if not refusal else None, request.sampling.stop)
+    hidden = finish == "length" and not text and usage is not None and usage.reasoning > 0
     return Response(
         text=text,
         finish_reason=finish,
@@ -161,7 +167,18 @@ def response_of(body: Any, request: Request) -> Response | None:
         new_tokens=usage.completion if usage else None,
         cached_tokens=usage.cached if usage else None,
         reasoning_tokens=usage.reasoning if usage else None,
+        answer_at=answer_at,
+        budget_cut=hidden or was_cut(finish, answer_at),
     )
+
+
+def _after(reasoning: str, text: str, stop: Sequence[str]) -> tuple[str, int | None]:
+    """The text behind its reasoning, and where it begins; a message without text is a reasoning that never ended."""
+    if not text:
+        return f"<think>\n{reasoning}", None
+    head = f"<think>\n{reasoning}\n</think>\n\n"
+    text, answer_at = tell_apart(text, None, stop)
+    return head + text, None if answer_at is None else len(head) + answer_at
 
 
 def _content(content: Any) -> str:
@@ -171,11 +188,16 @@ def _content(content: Any) -> str:
     return "".join(part["text"] for part in content if part.get("type") == "text")
 
 
-def _finish(reason: Any, refused: bool) -> FinishReason:
-    """What the server's reason means. Raises `KeyError` for one that is no end of an answer; many servers give none."""
+def _finish(reason: Any, *, refused: bool, is_full: bool) -> FinishReason:
+    """What the server's reason means. Raises `KeyError` for one that is no end of an answer.
+
+    Many servers give none: an answer that has as many tokens as it may have was then cut by the limit.
+    """
     if refused:
         return "filter"
-    return FINISH_REASONS[str(reason).lower()] if reason else "stop"
+    if not reason:
+        return "length" if is_full else "stop"
+    return FINISH_REASONS[str(reason).lower()]
 
 
 def usage_of(body: Any) -> Usage | None:

@@ -21,6 +21,7 @@ from mibe.models.openai.pace import Gate, Rate
 from mibe.models.openai.policy import Action, action_for
 from mibe.models.openai.transport import Broken, Reply, Transport
 from mibe.models.pricing import Budget, Price, Usage
+from mibe.models.reasoning import GIVEN, Reasoning
 from mibe.models.text import byte_count, plain_text, roughly_tokens
 
 CLOSING = 5.0
@@ -30,7 +31,12 @@ Emit = Callable[[tuple[int, Response]], None]
 
 
 class OpenAIModel:
-    """One endpoint as a `Model`. Everything asynchronous runs in a thread of its own."""
+    """One endpoint as a `Model`. Everything asynchronous runs in a thread of its own.
+
+    Servers know one limit: the thinking budget is room that reasoning and answer share, and nothing closes it.
+    """
+
+    can = frozenset({"temperature", "seed", "thinking_budget"})
 
     def __init__(self, endpoint: Endpoint, price: Price | None = None) -> None:
         self.name = endpoint.model
@@ -43,6 +49,7 @@ class OpenAIModel:
             "endpoint": endpoint.place,
             "api": endpoint.api,
             "reasoning_effort": endpoint.reasoning_effort,
+            **({} if endpoint.reasoning is None else {"reasoning": endpoint.reasoning.name}),
         }
         self.price = price
         self.batch = endpoint.batch
@@ -58,6 +65,14 @@ class OpenAIModel:
         self._last_answer = 0.0
         self.loop = EventLoop("mibe-openai")
         self._wire: Transport | None = None
+
+    @property
+    def reasoning(self) -> Reasoning | None:
+        """How the model reasons, as its user says: a server does not tell before it answers."""
+        if (form := self.endpoint.reasoning) is not None:
+            return Reasoning(form.name, True, f"reasoning={form.name}")
+        effort = self.endpoint.reasoning_effort
+        return None if effort in (None, "none") else Reasoning(GIVEN, False, f"reasoning_effort={effort}")
 
     def render(self, messages: Sequence[Message]) -> str:
         """The prompt for people to read: turns under their roles. The server lays out what the model reads."""
@@ -127,7 +142,7 @@ class OpenAIModel:
                 body = body_of(self.endpoint, self.dialect, request)
                 found = await self.caller.call(
                     partial(self._attempt, request, body),
-                    partial(read_response, request),
+                    partial(read_response, self.endpoint, request),
                     uncertain=partial(self._charge, worst),
                 )
                 if isinstance(found, Response):
@@ -145,7 +160,7 @@ class OpenAIModel:
 
     async def _attempt(self, request: Request, body: Mapping[str, Any]) -> Reply | Broken:
         await self._request_rate.take(1)
-        await self._token_rate.take(_prompt_size(request) / 3 + request.sampling.max_new_tokens)
+        await self._token_rate.take(_prompt_size(request) / 3 + request.sampling.room)
         await self._gate.clear()
         return await self.wire.post(path_of(self.endpoint), body)
 
@@ -171,7 +186,7 @@ class OpenAIModel:
         """The most USD that a request can cost: a token for each byte of the prompt, and every new token allowed."""
         if self.price is None:
             return 0.0
-        most = Usage(prompt=_prompt_size(request), completion=request.sampling.max_new_tokens)
+        most = Usage(prompt=_prompt_size(request), completion=request.sampling.room)
         return self.price.of(most, batch=self.batch)
 
     def priced(self, response: Response, worst: float) -> Response:
@@ -234,10 +249,10 @@ class OpenAIModel:
         self.loop.close()
 
 
-def read_response(request: Request, reply: Reply) -> Response | Problem | None:
+def read_response(endpoint: Endpoint, request: Request, reply: Reply) -> Response | Problem | None:
     """The response in a reply, or the problem that it tells of; None where it is neither."""
     try:
-        return read_answer(json.loads(reply.content), request)
+        return read_answer(endpoint, json.loads(reply.content), request)
     except ValueError:
         return None
 

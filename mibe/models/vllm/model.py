@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,10 +18,12 @@ from mibe.models.base import ChoiceRequest, Message, Request, Response, Sampling
 from mibe.models.finish import finish_of, not_an_end
 from mibe.models.identity import Hashing, Identify, source_identity
 from mibe.models.pairs import Pair, encode_pairs
+from mibe.models.reasoning import Reasoning, reasoning_by_template, reasoning_tokens, tell_apart, was_cut, within_limits
 from mibe.models.templates import check_template, render_turns
-from mibe.models.text import first_stop, plain_text
-from mibe.models.tokens import Encoder, added_before, check_vocabulary, end_tokens, window_problem
+from mibe.models.text import plain_text
+from mibe.models.tokens import Encoder, added_before, check_vocabulary, end_tokens, window_problem, without_end
 from mibe.models.vllm.engine import Engine, Job, engine_arguments
+from mibe.parsers.reasoning import opened_by, under_way
 
 PLACEMENT = frozenset(
     {
@@ -60,6 +63,7 @@ class VllmModel:
     """
 
     is_remote = False
+    can = frozenset({"temperature", "seed", "thinking_budget", "close"})
     chunk_size = 8192
     """At each end of a chunk the engine runs half empty until the last answer is there."""
 
@@ -100,6 +104,11 @@ class VllmModel:
             return plain_text(messages)
         return render_turns(self._tokenizer, messages, name=self.name)
 
+    @property
+    def reasoning(self) -> Reasoning | None:
+        """How the model reasons, as its chat template says."""
+        return reasoning_by_template(self._tokenizer.chat_template, self.render) if self.is_chat else None
+
     def count_tokens(self, text: str) -> int:
         """Exact number of tokens of a rendered prompt."""
         return len(self._encoder.whole([text])[0])
@@ -108,26 +117,58 @@ class VllmModel:
         """Yield responses as the engine finishes them.
 
         A request that does not fit the context window, or that the engine refuses, is an error response; `seconds`
-        is the time since the response before it.
+        is the time since the response before it. The engine knows one limit, the sum of both rooms: each of them is
+        kept here, and reasoning that is to be closed at its budget is read again, closed, for the answer alone.
         """
         jobs = []
         encoded = self._encoder.whole([request.text for request in requests])
         for index, (request, tokens) in enumerate(zip(requests, encoded, strict=True)):
-            if problem := window_problem(len(tokens), request.sampling.max_new_tokens, self.context_window):
+            if problem := window_problem(len(tokens), request.sampling.room, self.context_window):
                 yield index, _failed(tokens, problem)
             else:
                 jobs.append(Job(index, tokens, self._params(request.sampling)))
         before = time.perf_counter()
+        closed: dict[int, list[int]] = {}
         for job, output in self._engine.run(jobs):
+            request = requests[job.index]
+            if begun := self._closed(request, output):
+                closed[job.index] = begun
+                continue
             now = time.perf_counter()
-            stop = requests[job.index].sampling.stop
-            yield job.index, self._response(job, output, stop, seconds=now - before)
+            yield job.index, self._response(job.tokens, output, request, seconds=now - before)
+            before = now
+        again = [
+            Job(index, [*encoded[index], *begun], self._params(replace(requests[index].sampling, thinking_budget=None)))
+            for index, begun in closed.items()
+        ]
+        for job, output in self._engine.run(again) if again else ():
+            now = time.perf_counter()
+            request, begun = requests[job.index], closed[job.index]
+            yield job.index, self._response(encoded[job.index], output, request, begun, seconds=now - before)
             before = now
 
+    def _closed(self, request: Request, output: Any) -> list[int] | None:
+        """The tokens of a reasoning that met its budget, with the closing mark that ends them within it; else None."""
+        sampling = request.sampling
+        if isinstance(output, str) or sampling.thinking_budget is None or sampling.at_budget != "close":
+            return None
+        completion = output.outputs[0]
+        reason = finish_of(str(completion.finish_reason))
+        if reason is None:
+            return None
+        opened = opened_by(request.text)
+        found = within_limits(completion.token_ids, reason, sampling, opened, self._decode)
+        form = under_way(self._decode(found.tokens), opened)
+        if not found.cut or form is None:
+            return None
+        (mark,) = self._encoder.bare([form.closing])
+        return [*found.tokens[: max(0, sampling.thinking_budget - len(mark))], *mark]
+
     def _params(self, sampling: Sampling) -> SamplingParams:
-        stop = [text for text in sampling.stop if text]
+        # A stop string ends an answer; the engine would end a reasoning at it.
+        stop = [text for text in sampling.stop if text and sampling.thinking_budget is None]
         return SamplingParams(
-            max_tokens=sampling.max_new_tokens,
+            max_tokens=sampling.room,
             temperature=sampling.temperature,
             seed=sampling.seed,
             stop=stop,
@@ -137,22 +178,41 @@ class VllmModel:
             output_kind=RequestOutputKind.FINAL_ONLY,
         )
 
-    def _response(self, job: Job, output: Any, stop: Sequence[str], *, seconds: float) -> Response:
+    def _response(
+        self, prompt: Sequence[int], output: Any, request: Request, begun: Sequence[int] = (), *, seconds: float
+    ) -> Response:
+        """The response in an output of the engine; `begun` are tokens before it: a reasoning cut and closed."""
         if isinstance(output, str):
-            return _failed(job.tokens, output)
+            return _failed(prompt, output)
         completion = output.outputs[0]
         said = str(completion.finish_reason)
         reason = finish_of(said)
         if reason is None:
-            return _failed(job.tokens, not_an_end(said))
-        text: str = self._tokenizer.decode(completion.token_ids, skip_special_tokens=True)
+            return _failed(prompt, not_an_end(said))
+        tokens = [*begun, *completion.token_ids]
+        sampling = request.sampling
+        cut = bool(begun)
+        if sampling.thinking_budget is not None and not begun:
+            found = within_limits(tokens, reason, sampling, opened_by(request.text), self._decode)
+            tokens, reason, cut = found.tokens, found.finish_reason, found.cut
+        whole = self._decode(without_end(tokens, self._end_tokens))
+        text, answer_at = tell_apart(whole, opened_by(request.text), sampling.stop)
         return Response(
-            text=text[: first_stop(text, stop)],
-            finish_reason=reason,
-            prompt_tokens=len(job.tokens),
-            new_tokens=len(completion.token_ids),
+            text=text,
+            # The engine was not told of stop strings where there is a budget.
+            finish_reason="stop" if len(text) < len(whole) else reason,
+            prompt_tokens=len(prompt),
+            new_tokens=len(tokens),
             seconds=seconds,
+            reasoning_tokens=reasoning_tokens(tokens, answer_at, sampling, self._decode),
+            answer_at=answer_at,
+            budget_cut=cut or was_cut(reason, answer_at),
         )
+
+    def _decode(self, tokens: Sequence[int]) -> str:
+        """The text of new tokens, marks that are special tokens included."""
+        text: str = self._tokenizer.decode(tokens, skip_special_tokens=False)
+        return text
 
     def loglikelihood(self, requests: Sequence[ChoiceRequest]) -> Iterator[tuple[int, tuple[float, ...]]]:
         """Yield the log-likelihoods of each request when all its continuations are scored.
