@@ -9,6 +9,7 @@ from api_server import Answer, error, prompt_of, said, serving
 import mibe
 from mibe.errors import LimitReached, ModelError
 from mibe.models import load_model
+from mibe.models.base import Request, Sampling
 from mibe.models.finish import FINISH_REASONS, finish_of
 from mibe.models.openai.format import Problem
 from mibe.models.openai.policy import Action, action_for
@@ -115,6 +116,20 @@ def test_where_no_reason_is_given_the_servers_count_tells(client, limit, finish)
     with serving(always(said("yes", finish=None))) as server:
         [got] = answers(client(server), [request("q", tokens=limit)])
     assert got.finish_reason == finish
+
+
+@pytest.mark.parametrize(("budget", "finish"), [(6, "length"), (7, "stop")])
+def test_the_room_to_think_is_part_of_what_the_count_is_held_against(client, budget, finish):
+    asked = Request(request("q").messages, "q", Sampling(max_new_tokens=4, thinking_budget=budget))
+    with serving(always(said(None, finish=None, reasoning_content="Is it"))) as server:
+        [got] = answers(client(server), [asked])
+    assert (got.finish_reason, got.answer_at, got.budget_cut) == (finish, None, finish == "length")
+
+
+def test_reasoning_that_was_broken_off_is_an_error_and_no_text(client):
+    with serving(always(said("", finish="error", reasoning_content="Is it"))) as server:
+        [got] = answers(client(server), [request("q")])
+    assert (got.finish_reason, got.text, got.budget_cut) == ("error", "", False)
 
 
 # What stands in the place of an answer

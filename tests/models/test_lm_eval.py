@@ -235,6 +235,16 @@ def test_why_a_server_ended_an_answer_is_not_lost(server, kind, concurrent):
     assert type(found[0].text) is str
 
 
+@pytest.mark.parametrize(("reason", "cut"), [("length", True), ("stop", False)])
+def test_what_ended_a_reasoning_is_what_the_server_says(server, reason, cut):
+    server.finish = {"think": reason}
+    model = api(server)
+    (response,) = generate(model, [Request((), "q think", Sampling(max_new_tokens=4, thinking_budget=8))])
+    assert server.asked[0][1]["max_tokens"] == 12
+    assert (response.text, response.answer_at) == ("<think>", None)
+    assert (response.finish_reason, response.budget_cut) == (reason, cut)
+
+
 @pytest.mark.parametrize("concurrent", ["1", "4"])
 def test_an_error_of_status_200_is_an_error_and_no_text(server, concurrent):
     server.instead = {"error": {"message": "upstream is gone", "code": 502}}

@@ -23,6 +23,7 @@ from mibe.models import identity, load_model, parse_model  # noqa: E402
 from mibe.models.base import ChoiceRequest, Message, Request, Sampling  # noqa: E402
 from mibe.models.hf import model as hf_model  # noqa: E402
 from mibe.models.identity import Hashing, folder_identity, source_identity  # noqa: E402
+from mibe.models.local.counting import load_counter  # noqa: E402
 from mibe.models.text import one_line  # noqa: E402
 from mibe.terminal.news import heard_by, say  # noqa: E402
 
@@ -111,6 +112,20 @@ def test_a_class_of_lm_eval_says_the_same(folder):
     model = load_model("lm_eval:hf", {"pretrained": str(folder), "device": "cpu"})
     with pytest.raises(ModelError, match="the chat template of copy fails: Never; mend it"):
         model.render([Message(role="user", content="Hi")])
+
+
+def test_a_forecast_says_the_same(folder):
+    counter = load_counter("hf", {"pretrained": str(with_template(folder, "{{ turns.x }}"))}, characters_per_token=4)
+    for laid_out in (lambda: counter.render([Message(role="user", content="Hi")]), lambda: counter.reasoning):
+        with pytest.raises(ModelError, match=f"the chat template of {folder} fails: 'turns' is undefined; mend it"):
+            laid_out()
+
+
+def test_a_template_that_wants_a_system_turn_tells_how_its_model_reasons(folder):
+    with_template(folder, WANTS_SYSTEM + "<think>")
+    counter = load_counter("hf", {"pretrained": str(folder)}, characters_per_token=4)
+    lm_eval = load_model("lm_eval:hf", {"pretrained": str(folder), "device": "cpu"})
+    assert {model.reasoning.how for model in (load(folder), counter, lm_eval)} == {"its prompt ends in <think>"}
 
 
 # Vocabularies
