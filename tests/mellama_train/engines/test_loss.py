@@ -72,7 +72,6 @@ def test_packed_rows_train_as_separate_documents_do(folder, attention, flatten):
     assert_equal_gradients(gradients(model), gradients(reference))
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="FlashAttention needs a GPU")
 def test_auto_attention_is_sdpa_and_eager_for_a_model_without(folder, tmp_path):
     from transformers import BloomConfig, BloomForCausalLM
 
@@ -85,6 +84,7 @@ def test_auto_attention_is_sdpa_and_eager_for_a_model_without(folder, tmp_path):
     assert [model.config._attn_implementation for model in found] == ["sdpa", "eager"]
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="FlashAttention needs a GPU")
 @pytest.mark.parametrize("attention", ["flash_attention_2", "flash_attention_3"])
 def test_flash_attention_keeps_documents_apart(folder, attention):
     from mellama_train.model.loading import choose_attention
