@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -156,6 +157,11 @@ class Server(ThreadingHTTPServer):
         self.finish = {}
         self.instead = None
         self.asked = []
+
+    def handle_error(self, request, client_address):
+        # lm-eval hangs up on what is under way when another request fails; the server would print that.
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
 
 
 class Handler(BaseHTTPRequestHandler):
