@@ -22,7 +22,7 @@ from transformers import GenerationConfig
 
 from mibe.errors import ModelError
 from mibe.models.base import NO_NUMBERS, ChoiceRequest, Message, Request, Response, Sampling
-from mibe.models.checkpoint import recommended_by, template_switches
+from mibe.models.checkpoint import recommended_by
 from mibe.models.hf.arguments import PLACEMENT
 from mibe.models.hf.batches import (
     CPU_SLOTS,
@@ -42,7 +42,7 @@ from mibe.models.hf.likelihood import score_choices
 from mibe.models.hf.loading import load_engine, quiet
 from mibe.models.hf.plain import Row, generate_batch, rows_of, score_batch
 from mibe.models.hf.reader import Reader, uses_virtual_tokens
-from mibe.models.identity import source_identity
+from mibe.models.identity import Hashing, Identify, source_identity
 from mibe.models.pairs import Pair, encode_pairs
 from mibe.models.reasoning import (
     Reasoning,
@@ -54,8 +54,9 @@ from mibe.models.reasoning import (
     tell_apart,
     was_cut,
 )
+from mibe.models.templates import check_template, render_turns, template_switches
 from mibe.models.text import plain_text
-from mibe.models.tokens import Encoder, added_before, end_tokens, render_turns, window_problem, without_end
+from mibe.models.tokens import Encoder, added_before, end_tokens, window_problem, without_end
 from mibe.parsers.reasoning import opened_by
 
 SAMPLED = frozenset({"temperature", "top_p", "top_k", "min_p", "seed", "close", "constrain"})
@@ -119,12 +120,16 @@ class HfModel:
     @classmethod
     def open(cls, name: str, values: Mapping[str, Any]) -> HfModel:
         """Load the model that the converted arguments of `mibe.models.hf` describe. Raises `ModelError`."""
-        engine = load_engine(values)
-        chat = values.get("chat_template", True) and bool(getattr(engine.tokenizer, "chat_template", None))
+        with Hashing(sources(values).values()) as hashing:
+            engine = load_engine(values)
+            chat = values.get("chat_template", True) and bool(getattr(engine.tokenizer, "chat_template", None))
+            if chat:
+                check_template(engine.tokenizer, name=name)
+            known = identity(engine, values, chat=chat, identify=hashing.identity)
         return cls(
             engine,
             name=name,
-            identity=identity(engine, values, chat=chat),
+            identity=known,
             batch_size=values.get("batch_size"),
             chat=chat,
         )
@@ -145,12 +150,12 @@ class HfModel:
         """The text of the messages: by the chat template, up to where the answer begins, or as they are."""
         if not self.is_chat:
             return plain_text(messages)
-        return render_turns(self._tokenizer, messages, **self._template_args)
+        return render_turns(self._tokenizer, messages, name=self.name, **self._template_args)
 
     @property
     def reasoning(self) -> Reasoning | None:
         """How the model reasons, as its chat template says with the switches that are set."""
-        return reasoning_by_template(self._tokenizer, **self._template_args) if self.is_chat else None
+        return reasoning_by_template(self._tokenizer.get_chat_template(), self.render) if self.is_chat else None
 
     def count_tokens(self, text: str) -> int:
         """Exact number of tokens of a rendered prompt."""
@@ -388,26 +393,33 @@ def context_window(engine: HFLM) -> int | None:
     return window if window < NO_LIMIT else None
 
 
-def identity(engine: HFLM, values: Mapping[str, Any], *, chat: bool) -> dict[str, Any] | None:
+def sources(values: Mapping[str, Any]) -> dict[str, str]:
+    """The arguments that name a folder or a hub's repository, each with what it names."""
+    named = ("pretrained", "tokenizer", "peft", "delta")
+    return {argument: _with_subfolder(argument, values) for argument in named if argument in values}
+
+
+def identity(
+    engine: HFLM, values: Mapping[str, Any], *, chat: bool, identify: Identify = source_identity
+) -> dict[str, Any] | None:
     """Content of weights, tokenizer and adapter, precision, chat template and every argument that bears on outputs.
 
     None, and so no caching, when the commit of something from a hub is not known.
     """
     revision = values.get("revision", "main")
-    sources: dict[str, Mapping[str, str] | None] = {}
-    for argument in ("pretrained", "tokenizer", "peft", "delta"):
-        if argument in values:
-            sources[argument] = source_identity(_with_subfolder(argument, values), revision)
+    known: dict[str, Mapping[str, str] | None] = {
+        argument: identify(source, revision) for argument, source in sources(values).items()
+    }
     commit = getattr(engine.config, "_commit_hash", None)
     if commit is not None and not Path(values["pretrained"]).is_dir():
-        sources["pretrained"] = {"repository": values["pretrained"], "commit": commit}
-    if None in sources.values():
+        known["pretrained"] = {"repository": values["pretrained"], "commit": commit}
+    if None in known.values():
         return None
     template = str(engine.tokenizer.chat_template) if chat else None
-    others = {k: v for k, v in values.items() if k not in PLACEMENT | sources.keys() | {"revision", "chat_template"}}
+    others = {k: v for k, v in values.items() if k not in PLACEMENT | known.keys() | {"revision", "chat_template"}}
     return {
         "model": "hf",
-        **sources,
+        **known,
         "dtype": str(engine.model.dtype).removeprefix("torch."),
         "chat_template": template and hashlib.sha256(template.encode()).hexdigest(),
         **others,

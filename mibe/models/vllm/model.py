@@ -15,9 +15,10 @@ from vllm import SamplingParams
 from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
 
 from mibe.errors import ModelError
-from mibe.models.base import ChoiceRequest, FinishReason, Message, Request, Response, Sampling
-from mibe.models.checkpoint import recommended_by, template_switches
-from mibe.models.identity import source_identity
+from mibe.models.base import ChoiceRequest, Message, Request, Response, Sampling
+from mibe.models.checkpoint import recommended_by
+from mibe.models.finish import finish_of, not_an_end
+from mibe.models.identity import Hashing, Identify, source_identity
 from mibe.models.pairs import Pair, encode_pairs
 from mibe.models.reasoning import (
     Reasoning,
@@ -29,8 +30,9 @@ from mibe.models.reasoning import (
     within_limits,
 )
 from mibe.models.streaming import chunks
+from mibe.models.templates import check_template, render_turns, template_switches
 from mibe.models.text import plain_text
-from mibe.models.tokens import Encoder, added_before, end_tokens, render_turns, window_problem, without_end
+from mibe.models.tokens import Encoder, added_before, check_vocabulary, end_tokens, window_problem, without_end
 from mibe.models.vllm.engine import Engine, Job, engine_arguments
 from mibe.parsers.reasoning import opened_by, under_way
 
@@ -38,9 +40,6 @@ K = TypeVar("K")
 
 ENCODED = 64
 """Prompts that the tokenizer gets at once: it works on them side by side."""
-
-FINISH: Mapping[str, FinishReason] = {"stop": "stop", "length": "length"}
-"""vLLM's reasons that are ours; any other ("abort", "error") is a failure of the request."""
 
 SAMPLED = frozenset({"temperature", "top_p", "top_k", "min_p", "seed", "close", "constrain"})
 TEMPLATED = frozenset({"chat_template_args", "reasoning_effort"})
@@ -122,14 +121,20 @@ class VllmModel:
         Raises `UsageError` for arguments that vLLM does not take and `ModelError` when it cannot load the model.
         """
         lora = values.get("lora")
-        engine = Engine.start(engine_arguments(values["pretrained"], lora, engine_args), lora)
-        template = getattr(engine.tokenizer, "chat_template", None) if values.get("chat_template", True) else None
-        return cls(
-            engine,
-            name=name,
-            identity=identity(engine.config, values, engine_args, template),
-            chat=template is not None,
-        )
+        arguments = engine_arguments(values["pretrained"], lora, engine_args)
+        with Hashing(sources(values, engine_args).values()) as hashing:
+            engine = Engine.start(arguments, lora)
+            chat = values.get("chat_template", True) and bool(getattr(engine.tokenizer, "chat_template", None))
+            try:
+                check_vocabulary(engine.tokenizer, engine.config.get_vocab_size(), values["pretrained"])
+                if chat:
+                    check_template(engine.tokenizer, name=name)
+                template = engine.tokenizer.get_chat_template() if chat else None
+                known = identity(engine.config, values, engine_args, template, hashing.identity)
+            except ModelError:
+                engine.shutdown()
+                raise
+        return cls(engine, name=name, identity=known, chat=chat)
 
     @property
     def can(self) -> frozenset[str]:
@@ -145,12 +150,12 @@ class VllmModel:
         """The text of the messages: by the chat template, up to where the answer begins, or as they are."""
         if not self.is_chat:
             return plain_text(messages)
-        return render_turns(self._tokenizer, messages, **self._template_args)
+        return render_turns(self._tokenizer, messages, name=self.name, **self._template_args)
 
     @property
     def reasoning(self) -> Reasoning | None:
         """How the model reasons, as its chat template says with the switches that are set."""
-        return reasoning_by_template(self._tokenizer, **self._template_args) if self.is_chat else None
+        return reasoning_by_template(self._tokenizer.get_chat_template(), self.render) if self.is_chat else None
 
     def count_tokens(self, text: str) -> int:
         """Exact number of tokens of a rendered prompt."""
@@ -211,7 +216,7 @@ class VllmModel:
         if isinstance(output, str) or sampling.thinking_budget is None or sampling.at_budget != "close" or asked.begun:
             return None
         completion = output.outputs[0]
-        reason = FINISH.get(completion.finish_reason)
+        reason = finish_of(str(completion.finish_reason))
         if reason is None:
             return None
         opened = opened_by(asked.request.text)
@@ -251,9 +256,10 @@ class VllmModel:
         if isinstance(output, str):
             return _failed(prompt, output)
         completion = output.outputs[0]
-        reason = FINISH.get(completion.finish_reason)
+        said = str(completion.finish_reason)
+        reason = finish_of(said)
         if reason is None:
-            return _failed(prompt, f"vLLM ended the request ({completion.finish_reason})")
+            return _failed(prompt, not_an_end(said))
         tokens = [*begun, *completion.token_ids]
         sampling = request.sampling
         cut = bool(begun)
@@ -340,30 +346,32 @@ def configurations(config: Any) -> list[Any]:
     return [SimpleNamespace(**config.try_get_generation_config()), config.hf_config]
 
 
+def sources(values: Mapping[str, Any], engine_args: Mapping[str, str]) -> dict[str, str]:
+    """The arguments that name a folder or a hub's repository, each with what it names."""
+    named = {"pretrained": values["pretrained"], "tokenizer": engine_args.get("tokenizer"), "lora": values.get("lora")}
+    return {argument: source for argument, source in named.items() if source is not None}
+
+
 def identity(
-    config: Any, values: Mapping[str, Any], engine_args: Mapping[str, str], template: str | None
+    config: Any,
+    values: Mapping[str, Any],
+    engine_args: Mapping[str, str],
+    template: str | None,
+    identify: Identify = source_identity,
 ) -> dict[str, Any] | None:
     """Content of weights, tokenizer and adapter, precision, chat template and every argument that bears on outputs.
 
     None, and so no caching, when the commit of something from a hub is not known.
     """
     revision = engine_args.get("revision")
-    sources = {
-        name: source_identity(source, revision)
-        for name, source in (
-            ("pretrained", values["pretrained"]),
-            ("tokenizer", engine_args.get("tokenizer")),
-            ("lora", values.get("lora")),
-        )
-        if source is not None
-    }
-    if None in sources.values():
+    known = {argument: identify(source, revision) for argument, source in sources(values, engine_args).items()}
+    if None in known.values():
         return None
-    named = {"revision", "dtype", "quantization", *PLACEMENT, *sources}
+    named = {"revision", "dtype", "quantization", *PLACEMENT, *known}
     others = {k: v for k, v in engine_args.items() if k not in named and not k.startswith("data_parallel")}
     return {
         "model": "vllm",
-        **sources,
+        **known,
         "dtype": str(config.dtype).removeprefix("torch."),
         "quantization": config.quantization,
         "chat_template": template and hashlib.sha256(template.encode()).hexdigest(),
