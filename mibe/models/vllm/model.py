@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,7 +17,7 @@ from mibe.errors import ModelError
 from mibe.models.base import ChoiceRequest, Message, Request, Response, Sampling
 from mibe.models.checkpoint import recommended_by
 from mibe.models.finish import finish_of, not_an_end
-from mibe.models.identity import Hashing, Identify, source_identity
+from mibe.models.identity import Hashing
 from mibe.models.pairs import Pair, encode_pairs
 from mibe.models.reasoning import (
     Reasoning,
@@ -34,6 +33,7 @@ from mibe.models.templates import check_template, render_turns, template_switche
 from mibe.models.text import plain_text
 from mibe.models.tokens import Encoder, added_before, check_vocabulary, end_tokens, window_problem, without_end
 from mibe.models.vllm.engine import Engine, Job, engine_arguments
+from mibe.models.vllm.identity import identity, sources
 from mibe.parsers.reasoning import opened_by, under_way
 
 K = TypeVar("K")
@@ -44,35 +44,6 @@ ENCODED = 64
 SAMPLED = frozenset({"temperature", "top_p", "top_k", "min_p", "seed", "close", "constrain"})
 TEMPLATED = frozenset({"chat_template_args", "reasoning_effort"})
 """What the engine can do beyond greedy text; and, with a chat template, what its prompts can."""
-
-PLACEMENT = frozenset(
-    {
-        "async_scheduling",
-        "block_size",
-        "cpu_offload_gb",
-        "distributed_executor_backend",
-        "download_dir",
-        "enable_chunked_prefill",
-        "enable_prefix_caching",
-        "enforce_eager",
-        "gpu_memory_utilization",
-        "kv_cache_memory_bytes",
-        "load_format",
-        "master_addr",
-        "master_port",
-        "max_num_batched_tokens",
-        "max_num_seqs",
-        "max_parallel_loading_workers",
-        "nnodes",
-        "node_rank",
-        "pipeline_parallel_size",
-        "ray_workers_use_nsight",
-        "swap_space",
-        "tensor_parallel_size",
-    }
-)
-"""Engine arguments that say where and how fast a model runs and not what it is: no part of its identity. Those that
-begin with `data_parallel` are none either."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -344,39 +315,6 @@ class VllmModel:
 def configurations(config: Any) -> list[Any]:
     """Where a model's end tokens may stand: its configuration for generation, and its own."""
     return [SimpleNamespace(**config.try_get_generation_config()), config.hf_config]
-
-
-def sources(values: Mapping[str, Any], engine_args: Mapping[str, str]) -> dict[str, str]:
-    """The arguments that name a folder or a hub's repository, each with what it names."""
-    named = {"pretrained": values["pretrained"], "tokenizer": engine_args.get("tokenizer"), "lora": values.get("lora")}
-    return {argument: source for argument, source in named.items() if source is not None}
-
-
-def identity(
-    config: Any,
-    values: Mapping[str, Any],
-    engine_args: Mapping[str, str],
-    template: str | None,
-    identify: Identify = source_identity,
-) -> dict[str, Any] | None:
-    """Content of weights, tokenizer and adapter, precision, chat template and every argument that bears on outputs.
-
-    None, and so no caching, when the commit of something from a hub is not known.
-    """
-    revision = engine_args.get("revision")
-    known = {argument: identify(source, revision) for argument, source in sources(values, engine_args).items()}
-    if None in known.values():
-        return None
-    named = {"revision", "dtype", "quantization", *PLACEMENT, *known}
-    others = {k: v for k, v in engine_args.items() if k not in named and not k.startswith("data_parallel")}
-    return {
-        "model": "vllm",
-        **known,
-        "dtype": str(config.dtype).removeprefix("torch."),
-        "quantization": config.quantization,
-        "chat_template": template and hashlib.sha256(template.encode()).hexdigest(),
-        **others,
-    }
 
 
 def _continuation(prompt_logprobs: Sequence[Mapping[int, Any] | None], pair: Pair) -> float:
