@@ -15,6 +15,7 @@ from typing import IO, Any
 
 from mibe.data.disk import disk_error, rewriting
 from mibe.errors import RunError
+from mibe.results.draws import Key, sample_key
 
 Row = dict[str, Any]
 
@@ -157,16 +158,16 @@ def sound_rows(path: Path) -> Iterator[Row]:
         yield from filter(None, map(_row, file))
 
 
-def latest_lines(path: Path) -> dict[str, int]:
-    """Sample id → number (among the rows) of its last row: the one that counts."""
-    return {row["id"]: number for number, row in enumerate(read_rows(path))}
+def latest_lines(path: Path) -> dict[Key, int]:
+    """Sample → number (among the rows) of its last row: the one that counts."""
+    return {sample_key(row): number for number, row in enumerate(read_rows(path))}
 
 
 def latest_rows(path: Path) -> Iterator[Row]:
     """One row a sample, the last one written, streamed."""
     last = latest_lines(path)
     for number, row in enumerate(read_rows(path)):
-        if last[row["id"]] == number:
+        if last[sample_key(row)] == number:
             yield row
 
 
