@@ -161,8 +161,8 @@ def _board(
         if (column := at.get((figure.dataset, figure.metric))) is not None:
             of_model.setdefault(figure.model, {})[column] = figure
     own = [
-        _own_row([result for result in results if result.name == name], columns, of_model, references)
-        for name in dict.fromkeys(result.name for result in results)
+        _own_row([result for result in results if result.row_name == name], columns, of_model, references)
+        for name in dict.fromkeys(result.row_name for result in results)
     ]
     rows = (*own, *(_published_row(model, cells) for model, cells in of_model.items()))
     shown = [column.dataset for column in columns if any(column in row.cells for row in rows if not row.own)]
@@ -220,7 +220,7 @@ def _own_row(
         cell = own_cell(result, _figure_name(column, result), reference, same=named is not None)
         if cell is not None:
             cells[column] = cell
-    return Row(name=name, own=True, cells=cells, results=by_task)
+    return Row(name=results[0].row_name, own=True, cells=cells, results=by_task)
 
 
 def own_cell(result: Result, figure_name: str, reference: Published | None, *, same: bool) -> Cell | None:
@@ -235,6 +235,7 @@ def own_cell(result: Result, figure_name: str, reference: Published | None, *, s
         **{key: figure[key] for key in ("value", "low", "high", "stderr")},
         n=result.scored,
         of=result.documents,
+        draws=result.draws,
         note=_cell_note(result),
         source=result.path.name,
         answer=consistent(result, reference) if reference and same else None,
@@ -267,6 +268,8 @@ def _cell_note(result: Result) -> str:
     notes = []
     if result.partial:
         notes.append(f"{result.scored:,} of {result.documents:,} documents")
+    if result.draws > 1:
+        notes.append(f"the mean of {result.draws} draws a document")
     if ((result.part["data"].get("manifest") or {}).get("variant")) == "excerpt":
         notes.append("an excerpt of the data set")
     return "; ".join(notes)
@@ -292,4 +295,9 @@ def _remarks(results: Sequence[Result], protocol: str | None, *, beside_publishe
         )
     if any(result.partial for result in results):
         remarks.append("Figures marked * are of a part of the documents: they have no rank.")
+    if any(result.draws > 1 for result in results):
+        remarks.append(
+            "Rows marked avg@k are means over k draws of each document, with intervals by document; "
+            "other own rows are of one draw."
+        )
     return remarks

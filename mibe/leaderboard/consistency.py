@@ -70,6 +70,8 @@ def why_not(result: Result, figure: Published) -> str:
         return f"split is {result.conditions['split']}, not test"
     if result.conditions["scoring"] != "generate":
         return f"answers by {result.conditions['scoring']}"
+    if result.draws > 1:
+        return f"the mean of {result.draws} draws, the paper has one"
     if result.documents != TEST_DOCUMENTS[result.task]:
         return f"{result.documents:,} test documents, the paper has {TEST_DOCUMENTS[result.task]:,}"
     if result.part["max_new_tokens"] != NEW_TOKENS:

@@ -14,6 +14,7 @@ from mibe.errors import DataError, RunError, UsageError
 from mibe.judge.verdicts import TOP_K
 from mibe.published.figures import HUMAN
 from mibe.rating.scores import scores as scores_by_people
+from mibe.results.draws import documents_scored, draws_of
 from mibe.results.folder import RECORD
 from mibe.results.run import Run, load_run
 
@@ -33,7 +34,8 @@ SAME = {
 class Result:
     """The scores of one task in one run: `part` is the task's part of the run record.
 
-    `model` is a key that is the same for two runs of the same model; `conditions` are those of `SAME`.
+    `model` is a key that is the same for two runs of the same model; `conditions` are those of `SAME`, and beside them
+    the draws of each document, which may differ in a column: the row then says how many its figures are the mean of.
     """
 
     model: str
@@ -50,7 +52,17 @@ class Result:
     @property
     def scored(self) -> int:
         """Documents that have a score."""
-        return int(self.part["scored"])
+        return documents_scored(self.part)
+
+    @property
+    def draws(self) -> int:
+        """Draws of each document that the figures are the mean of."""
+        return draws_of(self.part)
+
+    @property
+    def row_name(self) -> str:
+        """The model, with a mark where its figures are means over several draws."""
+        return self.name if self.draws == 1 else f"{self.name} (avg@{self.draws})"
 
     @property
     def documents(self) -> int:
@@ -95,9 +107,10 @@ def _below(path: Path) -> Iterator[Path]:
 
 
 def read_results(paths: Iterable[str | Path], *, protocol: str | None = None) -> tuple[list[Result], list[str]]:
-    """One result for each model, setting and task, and notes on what was left out.
+    """One result for each model, number of draws, setting and task, and notes on what was left out.
 
-    Of two runs of one task by one model in one setting, that with more scored documents counts, then the later one.
+    Of two runs of one task by one model in one setting with as many draws, that with more scored documents counts, then
+    the later one.
     `protocol` leaves out the runs under any other.
 
     Raises
@@ -107,7 +120,7 @@ def read_results(paths: Iterable[str | Path], *, protocol: str | None = None) ->
     UsageError
         For results that must not stand side by side: other protocols, or other `SAME` conditions in one column.
     """
-    results: dict[tuple[str, str, str], Result] = {}
+    results: dict[tuple[str, int, str, str], Result] = {}
     notes: list[str] = []
     for path in find_runs(paths):
         run = load_run(path)
@@ -115,7 +128,7 @@ def read_results(paths: Iterable[str | Path], *, protocol: str | None = None) ->
             notes.append(f"{path.name}: left out, its protocol is {run.record.get('protocol')}")
             continue
         for result in _results_of(run, notes):
-            key = (result.model, result.setting, result.task)
+            key = (result.model, result.draws, result.setting, result.task)
             if key in results:
                 kept, other = sorted((result, results[key]), key=lambda r: (r.scored, r.ended), reverse=True)
                 notes.append(f"{kept.name}, {kept.task}: {kept.path.name} counts, not {other.path.name}")
@@ -214,6 +227,7 @@ def _conditions(record: Mapping[str, Any], part: Mapping[str, Any]) -> dict[str,
         "shots": part["num_fewshot"],
         "scoring": record["settings"]["scoring"],
         "judge": (record.get("judge") or {}).get("name") if judged else None,
+        "draws": draws_of(part),
     }
 
 

@@ -21,6 +21,7 @@ from mibe.registry import load_task
 from mibe.report import samples
 from mibe.report.histogram import histogram
 from mibe.report.prompts import documents_of
+from mibe.results.draws import draws_of, repeats_figures
 from mibe.results.log import Row, latest_rows
 from mibe.results.run import Run, load_run
 from mibe.results.table import remarks_on
@@ -88,10 +89,13 @@ def task_view(number: int, name: str, part: Mapping[str, Any], rows: Sequence[Ro
         "short": TITLES.get(name, name),
         "private": private,
         "samples": part["samples"],
+        "documents": len({row["id"] for row in rows}),
+        "draws": draws_of(part),
         "of": part["data"]["of"],
         "headline": headline,
         "score": part["figures"][headline],
         "figures": [figure for figure in figures if is_main(figure["name"])],
+        "of_draws": [{"name": name, **figure} for name, figure in repeats_figures(part).items()],
         "by_label": [figure for figure in figures if not is_main(figure["name"])],
         "rates": {outcome: figure["value"] for outcome, figure in part["rates"].items()},
         "tokens_per_second": part.get("timing", {}).get("tokens_per_second"),
@@ -130,6 +134,7 @@ def facts(record: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("Worked examples", str(shots) if isinstance(shots, int) else json.dumps(shots)),
         ("Split", settings["split"]),
         ("Documents", f"at most {settings['limit']} of a task" if settings["limit"] else "all"),
+        ("Draws", f"{settings['repeats']} of each document" if settings.get("repeats", 1) > 1 else ""),
         ("Answers by", "likelihood" if settings["scoring"] == "loglikelihood" else "generation"),
         ("Seed", str(settings["seed"])),
         ("Judge", (record.get("judge") or {}).get("name") or ""),
@@ -150,8 +155,8 @@ def remarks(record: Mapping[str, Any], views: Sequence[Data]) -> list[str]:
         said.append(f"Not scored yet: {', '.join(waiting)}.")
     scored = ((name, part) for name, part in record["tasks"].items() if part.get("figures"))
     said += [remark for name, part in scored for remark in remarks_on(name, part)]
-    if partial := [view for view in views if view["samples"] < view["of"]]:
-        counts = ", ".join(f"{view['name']} {view['samples']:,} of {view['of']:,}" for view in partial)
+    if partial := [view for view in views if view["documents"] < view["of"]]:
+        counts = ", ".join(f"{view['name']} {view['documents']:,} of {view['of']:,}" for view in partial)
         said.append(f"A part of the documents: {counts}.")
     if private := [view["title"] for view in views if view["private"]]:
         said.append(f"Credentialed, so ids and scores alone: {'; '.join(private)}.")

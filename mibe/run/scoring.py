@@ -12,13 +12,16 @@ from typing import Any
 from mibe.errors import UsageError
 from mibe.judge.judges import EXACT
 from mibe.judge.verdicts import TOP_K, is_judged, matches
-from mibe.metrics.arrays import FloatArray, np
+from mibe.metrics.arrays import FloatArray, IntArray, np
 from mibe.metrics.base import Mean, is_main
 from mibe.metrics.confusion import confusion_matrix
 from mibe.metrics.diagnosis import UnreadableVerdicts
-from mibe.metrics.outcomes import OutcomeRates
+from mibe.metrics.intervals import cluster_numbers
+from mibe.metrics.outcomes import OUTCOMES, OutcomeRates
 from mibe.metrics.score import sample_statistics, score, score_statistics
+from mibe.results.draws import draw_of
 from mibe.results.log import Row
+from mibe.run.repeats import Draws, repeats
 from mibe.task import Category, Metric, Outcome, Task
 
 
@@ -66,44 +69,67 @@ def score_rows(
     """The scores of one task as they stand in the run record. Rows with errors are counted and not scored.
 
     Figures of `late` are made of what `with_late_scores` wrote into the rows. The order of the rows, in which
-    responses happened to arrive, bears on no figure, not even in its last digit.
+    responses happened to arrive, bears on no figure, not even in its last digit. Where documents were drawn several
+    times, the figures are over all draws, their uncertainty goes by document, and "repeats" holds what the draws tell
+    beside.
     """
-    samples: list[tuple[str, Any, Any, tuple[str, ...]]] = []
-    stored: list[tuple[str, Mapping[str, float]]] = []
-    outcomes: Counter[str] = Counter()
+    samples: list[tuple[str, int, Any, Any, tuple[str, ...], str]] = []
+    stored: list[tuple[str, int, Mapping[str, float]]] = []
+    failed: list[str] = []
     finish_reasons: Counter[str] = Counter()
     cut = 0
+    count = 1
     for row in rows:
-        outcomes[row["outcome"]] += 1
+        ident, draw, outcome = row["id"], draw_of(row), row["outcome"]
         finish_reasons[row.get("finish_reason") or "unknown"] += 1
         cut += bool(row.get("cut"))
-        if row["outcome"] != Outcome.ERROR:
-            groups = tuple(_once((row.get("metadata") or {}).get(field, "")) for field in task.breakdowns)
-            samples.append((row["id"], _once(row["prediction"]), _once(row["target"]), groups))
-            if late:
-                stored.append((row["id"], row["scores"]))
-    samples.sort(key=itemgetter(0))
-    stored.sort(key=itemgetter(0))
-    predictions, targets = [sample[1] for sample in samples], [sample[2] for sample in samples]
+        count = max(count, draw + 1)
+        if outcome == Outcome.ERROR:
+            failed.append(ident)
+            continue
+        groups = tuple(_once((row.get("metadata") or {}).get(field, "")) for field in task.breakdowns)
+        samples.append((ident, draw, _once(row["prediction"]), _once(row["target"]), groups, _once(outcome)))
+        if late:
+            stored.append((ident, draw, row["scores"]))
+    samples.sort(key=itemgetter(0, 1))
+    stored.sort(key=itemgetter(0, 1))
+    failed.sort()
+    ids, numbers = [sample[0] for sample in samples], [sample[1] for sample in samples]
+    outcomes = [*(sample[5] for sample in samples), *(Outcome.ERROR.value for _ in failed)]
+    draws = Draws.of(ids, numbers, count) if count > 1 else None
+    documents = None if draws is None else draws.documents
+    tally = Counter(outcomes)
+    predictions, targets = [sample[2] for sample in samples], [sample[3] for sample in samples]
     metrics: tuple[Metric, ...] = (*task.metrics, *late)
     tables = sample_statistics(task.metrics, predictions, targets)
-    tables += [stored_statistics(metric, [scores for _, scores in stored]) for metric in late]
-    all_outcomes = [outcome.value for outcome in Outcome for _ in range(outcomes[outcome.value])]
-    rates = OutcomeRates()
-    return {
-        "samples": sum(outcomes.values()),
+    tables += [stored_statistics(metric, [scores for *_, scores in stored]) for metric in late]
+    found = {
+        "samples": len(outcomes),
         "scored": len(predictions),
-        "outcomes": {outcome.value: outcomes[outcome.value] for outcome in Outcome},
+        "outcomes": {name: tally[name] for name in OUTCOMES},
         "finish_reasons": dict(finish_reasons),
         "cut_prompts": cut,
-        "figures": _figures(metrics, tables, resamples, seed),
-        "rates": _figures((rates,), [rates.statistics(all_outcomes, all_outcomes)], resamples, seed),
+        "figures": _figures(metrics, tables, documents, resamples, seed),
+        "rates": _rates(outcomes, None if draws is None else [*ids, *failed], resamples, seed),
         "breakdowns": {
-            field: _breakdown([sample[3][number] for sample in samples], metrics, tables, resamples, seed)
+            field: _breakdown([sample[4][number] for sample in samples], metrics, tables, documents, resamples, seed)
             for number, field in enumerate(task.breakdowns)
         },
         "confusion": _confusion(task, predictions, targets),
     }
+    if draws is not None:
+        found["repeats"] = repeats(task, metrics, tables, predictions, targets, draws, resamples=resamples, seed=seed)
+    return found
+
+
+def _rates(outcomes: Sequence[str], ids: Sequence[str] | None, resamples: int, seed: int) -> dict[str, Any]:
+    """How often each outcome occurs; `ids` are the documents of the samples where several are of one."""
+    # In the order of the outcomes, so that the order of the samples bears on no digit.
+    order = sorted(range(len(outcomes)), key=lambda at: OUTCOMES.index(outcomes[at]))
+    names = [outcomes[at] for at in order]
+    documents = None if ids is None else cluster_numbers([ids[at] for at in order])
+    rates = OutcomeRates()
+    return _figures((rates,), [rates.statistics(names, names)], documents, resamples, seed)
 
 
 def _once(value: Any) -> Any:
@@ -112,17 +138,23 @@ def _once(value: Any) -> Any:
 
 
 def _breakdown(
-    groups: Sequence[str], metrics: Sequence[Metric], tables: Sequence[FloatArray], resamples: int, seed: int
+    groups: Sequence[str],
+    metrics: Sequence[Metric],
+    tables: Sequence[FloatArray],
+    clusters: IntArray | None,
+    resamples: int,
+    seed: int,
 ) -> dict[str, Any]:
     """The main figures of each group of samples: rows of the tables that all samples have already."""
     main = [(metric, table) for metric, table in zip(metrics, tables, strict=True) if all(map(is_main, metric.names))]
     of_sample = np.array(groups, dtype=object)
-    return {
-        group: _figures(
-            [metric for metric, _ in main], [table[of_sample == group] for _, table in main], resamples, seed
-        )
-        for group in sorted(set(groups))
-    }
+    found = {}
+    for group in sorted(set(groups)):
+        inside = of_sample == group
+        own = None if clusters is None else clusters[inside]
+        kept = [table[inside] for _, table in main]
+        found[group] = _figures([metric for metric, _ in main], kept, own, resamples, seed)
+    return found
 
 
 def _confusion(task: Task, predictions: Sequence[Any], targets: Sequence[Any]) -> dict[str, Any] | None:
@@ -133,9 +165,9 @@ def _confusion(task: Task, predictions: Sequence[Any], targets: Sequence[Any]) -
 
 
 def _figures(
-    metrics: Sequence[Metric], tables: Sequence[FloatArray], resamples: int, seed: int
+    metrics: Sequence[Metric], tables: Sequence[FloatArray], clusters: IntArray | None, resamples: int, seed: int
 ) -> dict[str, dict[str, Any]]:
-    figures = score_statistics(metrics, tables, resamples=resamples, seed=seed)
+    figures = score_statistics(metrics, tables, clusters=clusters, resamples=resamples, seed=seed)
     return {name: asdict(figure) for name, figure in figures.items()}
 
 
@@ -154,6 +186,7 @@ def score_task(
     scores = score_rows(replace(task, metrics=(TOP_K,)), by_verdict, resamples=resamples, seed=seed)
     asked = [[v["match"] for v in row["verdicts"] if v["source"] != EXACT] for row in judged]
     if any(asked):
-        unreadable = score([UnreadableVerdicts()], asked, asked, resamples=resamples, seed=seed)
+        documents = cluster_numbers([row["id"] for row in judged])
+        unreadable = score([UnreadableVerdicts()], asked, asked, clusters=documents, resamples=resamples, seed=seed)
         scores["figures"] |= {name: asdict(figure) for name, figure in unreadable.items()}
     return scores | {"headline": task.headline if task.headline in TOP_K.names else TOP_K.names[0]}
