@@ -1,8 +1,8 @@
 """A run as lm-eval 0.4 writes its `results_*.json`, so that what reads those files reads it too.
 
 Task names have mibe's prefix, as in `mibe lm-eval`; figures keep their own names, with lm-eval's filter "none", or
-where documents were drawn several times "avg@5", "maj@5" and "pass@5". What lm-eval has no place for, intervals and outcome
-rates among it, stands in each task's metadata.
+where documents were drawn several times "avg@5", "maj@5" and "pass@5". What lm-eval has no place for, intervals and
+outcome rates among it, stands in each task's metadata.
 """
 
 from __future__ import annotations

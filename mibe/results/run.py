@@ -56,7 +56,10 @@ class Run:
         return self.path / SAMPLES / f"{task}.jsonl"
 
     def samples(self, task: str) -> pd.DataFrame:
-        """One row a sample: id (and draw, where a document has several), output, outcome, prediction, target, scores, tokens, seconds, …"""
+        """One row a sample: id, output, outcome, prediction, target, scores, tokens, seconds, …
+
+        Where a document has several draws, each is a row, with its number under "draw".
+        """
         import pandas as pd
 
         self._task(task)
