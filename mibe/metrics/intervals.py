@@ -133,7 +133,8 @@ def standard_errors(values: FloatArray, clusters: IntArray | None = None) -> Flo
     if clusters is None:
         error: FloatArray = values.std(axis=0, ddof=1) / np.sqrt(units)
         return error
-    sums = cluster_totals(values - values.mean(axis=0), clusters)
+    sizes = np.unique(clusters, return_counts=True)[1]
+    sums = cluster_totals(values, clusters) - values.mean(axis=0) * sizes[:, np.newaxis]
     robust: FloatArray = np.sqrt(units / (units - 1) * (sums**2).sum(axis=0)) / len(values)
     return robust
 

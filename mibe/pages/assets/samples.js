@@ -133,13 +133,13 @@ const samples = (() => {
       }
       if (turn !== asked) return;
     }
-    const [outcome, right, gold, read, draw] = FILTERS.map(chosen);
+    const [outcome, right, gold, read, drawn] = FILTERS.map(chosen);
     const searched = needle === "" ? null : task.searched[where];
     found = [];
     for (let number = 0; number < task.ids.length; number += 1) {
       if (outcome !== "" && task.outcomes[number] !== Number(outcome)) continue;
       if (right !== "" && task.right[number] !== Number(right)) continue;
-      if (draw !== "" && task.draws[number] !== Number(draw)) continue;
+      if (drawn !== "" && task.draws[number] !== Number(drawn)) continue;
       if (!labelled(gold, task.gold[number]) || !labelled(read, task.read[number])) continue;
       if (searched !== null && !searched[number].includes(needle)) continue;
       found.push(number);
