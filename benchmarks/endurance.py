@@ -1,8 +1,9 @@
 """Whether a run of any length stays in the same memory and takes the same time a document.
 
 Runs `mibe eval --model dummy` on 10,000, 30,000 and 100,000 documents of a synthetic task (a plugin, as in
-docs/add-a-dataset.md), each in a process of its own, and prints wall time, microseconds of processor time a document,
-resident memory at the start of the process and its peak. With `--resume`, the run is then opened again at its end.
+docs/add-a-dataset.md), or as many as are asked for, each in a process of its own, and prints wall time, microseconds
+of processor time a document, resident memory at the start of the process and its peak. With `--resume`, the run is then
+opened again at its end.
 
     python benchmarks/endurance.py [--documents 10000 30000 100000] [--resume]
 """

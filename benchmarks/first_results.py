@@ -11,13 +11,12 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from mibe.terminal.progress import Terminal
-
 import mibe
 from mibe.data import store
 from mibe.judge.verdicts import is_judged
 from mibe.registry import resolve
 from mibe.results.table import render
+from mibe.terminal.progress import Terminal
 
 CLOSED = ("pubmedqa", "medqa", "medmcqa", "mmlu", "ddi")
 """Tasks with few possible answers, scored by likelihood as well."""

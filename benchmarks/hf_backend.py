@@ -186,6 +186,7 @@ class ChatTemplate:
 def tokenizer_of(pretrained: str) -> Any:
     """The model's tokenizer; the demo model's for random weights."""
     import transformers
+
     from mibe.models.local.demo import demo_path
 
     own = not pretrained.startswith("random:") and pretrained != "demo"
@@ -196,6 +197,7 @@ def measure(job: Job) -> Outcome:
     """Load the model, run the prompts through one backend."""
     import torch
     from lm_eval.models.huggingface import HFLM
+
     from mibe.models.hf.loading import quiet
 
     prompts = json.loads(Path(job.prompts).read_text())
@@ -249,9 +251,8 @@ def run_theirs(engine: Any, job: Job, prompts: list[str]) -> list[str]:
 
 def run_ours(engine: Any, job: Job, prompts: list[str]) -> list[str]:
     """mibe's, on the same loaded model."""
-    from mibe.models.hf.model import HfModel
-
     from mibe.models.base import Request, Sampling
+    from mibe.models.hf.model import HfModel
 
     model = HfModel(engine, name="model", identity=None, batch_size=None, chat=bool(engine.tokenizer.chat_template))
     sampling = Sampling(max_new_tokens=job.max_new_tokens)

@@ -6,6 +6,9 @@ warm-up on other prompts. The three take turns, so that what else the machine do
 
     python benchmarks/vllm_backend.py [--pretrained FOLDER] [--runs 5] [--documents 200] [--new-tokens 16]
 
+The last workload is several tasks with answers of mixed lengths, each task's own limit of new tokens: a whole
+`mibe.evaluate` over them (prompts built, answers logged, tasks scored) beside one `LLM.generate` over all prompts.
+
 Without `--pretrained` the demo model is measured. Needs the environment of `make vllm-env` on a CPU, or
 `pip install "mibe[vllm,lm-eval]"` on a GPU.
 """
@@ -24,9 +27,13 @@ import time
 from collections.abc import Callable, Sequence
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 KINDS = ("LLM.generate", "mibe vllm", "lm_eval vllm")
 WORKLOADS = {"zero-shot `pubmedqa`": ("pubmedqa", 0), "five-shot `mmlu_medical`": ("mmlu_medical", 5)}
+RUN = "mibe run"
+MIXED = ("pubmedqa", "mtsample", "medqa", "medmcqa", "mmlu_medical")
+"""Tasks with limits of 64 and 128 new tokens, of which models use more and less."""
 
 
 def main() -> None:
@@ -39,7 +46,7 @@ def main() -> None:
     options.add_argument("--dtype", default="bfloat16")
     options.add_argument("--kv-cache-gib", type=int, default=2, help="memory for keys and values")
     options.add_argument("--enforce-eager", action="store_true", help="no compilation: an engine starts much sooner")
-    options.add_argument("--measure", choices=KINDS, help=argparse.SUPPRESS)
+    options.add_argument("--measure", choices=(*KINDS, RUN), help=argparse.SUPPRESS)
     options.add_argument("--prompts", type=Path, help=argparse.SUPPRESS)
     given = options.parse_args()
     if given.pretrained is None:
@@ -54,32 +61,38 @@ def main() -> None:
     print("| workload | engine behind | documents a second | of `LLM.generate` | same texts |")
     print("|---|---|---:|---:|---:|")
     for workload, (task, shots) in WORKLOADS.items():
-        with tempfile.TemporaryDirectory() as folder:
-            prompts = Path(folder) / "prompts.json"
-            prompts.write_text(json.dumps(build_prompts(given.pretrained, task, shots, given)), encoding="utf-8")
-            found = compare(given, prompts)
-        bare = found["LLM.generate"]
-        for kind, runs in found.items():
-            speed = given.documents / statistics.median(run["seconds"] for run in runs)
-            ratio = statistics.median(b["seconds"] / r["seconds"] for b, r in zip(bare, runs, strict=True))
-            same = sum(a == b for a, b in zip(runs[0]["texts"], bare[0]["texts"], strict=True)) / given.documents
-            print(f"| {workload} | `{kind}` | {speed:.2f} | {ratio:.3f} | {same:.2f} |", flush=True)
+        prompts = build_prompts([task], shots, given.documents, given)
+        if len(prompts) < given.documents:
+            raise SystemExit(f"{task} has {len(prompts)} documents; give a smaller --documents")
+        fixed = {"new_tokens": given.new_tokens, "stop": []}
+        show(workload, compare(given, KINDS, [{**prompt, **fixed} for prompt in prompts]))
+    prompts = build_prompts(MIXED, 0, given.documents // len(MIXED), given)
+    show(f"mixed lengths, {len(MIXED)} tasks", compare(given, (KINDS[0], RUN), prompts))
 
 
-def build_prompts(pretrained: str, task_name: str, shots: int, given: argparse.Namespace) -> list[str]:
-    """The prompts of a task as the model `vllm` gets them: for a chat model with its template."""
-    from itertools import islice
+def show(workload: str, found: dict[str, list[dict]]) -> None:
+    """The lines of one workload."""
+    bare = found["LLM.generate"]
+    for kind, runs in found.items():
+        count = len(runs[0]["texts"])
+        speed = count / statistics.median(run["seconds"] for run in runs)
+        ratio = statistics.median(b["seconds"] / r["seconds"] for b, r in zip(bare, runs, strict=True))
+        same = sum(a == b for a, b in zip(runs[0]["texts"], bare[0]["texts"], strict=True)) / count
+        print(f"| {workload} | `{kind}` | {speed:.2f} | {ratio:.3f} | {same:.2f} |", flush=True)
 
-    from mibe.models.local.dummy import DummyModel
+
+def build_prompts(names: Sequence[str], shots: int, limit: int, given: argparse.Namespace) -> list[dict]:
+    """Prompts of tasks as the model `vllm` gets them, for a chat model with its template; and what ends an answer."""
     from transformers import AutoTokenizer
 
+    from mibe.models.local.dummy import DummyModel
     from mibe.models.text import plain_text
-    from mibe.prompting import PromptBuilder
+    from mibe.prompting import PromptBuilder, stop_strings
     from mibe.registry import resolve
     from mibe.run.plan import plan_task
     from mibe.run.settings import Settings
 
-    tokenizer = AutoTokenizer.from_pretrained(pretrained)
+    tokenizer = AutoTokenizer.from_pretrained(given.pretrained)
 
     class Renderer(DummyModel):
         is_chat = tokenizer.chat_template is not None
@@ -93,22 +106,31 @@ def build_prompts(pretrained: str, task_name: str, shots: int, given: argparse.N
         def count_tokens(self, text):
             return len(tokenizer(text)["input_ids"])
 
-    prompts: list[str] = []
-    for task in resolve(task_name):
-        plan = plan_task(task, Settings(limit=given.documents, num_fewshot=shots))
-        builder = PromptBuilder(task, Renderer(), plan.shots, max_new_tokens=given.new_tokens)
-        prompts += [builder.build(example).text for example in islice(plan.documents, given.documents)]
-    if len(prompts) < given.documents:
-        raise SystemExit(f"{task_name} has {len(prompts)} documents; give a smaller --documents")
-    return prompts[: given.documents]
+    prompts = []
+    for task in resolve(",".join(names)):
+        plan = plan_task(task, Settings(limit=limit, num_fewshot=shots))
+        builder = PromptBuilder(plan.task, Renderer(), plan.shots, max_new_tokens=plan.max_new_tokens)
+        stop = stop_strings(task.prompt, chat=builder.is_chat)
+        for example in plan.documents:
+            text = builder.build(example).text
+            prompts.append({"text": text, "new_tokens": plan.max_new_tokens, "stop": stop})
+    return prompts
 
 
-def compare(given: argparse.Namespace, prompts: Path) -> dict[str, list[dict]]:
+def compare(given: argparse.Namespace, kinds: Sequence[str], prompts: Sequence[dict]) -> dict[str, list[dict]]:
     """Every kind once a round, in an order that changes with the round."""
-    found: dict[str, list[dict]] = {kind: [] for kind in KINDS}
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "prompts.json"
+        path.write_text(json.dumps(prompts), encoding="utf-8")
+        return take_turns(given, kinds, path)
+
+
+def take_turns(given: argparse.Namespace, kinds: Sequence[str], prompts: Path) -> dict[str, list[dict]]:
+    """Seconds and texts of each kind's rounds, each in a process of its own."""
+    found: dict[str, list[dict]] = {kind: [] for kind in kinds}
     for number in range(given.runs):
-        start = number % len(KINDS)
-        for kind in (*KINDS[start:], *KINDS[:start]):
+        start = number % len(kinds)
+        for kind in (*kinds[start:], *kinds[:start]):
             command = [sys.executable, __file__, "--measure", kind, "--prompts", str(prompts)]
             for name in ("pretrained", "new_tokens", "max_model_len", "dtype", "kv_cache_gib"):
                 command += [f"--{name.replace('_', '-')}", str(getattr(given, name))]
@@ -126,14 +148,15 @@ def compare(given: argparse.Namespace, prompts: Path) -> dict[str, list[dict]]:
 def measure(given: argparse.Namespace) -> dict:
     """Seconds and texts of one kind; a sixteenth of the prompts, reversed, goes before as a warm-up."""
     prompts = json.loads(given.prompts.read_text(encoding="utf-8"))
-    ask = {"LLM.generate": bare, "mibe vllm": ours, "lm_eval vllm": lm_eval}[given.measure](given)
-    ask([prompt[::-1][: len(prompt) // 4] for prompt in prompts[: max(1, len(prompts) // 16)]])
+    ask = {"LLM.generate": bare, "mibe vllm": ours, "lm_eval vllm": lm_eval, RUN: whole_run}[given.measure](given)
+    some = prompts[: max(len(MIXED), len(prompts) // 16)]
+    ask([{**prompt, "text": prompt["text"][::-1][: len(prompt["text"]) // 4]} for prompt in some])
     start = time.perf_counter()
     texts = ask(prompts)
     return {"seconds": time.perf_counter() - start, "texts": texts}
 
 
-Ask = Callable[[Sequence[str]], list[str]]
+Ask = Callable[[Sequence[dict]], list[str]]
 
 
 def settings(given: argparse.Namespace) -> dict:
@@ -152,28 +175,62 @@ def bare(given: argparse.Namespace) -> Ask:
     from vllm import LLM, SamplingParams
 
     llm = LLM(model=given.pretrained, **settings(given))
-    params = SamplingParams(temperature=0, max_tokens=given.new_tokens)
 
-    def ask(prompts: Sequence[str]) -> list[str]:
-        outputs = llm.generate(list(prompts), params, use_tqdm=False)
+    def ask(prompts: Sequence[dict]) -> list[str]:
+        params = [SamplingParams(temperature=0, max_tokens=p["new_tokens"], stop=p["stop"]) for p in prompts]
+        outputs = llm.generate([prompt["text"] for prompt in prompts], params, use_tqdm=False)
         return [output.outputs[0].text for output in outputs]
 
     return ask
 
 
 def ours(given: argparse.Namespace) -> Ask:
-    from mibe.models import load_model
     from mibe.models.base import Request, Sampling
 
-    args = {name: str(value) for name, value in settings(given).items()}
-    model = load_model("vllm", {"pretrained": given.pretrained, **args})
-    sampling = Sampling(max_new_tokens=given.new_tokens)
+    model = load(given)
 
-    def ask(prompts: Sequence[str]) -> list[str]:
-        found = dict(model.generate([Request((), prompt, sampling) for prompt in prompts]))
+    def ask(prompts: Sequence[dict]) -> list[str]:
+        requests = [Request((), p["text"], Sampling(max_new_tokens=p["new_tokens"])) for p in prompts]
+        found = dict(model.generate(requests))
         return [found[index].text for index in range(len(prompts))]
 
     return ask
+
+
+def whole_run(given: argparse.Namespace) -> Ask:
+    import hashlib
+    from itertools import count
+
+    from mibe.results.log import latest_rows
+    from mibe.run.evaluate import evaluate
+
+    model = load(given)
+    rounds = count()
+
+    def ask(prompts: Sequence[dict]) -> list[str]:
+        # The warm-up takes other documents: another seed draws them.
+        seed = 1 if next(rounds) == 0 else 1234
+        with tempfile.TemporaryDirectory() as folder:
+            run = evaluate(
+                model=model,
+                tasks=MIXED,
+                limit=len(prompts) // len(MIXED),
+                seed=seed,
+                use_cache=False,
+                output_dir=folder,
+            )
+            rows = [row for task in MIXED for row in latest_rows(run.samples_path(task))]
+        texts = {row["prompt_sha256"]: row["output"] for row in rows}
+        return [texts.get(hashlib.sha256(prompt["text"].encode()).hexdigest(), "") for prompt in prompts]
+
+    return ask
+
+
+def load(given: argparse.Namespace) -> Any:
+    """mibe's model `vllm`."""
+    from mibe.models import load_model
+
+    return load_model("vllm", {"pretrained": given.pretrained, **{k: str(v) for k, v in settings(given).items()}})
 
 
 def lm_eval(given: argparse.Namespace) -> Ask:
@@ -192,8 +249,8 @@ def lm_eval(given: argparse.Namespace) -> Ask:
     llm = VLLM(pretrained=given.pretrained, batch_size="auto", **settings(given))
     asked = {"until": [], "max_gen_toks": given.new_tokens, "do_sample": False, "temperature": 0.0}
 
-    def ask(prompts: Sequence[str]) -> list[str]:
-        instances = [Instance("generate_until", {}, (prompt, dict(asked)), n) for n, prompt in enumerate(prompts)]
+    def ask(prompts: Sequence[dict]) -> list[str]:
+        instances = [Instance("generate_until", {}, (p["text"], dict(asked)), n) for n, p in enumerate(prompts)]
         return llm.generate_until(instances, disable_tqdm=True)
 
     return ask

@@ -20,9 +20,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mibe.models.local.demo import demo_path
-
 import mibe
+from mibe.models.local.demo import demo_path
 
 ROOT = Path(__file__).resolve().parents[1]
 TASK = "pubmedqa"

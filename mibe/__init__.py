@@ -12,6 +12,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from mibe.terminal.version import VERSION
+
 if TYPE_CHECKING:
     from mibe.analysis.compare import Comparison, Difference, compare
     from mibe.data.documents import examples, prepared_splits
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from mibe.run.evaluate import evaluate
     from mibe.terminal.progress import Silent
 
-__version__ = "0.1.0"
+__version__ = VERSION
 
 _WHERE = {
     "also_in_test": "mibe.prompting.training",

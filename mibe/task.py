@@ -196,7 +196,8 @@ class Prompt:
     `cut` names the fields that may be shortened in the middle when the prompt is too long for the model; the
     instruction, the question and the options never are. `answer` writes the target of a few-shot example. With
     `verbatim`, the three parts follow each other as they stand, worked examples repeat the instruction, and all of it
-    is one user turn that no string stops: the form of the released code (`mibe.protocols.paper`).
+    is one user turn that no string stops: the form of the released code (`mibe.protocols.paper`). `system` is the
+    user's own system prompt, no part of the template: a turn of its own, or the first lines of a plain text.
     """
 
     instruction: str
@@ -206,6 +207,7 @@ class Prompt:
     answer: Callable[[Example], str] = plain_answer
     fields: Callable[[Example], Mapping[str, str]] = shown_fields
     verbatim: bool = False
+    system: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -251,6 +253,10 @@ class Task:
         if example.choices:
             return [(letter(i), text) for i, text in enumerate(example.choices)]
         return [(label, label) for label in self.labels]
+
+    def answers(self, example: Example) -> tuple[str, ...]:
+        """The closed set of answers as a model should write them: labels, or the letters of the options."""
+        return tuple(value for value, _ in self.candidates(example))
 
 
 def letter(index: int) -> str:

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from mellama_train.commands.options import add_set
-from mellama_train.recipe.config import CONTEXT
+from mellama_train.recipe.defaults import CONTEXT
 
 
 def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -11,7 +11,7 @@ from mellama_train.corpus import cleaning
 from mellama_train.corpus.sources import FORMATS, Format
 from mellama_train.corpus.streams import COMPRESSIONS
 from mellama_train.errors import CorpusError
-from mellama_train.recipe.config import CONTEXT
+from mellama_train.recipe.defaults import CONTEXT
 from mellama_train.recipe.yaml_schema import FieldError
 from mibe.task import AccessLevel
 

@@ -6,14 +6,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from mellama_train.recipe.defaults import CONTEXT
 from mellama_train.recipe.yaml_schema import FieldError, positive
 
 Precision = Literal["bf16", "fp16", "fp32"]
 Form = Literal["auto", "chat", "plain"]
 TooLong = Literal["error", "skip"]
-
-CONTEXT = 4096
-"""Tokens of a row, as the paper has them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,7 @@ import mibe
 from mellama_train.errors import DataError
 from mellama_train.loop.training import TrainingData
 from mellama_train.model.loading import context_window, load_tokenizer
-from mellama_train.recipe.config import CONTEXT
+from mellama_train.recipe.defaults import CONTEXT
 from mellama_train.recipe.stages import FinetuneRecipe, TaskData
 from mellama_train.recipe.yaml_schema import Change
 from mellama_train.rows.packed import SampleRows, choose_form

@@ -21,11 +21,12 @@ from mibe.metrics.base import BootstrapMedian, Mean, is_main, is_mean
 from mibe.metrics.comparison import holm, mcnemar, paired_bootstrap, sign_flip
 from mibe.metrics.intervals import cluster_numbers, cluster_totals
 from mibe.registry import load_task
-from mibe.results.draws import draw_of, sample_key
+from mibe.results.digests import draw_of, identity
 from mibe.results.folder import SAMPLES
 from mibe.results.log import Row, latest_rows
 from mibe.results.run import Run, load_run
 from mibe.run.scoring import late_of, stored_statistics
+from mibe.run.settings import changes_of, style_of
 from mibe.task import Metric, Outcome, Task
 
 if TYPE_CHECKING:
@@ -132,9 +133,9 @@ def compare(
     if reasons and not force:
         raise UsageError(f"the runs cannot be compared: {'; '.join(reasons)}. --force compares them all the same")
     rows: list[Difference] = []
-    notes = [f"not comparable: {reason}" for reason in reasons]
+    notes = [*(f"not comparable: {reason}" for reason in reasons), *_generated(run_a, run_b)]
     for name in common:
-        task = protocols.apply(run_a.record["protocol"], load_task(name))
+        task = protocols.recorded(run_a.record, load_task(name))
         joined = _joined(run_a, run_b, name)
         if not joined[0]:
             raise UsageError(f"{name}: no sample was scored in both runs; give both the same --limit and --seed")
@@ -158,6 +159,11 @@ def _reasons(a: Run, b: Run, common: Sequence[str]) -> list[str]:
     reasons = []
     if a.record["protocol"] != b.record["protocol"]:
         reasons.append(f"the protocols differ, {a.record['protocol']} and {b.record['protocol']}")
+    style_a, style_b = (style_of(run.record["settings"]) for run in (a, b))
+    if style_a != style_b:
+        reasons.append(f"answers are asked for in different ways, {style_a} and {style_b}")
+    if a.record["settings"].get("system_prompt") != b.record["settings"].get("system_prompt"):
+        reasons.append("the system prompts differ")
     for name in common:
         part_a, part_b = a.record["tasks"][name], b.record["tasks"][name]
         data_a, data_b = part_a["data"], part_b["data"]
@@ -169,6 +175,12 @@ def _reasons(a: Run, b: Run, common: Sequence[str]) -> list[str]:
         if is_judged(load_task(name)) and a.record.get("judge") != b.record.get("judge"):
             reasons.append(f"{name}: the judges differ, {_judge(a)} and {_judge(b)}")
     return reasons
+
+
+def _generated(a: Run, b: Run) -> list[str]:
+    """A note where the text of two runs was generated in different ways; the system prompt is a reason of its own."""
+    found = [", ".join(changes_of(run.record["settings"] | {"system_prompt": None})) or "as usual" for run in (a, b)]
+    return [] if found[0] == found[1] else [f"text was generated in different ways: {found[0]} in A, {found[1]} in B"]
 
 
 def _data(data: dict[str, Any]) -> str:
@@ -190,8 +202,8 @@ def _other_shots(a: Run, b: Run, name: str) -> bool:
 
 def _pairs(a: Run, b: Run, task: str) -> Iterator[Pair]:
     """The rows of each sample that has an outcome other than error in both runs, in the order of run A."""
-    scored_b = {sample_key(row): row for row in _scored(b, task)}
-    return ((row, scored_b[sample_key(row)]) for row in _scored(a, task) if sample_key(row) in scored_b)
+    scored_b = {identity(row): row for row in _scored(b, task)}
+    return ((row, scored_b[identity(row)]) for row in _scored(a, task) if identity(row) in scored_b)
 
 
 def _joined(a: Run, b: Run, task: str) -> Joined:

@@ -16,7 +16,7 @@ from mibe.data_use import is_credentialed
 from mibe.errors import RunError, UsageError
 from mibe.registry import load_task
 from mibe.results import record
-from mibe.results.draws import Key, sample_key
+from mibe.results.digests import Key, identity
 from mibe.results.folder import RunFolder
 from mibe.results.log import Row, SampleLog, latest_rows
 from mibe.results.run import Run, load_run
@@ -51,7 +51,7 @@ def merge(runs: Iterable[str | Path], *, output_dir: str | Path = "runs", partia
     parts = _in_order([load_run(path) for path in runs])
     _check_same(parts)
     _check_complete(parts, partial=partial)
-    tasks = [protocols.apply(parts[0].record["protocol"], load_task(name)) for name in parts[0].record["tasks"]]
+    tasks = [protocols.recorded(parts[0].record, load_task(name)) for name in parts[0].record["tasks"]]
     for task in tasks:
         _check_task(task, parts, partial=partial)
     late = late_metrics(tasks, parts[0].record["settings"]["bertscore"])
@@ -175,7 +175,7 @@ def _check_task(task: Task, parts: Sequence[Run], *, partial: bool) -> None:
         count = 0
         for row in latest_rows(run.samples_path(task.name)):
             count += 1
-            key = sample_key(row)
+            key = identity(row)
             if key in seen:
                 where = f"{seen[key].path} and {run.path}"
                 raise RunError(f"{task.name}: the sample {row['id']!r} stands in both {where}")

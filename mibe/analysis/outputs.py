@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
@@ -14,8 +14,10 @@ from mibe.data_use import check_egress, check_names, note
 from mibe.errors import DataError
 from mibe.judge.judges import Judging, load_judge
 from mibe.judge.verdicts import describe_judge, judge_rows, judged_tasks
-from mibe.models.base import Response
+from mibe.models.base import FinishReason, Response
+from mibe.models.reasoning import was_cut
 from mibe.parsers.outcome import read
+from mibe.parsers.reasoning import opened_by, split
 from mibe.results.log import Row
 from mibe.run.documents import Documents
 from mibe.run.reading import judge_response
@@ -25,7 +27,10 @@ from mibe.terminal.progress import Progress, Silent
 
 
 def parse_outputs(task: Task, lines: Iterable[str], source: str = "standard input") -> Iterator[dict[str, Any]]:
-    """What the task's parser reads from each line {"output", "choices"?, "finish_reason"?}, in order."""
+    """What the task's parser reads from each line {"output", "choices"?, "finish_reason"?, "prompt"?}, in order.
+
+    Of the prompt only its end counts: where that opens a reasoning, the output begins inside it.
+    """
     for number, item in json_lines(lines, source):
         output, choices = item.get("output"), item.get("choices") or ()
         if not isinstance(output, str):
@@ -33,8 +38,16 @@ def parse_outputs(task: Task, lines: Iterable[str], source: str = "standard inpu
         if not isinstance(choices, list | tuple) or not all(isinstance(choice, str) for choice in choices):
             raise DataError(f'{source}, line {number}: "choices" is not a list of texts')
         finish_reason = item.get("finish_reason") or "stop"
-        found = read(output, finish_reason, task.parser, choices=tuple(choices), inputs=item.get("inputs") or {})
+        answer_at = _answer_at(item)
+        answer = None if answer_at is None else output[answer_at:]
+        found = read(answer, finish_reason, task.parser, choices=tuple(choices), inputs=item.get("inputs") or {})
         yield {"prediction": found.value, "outcome": found.outcome.value}
+
+
+def _answer_at(item: Mapping[str, Any]) -> int | None:
+    """Where the answer begins in an output, whose prompt may have opened a reasoning."""
+    prompt = item.get("prompt")
+    return split(item["output"], opened_by(prompt) if isinstance(prompt, str) else None)
 
 
 def read_outputs(path: Path, known: set[str], *, partial: bool) -> dict[str, dict[str, Any]]:
@@ -89,9 +102,12 @@ def score_outputs(
         for example in documents:
             if example.id in outputs:
                 item = outputs[example.id]
-                response = Response(text=item["output"], finish_reason=item.get("finish_reason") or "stop")
-                yield {"id": example.id, "finish_reason": response.finish_reason} | judge_response(
-                    task, example, response
+                finish_reason: FinishReason = item.get("finish_reason") or "stop"
+                answer_at = _answer_at(item)
+                response = Response(text=item["output"], finish_reason=finish_reason, answer_at=answer_at)
+                told = {"answer_at": answer_at, "budget_cut": was_cut(finish_reason, answer_at)}
+                yield (
+                    {"id": example.id, "finish_reason": finish_reason} | told | judge_response(task, example, response)
                 )
 
     check_names(allow_egress)

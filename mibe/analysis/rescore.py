@@ -7,12 +7,13 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import mibe
 from mibe import protocols
 from mibe.data_use import is_credentialed
 from mibe.errors import RunError
 from mibe.judge.verdicts import keep_verdicts
 from mibe.models.base import Response
+from mibe.models.reasoning import was_cut
+from mibe.parsers.reasoning import Format, answer_at_again, opened_by
 from mibe.registry import load_task
 from mibe.results import record
 from mibe.results.folder import RunFolder, read_record
@@ -22,6 +23,7 @@ from mibe.run.documents import Documents
 from mibe.run.reading import best_candidate, judge_response, judged
 from mibe.run.scoring import late_metrics, score_task, with_late_scores
 from mibe.task import Example, Outcome, Task
+from mibe.terminal.version import VERSION
 
 
 def rescore(path: str | Path, *, bertscore: str | None = None) -> Run:
@@ -39,7 +41,7 @@ def rescore(path: str | Path, *, bertscore: str | None = None) -> Run:
     if not old["tasks"] or any("outcomes" not in part for part in old["tasks"].values()):
         raise RunError(f"{path} is not finished; run its command again first")
     settings = old["settings"] | {"bertscore": bertscore or old["settings"].get("bertscore")}
-    tasks = [protocols.apply(old["protocol"], load_task(name)) for name in old["tasks"]]
+    tasks = [protocols.recorded(old, load_task(name)) for name in old["tasks"]]
     late = late_metrics(tasks, settings["bertscore"])
     with RunFolder.hold(folder_path) as folder:
         # All that can fail comes before the old logs are moved away.
@@ -59,7 +61,7 @@ def rescore(path: str | Path, *, bertscore: str | None = None) -> Run:
         for task in tasks:
             _write_log(folder.samples(task.name), rows[task.name], private=is_credentialed(task))
         new = old | {
-            "mibe_version": mibe.__version__,
+            "mibe_version": VERSION,
             "settings": settings,
             "rescored": record.now(),
             "earlier": str(kept.relative_to(folder.path)),
@@ -78,10 +80,12 @@ def _judge_again(task: Task, samples: Path, part: dict[str, Any]) -> list[Row]:
     wanted: dict[str, list[Row]] = {}
     for row in latest_rows(samples):
         wanted.setdefault(row["id"], []).append(row)
+    # A log of before answers were told apart; where prompts may not be kept, only marks of the model's own are seen.
+    opened = opened_by(part.get("first_prompt") or "")
     rows = []
     for example in Documents.select(task, part["data"]["split"], None, 0):
         if example.id in wanted:
-            rows += [_judged_row(task, example, row) for row in wanted.pop(example.id)]
+            rows += [_judged_row(task, example, row, opened) for row in wanted.pop(example.id)]
     if wanted:
         raise RunError(
             f"{sum(map(len, wanted.values()))} samples of {task.name} are not in the data here, {min(wanted)!r} first; "
@@ -90,10 +94,16 @@ def _judge_again(task: Task, samples: Path, part: dict[str, Any]) -> list[Row]:
     return rows
 
 
-def _judged_row(task: Task, example: Example, row: Row) -> Row:
+def _judged_row(task: Task, example: Example, row: Row, opened: Format | None) -> Row:
     if row["outcome"] == Outcome.ERROR:
         return row
     if "loglikelihoods" in row:
         return row | judged(task, example, best_candidate(task, example, row["loglikelihoods"]))
-    response = Response(text=row["output"], finish_reason=row["finish_reason"])
-    return keep_verdicts(row | judge_response(task, example, response))
+    # An empty output holds no reasoning: that of some APIs is never shown.
+    answer_at = answer_at_again(row["output"], row.get("answer_at", 0), opened if row["output"] else None)
+    response = Response(text=row["output"], finish_reason=row["finish_reason"], answer_at=answer_at)
+    if was_cut(row["finish_reason"], answer_at):
+        row = row | {"budget_cut": True}
+    elif row.get("answer_at", 0) is None:
+        row = {name: value for name, value in row.items() if name != "budget_cut"}
+    return keep_verdicts(row | {"answer_at": answer_at} | judge_response(task, example, response))

@@ -7,9 +7,12 @@ import argparse
 from mibe.cli.options import (
     FORMATS,
     Commands,
+    add_generation_arguments,
     add_model_arguments,
     add_scoring_arguments,
+    add_task_arguments,
     data_use_of,
+    generation_settings_of,
     model_args_of,
     prompt_settings_of,
 )
@@ -23,10 +26,9 @@ def add_commands(commands: Commands) -> None:
 
 def _eval_parser(p: argparse.ArgumentParser) -> None:
     p.set_defaults(command=_eval)
-    which = p.add_mutually_exclusive_group(required=True)
-    which.add_argument("--tasks", metavar="A,B", help="tasks and groups (mibe tasks lists them)")
-    which.add_argument("--suite", metavar="NAME", help="a setting of the paper: tasks and their worked examples")
+    add_task_arguments(p)
     add_model_arguments(p, required=True)
+    add_generation_arguments(p)
     add_scoring_arguments(p)
     p.add_argument(
         "--skip-missing", action="store_true", help="leave out tasks whose data is not here; the table says so"
@@ -84,6 +86,7 @@ def _eval(a: argparse.Namespace) -> int:
             skip_missing=a.skip_missing,
             **data_use_of(a),
             **prompt_settings_of(a),
+            **generation_settings_of(a),
         )
     if ranks.current().is_first:
         print(render(run.record["tasks"], a.format, skipped=run.record.get("skipped", {})))
@@ -102,6 +105,7 @@ def _estimate(a: argparse.Namespace) -> int:
         scoring=a.scoring,
         **data_use_of(a),
         **prompt_settings_of(a),
+        **generation_settings_of(a),
     )
     print(render(found, a.format))
     return 0

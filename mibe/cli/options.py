@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import Any, TypeAlias
+
+from mibe.errors import UsageError
+
+# As `Settings` has them, which the command line does without until a command runs; a test compares the two.
+GENERATIONS = ("auto", "greedy", "model")
+THINKING = ("auto", "on", "off")
+AT_BUDGET = ("stop", "close")
+STYLES = ("direct", "cot")
 
 FORMATS = ("text", "json", "csv", "markdown", "latex")
 
@@ -25,7 +34,69 @@ def add_model_arguments(p: argparse.ArgumentParser, *, required: bool) -> None:
         "--max-new-tokens", type=int, metavar="N", help="length limit of an answer (default: each task's own)"
     )
     add_protocol_argument(p)
+    add_asking_arguments(p)
     add_data_use_arguments(p)
+
+
+def add_task_arguments(p: argparse.ArgumentParser) -> None:
+    """Which tasks: by name, or by a suite of the paper."""
+    which = p.add_mutually_exclusive_group(required=True)
+    which.add_argument("--tasks", metavar="A,B", help="tasks and groups (mibe tasks lists them)")
+    which.add_argument("--suite", metavar="NAME", help="a setting of the paper: tasks and their worked examples")
+
+
+def add_asking_arguments(p: argparse.ArgumentParser) -> None:
+    """How the model is asked, beside the task's own prompt."""
+    ask = p.add_argument_group("how the model is asked (docs/generation.md)")
+    ask.add_argument(
+        "--system-prompt", metavar="TEXT|@FILE", help="goes before the prompt, as a turn of its own in a chat"
+    )
+    ask.add_argument(
+        "--thinking", choices=THINKING, default="auto", help="the chat template's switch (default its own)"
+    )
+    ask.add_argument("--reasoning-effort", metavar="LEVEL", help="low, medium, high, …: as template or server take it")
+    ask.add_argument(
+        "--chat-template-args", default="", metavar="K=V,…", help="any switch of the chat template; values as JSON"
+    )
+    ask.add_argument(
+        "--prompt-style", choices=STYLES, default="direct", help="cot: one sentence that asks for a chain of thought"
+    )
+    ask.add_argument(
+        "--thinking-budget",
+        type=int,
+        metavar="N",
+        help="tokens of reasoning before an answer (default 8,192 or as fits)",
+    )
+    ask.add_argument(
+        "--at-budget",
+        choices=AT_BUDGET,
+        default="stop",
+        help="where reasoning uses its room up: stop there (default), or close it, so that the model answers",
+    )
+
+
+def add_generation_arguments(p: argparse.ArgumentParser) -> None:
+    """How the next token is chosen, and how often an answer is drawn."""
+    how = p.add_argument_group("how text is generated (docs/generation.md)")
+    how.add_argument(
+        "--generation",
+        choices=GENERATIONS,
+        default="auto",
+        help="greedy, or model: as its checkpoint says (auto: greedy, with advice for models that reason)",
+    )
+    how.add_argument(
+        "--temperature", type=float, metavar="T", help="0 is greedy; the four here count before --generation"
+    )
+    how.add_argument("--top-p", type=float, metavar="P", help="of the likeliest tokens that make up this share")
+    how.add_argument("--top-k", type=int, metavar="K", help="of the K likeliest tokens")
+    how.add_argument("--min-p", type=float, metavar="P", help="of tokens at least P times as likely as the likeliest")
+    add_repeats_argument(how)
+    how.add_argument("--constrain", action="store_true", help="the answer is one of the task's labels or letters")
+
+
+def add_repeats_argument(p: argparse._ActionsContainer) -> None:
+    """How often an answer is drawn."""
+    p.add_argument("--repeats", type=int, default=1, metavar="K", help="draws for each document (docs/repeats.md)")
 
 
 def add_protocol_argument(p: argparse.ArgumentParser) -> None:
@@ -85,7 +156,9 @@ def data_use_of(a: argparse.Namespace) -> dict[str, Any]:
 
 
 def prompt_settings_of(a: argparse.Namespace) -> dict[str, Any]:
-    """The settings that `eval` and `show` share. A number of examples that was not given is left to the suite."""
+    """The settings that `eval`, `plan` and `show` share; a number of examples that was not given is the suite's."""
+    from mibe.models.arguments import parse_template_args
+
     given = {} if a.num_fewshot is None else {"num_fewshot": a.num_fewshot}
     return given | {
         "split": a.split,
@@ -93,4 +166,27 @@ def prompt_settings_of(a: argparse.Namespace) -> dict[str, Any]:
         "max_new_tokens": a.max_new_tokens,
         "fewshot_per_document": a.fewshot_per_document,
         "protocol": a.protocol,
+        "system_prompt": None if a.system_prompt is None else _text_or_file(a.system_prompt),
+        "thinking": a.thinking,
+        "reasoning_effort": a.reasoning_effort,
+        "chat_template_args": parse_template_args(a.chat_template_args),
+        "prompt_style": a.prompt_style,
+        "thinking_budget": a.thinking_budget,
+        "at_budget": a.at_budget,
     }
+
+
+def generation_settings_of(a: argparse.Namespace) -> dict[str, Any]:
+    """The settings that `eval` alone has: the next token, the draws, the answers allowed."""
+    names = ("generation", "temperature", "top_p", "top_k", "min_p", "repeats", "constrain")
+    return {name: getattr(a, name) for name in names}
+
+
+def _text_or_file(text: str) -> str:
+    """The text, or after an "@" what a file holds, without the end of its last line."""
+    if not text.startswith("@"):
+        return text
+    try:
+        return Path(text[1:]).expanduser().read_text(encoding="utf-8").rstrip("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"--system-prompt {text}: the file cannot be read ({error})") from None

@@ -45,7 +45,10 @@ def _parse_parser(p: argparse.ArgumentParser) -> None:
     p.add_argument("--task", required=True)
     add_protocol_argument(p)
     p.add_argument(
-        "file", nargs="?", default="-", help='JSON lines {"output": …, "choices": […]} (default: standard input)'
+        "file",
+        nargs="?",
+        default="-",
+        help='JSON lines {"output": …, "choices": […], "prompt": …} (default: standard input)',
     )
 
 

@@ -11,7 +11,7 @@ from mibe.data_use import check_egress
 from mibe.errors import UsageError
 from mibe.models import load_model
 from mibe.models.base import Message, Model
-from mibe.prompting import PromptBuilder
+from mibe.models.text import plain_text
 from mibe.registry import load_task
 from mibe.task import Example, Task
 
@@ -25,7 +25,7 @@ class _PlainModel:
     context_window = None
 
     def render(self, messages: list[Message]) -> str:
-        return messages[-1]["content"]
+        return plain_text(messages)
 
 
 def show(
@@ -42,6 +42,7 @@ def show(
 
     Raises `DataUseError` as `evaluate` does: a remote model may send a prompt away only to lay it out.
     """
+    from mibe.run.asking import use_template
     from mibe.run.plan import plan_task
     from mibe.run.settings import Settings, arguments_under
 
@@ -53,9 +54,10 @@ def show(
     llm: Model = _PlainModel()  # type: ignore[assignment]
     if model:
         llm = load_model(model, arguments_under(chosen.protocol, model, model_args))
-    plan = plan.for_model(llm)
+    use_template(llm, chosen)
+    plan = plan.for_model(llm, chosen)
     check_egress(task, llm, allow_egress, agreement)
-    builder = PromptBuilder(task, llm, plan.shots, max_new_tokens=plan.max_new_tokens)
+    builder = plan.prompts(llm)
     rendered = builder.build(example)
     form = f"{llm.name}, {'chat template' if llm.is_chat else 'plain text'}" if model else llm.name
     notes = [note for note in ("cut to fit the context window" if rendered.cut else "", rendered.problem or "") if note]

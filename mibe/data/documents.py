@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from mibe.data import store
 from mibe.errors import UsageError
@@ -12,6 +12,16 @@ from mibe.task import Example, Task
 def examples(task: Task, split: str) -> Iterator[Example]:
     """The examples of a split that belong to the task."""
     return filter(task.includes, store.iter_examples(task.data_name, split))
+
+
+def placed_examples(task: Task, split: str) -> Iterator[tuple[int, Example]]:
+    """The same, each with its place in the split, from 0."""
+    return (found for found in enumerate(store.iter_examples(task.data_name, split)) if task.includes(found[1]))
+
+
+def examples_at(task: Task, split: str, places: Iterable[int]) -> Iterator[Example]:
+    """The examples at these places of the split, which ascend."""
+    return store.examples_at(task.data_name, split, places)
 
 
 def prepared_splits(task: Task) -> list[str]:

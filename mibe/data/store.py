@@ -15,12 +15,14 @@ import os
 import re
 import zlib
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias, cast
 
 from mibe.data.schema import from_line
+from mibe.data.seen import Seen
 from mibe.errors import DataError, UsageError
 from mibe.task import Example
 
@@ -88,6 +90,20 @@ def iter_examples(name: str, split: str) -> Iterator[Example]:
     return read_examples(_split_file(name, split))
 
 
+def examples_at(name: str, split: str, places: Iterable[int]) -> Iterator[Example]:
+    """The examples of a split at some places, ascending and counted from 0; the lines between them are passed over.
+
+    Raises `DataError` as `iter_examples` does, for the lines that it reads.
+    """
+    path = _split_file(name, split)
+    left = iter(places)
+    wanted = next(left, None)
+    for place, (number, _, line) in enumerate(_lines(path)):
+        if place == wanted:
+            yield _example(line, f"{path}, line {number}")
+            wanted = next(left, None)
+
+
 def load_examples(name: str, split: str) -> list[Example]:
     """All examples of a split at once; raises as `iter_examples` does."""
     return list(iter_examples(name, split))
@@ -120,13 +136,18 @@ class StoredSplit:
 
 def read_examples(path: Path) -> Iterator[Example]:
     """The examples of one file of JSON lines; a byte order mark, CRLF line ends and blank lines are accepted."""
-    seen: set[str] = set()
+    seen = Seen()
     for number, _, line in _lines(path):
         example = _example(line, f"{path}, line {number}")
-        if example.id in seen:
+        if seen.add(example.id) and _occurs_before(path, number, example.id):
             raise DataError(f"{path}, line {number}: the id {example.id!r} occurs a second time; ids must be unique")
-        seen.add(example.id)
         yield example
+
+
+def _occurs_before(path: Path, number: int, ident: str) -> bool:
+    """Whether a line before this one has the id: read anew, since two ids may share a hash."""
+    before = takewhile(lambda line: line[0] < number, _lines(path))
+    return any(_example(line, f"{path}, line {at}").id == ident for at, _, line in before)
 
 
 def load_manifest(name: str) -> Manifest | None:

@@ -74,16 +74,25 @@ def without_text_in_errors(task: Task, model: Model, action: Callable[[], None])
     A server, a plugin or a library may put the prompt into its message, and messages end in terminals and logs. Our
     own errors never quote text and pass, but for what a remote model's server had to say.
     """
+    without_text_of_any([task], model, action)
+
+
+def without_text_of_any(tasks: Collection[Task], model: Model, action: Callable[[], None]) -> None:
+    """The same for several tasks at once, of which nobody can say whose text an error quotes.
+
+    `tasks` are looked at when there is an error: those that are on their way then.
+    """
     try:
         return action()
     except Exception as error:
         ours = isinstance(error, MibeError) and not (isinstance(error, ModelError) and model.is_remote)
-        if ours or not is_credentialed(task):
+        secret = [task.name for task in tasks if is_credentialed(task)]
+        if ours or not secret:
             raise
         frame = traceback.extract_tb(error.__traceback__)[-1]
         failure = f"{type(error).__name__} at {Path(frame.filename).name}:{frame.lineno}"
     # Raised out here, the new error has no __context__ through which a log could print the old one.
     raise ModelError(
-        f"{model.name} failed on {task.name} ({failure}); the message is left out, since it may quote credentialed "
-        "text: run an open task (--tasks pubmedqa --limit 1) to see it"
+        f"{model.name} failed on {', '.join(secret)} ({failure}); the message is left out, since it may quote "
+        "credentialed text: run an open task (--tasks pubmedqa --limit 1) to see it"
     )

@@ -2,7 +2,9 @@
 
 Prompts are built as the run would build them and counted by the model's own `count_tokens`; models without a tokenizer
 here estimate from above (a token for every 3 bytes). New tokens are at most the limit of each answer; expected are
-as many as the reference answers have.
+as many as the reference answers have. Where documents are drawn several times, each draw is a prompt with an answer of
+its own. Behind an API each is read, since nobody knows before what its server will have cached; a model on this machine
+reads the prompt of a document's draws once.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from mibe.models import load_model
 from mibe.models.base import Model
 from mibe.models.pricing import Price, Usage
 from mibe.models.service import Service
-from mibe.prompting import PromptBuilder
+from mibe.run.asking import prepare
 from mibe.run.plan import Plan, plan_task
 from mibe.run.settings import arguments_under
 from mibe.run.settle import wanted
@@ -68,16 +70,17 @@ def estimate(plans: Sequence[Plan], model: Model, price: Price | None, *, batch:
 
 
 def _estimate_task(plan: Plan, model: Model, price: Price | None, batch: bool) -> TaskEstimate:
-    builder = PromptBuilder(plan.task, model, plan.shots, max_new_tokens=plan.max_new_tokens)
+    builder, draws = plan.prompts(model), plan.settings.repeats
+    reads = draws if model.is_remote or isinstance(model, Service) else 1
     prompts = prompt_tokens = expected = 0
     for example in plan.documents:
         rendered = builder.build(example)
         if rendered.problem is not None:
             continue
-        prompts += 1
-        prompt_tokens += model.count_tokens(rendered.text)
-        expected += min(plan.max_new_tokens, model.count_tokens(plain_answer(example)))
-    most = prompts * plan.max_new_tokens
+        prompts += draws
+        prompt_tokens += reads * model.count_tokens(rendered.text)
+        expected += draws * min(plan.max_new_tokens, model.count_tokens(plain_answer(example)))
+    most = prompts * plan.room
 
     def cost(new_tokens: int) -> float | None:
         return price.of(Usage(prompt=prompt_tokens, completion=new_tokens), batch=batch) if price else None
@@ -113,6 +116,8 @@ def estimate_run(
     check_names(allow_egress)
     plans = [plan_task(task, chosen) for task in named]
     with closing(load_model(model, arguments_under(chosen.protocol, model, model_args))) as llm:
+        prepared = prepare(llm, chosen)
+        plans = [plan.for_model(llm, prepared) for plan in plans]
         for plan in plans:
             check_egress(plan.task, llm, allow_egress, agreement)
         if isinstance(llm, Service):

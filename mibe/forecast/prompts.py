@@ -22,7 +22,8 @@ from mibe.forecast.hardware import Fleet, Shape
 from mibe.models import as_model
 from mibe.models.base import Renderer
 from mibe.models.local.counting import load_counter
-from mibe.prompting import PromptBuilder
+from mibe.protocols import in_style
+from mibe.run.asking import use_template
 from mibe.run.evaluate import evaluate
 from mibe.run.plan import Plan, plan_task
 from mibe.run.settings import Settings, arguments_under
@@ -87,7 +88,8 @@ def forecast(
         Absent(
             task=task.name,
             documents=task.source.counts.get(chosen.split),
-            max_new_tokens=chosen.max_new_tokens or task.max_new_tokens,
+            max_new_tokens=chosen.repeats
+            * (chosen.max_new_tokens or in_style(chosen.prompt_style, task).max_new_tokens),
         )
         for task in named
         if store.find(task.data_name) is None
@@ -100,6 +102,8 @@ def forecast(
         )
     args = arguments_under(chosen.protocol, model, model_args)
     counter = load_counter(model, args or {}, characters_per_token=characters_per_token)
+    if hasattr(counter, "use_template_args"):
+        use_template(counter, chosen)
     probes: dict[str, Probe] = {}
     if probe is not None and model is not None:
         probes = _probe(plans, model, args, probe, allow_egress=allow_egress, agreement=agreement)
@@ -128,7 +132,8 @@ def forecast(
 
 def tally(plan: Plan, model: Renderer) -> Tally:
     """Build every prompt of a task, as a run would, and count."""
-    builder = PromptBuilder(plan.task, model, plan.shots, max_new_tokens=plan.max_new_tokens)
+    plan = plan.with_room(model)
+    builder, draws = plan.prompts(model), plan.settings.repeats
     heads: dict[str, tuple[str, int]] = {}
     documents = prompt_tokens = longest = row_bytes = 0
     for example in plan.documents:
@@ -143,14 +148,16 @@ def tally(plan: Plan, model: Renderer) -> Tally:
         group = "" if plan.shots is None or plan.shots.per_document else plan.shots.matching(example)
         head, count = heads.get(group, (text, 0))
         heads[group] = (os.path.commonprefix([head, text]), count + 1)  # noqa: RUF071  (characters are meant)
+    shared_tokens = sum((count - 1) * model.count_tokens(head) for head, count in heads.values() if count > 1)
     return Tally(
         task=plan.task.name,
         documents=documents,
-        prompt_tokens=prompt_tokens,
-        shared_tokens=sum((count - 1) * model.count_tokens(head) for head, count in heads.values() if count > 1),
-        max_new_tokens=plan.max_new_tokens,
-        longest=longest + plan.max_new_tokens,
-        row_bytes=row_bytes,
+        draws=draws,
+        prompt_tokens=draws * prompt_tokens,
+        shared_tokens=shared_tokens + (draws - 1) * prompt_tokens,
+        max_new_tokens=plan.room,
+        longest=longest + plan.room,
+        row_bytes=draws * row_bytes,
     )
 
 
@@ -184,14 +191,13 @@ def _probe(
         # The first batch pays for what is set up once: kernels, graphs, connections.
         run(plans[0], 1)
         for plan in plans:
-            seconds, part = run(plan, min(documents, plan.documents.count))
+            timed = min(documents, plan.documents.count)
+            seconds, part = run(plan, timed)
             if part["outcomes"]["error"]:
                 raise UsageError(
                     f"--probe: {part['outcomes']['error']} samples of {plan.task.name} failed; run it alone"
                 )
-            found[plan.task.name] = Probe(
-                documents=part["samples"], seconds=seconds, new_tokens=part["timing"]["new_tokens"]
-            )
+            found[plan.task.name] = Probe(documents=timed, seconds=seconds, new_tokens=part["timing"]["new_tokens"])
     return found
 
 
@@ -210,6 +216,8 @@ def _assumptions(
         + (", chat turns" if counter.is_chat else ", plain text")
     )
     yield "shared tokens (a head that an earlier prompt of the task had) are read once, by prefix caching"
+    if settings.repeats > 1:
+        yield f"draws: {settings.repeats} of each document, whose prompt is shared from the second on"
     if probe is not None:
         yield f"time and output length: measured on {probe} documents of each task, by documents"
     else:

@@ -15,10 +15,7 @@ from lm_eval.config.evaluate_config import EvaluatorConfig
 from lm_eval.utils import setup_logging, simple_parse_args_string
 
 from mibe.harness.task import LOCAL
-from mibe.models.locality import IN_PROCESS, asks_this_machine
-
-CLIENTS = frozenset({"local-chat-completions", "local-completions", "sglang-generate"})
-"""Clients of a server whose address is given: local when it is this machine."""
+from mibe.models.locality import CLIENTS, IN_PROCESS, asks_this_machine
 
 REMOTE_LOGGERS = ("wandb_args", "trackio_args", "hf_hub_log_args")
 

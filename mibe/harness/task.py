@@ -18,7 +18,7 @@ from mibe.data.documents import check_split, examples
 from mibe.data.store import StoredSplit
 from mibe.data_use import is_credentialed
 from mibe.errors import DataUseError
-from mibe.harness import prefixed
+from mibe.harness.definitions import prefixed
 from mibe.metrics.arrays import np
 from mibe.metrics.base import is_main, is_sample_mean
 from mibe.metrics.outcomes import OutcomeRates

@@ -13,7 +13,8 @@ from mibe.data.disk import disk_error
 from mibe.data_use import is_credentialed
 from mibe.errors import ModelError
 from mibe.registry import load_task
-from mibe.results.draws import draw_of, draws_of, every_figure
+from mibe.results.digests import draw_of
+from mibe.results.draws import draws_of, every_figure
 from mibe.results.folder import SAMPLES
 from mibe.results.log import Row, latest_rows
 from mibe.results.run import Run

@@ -14,6 +14,7 @@ from typing import Any, Protocol, TypeAlias, cast
 from mibe.metrics.diagnosis_names import same_diagnosis
 from mibe.models import as_model, load_model, parse_model
 from mibe.models.base import Message, Model, Request, Response, Sampling
+from mibe.models.reasoning import room_to_think
 from mibe.parsers.text import free_text, normalise, strip_markup
 from mibe.results.cache import Key, ResponseCache, cache_key, cache_path
 
@@ -144,7 +145,7 @@ class ModelJudge:
                 if answer.finish_reason == "error":
                     errors[number] = f"judge {self.name}: {answer.error}"
                 else:
-                    verdict = Verdict(rank, diagnosis, read_verdict(answer.text), answer.text, self.name)
+                    verdict = Verdict(rank, diagnosis, read_verdict(answer.answer), answer.text, self.name)
                     verdicts[number].append(verdict)
         return [Judgement(tuple(found), errors.get(number)) for number, found in enumerate(verdicts)]
 
@@ -154,7 +155,7 @@ class ModelJudge:
         waiting = list(dict.fromkeys(questions))
         for attempt in range(ATTEMPTS):
             answers |= self._generate(waiting, attempt)
-            waiting = [text for text in waiting if read_verdict(answers[text].text) is None]
+            waiting = [text for text in waiting if read_verdict(answers[text].answer) is None]
         return [answers[text] for text in questions]
 
     def _generate(self, questions: Sequence[str], attempt: int) -> dict[str, Response]:
@@ -178,11 +179,12 @@ class ModelJudge:
     def _request(self, text: str, attempt: int) -> Request:
         messages = (Message(role="user", content=text),)
         # A server may answer the same request the same way: the second attempt has another seed.
-        sampling = Sampling(max_new_tokens=MAX_NEW_TOKENS, temperature=0.0, seed=attempt)
+        budget = room_to_think(self._model, None, MAX_NEW_TOKENS)
+        sampling = Sampling(max_new_tokens=MAX_NEW_TOKENS, temperature=0.0, seed=attempt, thinking_budget=budget)
         return Request(messages, self._model.render(messages), sampling)
 
     def _key(self, request: Request) -> Key:
-        return cache_key(cast(Any, self.identity), request.text, asdict(request.sampling), "judge", _VERSION)
+        return cache_key(cast(Any, self.identity), request.text, request.sampling.in_key(), "judge", _VERSION)
 
     def close(self) -> None:
         """Close the model and the cache."""

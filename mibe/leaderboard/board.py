@@ -161,8 +161,8 @@ def _board(
         if (column := at.get((figure.dataset, figure.metric))) is not None:
             of_model.setdefault(figure.model, {})[column] = figure
     own = [
-        _own_row([result for result in results if result.row_name == name], columns, of_model, references)
-        for name in dict.fromkeys(result.row_name for result in results)
+        _own_row([result for result in results if result.name == name], columns, of_model, references)
+        for name in dict.fromkeys(result.name for result in results)
     ]
     rows = (*own, *(_published_row(model, cells) for model, cells in of_model.items()))
     shown = [column.dataset for column in columns if any(column in row.cells for row in rows if not row.own)]
@@ -220,7 +220,7 @@ def _own_row(
         cell = own_cell(result, _figure_name(column, result), reference, same=named is not None)
         if cell is not None:
             cells[column] = cell
-    return Row(name=results[0].row_name, own=True, cells=cells, results=by_task)
+    return Row(name=name, own=True, cells=cells, results=by_task)
 
 
 def own_cell(result: Result, figure_name: str, reference: Published | None, *, same: bool) -> Cell | None:

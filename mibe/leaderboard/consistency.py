@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from mibe.leaderboard.runs import Result
 from mibe.protocols.paper import NEW_TOKENS
 from mibe.published.figures import TEST_DOCUMENTS, Published
+from mibe.run.settings import changes_of
 
 BERTSCORE_MODEL = "bert-base-multilingual-cased"
 """The encoder of the paper's BERTScore (released code)."""
@@ -70,6 +71,10 @@ def why_not(result: Result, figure: Published) -> str:
         return f"split is {result.conditions['split']}, not test"
     if result.conditions["scoring"] != "generate":
         return f"answers by {result.conditions['scoring']}"
+    if (style := result.conditions["style"]) != "direct":
+        return f"answers are asked for in another way ({style})"
+    if changes := changes_of(result.settings):
+        return f"text is generated in another way ({', '.join(changes)})"
     if result.draws > 1:
         return f"the mean of {result.draws} draws, the paper has one"
     if result.documents != TEST_DOCUMENTS[result.task]:

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import mibe
 from mibe.errors import UsageError
 from mibe.judge.verdicts import TOP_K
 from mibe.leaderboard.board import Board
@@ -16,6 +15,7 @@ from mibe.leaderboard.tables import MISSING, documents, interval, mean_cells, nu
 from mibe.leaderboard.tables import TITLES as SETTING_TITLES
 from mibe.pages import write_page as write_files
 from mibe.published.figures import BACKBONES, CATEGORIES, HUMAN, TITLES, forgetting_figures
+from mibe.terminal.version import VERSION
 
 METRIC_TITLES = {
     "accuracy": "accuracy",
@@ -45,7 +45,7 @@ def write_page(boards: Sequence[Board], folder: Path, *, backbones: Mapping[str,
     context = {
         "title": "MIBE leaderboard",
         "subtitle": _subtitle(boards),
-        "version": mibe.__version__,
+        "version": VERSION,
         "boards": [board_view(board) for board in boards],
         "forgetting": bool(forgetting),
         "forgetting_source": "The paper's models are those of v1, table 4; own runs are in their own setting.",

@@ -17,8 +17,10 @@ from mibe.rating.scores import scores as scores_by_people
 from mibe.results.draws import documents_scored, draws_of
 from mibe.results.folder import RECORD
 from mibe.results.run import Run, load_run
+from mibe.run.settings import changes_of, style_of
 
 SAME = {
+    "style": "way of asking (--prompt-style, --constrain)",
     "split": "split",
     "data": "content of the data",
     "version": "version of the task (mibe rescore RUN brings an older run up to date)",
@@ -34,8 +36,8 @@ SAME = {
 class Result:
     """The scores of one task in one run: `part` is the task's part of the run record.
 
-    `model` is a key that is the same for two runs of the same model; `conditions` are those of `SAME`, and beside them
-    the draws of each document, which may differ in a column: the row then says how many its figures are the mean of.
+    `model` is a key that is the same for two runs of the same model whose text was generated in the same way and as
+    often, which stands beside its name where it is not the usual one; `conditions` are those of `SAME`.
     """
 
     model: str
@@ -58,11 +60,6 @@ class Result:
     def draws(self) -> int:
         """Draws of each document that the figures are the mean of."""
         return draws_of(self.part)
-
-    @property
-    def row_name(self) -> str:
-        """The model, with a mark where its figures are means over several draws."""
-        return self.name if self.draws == 1 else f"{self.name} (avg@{self.draws})"
 
     @property
     def documents(self) -> int:
@@ -120,7 +117,7 @@ def read_results(paths: Iterable[str | Path], *, protocol: str | None = None) ->
     UsageError
         For results that must not stand side by side: other protocols, or other `SAME` conditions in one column.
     """
-    results: dict[tuple[str, int, str, str], Result] = {}
+    results: dict[tuple[str, ...], Result] = {}
     notes: list[str] = []
     for path in find_runs(paths):
         run = load_run(path)
@@ -128,7 +125,7 @@ def read_results(paths: Iterable[str | Path], *, protocol: str | None = None) ->
             notes.append(f"{path.name}: left out, its protocol is {run.record.get('protocol')}")
             continue
         for result in _results_of(run, notes):
-            key = (result.model, result.draws, result.setting, result.task)
+            key = (result.model, result.setting, result.task, result.conditions["style"])
             if key in results:
                 kept, other = sorted((result, results[key]), key=lambda r: (r.scored, r.ended), reverse=True)
                 notes.append(f"{kept.name}, {kept.task}: {kept.path.name} counts, not {other.path.name}")
@@ -170,6 +167,7 @@ def _results_of(run: Run, notes: list[str]) -> Iterator[Result]:
     record = run.record
     if record["settings"].get("shard"):
         raise RunError(f"{run.path} is one shard of a run; mibe merge puts the shards together, then list the whole")
+    changes = changes_of(record["settings"])
     try:
         by_people = _by_people(run, notes)
         for task in record.get("task_names", record["tasks"]):
@@ -177,9 +175,9 @@ def _results_of(run: Run, notes: list[str]) -> Iterator[Result]:
             if not part.get("figures"):
                 notes.append(f"{run.path.name}: {task} has no scores yet")
                 continue
+            draws = draws_of(part)
             result = Result(
-                model=_model_key(record["model"]),
-                name=str(record["model"]["name"]),
+                **_row(record["model"], [*changes, f"avg@{draws}"] if draws > 1 else changes),
                 setting=setting_of(record, part),
                 task=task,
                 protocol=record["protocol"],
@@ -191,7 +189,8 @@ def _results_of(run: Run, notes: list[str]) -> Iterator[Result]:
             )
             yield result
             if task in by_people:
-                yield _rated(result, by_people[task], notes)
+                # People rate one draw, whatever number the run has.
+                yield replace(_rated(result, by_people[task], notes), **_row(record["model"], changes))
     except (KeyError, TypeError, AttributeError, IndexError) as error:
         raise RunError(f"{run.path / RECORD} is not a whole run record ({error!r}); leave that folder out") from None
 
@@ -220,6 +219,7 @@ def _rated(result: Result, rated: Mapping[str, Any], notes: list[str]) -> Result
 def _conditions(record: Mapping[str, Any], part: Mapping[str, Any]) -> dict[str, Any]:
     judged = TOP_K.names[0] in part["figures"]
     return {
+        "style": style_of(record["settings"]),
         "split": part["data"]["split"],
         "data": part["data"]["sha256"],
         "version": part["version"],
@@ -227,14 +227,17 @@ def _conditions(record: Mapping[str, Any], part: Mapping[str, Any]) -> dict[str,
         "shots": part["num_fewshot"],
         "scoring": record["settings"]["scoring"],
         "judge": (record.get("judge") or {}).get("name") if judged else None,
-        "draws": draws_of(part),
     }
 
 
-def _model_key(model: Mapping[str, Any]) -> str:
-    """The same for two runs of one model; without an identity the name must do."""
-    identity = model["identity"] or {"name": model["name"]}
-    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+def _row(model: Mapping[str, Any], marks: Sequence[str]) -> dict[str, Any]:
+    """`model` and `name` of a result: the key is the same for two runs of one model with the same marks, which say what
+    is unusual in how its text was generated. Without an identity the name must do."""
+    known = [model["identity"] or {"name": model["name"]}, *marks]
+    return {
+        "model": hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest(),
+        "name": f"{model['name']} ({', '.join(marks)})" if marks else str(model["name"]),
+    }
 
 
 def _distinctly_named(results: Sequence[Result]) -> list[Result]:

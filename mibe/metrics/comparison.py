@@ -82,7 +82,7 @@ def sign_flip(
     McNemar's test, by drawing lots in place of counting.
     """
     column = differences.reshape(-1, 1)
-    sums = (column if clusters is None else cluster_totals(column, clusters))[:, 0]
+    sums = (column if clusters is None else cluster_totals(column, clusters))[:, 0].astype(np.float64)
     # Clusters whose sums are as large draw their signs together: how many of them are positive is binomial.
     sizes, counts = np.unique(np.abs(sums), return_counts=True)
     positive = np.random.default_rng(seed).binomial(counts, 0.5, size=(resamples, len(counts)))

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 from mibe.errors import UsageError
 from mibe.metrics.arrays import FloatArray, IntArray, np
@@ -47,7 +47,7 @@ def bootstrap(
     as a macro average over labels that a resample can lose. Resamples in which a figure is NaN do not count for it.
     Seeded: the same samples in any order give the same bounds.
     """
-    value = figures(statistics.sum(axis=0))
+    value = figures(statistics.sum(axis=0, dtype=np.float64))
     replicates = figures(resampled_totals(statistics, clusters=clusters, resamples=resamples, seed=seed))
     return interval(replicates, value, level)
 
@@ -81,14 +81,25 @@ def cluster_numbers(names: Sequence[str]) -> IntArray:
 def cluster_totals(statistics: FloatArray, clusters: IntArray) -> FloatArray:
     """Shape (samples, statistics) → (clusters, statistics): the sum of each cluster's rows, by the cluster's number.
 
-    Raises `UsageError` where not every sample has a cluster.
+    It is held as `compact` holds it. Raises `UsageError` where not every sample has a cluster.
     """
     if len(clusters) != len(statistics):
         raise UsageError(f"{len(clusters)} cluster numbers for {len(statistics)} samples")
     order = np.argsort(clusters, kind="stable")
     starts = np.flatnonzero(np.diff(clusters[order], prepend=-1))
-    totals: FloatArray = np.add.reduceat(statistics[order], starts, axis=0) if len(starts) else statistics
-    return totals
+    if not len(starts):
+        return statistics
+    # Column by column, since a sum may not fit the small type of its terms, and all of them in a large one are many.
+    return np.stack(
+        [compact(np.add.reduceat(column[order], starts, dtype=np.float64)) for column in statistics.T], axis=1
+    )
+
+
+def compact(table: FloatArray) -> FloatArray:
+    """The table in a byte a cell where that holds it exactly, as it does counts of labels; else as it is."""
+    with np.errstate(invalid="ignore"):
+        small: Any = table.astype(np.int8)
+    return cast("FloatArray", small) if np.array_equal(small, table) else table
 
 
 def collapse(statistics: FloatArray) -> tuple[FloatArray, IntArray]:
@@ -97,9 +108,11 @@ def collapse(statistics: FloatArray) -> tuple[FloatArray, IntArray]:
     # Rows are compared as bytes: for wide rows several times as fast as np.unique(axis=0).
     data = np.ascontiguousarray(statistics).tobytes()
     size = width * statistics.itemsize
-    distinct = sorted(Counter(data[i * size : (i + 1) * size] for i in range(samples)).items())
-    rows = np.frombuffer(b"".join(row for row, _ in distinct), dtype=statistics.dtype).reshape(-1, width)
-    return rows, np.array([n for _, n in distinct], dtype=np.int64)
+    found = Counter(data[i * size : (i + 1) * size] for i in range(samples))
+    rows = np.frombuffer(b"".join(found), dtype=statistics.dtype).reshape(-1, width).astype(np.float64)
+    # The order is that of the rows as floating-point numbers, however small a type they came in.
+    order = sorted(range(len(rows)), key=lambda row: rows[row].tobytes())
+    return rows[order], np.array(list(found.values()), dtype=np.int64)[order]
 
 
 def draw_counts(counts: IntArray, resamples: int, rng: np.random.Generator) -> Iterator[FloatArray]:

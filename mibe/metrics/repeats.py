@@ -124,4 +124,6 @@ def figures_by_draw(
     figures: Callable[[FloatArray], FloatArray], statistics: FloatArray, numbers: IntArray
 ) -> FloatArray:
     """Shape (draws, figures): the figures of each draw by itself; `numbers` says which draw a sample is of."""
-    return np.array([figures(statistics[numbers == number].sum(axis=0)) for number in np.unique(numbers)])
+    return np.array(
+        [figures(statistics[numbers == number].sum(axis=0, dtype=np.float64)) for number in np.unique(numbers)]
+    )

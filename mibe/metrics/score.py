@@ -13,8 +13,11 @@ from dataclasses import dataclass
 from mibe.errors import UsageError
 from mibe.metrics.arrays import FloatArray, IntArray, np
 from mibe.metrics.base import BootstrapMedian, is_mean
-from mibe.metrics.intervals import bootstrap, resampled_totals, standard_errors
+from mibe.metrics.intervals import bootstrap, compact, resampled_totals, standard_errors
 from mibe.task import Metric, Value
+
+BLOCK = 4096
+"""Samples whose statistics are computed at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +78,19 @@ def score_by(
 def sample_statistics(
     metrics: Sequence[Metric], predictions: Sequence[Value | None], targets: Sequence[Value]
 ) -> list[FloatArray]:
-    """Each metric's table of shape (samples, statistics): the costly part of scoring, to be had once for many uses."""
+    """Each metric's table of shape (samples, statistics): the costly part of scoring, to be had once for many uses.
+
+    A table is made block by block and held as `compact` holds it.
+    """
     if len(predictions) != len(targets):
         raise UsageError(f"{len(predictions)} predictions for {len(targets)} targets")
-    return [metric.statistics(predictions, targets) for metric in metrics]
+    blocks = [slice(start, start + BLOCK) for start in range(0, max(1, len(targets)), BLOCK)]
+    tables: list[list[FloatArray]] = [[] for _ in metrics]
+    for block in blocks:
+        some, wanted = predictions[block], targets[block]
+        for metric, table in zip(metrics, tables, strict=True):
+            table.append(compact(metric.statistics(some, wanted)))
+    return [np.concatenate(table) for table in tables]
 
 
 def score_statistics(
@@ -102,7 +114,7 @@ def score_statistics(
 def _score_one(
     metric: Metric, table: FloatArray, clusters: IntArray | None, resamples: int, seed: int
 ) -> dict[str, Figure]:
-    values = metric.figures(table.sum(axis=0))
+    values = metric.figures(table.sum(axis=0, dtype=np.float64))
     if isinstance(metric, BootstrapMedian):
         totals = resampled_totals(table, clusters=clusters, resamples=resamples, seed=seed)
         values = np.median(metric.figures(totals), axis=0)

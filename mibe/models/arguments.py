@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from mibe.errors import UsageError, unknown
+
+SETTINGS: Mapping[str, str] = {
+    **{name: "--" + name.replace("_", "-") for name in ("temperature", "top_p", "top_k", "min_p", "system_prompt")},
+    **{name: "--" + name.replace("_", "-") for name in ("thinking", "reasoning_effort", "max_new_tokens", "repeats")},
+    "enable_thinking": "--thinking on or off",
+    "chat_template_kwargs": "--chat-template-args K=V,…",
+    "max_tokens": "--max-new-tokens",
+}
+"""What is often given as an argument of a model → the option that sets it for all of them."""
 
 
 def parse_model_args(text: str) -> dict[str, str]:
@@ -26,10 +36,47 @@ def parse_model_args(text: str) -> dict[str, str]:
     return args
 
 
+def parse_template_args(text: str) -> dict[str, Any]:
+    """Switches of a chat template from "enable_thinking=false,tools=[1,2],mode=fast".
+
+    A value is JSON where it can be read so (then it may hold commas), true, false and null in any case, else text up to
+    the next comma. Raises `UsageError` for a piece that is not of the form NAME=VALUE, and for a name given twice.
+    """
+    args: dict[str, Any] = {}
+    rest = text
+    while rest := rest.lstrip(" ,"):
+        name, equals, rest = rest.partition("=")
+        name = name.strip()
+        if not equals or not name.isidentifier():
+            raise UsageError(f"chat template argument {name!r} is not of the form NAME=VALUE; separate them by commas")
+        if name in args:
+            raise UsageError(f"chat template argument {name!r} is given twice")
+        args[name], rest = _first_value(rest.lstrip())
+    return args
+
+
+def _first_value(text: str) -> tuple[Any, str]:
+    """The value that a text begins with, and what comes after its comma."""
+    word, _, rest = text.partition(",")
+    if word.strip().lower() in _WORDS:
+        return _WORDS[word.strip().lower()], rest
+    try:
+        value, end = json.JSONDecoder().raw_decode(text)
+    except ValueError:
+        return word.strip(), rest
+    after = text[end:].lstrip()
+    return (value, after[1:]) if after[:1] in ("", ",") else (word.strip(), rest)
+
+
+_WORDS = {"true": True, "false": False, "null": None, "none": None}
+
+
 def check_names(model: str, args: Iterable[str], known: Iterable[str]) -> None:
-    """Raise `UsageError`, with the nearest known names, for an argument that `model` does not take."""
+    """Raise `UsageError`, with the option or the nearest known names, for an argument that `model` does not take."""
     known = sorted(known)
     for name in args:
+        if name not in known and name in SETTINGS:
+            raise UsageError(f"{name} is no argument of the model {model!r} but a setting of the run: {SETTINGS[name]}")
         if name not in known:
             raise unknown(f"argument of the model {model!r}:", name, known)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Literal, Protocol, TypedDict
 
 
@@ -14,13 +14,17 @@ class Message(TypedDict):
     content: str
 
 
+KEYED_OF_OLD = ("max_new_tokens", "stop", "temperature", "seed")
+"""Fields of a sampling that a cache's key holds at any value."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sampling:
     """How text is generated. Temperature 0 is greedy decoding, the default everywhere.
 
-    `max_new_tokens` is the room for an answer. A model that reasons has `thinking_budget` tokens before it (None: a model
-    that does not reason); where they are used up, `at_budget` "stop" ends the output and "close" writes the closing mark
-    for the model, which then answers. `allowed` are the only answers it can give; empty where it is free.
+    `max_new_tokens` is the room for an answer. A model that reasons has `thinking_budget` tokens before it (None: a
+    model that does not reason); where they are used up, `at_budget` "stop" ends the output and "close" writes the
+    closing mark for the model, which then answers. `allowed` are the only answers it can give; empty where it is free.
     """
 
     max_new_tokens: int
@@ -34,12 +38,26 @@ class Sampling:
     at_budget: Literal["stop", "close"] = "stop"
     allowed: tuple[str, ...] = ()
 
+    @property
+    def room(self) -> int:
+        """The most tokens that can be written: reasoning and answer."""
+        return self.max_new_tokens + (self.thinking_budget or 0)
+
+    def in_key(self) -> dict[str, Any]:
+        """The fields as a cache's key holds them: newer ones where they are set, so that earlier answers are found."""
+        return {
+            entry.name: value
+            for entry in fields(self)
+            if (value := getattr(self, entry.name)) != entry.default or entry.name in KEYED_OF_OLD
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class Request:
     """One prompt: the messages (for chat APIs) and the text rendered from them by `Model.render`.
 
-    Requests of one prompt that differ in `sampling.seed` alone are draws of it: a model may read the prompt once for all.
+    Requests of one prompt that differ in `sampling.seed` alone are draws of it: a model may read the prompt once for
+    all.
     """
 
     messages: tuple[Message, ...]
@@ -54,13 +72,14 @@ FinishReason = Literal["stop", "length", "filter", "error"]
 class Response:
     """What came back for one request.
 
-    `text` is all that the model wrote, reasoning and its marks included; the answer begins at `answer_at` of it (None: a
-    reasoning that never ended, so that there is no answer).
+    `text` is all that the model wrote, reasoning and its marks included; the answer begins at `answer_at` of it (None:
+    a reasoning that never ended, so that there is no answer).
     `finish_reason` is "stop" (the model ended or a stop string was met), "length" (the token limit), "filter" (the
     model or a content filter declined) or "error" (`error` says why, `text` is empty). Token counts are of the
     prompt and of what was generated; `seconds` is its share of the wall time that the model worked: all of them add up.
     Models behind an API also say how many tokens of the prompt came from the server's cache, how many of the new ones
-    were reasoning, and what the response cost in USD.
+    were reasoning, and what the response cost in USD. `budget_cut` says that a limit ended the reasoning, be it that
+    the closing mark was then written for the model.
     """
 
     text: str
@@ -73,6 +92,7 @@ class Response:
     reasoning_tokens: int | None = None
     cost: float | None = None
     answer_at: int | None = 0
+    budget_cut: bool = False
 
     @property
     def answer(self) -> str:
@@ -132,7 +152,14 @@ class Model(Protocol):
     context_window:
         Tokens of prompt and output together, or None when there is no known limit.
 
-    A model may also have `chunk_size`: how many prompts it wants at once, if not the usual number.
+    A model may also have `can`, the names of what it can do beyond greedy text (fields of `Sampling`, "close",
+    "constrain", "chat_template_args", "reasoning_effort"; without it nothing); `recommended`, the sampling that its
+    checkpoint recommends, or None; `use_template_args(args)`, called right after loading with the switches of its chat
+    template, whose names are `template_switches` where they are known; and `reasoning`: how it reasons before it
+    answers (`mibe.models.reasoning.Reasoning`), None where it does not.
+
+    A model may also have `chunk_size`: how many prompts it wants at once, if not the usual number; or `stream`, which
+    takes requests one by one (see `mibe.models.streaming`).
     """
 
     name: str

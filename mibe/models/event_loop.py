@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
 from concurrent.futures import CancelledError
 from contextlib import suppress
 from queue import Empty, SimpleQueue
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 PATIENCE = 10.0
@@ -17,10 +18,37 @@ PATIENCE = 10.0
 
 
 class _End:
-    """Marks the end of a stream of results."""
+    """Marks the end of a stream."""
+
+
+class _More:
+    """Asks for one more item."""
 
 
 _END: Final = _End()
+_MORE: Final = _More()
+
+
+class _Inlet(Generic[S]):
+    """Items from the consumer's thread, for the work in the loop's; each one taken makes room for another."""
+
+    def __init__(self, taken: Callable[[], None]) -> None:
+        self._waiting: asyncio.Queue[S | _End] = asyncio.Queue()
+        self._taken = taken
+
+    def put(self, item: S | _End) -> None:
+        """Add one; in the loop's thread."""
+        self._waiting.put_nowait(item)
+
+    def __aiter__(self) -> AsyncIterator[S]:
+        return self
+
+    async def __anext__(self) -> S:
+        item = await self._waiting.get()
+        if isinstance(item, _End):
+            raise StopAsyncIteration
+        self._taken()
+        return item
 
 
 class EventLoop:
@@ -37,18 +65,39 @@ class EventLoop:
         An exception of `work` is raised after everything before it was yielded. When the consumer leaves, by an
         exception, Ctrl-C or `close` of the iterator, the work is cancelled.
         """
-        results: SimpleQueue[T | _End] = SimpleQueue()
+        return self.pipe((), lambda _, put: work(put), ahead=0)
+
+    def pipe(
+        self,
+        items: Iterable[S],
+        work: Callable[[AsyncIterator[S], Callable[[T], None]], Coroutine[Any, Any, None]],
+        *,
+        ahead: int,
+    ) -> Iterator[T]:
+        """The same for work on items that come one by one: at most `ahead` of them lie ready that it did not take yet.
+
+        Items are made in the consumer's thread, between two results: what was yielded before is dealt with by then.
+        """
+        results: SimpleQueue[T | _End | _More] = SimpleQueue()
+        inlet = _Inlet[S](lambda: results.put(_MORE))
+        left = iter(items)
 
         async def run() -> None:
             try:
-                await work(results.put)
+                await work(inlet, results.put)
             finally:
                 results.put(_END)
 
-        future = asyncio.run_coroutine_threadsafe(run(), self._started())
+        loop = self._started()
+        for _ in range(ahead):
+            results.put(_MORE)
+        future = asyncio.run_coroutine_threadsafe(run(), loop)
         try:
-            while not isinstance(item := results.get(), _End):
-                yield item
+            while not isinstance(result := results.get(), _End):
+                if isinstance(result, _More):
+                    loop.call_soon_threadsafe(inlet.put, next(left, _END))
+                else:
+                    yield result
             future.result(PATIENCE)
         finally:
             if not future.done():

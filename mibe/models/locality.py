@@ -35,6 +35,13 @@ IN_PROCESS = frozenset(
 """Names of lm-eval whose classes run the model in this process or its children. Every other one may send text away."""
 
 
+SERVERS = frozenset({"gguf", "ggml"})
+"""Names whose classes send text to their `base_url` and nowhere else; lm-eval's classes for HTTP APIs do the same."""
+
+CLIENTS = SERVERS | {"local-chat-completions", "local-completions", "sglang-generate"}
+"""Names that are known, without an object of theirs, to ask their `base_url` alone."""
+
+
 def is_loopback(host: str) -> bool:
     """Whether a host name or address is this machine's own: localhost, 127.0.0.0/8 or ::1."""
     if host.lower() == "localhost":

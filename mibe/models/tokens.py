@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-END_OF_TURN = ("<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<end_of_turn>", "<|end|>", "<|eot|>", "<turn|>")
-"""Tokens that end a turn in the chat templates in use."""
+from jinja2 import TemplateError
+
+from mibe.models.base import Message
+from mibe.parsers.reasoning import FORMATS
+
+_ANSWER = "mibe-answer"
+"""The content of a turn whose end is looked for: no token of a template's own."""
 
 
 @dataclass(frozen=True)
@@ -47,18 +53,52 @@ def added_before(tokenizer: Any) -> list[int]:
     return full[:start]
 
 
+def render_turns(tokenizer: Any, messages: Sequence[Message], **switches: Any) -> str:
+    """The turns by the tokenizer's chat template with these switches, up to where the answer begins."""
+    text: str = tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True, **switches)
+    return text
+
+
 def end_tokens(tokenizer: Any, configurations: Iterable[Any], *, chat: bool) -> list[int]:
     """Ids of the tokens that end an output: those of model and tokenizer, and the end of a turn for a chat model.
 
     Fine-tuned models often keep their base model's end token in the configuration while they were taught to
-    close a turn with another one, which then stands in the chat template.
+    close a turn with another one: the one that the chat template puts after an answer.
     """
     ids: list[int] = []
     for source in (*configurations, tokenizer):
         end = getattr(source, "eos_token_id", None)
         ids += end if isinstance(end, list) else [end] if end is not None else []
-    if chat:
-        template = str(tokenizer.chat_template)
-        special = tokenizer.get_added_vocab()
-        ids += [special[token] for token in END_OF_TURN if token in template and token in special]
-    return list(dict.fromkeys(ids))
+    if not chat:
+        return list(dict.fromkeys(ids))
+    special: dict[str, int] = tokenizer.get_added_vocab()
+    template = str(tokenizer.chat_template)
+    inner: set[int] = set()
+    for form in FORMATS:
+        if form.turn_ends and form.mark_in(template):
+            inner |= {special[token] for token in form.message_ends if token in special}
+            ids += [special[token] for token in form.turn_ends if token in special]
+    ids += [special[token] for token in turn_end(tokenizer, special) if token in special]
+    return [token for token in dict.fromkeys(ids) if token not in inner]
+
+
+def turn_end(tokenizer: Any, special: Iterable[str]) -> tuple[str, ...]:
+    """The token that the chat template puts after an answer, the last of several that stand together; () for none."""
+    turns = [{"role": "user", "content": "a"}, {"role": "assistant", "content": _ANSWER}]
+    try:
+        text: str = tokenizer.apply_chat_template(turns, tokenize=False)
+    # A template for prompts alone: what it raises is its author's choice.
+    except (TemplateError, TypeError, ValueError, KeyError, AttributeError):
+        return ()
+    after = text.rpartition(_ANSWER)[2]
+    one = "|".join(re.escape(token) for token in sorted(special, key=len, reverse=True))
+    found = re.match(rf"\s*(?:{one})*({one})", after) if one else None
+    return () if found is None else (found[1],)
+
+
+def without_end(tokens: Sequence[int], ends: Collection[int]) -> Sequence[int]:
+    """The tokens of an output without those that ended it."""
+    count = len(tokens)
+    while count and tokens[count - 1] in ends:
+        count -= 1
+    return tokens[:count]

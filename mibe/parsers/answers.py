@@ -265,7 +265,10 @@ _CORRECTION = re.compile(
     r"|\bactually\b|\bin fact\b|\binstead\b(?! of))",
 )
 _QUESTION = re.compile(r"[^.!?\n]{0,120}\?")
-_OTHER_LETTER = re.compile(r"[\W_]*(?:[Oo]ption |[Cc]hoice )?[\"'(\[]?[A-Z]\b")
+LETTER_OPENING = r"(?:[Oo]ption |[Cc]hoice )?[\"'(\[]?"
+"""What may stand right before a letter that names an option."""
+
+_OTHER_LETTER = re.compile(rf"[\W_]*{LETTER_OPENING}[A-Z]\b")
 _LAST_CORRECTIONS = 4
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from mibe.parsers.answers import read_answer
+from mibe.parsers.answers import LETTER_OPENING, read_answer
 from mibe.parsers.mentions import Mention, Strength
 from mibe.parsers.text import (
     NOTHING,
@@ -74,7 +74,7 @@ _LETTERS = (
 _SMALL_AFTER = re.compile(r"[ ]?(?:[.:,;!)\]\"'*]|\Z|\n|(?:is|was|because|as|since)\b)")
 _LETTER_GAP = re.compile(r"[\"'\])]*[ ]?[).:,-]*\s?[\"'($€£]?")
 _OUTSIDE = re.compile(
-    r"[\s\"'(\[:]*(?:(?:[Oo]ption|[Cc]hoice)[ ])?[\"'(\[]?(?:[A-Z](?![\w'-])(?!\.?[ ][a-z])"
+    rf"[\s\"'(\[:]*{LETTER_OPENING}(?:[A-Z](?![\w'-])(?!\.?[ ][a-z])"
     r"|(?i:unknown|none|neither|uncertain|unclear|all of the above|cannot|can't|not (?:sure|certain|given"
     r"|listed|enough)|n/?a)\b)"
 )

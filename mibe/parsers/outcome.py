@@ -9,14 +9,14 @@ from mibe.task import Outcome, Parser, Prediction
 
 
 def read(
-    text: str,
+    answer: str | None,
     finish_reason: str,
     parser: Parser,
     *,
     choices: Sequence[str] = (),
     inputs: Mapping[str, str] | None = None,
 ) -> Prediction:
-    """The prediction of one response.
+    """The prediction of one response, from its answer: None where a reasoning before it never ended.
 
     An answer that can be read counts even if the output was cut off or sounds like a refusal. `finish_reason` is the
     model's: "error" (no output), "filter" (withheld), "length" (cut off); any other means that it finished.
@@ -25,9 +25,9 @@ def read(
         return Prediction(None, Outcome.ERROR)
     if finish_reason == "filter":
         return Prediction(None, Outcome.REFUSED)
-    value = parser(text, choices=choices, inputs=inputs)
+    value = None if answer is None else parser(answer, choices=choices, inputs=inputs)
     if value is not None:
         return Prediction(value, Outcome.PARSED)
     if finish_reason == "length":
         return Prediction(None, Outcome.TRUNCATED)
-    return Prediction(None, Outcome.REFUSED if is_refusal(text) else Outcome.UNPARSED)
+    return Prediction(None, Outcome.REFUSED if answer is not None and is_refusal(answer) else Outcome.UNPARSED)

@@ -12,21 +12,20 @@ import unicodedata
 from collections.abc import Iterator
 from typing import Any
 
+from mibe.parsers.reasoning import without
+
 INVISIBLE = dict.fromkeys(
     [0x00AD, 0x180E, 0xFEFF, *range(0x200B, 0x2010), *range(0x202A, 0x202F), *range(0x2060, 0x2065)]
 )
-
-_REASONING = r"(?:think|thinking|thoughts?|reasoning|scratchpad|analysis|reflection)"
-_REASONING_TAG = re.compile(rf"[<◁]\s{{0,3}}(/?)\|?{_REASONING}\b[^<>◁▷]{{0,80}}[>▷]|\[(/?)THINK\]", re.I)
-_HARMONY_FINAL = "<|channel|>final<|message|>"
-_HARMONY_BARE = "assistantfinal"
 
 _OPENING_TOKEN = re.compile(
     r"<s>|<bos>|\[/INST\]|<\|(?:begin_of_text|startoftext|assistant|begin▁of▁sentence)\|>"
     r"|<\|im_start\|>(?:\s*assistant\b)?|<start_of_turn>(?:\s*model\b)?"
     r"|<\|(?:start_header_id|start)\|>assistant(?:<\|(?:end_header_id|message)\|>)?"
 )
-_END_TOKEN = re.compile(r"</s>|<eos>|<pad>|\[(?:EOS|PAD|INST)\]|<end_of_turn>|<[|｜][^|｜<>\n]{1,40}[|｜]>", re.I)
+_END_TOKEN = re.compile(
+    r"</s>|<eos>|<pad>|\[(?:EOS|PAD|INST)\]|<end_of_turn>|<turn\|>|<[|｜][^|｜<>\n]{1,40}[|｜]>", re.I
+)
 
 # Long outputs are loops of a broken model: an answer stands near one of the two ends, and the cut bounds the time.
 _HEAD = _TAIL = 12_000
@@ -64,26 +63,6 @@ _EMPHASIS = re.compile(r"\*+(?=\S)|(?<=\S)\*+|(?<![^\W_])_+|_+(?![^\W_])")
 _SPACES = re.compile(r"[^\S\n]+")
 
 
-def strip_reasoning(text: str) -> str:
-    """Without reasoning blocks. Text before a lone closing tag is reasoning too; an unclosed block leaves nothing."""
-    if _HARMONY_FINAL in text:
-        return text.rsplit(_HARMONY_FINAL, 1)[1]
-    if text.startswith("<|channel|>analysis"):
-        return ""
-    if text.startswith("analysis") and _HARMONY_BARE in text:
-        return text.rsplit(_HARMONY_BARE, 1)[1]
-    kept: list[str] = []
-    position, inside = 0, False
-    for tag in _REASONING_TAG.finditer(text):
-        closing = bool(tag[1] or tag[2])
-        if closing and not inside:
-            kept.clear()
-        elif not closing and not inside:
-            kept.append(text[position : tag.start()])
-        position, inside = tag.end(), not closing
-    return "" if inside else "".join([*kept, text[position:]])
-
-
 def strip_tokens(text: str) -> str:
     """Without template tokens; what follows an end token is not part of the answer."""
     parts = _END_TOKEN.split(_OPENING_TOKEN.sub("\n", text))
@@ -92,7 +71,7 @@ def strip_tokens(text: str) -> str:
 
 def free_text(output: str) -> str:
     """An answer in free text: invisible characters, reasoning and template tokens removed, nothing else changed."""
-    return strip_tokens(strip_reasoning(output.translate(INVISIBLE))).strip()
+    return strip_tokens(without(output.translate(INVISIBLE))).strip()
 
 
 def normalise(text: str) -> str:

@@ -11,10 +11,13 @@ from mibe.task import Example, Prompt
 
 
 def layout(prompt: Prompt, shots: Sequence[Example], example: Example, *, chat: bool) -> tuple[Message, ...]:
-    """The turns of a prompt: pairs of user and assistant for a chat model, one user turn of plain text otherwise."""
+    """The turns of a prompt: pairs of user and assistant for a chat model, one user turn of plain text otherwise.
+
+    A system prompt is the turn before them; models without turns join it to the text by a blank line.
+    """
+    messages = [Message(role="system", content=prompt.system)] if prompt.system else []
     if not chat or prompt.verbatim:
-        return (Message(role="user", content=plain_text(prompt, shots, example)),)
-    messages: list[Message] = []
+        return (*messages, Message(role="user", content=plain_text(prompt, shots, example)))
     head = prompt.instruction + "\n"
     for shot in shots:
         messages.append(Message(role="user", content=head + question(prompt, shot)))

@@ -1,41 +1,6 @@
 """Protocols: ways to ask and score a task. `default` is the task as it is; `paper` is what the released code did."""
 
-from __future__ import annotations
+from mibe.protocols.applying import PROTOCOLS, apply, for_model, recorded
+from mibe.protocols.styles import STYLES, in_style
 
-from typing import TYPE_CHECKING
-
-from mibe.errors import UsageError
-from mibe.task import Task
-
-if TYPE_CHECKING:
-    from mibe.models.base import Model
-
-PROTOCOLS = ("default", "paper")
-
-
-def apply(protocol: str, task: Task) -> Task:
-    """The task under a protocol.
-
-    Raises
-    ------
-    UsageError
-        For an unknown protocol, or a task that the released code has no rule for.
-    ModelError
-        When a package that the protocol needs for this task is not installed.
-    """
-    if protocol == "default":
-        return task
-    if protocol == "paper":
-        from mibe.protocols import paper
-
-        return paper.apply(task)
-    raise UsageError(f"unknown protocol {protocol!r}; known: {', '.join(PROTOCOLS)}")
-
-
-def for_model(protocol: str, task: Task, model: Model) -> Task:
-    """A task under its protocol as this model is asked: `paper` lets the answers of a chat API be longer."""
-    if protocol == "default":
-        return task
-    from mibe.protocols import paper
-
-    return paper.for_model(task, model)
+__all__ = ["PROTOCOLS", "STYLES", "apply", "for_model", "in_style", "recorded"]

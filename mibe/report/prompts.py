@@ -98,7 +98,7 @@ def _builder(
 
     def builder(between: tuple[str, ...]) -> PromptBuilder:
         renderer = RecordedLayout(model["name"], model["is_chat"], between)
-        return PromptBuilder(plan.task, renderer, plan.shots, max_new_tokens=plan.max_new_tokens)
+        return plan.prompts(renderer)
 
     document = examples[first]
     shots = builder(()).shots_for(document)

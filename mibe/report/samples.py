@@ -17,7 +17,7 @@ from typing import Any
 from mibe.pages import embed
 from mibe.parsers.evidence import evidence
 from mibe.report.prompts import Documents
-from mibe.results.draws import draw_of
+from mibe.results.digests import draw_of
 from mibe.results.log import Row
 from mibe.task import Outcome, Task
 from mibe.terminal.progress import Progress
@@ -30,7 +30,7 @@ VERDICTS = ("accuracy", "exact_match", "subset_accuracy", "top1_accuracy")
 """Scores of a sample that are 1 where it is right: the first of these that a task has says so."""
 
 SHOWN = (
-    *("finish_reason", "prompt_tokens", "new_tokens", "seconds", "cached", "cost"),
+    *("finish_reason", "prompt_tokens", "new_tokens", "reasoning_tokens", "budget_cut", "seconds", "cached", "cost"),
     *("metadata", "loglikelihoods", "verdicts"),
 )
 
@@ -99,8 +99,12 @@ def pieces(row: Row, documents: Documents) -> list[str]:
     if example is None or row["outcome"] != Outcome.PARSED:
         return [output]
     parser = documents.task.parser
-    place = evidence(output, row["prediction"], parser, choices=example.choices, inputs=example.inputs)
-    return [output] if place is None else [output[: place[0]], output[place[0] : place[1]], output[place[1] :]]
+    before = row.get("answer_at") or 0
+    place = evidence(output[before:], row["prediction"], parser, choices=example.choices, inputs=example.inputs)
+    if place is None:
+        return [output]
+    start, end = before + place[0], before + place[1]
+    return [output[:start], output[start:end], output[end:]]
 
 
 def details(row: Row, documents: Documents) -> Data:

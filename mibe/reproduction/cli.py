@@ -15,8 +15,8 @@ from mibe.models import parse_model_args
 from mibe.published.figures import HUMAN
 from mibe.rating.reading import read_ratings
 from mibe.reproduction.filled import Filled, check_backbones, fill
+from mibe.reproduction.forecast_text import render as render_outlook
 from mibe.reproduction.forecasting import Hardware, look_ahead
-from mibe.reproduction.forecasting import render as render_outlook
 from mibe.reproduction.models import LOADERS, Entry, choose
 from mibe.reproduction.ratings import rated
 from mibe.reproduction.running import (

@@ -1,7 +1,6 @@
-"""Runs that ask each document several times: which draw a row is, and what the record calls the draws' figures.
+"""Runs that ask each document several times: what a task's part of the record says of the draws.
 
-Rows of runs with one draw a document have no "draw"; theirs is the first, number 0. A task's part of the record has
-"repeats" where there are several, and none in other runs.
+It has "repeats" where there are several, and none in other runs.
 """
 
 from __future__ import annotations
@@ -9,18 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-Key = tuple[str, int]
-"""The id of the document, and the number of the draw from 0."""
-
-
-def draw_of(row: Mapping[str, Any]) -> int:
-    """The number of the row's draw."""
-    return int(row.get("draw", 0))
-
-
-def sample_key(row: Mapping[str, Any]) -> Key:
-    """What tells a sample from every other of its task."""
-    return row["id"], draw_of(row)
+from mibe.results.digests import draw_of
 
 
 def first_draws(rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:

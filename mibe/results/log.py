@@ -1,8 +1,9 @@
 """The sample log: one JSON line a sample, appended the moment its response is there.
 
-A log may end in half a line (the process was killed) and may hold a sample twice (an error, then its retry);
-readers drop the one and take the last of the other. A damaged line in the middle (a failing disk, a power cut) stops
-a reader, since its sample would be missing from the scores; a run that goes on sets it aside and asks again.
+A sample is one draw of one document. A log may end in half a line (the process was killed) and may hold a sample twice
+(an error, then its retry); readers drop the one and take the last of the other. A damaged line in the middle (a failing
+disk, a power cut) stops a reader, since its sample would be missing from the scores; a run that goes on sets it aside
+and asks again.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import IO, Any
 
 from mibe.data.disk import disk_error, rewriting
 from mibe.errors import RunError
-from mibe.results.draws import Key, sample_key
+from mibe.results.digests import digest, identity, last_of_each
 
 Row = dict[str, Any]
 
@@ -158,16 +159,11 @@ def sound_rows(path: Path) -> Iterator[Row]:
         yield from filter(None, map(_row, file))
 
 
-def latest_lines(path: Path) -> dict[Key, int]:
-    """Sample → number (among the rows) of its last row: the one that counts."""
-    return {sample_key(row): number for number, row in enumerate(read_rows(path))}
-
-
 def latest_rows(path: Path) -> Iterator[Row]:
     """One row a sample, the last one written, streamed."""
-    last = latest_lines(path)
+    last = last_of_each(digest(*identity(row)) for row in read_rows(path))
     for number, row in enumerate(read_rows(path)):
-        if last[sample_key(row)] == number:
+        if last[number]:
             yield row
 
 
@@ -181,10 +177,13 @@ def absorb_parts(path: Path, *, private: bool) -> int:
 
     A break in the midst of it costs nothing: a row may then stand there twice, and the last one counts as always.
     """
+    parts = sorted(path.parent.glob(f"{path.stem}.rank*{path.suffix}"))
+    if not parts and not path.exists():
+        return 0
     log = SampleLog(path, private=private)
     damaged = log.damaged
     try:
-        for part in sorted(path.parent.glob(f"{path.stem}.rank*{path.suffix}")):
+        for part in parts:
             damaged += mend(part)
             log.extend(read_rows(part))
             part.unlink()

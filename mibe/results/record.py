@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mibe.models.base import Model
+from mibe.models.reasoning import reasoning_of
 from mibe.results import environment
 from mibe.results.log import latest_rows, sound_rows
 
@@ -60,18 +62,20 @@ def describe_model(model: Model) -> dict[str, Any]:
         "is_remote": model.is_remote,
         "is_chat": model.is_chat,
         "context_window": model.context_window,
+        "reasoning": None if (found := reasoning_of(model)) is None else asdict(found),
     }
 
 
 def timing(samples: Path) -> dict[str, Any]:
     """Model time, tokens and rate over the responses that were generated, not taken from the cache.
 
+    Where a model reasoned, `reasoning_tokens` are those of the new ones that are no answer.
     `usage` stands there for models behind an API: what their servers counted, and USD where the price is known.
     """
     seconds, prompt_tokens, new_tokens, generated, cached = 0.0, 0, 0, 0, 0
     metered = {"cached_tokens": 0, "reasoning_tokens": 0}
     cost: float | None = None
-    is_metered = False
+    is_metered = reasons = False
     for row in latest_rows(samples):
         if row.get("cached"):
             cached += 1
@@ -81,6 +85,7 @@ def timing(samples: Path) -> dict[str, Any]:
         prompt_tokens += row.get("prompt_tokens") or 0
         new_tokens += row.get("new_tokens") or 0
         is_metered |= "cached_tokens" in row or "cost" in row
+        reasons |= row.get("reasoning_tokens") is not None
         for name in metered:
             metered[name] += row.get(name) or 0
         if "cost" in row:
@@ -92,6 +97,7 @@ def timing(samples: Path) -> dict[str, Any]:
         "model_seconds": round(seconds, 3),
         "prompt_tokens": prompt_tokens,
         "new_tokens": new_tokens,
+        **({"reasoning_tokens": metered["reasoning_tokens"]} if reasons else {}),
         "tokens_per_second": round((prompt_tokens + new_tokens) / seconds, 1) if seconds else None,
         **({"usage": usage} if is_metered else {}),
     }

@@ -27,6 +27,14 @@ from mibe.results.draws import (
 FORMATS = ("text", "json", "csv", "markdown", "latex")
 HEADER = ("task", "metric", "value", "95 % interval", "n", "unparsed", "truncated", "refused", "errors")
 SKIPPED = "skipped, data missing"
+DRAWN = (
+    "avg@k: mean over the draws of each document; sd: standard deviation between draws; maj@k: the answer that most "
+    "draws gave; pass@k: one of k draws is right; changed: documents whose answer changes between draws. "
+    "Intervals go by document."
+)
+"""How the figures of several draws are read, a note under the table."""
+BUDGET_HEADER = ("budget-cut",)
+"""Beside the other rates where a model reasons: the share of samples whose reasoning met its limit."""
 USAGE_HEADER = ("prompt tokens", "cached", "new tokens", "reasoning", "USD")
 """Beside the others where a model is behind an API: what its server counted, and what that cost."""
 
@@ -51,6 +59,9 @@ def render(tasks: Mapping[str, Any], form: str, *, skipped: Mapping[str, str] = 
     rows = [row for name, task in tasks.items() for row in _task_rows(name, task)]
     rows += [[name, SKIPPED, "–", "–", "0", "", "", "", ""] for name in skipped]
     header: tuple[str, ...] = HEADER
+    if _reasons(tasks):
+        header += BUDGET_HEADER
+        rows = [[*row, _budget_cell(tasks.get(row[0], {})) if row[0] else ""] for row in rows]
     if _is_metered(tasks):
         header += USAGE_HEADER
         rows = [row + (_usage_cells(tasks.get(row[0], {})) if row[0] else [""] * len(USAGE_HEADER)) for row in rows]
@@ -58,7 +69,8 @@ def render(tasks: Mapping[str, Any], form: str, *, skipped: Mapping[str, str] = 
     table = tabulate(rows, headers=header, tablefmt=style, disable_numparse=True, colalign=("left", "left", *right))
     if form != "text":
         return table
-    notes = [note for name, task in tasks.items() for note in remarks_on(name, task)]
+    notes = [DRAWN] if any(draws_of(task) > 1 for task in tasks.values()) else []
+    notes += [note for name, task in tasks.items() for note in remarks_on(name, task)]
     notes += [f"{name}: {SKIPPED}; {why}" for name, why in skipped.items()]
     return "\n".join([_bold_header(table), *([""] if notes else []), *notes])
 
@@ -117,6 +129,10 @@ def remarks_on(name: str, task: Mapping[str, Any]) -> list[str]:
         notes.append(
             f"{name}: {task['cut_prompts']} prompts were too long for the model and cut in their longest field"
         )
+    if task.get("budget_cut") and task.get("thinking_budget") is None:
+        notes.append(
+            f"{name}: {task['budget_cut']} samples were cut in their reasoning; --thinking-budget N gives room for it"
+        )
     if task["outcomes"]["error"]:
         notes.append(
             f"{name}: {task['outcomes']['error']} samples failed and are not scored; the same command tries them again"
@@ -128,6 +144,15 @@ def remarks_on(name: str, task: Mapping[str, Any]) -> list[str]:
     if manifest.get("variant") == "excerpt":
         notes.append(f"{name}: measured on an excerpt of the data set, not comparable with published figures")
     return notes
+
+
+def _budget_cell(task: Mapping[str, Any]) -> str:
+    return f"{task['budget_cut'] / max(1, task['samples']):.1%}" if "budget_cut" in task else ""
+
+
+def _reasons(tasks: Mapping[str, Any]) -> bool:
+    """Whether any task was asked of a model that had room to think, or was cut in its reasoning without any."""
+    return any(task.get("thinking_budget") is not None or task.get("budget_cut") for task in tasks.values())
 
 
 def _usage_cells(task: Mapping[str, Any]) -> list[str]:
@@ -150,7 +175,8 @@ def _csv(tasks: Mapping[str, Any], skipped: Mapping[str, str]) -> str:
     writer = csv.writer(out, lineterminator="\n")
     outcomes = ("parsed", "unparsed", "truncated", "refused", "error")
     header = ["task", "metric", "value", "low", "high", "stderr", "n", *outcomes]
-    metered = _is_metered(tasks)
+    reasons, metered = _reasons(tasks), _is_metered(tasks)
+    header += ["budget_cut"] if reasons else []
     header += [name.replace(" ", "_").lower() for name in USAGE_HEADER] if metered else []
     writer.writerow(header)
     for name, task in tasks.items():
@@ -158,6 +184,7 @@ def _csv(tasks: Mapping[str, Any], skipped: Mapping[str, str]) -> str:
             stderr = "" if figure["stderr"] is None else repr(figure["stderr"])
             numbers = [repr(figure[key]) for key in ("value", "low", "high")]
             counts = [task["outcomes"][key] for key in outcomes]
+            counts += [task.get("budget_cut", "")] if reasons else []
             usage = _usage_cells(task) if metered else []
             writer.writerow([name, metric, *numbers, stderr, figure["n"], *counts, *usage])
     writer.writerows([name, SKIPPED, "", "", "", "", 0, *[""] * (len(header) - 7)] for name in skipped)

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-import mibe
 from mibe.data import store
 from mibe.models.base import Model
 from mibe.prompting import PromptBuilder, Rendered, stop_strings, template_sha256
 from mibe.results import environment
+from mibe.terminal.version import VERSION
 
 if TYPE_CHECKING:
     from mibe.data_use import Egress
@@ -40,7 +40,7 @@ def begin(
         "schema": SCHEMA,
         "status": "running",
         "fingerprint": fingerprint,
-        "mibe_version": mibe.__version__,
+        "mibe_version": VERSION,
         "protocol": settings.protocol,
         "suite": suite,
         "settings": asdict(settings),
@@ -80,6 +80,7 @@ def describe_task(plan: Plan, builder: PromptBuilder, first: Rendered) -> dict[s
         "first_prompt_sha256": first.sha256,
         "first_prompt": None if plan.private else first.text,
         "max_new_tokens": plan.max_new_tokens,
+        "thinking_budget": plan.thinking_budget,
         "stop": list(stop_strings(task.prompt, chat=builder.is_chat)),
         "num_fewshot": plan.settings.shots_of(task.name),
         "shots": shots,

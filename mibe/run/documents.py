@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import heapq
+from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from mibe.data.documents import check_split, examples
+from mibe.data.documents import check_split, examples, examples_at, placed_examples
 from mibe.errors import UsageError
 from mibe.prompting import question, shot_order
 from mibe.run.shards import Shard
@@ -24,7 +25,8 @@ class Documents:
 
     task: Task
     split: str
-    chosen: frozenset[str] | None
+    places: array[int] | None
+    """Where the selected documents stand in the split, in ascending order; None where all of them are selected."""
     count: int
     total: int
 
@@ -47,23 +49,28 @@ class Documents:
             return cls(task, split, None, total, total)
         total = 0
 
-        def keys() -> Iterator[tuple[str, str]]:
+        def keys() -> Iterator[tuple[str, str, int]]:
             nonlocal total
-            for example in examples(task, split):
+            for place, example in placed_examples(task, split):
                 total += 1
-                yield shot_order(seed, example.id), example.id
+                yield shot_order(seed, example.id), example.id, place
 
-        chosen = frozenset(ident for _, ident in heapq.nsmallest(limit, keys()))
-        return cls(task, split, chosen, len(chosen), total)
+        places = array("Q", sorted(place for *_, place in heapq.nsmallest(limit, keys())))
+        return cls(task, split, places, len(places), total)
 
     def _part(self, shard: Shard) -> Documents:
         if 0 < self.count < shard.count:
             raise UsageError(f"--shard {shard}: {self.task.name} has {self.count} documents, so at most as many shards")
         prompt = self.task.prompt
         chosen = shard.members((example.id, len(question(prompt, example))) for example in self)
-        return replace(self, chosen=chosen, count=len(chosen))
+        places = array("Q", (place for place, example in self._placed() if example.id in chosen))
+        return replace(self, places=places, count=len(places))
+
+    def _placed(self) -> Iterator[tuple[int, Example]]:
+        return placed_examples(self.task, self.split) if self.places is None else zip(self.places, self, strict=True)
 
     def __iter__(self) -> Iterator[Example]:
-        for example in examples(self.task, self.split):
-            if self.chosen is None or example.id in self.chosen:
-                yield example
+        if self.places is None:
+            return examples(self.task, self.split)
+        # Of a few out of many the others are not even parsed.
+        return examples_at(self.task, self.split, self.places)

@@ -1,6 +1,6 @@
 """A run in three steps, each of which hands one value on: settle what is asked, open what it needs, run.
 
-Every response is on disk before the next one is asked for, so a run that ends for whatever reason goes on where it
+Every response is on disk as soon as it is there, so a run that ends for whatever reason goes on where it
 stopped when the same command is given again.
 """
 

@@ -7,7 +7,7 @@ import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from mibe.data import store
@@ -19,12 +19,14 @@ from mibe.metrics.base import Mean
 from mibe.models import as_model, ranks
 from mibe.models.base import Model
 from mibe.models.pricing import Budget
+from mibe.models.reasoning import reasoning_of
 from mibe.models.service import Service, open_services
 from mibe.prompting import template_sha256
 from mibe.results import record
 from mibe.results.cache import ResponseCache, cache_path
 from mibe.results.folder import RunFolder
 from mibe.run import description
+from mibe.run.asking import news_of, prepare
 from mibe.run.plan import Plan
 from mibe.run.session import Session
 from mibe.run.settings import Settings, arguments_under
@@ -66,7 +68,10 @@ def open_run(
         # A model that was handed over belongs to its owner, who may want it for the next run.
         held.callback(llm.close)
     held.callback(news.stop)
-    plans = tuple(plan.for_model(llm) for plan in settled.plans)
+    prepared = prepare(llm, settled.settings)
+    plans = tuple(plan.for_model(llm, prepared) for plan in settled.plans)
+    if (line := reasoning_line(llm, plans)) is not None:
+        news.message(line)
     if who.count > 1 and isinstance(llm, Service):
         # Its limits of cost and rate are those of one process, and one process keeps a server busy.
         raise UsageError(f"{llm.name} answers over the network: run one process, without a launcher")
@@ -84,6 +89,9 @@ def open_run(
     begun = description.begin(
         llm, plans, settled.settings, fingerprint, settled.suite, egress, previous=folder.earlier_record()
     )
+    begun["generation"] = prepared.decoding()
+    for line in news_of(llm, prepared):
+        news.message(line)
     begun["skipped"] = dict(settled.skipped)
     begun["judge"] = None if arbiter is None else describe_judge(arbiter)
     budget.spent = record.spent(folder.path, begun)
@@ -91,6 +99,19 @@ def open_run(
     who.agree(folder.path)
     session = Session(llm, folder, _open_cache(held, llm, use_cache=use_cache), news, arbiter, who)
     return Opened(session=session, plans=plans, late=settled.late, record=begun, services=tuple(services))
+
+
+def reasoning_line(model: Model, plans: Sequence[Plan]) -> str | None:
+    """That a model reasons, how that was recognised and how much room it has, in one line; None where it has none."""
+    reasoning = reasoning_of(model)
+    budgets = sorted({plan.thinking_budget for plan in plans if plan.thinking_budget is not None})
+    if not budgets:
+        return None
+    who = f"{model.name} has room to reason" if reasoning is None else f"{model.name} reasons ({reasoning.how})"
+    room = " to ".join(f"{budget:,}" for budget in dict.fromkeys([budgets[0], budgets[-1]]))
+    end = "ends the output" if plans[0].settings.at_budget == "stop" else "is met by the closing mark"
+    switches = "" if reasoning is None or not reasoning.switches else f"; switched by {', '.join(reasoning.switches)}"
+    return f"{who}: {room} tokens before each answer, whose end {end} (--thinking-budget, --at-budget){switches}"
 
 
 def _news(progress: Progress | None, who: ranks.Ranks) -> Progress:
@@ -130,7 +151,7 @@ def _fingerprint(model: Model, plans: Sequence[Plan], settings: Settings, judge:
     tasks = [
         [plan.task.name, plan.task.version, template_sha256(plan.task.prompt), *_data_hashes(plan)] for plan in plans
     ]
-    asked = [model.identity, tasks, asdict(settings), *([] if judge is None else [judge.identity])]
+    asked = [model.identity, tasks, settings.asked(), *([] if judge is None else [judge.identity])]
     content = json.dumps(asked, sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()
 

@@ -10,31 +10,50 @@ from mibe.data import store
 from mibe.data.documents import examples
 from mibe.data_use import is_credentialed
 from mibe.errors import DataError, UsageError
-from mibe.models.base import Model
-from mibe.prompting import Shots
+from mibe.models.base import Model, Renderer
+from mibe.models.reasoning import room_to_think
+from mibe.prompting import PromptBuilder, Shots
 from mibe.run.documents import Documents
 from mibe.run.settings import Settings
 from mibe.run.shards import Shard
-from mibe.task import Task
+from mibe.task import Example, Task
 
 
 @dataclass(frozen=True)
 class Plan:
-    """One task of a run: its documents and its worked examples."""
+    """One task of a run: its documents and its worked examples; and, once the model is known, its room to think."""
 
     task: Task
     documents: Documents
     shots: Shots | None
     settings: Settings
+    thinking_budget: int | None = None
 
     @property
     def max_new_tokens(self) -> int:
         """The limit of an answer: the setting's, else the task's own."""
         return self.settings.max_new_tokens or self.task.max_new_tokens
 
-    def for_model(self, model: Model) -> Plan:
-        """The plan as this model is asked under the protocol."""
-        return replace(self, task=protocols.for_model(self.settings.protocol, self.task, model))
+    def for_model(self, model: Model, settings: Settings) -> Plan:
+        """The plan as this model is asked under the protocol, with the `settings` that were prepared for it."""
+        task = protocols.for_model(settings.protocol, self.task, model)
+        return replace(self, task=task, settings=settings).with_room(model)
+
+    def with_room(self, model: Renderer) -> Plan:
+        """The plan with the room that this model has to think; options are scored without any."""
+        if self.settings.scoring != "generate":
+            return self
+        budget = room_to_think(model, self.settings.thinking_budget, self.max_new_tokens)
+        return replace(self, thinking_budget=budget)
+
+    @property
+    def room(self) -> int:
+        """The most tokens that can be written after a prompt: reasoning and answer."""
+        return self.max_new_tokens + (self.thinking_budget or 0)
+
+    def prompts(self, model: Renderer) -> PromptBuilder:
+        """What builds this task's prompts for a model, with room for all that may be written after them."""
+        return PromptBuilder(self.task, model, self.shots, max_new_tokens=self.room)
 
     @property
     def private(self) -> bool:
@@ -83,7 +102,9 @@ def plan_task(task: Task, settings: Settings) -> Plan:
     """Choose documents and worked examples, and refuse what the data cannot give. The protocol is applied here."""
     if missing := missing_data(task, settings):
         raise DataError(missing)
-    task = protocols.apply(settings.protocol, task)
+    task = protocols.in_style(settings.prompt_style, protocols.apply(settings.protocol, task))
+    if settings.system_prompt is not None:
+        task = replace(task, prompt=replace(task.prompt, system=settings.system_prompt))
     shard = None if settings.shard is None else Shard.parse(settings.shard)
     documents = Documents.select(task, settings.split, settings.limit, settings.seed, shard)
     if documents.count == 0:
@@ -91,7 +112,21 @@ def plan_task(task: Task, settings: Settings) -> Plan:
     first = next(iter(documents))
     if settings.scoring == "loglikelihood" and (not task.candidates(first) or not isinstance(first.target, str)):
         raise UsageError(f"{task.name} has no closed set of answers; leave out --scoring loglikelihood for it")
+    if settings.constrain:
+        _check_closed(task, first)
     return Plan(task, documents, _shots(task, settings), settings)
+
+
+def _check_closed(task: Task, example: Example) -> None:
+    """Raise `UsageError` where an answer is not one of a few, or the parser would not read one of them as itself."""
+    allowed = task.answers(example)
+    if not allowed or not isinstance(example.target, str):
+        raise UsageError(f"{task.name} has no closed set of answers; leave out --constrain for it")
+    for answer in allowed:
+        if task.parser(answer, choices=example.choices, inputs=example.inputs) != answer:
+            raise UsageError(
+                f"{task.name}: its parser does not read {answer!r} as an answer; leave out --constrain for it"
+            )
 
 
 def _shots(task: Task, settings: Settings) -> Shots | None:

@@ -13,10 +13,12 @@ from mibe.task import Example, Outcome, Prediction, Task
 
 
 def judge_response(task: Task, example: Example, response: Response) -> Row:
-    """The fields of a sample's row that follow from its response: outcome, prediction, target and own scores."""
-    prediction = read(
-        response.text, response.finish_reason, task.parser, choices=example.choices, inputs=example.inputs
-    )
+    """The fields of a sample's row that follow from its response: outcome, prediction, target and own scores.
+
+    What comes before the answer is not looked at.
+    """
+    answer = None if response.answer_at is None else response.answer
+    prediction = read(answer, response.finish_reason, task.parser, choices=example.choices, inputs=example.inputs)
     return judged(task, example, prediction)
 
 

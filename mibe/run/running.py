@@ -1,4 +1,4 @@
-"""The third step of a run: the responses and scores of each task, with the record on disk after each."""
+"""The third step of a run: the responses of all tasks, and each one's scores when it is complete."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ from contextlib import closing
 from functools import partial
 from pathlib import Path
 
-from mibe.data_use import without_text_in_errors
+from mibe.data_use import without_text_of_any
 from mibe.errors import LimitReached
 from mibe.judge.verdicts import is_judged, judge_samples
 from mibe.metrics.base import Mean
-from mibe.models.service import Batching
 from mibe.prompting import PromptBuilder
 from mibe.results import record
 from mibe.results.log import SampleLog, latest_rows
@@ -19,9 +18,8 @@ from mibe.results.run import Run
 from mibe.run import description
 from mibe.run.opening import Opened
 from mibe.run.plan import Plan
-from mibe.run.responses import respond_all, submit_all
 from mibe.run.scoring import score_task, with_late_scores
-from mibe.run.session import Session
+from mibe.run.stream import ResponseStream
 from mibe.task import Outcome
 
 
@@ -32,15 +30,9 @@ def run(opened: Opened) -> Run:
     model, folder, written = opened.session.model, opened.session.folder, opened.record
     folder.write_record(written)
     opened.session.progress.message(f"run folder: {folder.path}")
+    stream = ResponseStream(opened.session, opened.plans, partial(_describe, opened))
     try:
-        if isinstance(model, Batching):
-            for plan in opened.plans:
-                submit = partial(submit_all, model, opened.session, plan, _builder(opened.session, plan))
-                without_text_in_errors(plan.task, model, submit)
-        for number, plan in enumerate(opened.plans):
-            without_text_in_errors(plan.task, model, partial(_run_task, opened, plan, show=number == 0))
-            record.note_services(written, opened.services)
-            folder.write_record(written)
+        without_text_of_any(stream.in_flight, model, partial(_score_all, opened, stream))
     except (KeyboardInterrupt, LimitReached) as stop:
         _end(opened, "incomplete" if isinstance(stop, LimitReached) else "interrupted")
         raise
@@ -58,35 +50,46 @@ def _end(opened: Opened, status: str) -> None:
 def _run_beside(opened: Opened) -> Run:
     """The part of a process other than the first: responses, and nothing else."""
     session = opened.session
-    for plan in opened.plans:
-        respond = partial(respond_all, session, plan, _builder(session, plan))
-        without_text_in_errors(plan.task, session.model, respond)
+    stream = ResponseStream(session, opened.plans, lambda plan, builder: None)
+
+    def respond() -> None:
+        for _ in stream:
+            continue
+
+    without_text_of_any(stream.in_flight, session.model, respond)
     return Run(session.folder.path, session.ranks.agree(opened.record))
 
 
-def _run_task(opened: Opened, plan: Plan, *, show: bool) -> None:
-    """Responses, then scores, of one task; the record is on disk after each of the two."""
-    session, task, settings = opened.session, plan.task, plan.settings
-    folder, written, late = session.folder, opened.record, opened.late[task.name]
-    builder = _builder(session, plan)
+def _describe(opened: Opened, plan: Plan, builder: PromptBuilder) -> None:
+    """What a task is, into the record before its first response; and the first prompt of all to the user."""
+    session, written = opened.session, opened.record
     first = builder.build(next(iter(plan.documents)))
-    written["tasks"][task.name] = description.describe_task(plan, builder, first)
-    folder.write_record(written)
-    if show and not plan.private:
-        session.progress.message(description.show_prompt(task.name, first.text))
-    respond_all(session, plan, builder)
-    samples = folder.samples(task.name)
+    written["tasks"][plan.task.name] = description.describe_task(plan, builder, first)
+    session.folder.write_record(written)
+    if plan is opened.plans[0] and not plan.private:
+        session.progress.message(description.show_prompt(plan.task.name, first.text))
+
+
+def _score_all(opened: Opened, stream: ResponseStream) -> None:
+    """Score each task when its responses are there; the record is on disk after each."""
+    with closing(iter(stream)) as complete:
+        for plan in complete:
+            _score(opened, plan, stream)
+            record.note_services(opened.record, opened.services)
+            opened.session.folder.write_record(opened.record)
+
+
+def _score(opened: Opened, plan: Plan, stream: ResponseStream) -> None:
+    """The scores of one task, into the record."""
+    session, task, settings = opened.session, plan.task, plan.settings
+    samples, late = session.folder.samples(task.name), opened.late[task.name]
     if session.judge is not None and is_judged(task):
         judge_samples(session.judge, task, samples, session.progress)
+        stream.show_progress()
     if late:
         _log_late_scores(samples, late, private=plan.private)
     scores = score_task(task, latest_rows(samples), late=late, resamples=settings.resamples, seed=settings.seed)
-    written["tasks"][task.name] |= scores | {"timing": record.timing(samples)}
-    folder.write_record(written)
-
-
-def _builder(session: Session, plan: Plan) -> PromptBuilder:
-    return PromptBuilder(plan.task, session.model, plan.shots, max_new_tokens=plan.max_new_tokens)
+    opened.record["tasks"][task.name] |= scores | {"timing": record.timing(samples)}
 
 
 def _log_late_scores(samples: Path, late: Sequence[Mean], *, private: bool) -> None:

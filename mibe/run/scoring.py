@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
-from operator import itemgetter
 from typing import Any
 
 from mibe.errors import UsageError
 from mibe.judge.judges import EXACT
 from mibe.judge.verdicts import TOP_K, is_judged, matches
 from mibe.metrics.arrays import FloatArray, IntArray, np
-from mibe.metrics.base import Mean, is_main
+from mibe.metrics.base import Mean, Observed, is_main
 from mibe.metrics.confusion import confusion_matrix
 from mibe.metrics.diagnosis import UnreadableVerdicts
-from mibe.metrics.intervals import cluster_numbers
+from mibe.metrics.intervals import cluster_numbers, compact
 from mibe.metrics.outcomes import OUTCOMES, OutcomeRates
 from mibe.metrics.score import sample_statistics, score, score_statistics
-from mibe.results.draws import draw_of
 from mibe.results.log import Row
-from mibe.run.repeats import Draws, repeats
+from mibe.run.columns import Columns, by_group, read_columns
+from mibe.run.repeats import repeats
 from mibe.task import Category, Metric, Outcome, Task
 
 
@@ -68,93 +66,67 @@ def score_rows(
 ) -> dict[str, Any]:
     """The scores of one task as they stand in the run record. Rows with errors are counted and not scored.
 
-    Figures of `late` are made of what `with_late_scores` wrote into the rows. The order of the rows, in which
-    responses happened to arrive, bears on no figure, not even in its last digit. Where documents were drawn several
-    times, the figures are over all draws, their uncertainty goes by document, and "repeats" holds what the draws tell
-    beside.
+    Figures of `late` are made of what `with_late_scores` wrote into the rows. Where documents were drawn several times,
+    the figures are over all draws, their uncertainty goes by document, and "repeats" holds what the draws tell beside.
     """
-    samples: list[tuple[str, int, Any, Any, tuple[str, ...], str]] = []
-    stored: list[tuple[str, int, Mapping[str, float]]] = []
-    failed: list[str] = []
-    finish_reasons: Counter[str] = Counter()
-    cut = 0
-    count = 1
-    for row in rows:
-        ident, draw, outcome = row["id"], draw_of(row), row["outcome"]
-        finish_reasons[row.get("finish_reason") or "unknown"] += 1
-        cut += bool(row.get("cut"))
-        count = max(count, draw + 1)
-        if outcome == Outcome.ERROR:
-            failed.append(ident)
-            continue
-        groups = tuple(_once((row.get("metadata") or {}).get(field, "")) for field in task.breakdowns)
-        samples.append((ident, draw, _once(row["prediction"]), _once(row["target"]), groups, _once(outcome)))
-        if late:
-            stored.append((ident, draw, row["scores"]))
-    samples.sort(key=itemgetter(0, 1))
-    stored.sort(key=itemgetter(0, 1))
-    failed.sort()
-    ids, numbers = [sample[0] for sample in samples], [sample[1] for sample in samples]
-    outcomes = [*(sample[5] for sample in samples), *(Outcome.ERROR.value for _ in failed)]
-    draws = Draws.of(ids, numbers, count) if count > 1 else None
-    documents = None if draws is None else draws.documents
-    tally = Counter(outcomes)
-    predictions, targets = [sample[2] for sample in samples], [sample[3] for sample in samples]
+    columns = read_columns(rows, task.breakdowns, with_scores=bool(late))
     metrics: tuple[Metric, ...] = (*task.metrics, *late)
-    tables = sample_statistics(task.metrics, predictions, targets)
-    tables += [stored_statistics(metric, [scores for *_, scores in stored]) for metric in late]
+    tables = sample_statistics(task.metrics, columns.predictions, columns.targets)
+    tables += [stored_statistics(metric, columns.scores) for metric in late]
+    outcomes = Counter(columns.outcomes) + Counter({Outcome.ERROR.value: len(columns.failed)})
+    documents = columns.documents if columns.repeats > 1 else None
     found = {
-        "samples": len(outcomes),
-        "scored": len(predictions),
-        "outcomes": {name: tally[name] for name in OUTCOMES},
-        "finish_reasons": dict(finish_reasons),
-        "cut_prompts": cut,
+        "samples": outcomes.total(),
+        "scored": len(columns.outcomes),
+        "outcomes": {name: outcomes[name] for name in OUTCOMES},
+        "finish_reasons": columns.finish_reasons,
+        "cut_prompts": columns.cut,
+        "budget_cut": int(columns.budget_cuts.sum()),
         "figures": _figures(metrics, tables, documents, resamples, seed),
-        "rates": _rates(outcomes, None if draws is None else [*ids, *failed], resamples, seed),
+        "rates": _rates(columns, resamples, seed),
         "breakdowns": {
-            field: _breakdown([sample[4][number] for sample in samples], metrics, tables, documents, resamples, seed)
-            for number, field in enumerate(task.breakdowns)
+            field: _breakdown(column, metrics, tables, documents, resamples, seed)
+            for field, column in zip(task.breakdowns, columns.groups, strict=True)
         },
-        "confusion": _confusion(task, predictions, targets),
+        "confusion": _confusion(task, columns.predictions, columns.targets),
     }
-    if draws is not None:
-        found["repeats"] = repeats(task, metrics, tables, predictions, targets, draws, resamples=resamples, seed=seed)
+    if columns.repeats > 1:
+        found["repeats"] = repeats(task, metrics, tables, columns, resamples=resamples, seed=seed)
     return found
 
 
-def _rates(outcomes: Sequence[str], ids: Sequence[str] | None, resamples: int, seed: int) -> dict[str, Any]:
-    """How often each outcome occurs; `ids` are the documents of the samples where several are of one."""
-    # In the order of the outcomes, so that the order of the samples bears on no digit.
-    order = sorted(range(len(outcomes)), key=lambda at: OUTCOMES.index(outcomes[at]))
-    names = [outcomes[at] for at in order]
-    documents = None if ids is None else cluster_numbers([ids[at] for at in order])
-    rates = OutcomeRates()
-    return _figures((rates,), [rates.statistics(names, names)], documents, resamples, seed)
-
-
-def _once(value: Any) -> Any:
-    """The value, and for a label that many samples have always the same object: a hundred thousand cost nothing."""
-    return sys.intern(value) if isinstance(value, str) else value
+def _rates(columns: Columns, resamples: int, seed: int) -> dict[str, Any]:
+    """How often each outcome occurs, and how often a limit ended a reasoning, failed samples among the others."""
+    outcomes, cuts, failed = OutcomeRates(), Observed("budget_cut"), len(columns.failed)
+    code = {name: number for number, name in enumerate(OUTCOMES)}
+    codes = np.fromiter((code[name] for name in columns.outcomes), dtype=np.int8, count=len(columns.outcomes))
+    codes = np.append(codes, np.full(failed, code[Outcome.ERROR.value], dtype=np.int8))
+    was_cut = np.append(columns.budget_cuts, np.zeros(failed)).reshape(-1, 1).astype(np.float64)
+    tables = [compact(outcomes.statistics(OUTCOMES, OUTCOMES))[codes], compact(cuts.table(was_cut))]
+    documents = np.append(columns.documents, columns.failed) if columns.repeats > 1 else None
+    return _figures((outcomes, cuts), tables, documents, resamples, seed)
 
 
 def _breakdown(
     groups: Sequence[str],
     metrics: Sequence[Metric],
     tables: Sequence[FloatArray],
-    clusters: IntArray | None,
+    documents: IntArray | None,
     resamples: int,
     seed: int,
 ) -> dict[str, Any]:
     """The main figures of each group of samples: rows of the tables that all samples have already."""
     main = [(metric, table) for metric, table in zip(metrics, tables, strict=True) if all(map(is_main, metric.names))]
-    of_sample = np.array(groups, dtype=object)
-    found = {}
-    for group in sorted(set(groups)):
-        inside = of_sample == group
-        own = None if clusters is None else clusters[inside]
-        kept = [table[inside] for _, table in main]
-        found[group] = _figures([metric for metric, _ in main], kept, own, resamples, seed)
-    return found
+    return {
+        group: _figures(
+            [metric for metric, _ in main],
+            [table[inside] for _, table in main],
+            None if documents is None else documents[inside],
+            resamples,
+            seed,
+        )
+        for group, inside in by_group(groups).items()
+    }
 
 
 def _confusion(task: Task, predictions: Sequence[Any], targets: Sequence[Any]) -> dict[str, Any] | None:
@@ -165,9 +137,9 @@ def _confusion(task: Task, predictions: Sequence[Any], targets: Sequence[Any]) -
 
 
 def _figures(
-    metrics: Sequence[Metric], tables: Sequence[FloatArray], clusters: IntArray | None, resamples: int, seed: int
+    metrics: Sequence[Metric], tables: Sequence[FloatArray], documents: IntArray | None, resamples: int, seed: int
 ) -> dict[str, dict[str, Any]]:
-    figures = score_statistics(metrics, tables, clusters=clusters, resamples=resamples, seed=seed)
+    figures = score_statistics(metrics, tables, clusters=documents, resamples=resamples, seed=seed)
     return {name: asdict(figure) for name, figure in figures.items()}
 
 

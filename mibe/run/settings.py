@@ -3,14 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import MISSING, asdict, dataclass, field, fields
+from typing import Any, Literal
 
 from mibe.errors import UsageError
+from mibe.protocols import STYLES
 from mibe.run.shards import Shard
 
 SCORINGS = ("generate", "loglikelihood")
+GENERATIONS = ("auto", "greedy", "model")
+THINKING = ("auto", "on", "off")
+AT_BUDGET = ("stop", "close")
 WITH_CHAT_TEMPLATE = frozenset({"hf", "demo"})
 """Built-in models that lay prompts out by a chat template unless their argument `chat_template` is off."""
+
+OF_OLD = frozenset(
+    {
+        "num_fewshot",
+        "limit",
+        "split",
+        "scoring",
+        "seed",
+        "max_new_tokens",
+        "fewshot_per_document",
+        "resamples",
+        "protocol",
+        "bertscore",
+        "shard",
+    }
+)
+"""Fields that a run's fingerprint holds at any value. Newer ones are in it where they are set: a run that does without
+them is the run that it was before they came."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +43,19 @@ class Settings:
     `num_fewshot` is one number for all tasks or a number for each; `limit` None means all documents;
     `max_new_tokens` None means each task's own number; `resamples` is the number of bootstrap resamples behind each
     interval; `bertscore` is the encoder, MODEL or MODEL:LAYER, that summaries are compared with after all responses;
+    `thinking_budget` is the room before an answer, in tokens (None: `mibe.models.reasoning.ROOM`, or what the window
+    leaves, for a model that reasons), and `at_budget` what happens where it ends: "stop" ends the output, "close"
+    writes the closing mark for the model. `repeats` is how often each document is asked, each time with a seed of its
+    own.
     `shard` "I/N" is the I-th of N equal parts of the documents, one for each machine, which `mibe merge` puts together.
+
+    How text is generated: `temperature`, `top_p`, `top_k` and `min_p` are None where `generation` says it, which is
+    "greedy", "model" (what the checkpoint recommends) or "auto" (greedy, with advice for a model that reasons).
+
+    How the model is asked: `system_prompt` goes before the prompt. `thinking` "on" and "off", `reasoning_effort` and
+    `chat_template_args` (name → JSON value) are switches of its chat template, or of the server that has it.
+    `prompt_style` "cot" asks for a chain of thought before the answer. With `constrain` the answer is one of the task's
+    labels or letters by construction.
     """
 
     num_fewshot: int | Mapping[str, int] = 0
@@ -34,23 +69,84 @@ class Settings:
     protocol: str = "default"
     bertscore: str | None = None
     shard: str | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    min_p: float | None = None
+    generation: str = "auto"
+    system_prompt: str | None = None
+    thinking: str = "auto"
+    reasoning_effort: str | None = None
+    chat_template_args: Mapping[str, Any] = field(default_factory=dict)
+    repeats: int = 1
+    thinking_budget: int | None = None
+    at_budget: Literal["stop", "close"] = "stop"
+    prompt_style: str = "direct"
+    constrain: bool = False
 
     def __post_init__(self) -> None:
-        if self.scoring not in SCORINGS:
-            raise UsageError(f"unknown scoring {self.scoring!r}; known: {', '.join(SCORINGS)}")
+        _one_of("scoring", self.scoring, SCORINGS)
         numbers = [self.num_fewshot] if isinstance(self.num_fewshot, int) else self.num_fewshot.values()
         if (fewest := min(numbers, default=0)) < 0:
             raise UsageError(f"--num-fewshot {fewest} is out of range; it is a number of examples, 0 or more")
         if self.max_new_tokens is not None and self.max_new_tokens < 1:
             raise UsageError(f"--max-new-tokens {self.max_new_tokens} is out of range; at least 1")
+        if self.thinking_budget is not None and self.thinking_budget < 1:
+            raise UsageError(f"--thinking-budget {self.thinking_budget} is out of range; at least 1")
+        _one_of("at budget", self.at_budget, AT_BUDGET)
         if self.resamples < 1:
             raise UsageError(f"--resamples {self.resamples} is out of range; at least 1")
+        if self.repeats < 1:
+            raise UsageError(f"--repeats {self.repeats} is out of range; at least 1")
         if self.shard is not None:
             Shard.parse(self.shard)
+        _check_generation(self)
+        _check_asking(self)
 
     def shots_of(self, task: str) -> int:
         """The number of worked examples for one task."""
         return self.num_fewshot if isinstance(self.num_fewshot, int) else self.num_fewshot.get(task, 0)
+
+    def decoding(self) -> dict[str, Any]:
+        """The fields of `Sampling` that say how the next token is chosen; what is not set is greedy, and not cut."""
+        if not self.temperature:
+            return {"temperature": 0.0, "top_p": 1.0, "top_k": 0, "min_p": 0.0}
+        return {
+            "temperature": float(self.temperature),
+            "top_p": 1.0 if self.top_p is None else self.top_p,
+            "top_k": self.top_k or 0,
+            "min_p": self.min_p or 0.0,
+        }
+
+    def asked(self) -> dict[str, Any]:
+        """What tells this run from another with the same model and tasks, for its fingerprint."""
+        return {name: value for name, value in asdict(self).items() if name in OF_OLD or value != DEFAULTS[name]}
+
+
+DEFAULTS: Mapping[str, Any] = {
+    entry.name: entry.default if entry.default_factory is MISSING else entry.default_factory()
+    for entry in fields(Settings)
+}
+"""Field → its default."""
+
+CHANGES = ("temperature", "top_p", "top_k", "min_p", "thinking", "reasoning_effort", "chat_template_args")
+"""Fields that make other text of the same prompts: two runs of a model that differ in them are two rows of a table."""
+
+
+def style_of(settings: Mapping[str, Any]) -> str:
+    """How the settings of a run record ask for answers: "direct", "cot" or "constrained"; older records are direct."""
+    return "constrained" if settings.get("constrain") else str(settings.get("prompt_style", "direct"))
+
+
+def changes_of(settings: Mapping[str, Any]) -> list[str]:
+    """What in the settings of a run record changes a model's text beside prompt and style, a few words each."""
+    found = ["the checkpoint's generation settings"] if settings.get("generation") == "model" else []
+    found += [
+        f"{name.replace('_', ' ')} {_shown(settings[name])}"
+        for name in CHANGES
+        if settings.get(name, DEFAULTS[name]) != DEFAULTS[name]
+    ]
+    return found + (["a system prompt"] if settings.get("system_prompt") else [])
 
 
 def arguments_under(protocol: str, model: object, args: Mapping[str, str] | None) -> Mapping[str, str] | None:
@@ -58,3 +154,54 @@ def arguments_under(protocol: str, model: object, args: Mapping[str, str] | None
     if protocol == "paper" and isinstance(model, str) and model in WITH_CHAT_TEMPLATE:
         return {"chat_template": "off", **(args or {})}
     return args
+
+
+def _check_generation(settings: Settings) -> None:
+    """Raise `UsageError` for numbers out of range, and for those that would do nothing."""
+    _one_of("generation", settings.generation, GENERATIONS)
+    for name, low, high, what in (
+        ("temperature", 0.0, 100.0, "a number from 0 (greedy)"),
+        ("top_p", 1e-9, 1.0, "a share above 0 and at most 1"),
+        ("top_k", 1, 10**9, "a number of tokens, at least 1"),
+        ("min_p", 0.0, 1.0, "a share from 0 to 1"),
+    ):
+        value = getattr(settings, name)
+        if value is not None and not low <= value <= high:
+            raise UsageError(f"{_flag(name)} {value} is out of range; it is {what}")
+    named = next((name for name in ("top_p", "top_k", "min_p") if getattr(settings, name) is not None), None)
+    if settings.generation == "greedy" and (settings.temperature or named):
+        raise UsageError(
+            f"--generation greedy leaves nothing to {_flag(named or 'temperature')}; leave one of them out"
+        )
+    if named is not None and not settings.temperature and (settings.generation != "model" or settings.temperature == 0):
+        raise UsageError(f"{_flag(named)} does nothing to greedy text; give a --temperature above 0 with it")
+
+
+def _check_asking(settings: Settings) -> None:
+    """Raise `UsageError` for an unknown way of asking, and for two that exclude each other."""
+    _one_of("thinking", settings.thinking, THINKING)
+    _one_of("prompt_style", settings.prompt_style, STYLES)
+    if settings.system_prompt is not None and not settings.system_prompt.strip():
+        raise UsageError("--system-prompt is empty; leave it out")
+    style = "--constrain" if settings.constrain else "--prompt-style cot" if settings.prompt_style == "cot" else None
+    if style is None:
+        return
+    if settings.constrain and settings.prompt_style == "cot":
+        raise UsageError("--constrain leaves no room for what --prompt-style cot asks for; leave one of them out")
+    if settings.scoring == "loglikelihood":
+        raise UsageError(f"{style} is for text; leave it out, or leave out --scoring loglikelihood")
+    if settings.protocol == "paper":
+        raise UsageError(f"the protocol paper asks as the released code did; leave out {style}, or --protocol paper")
+
+
+def _one_of(name: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise UsageError(f"unknown {name.replace('_', ' ')} {value!r}; known: {', '.join(known)}")
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def _shown(value: Any) -> str:
+    return ",".join(f"{key}={one}" for key, one in value.items()) if isinstance(value, Mapping) else str(value)

@@ -9,7 +9,7 @@ from itertools import chain
 from typing import Any
 
 from mibe.data_use import check_names
-from mibe.errors import UsageError
+from mibe.errors import UsageError, unknown
 from mibe.judge.verdicts import judged_tasks
 from mibe.metrics.base import Mean
 from mibe.models.pricing import check_max_cost
@@ -97,7 +97,6 @@ def wanted(
 
 
 def _settings(values: Mapping[str, Any]) -> Settings:
-    unknown = sorted(set(values) - set(Settings.__dataclass_fields__))
-    if unknown:
-        raise UsageError(f"unknown setting {unknown[0]!r}; known: {', '.join(Settings.__dataclass_fields__)}")
+    if strange := sorted(set(values) - set(Settings.__dataclass_fields__)):
+        raise unknown("setting", strange[0], Settings.__dataclass_fields__)
     return Settings(**values)

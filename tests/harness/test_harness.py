@@ -11,7 +11,8 @@ import pytest
 
 import mibe
 from mibe.errors import DataUseError
-from mibe.harness import PREFIX, definitions, harness_path, prefixed
+from mibe.harness import definitions, harness_path, prefixed
+from mibe.harness.definitions import PREFIX
 from mibe.metrics.base import is_main
 from mibe.registry import list_groups, list_tasks, load_task
 from mibe.results.log import latest_rows
@@ -293,6 +294,9 @@ def test_mibe_lm_eval_vouches_for_local_models_alone(prepared, tmp_path):
         ({"model": "local-completions", "model_args": "base_url=http://127.0.0.1:1/v1,model=x"}, True),
         ({"model": "local-completions", "model_args": {"base_url": "http://localhost.evil.example/v1"}}, False),
         ({"model": "local-chat-completions"}, False),
+        ({"model": "nemo_lm"}, True),
+        ({"model": "gguf", "model_args": "base_url=http://127.0.0.2:8000"}, True),
+        ({"model": "gguf", "model_args": "base_url=http://gguf.example:8000"}, False),
         ({"model": "hf", "wandb_args": {"project": "x"}}, False),
         ({"model": "hf", "hf_hub_log_args": {"push_samples_to_hub": True}}, False),
     ],
@@ -301,6 +305,17 @@ def test_what_counts_as_on_this_machine(settings, local):
     from mibe.harness.runner import stays_here
 
     assert stays_here(settings) is local
+
+
+def test_a_proxy_before_localhost_is_another_machine(monkeypatch):
+    from mibe.harness.runner import stays_here
+
+    settings = {"model": "local-completions", "model_args": {"base_url": "http://127.0.0.1:8000/v1/completions"}}
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    assert stays_here(settings)
+    monkeypatch.setenv("http_proxy", "http://proxy.example:3128")
+    assert not stays_here(settings)
 
 
 def test_commands(capsys):

@@ -49,7 +49,7 @@ def test_tables_have_the_draw_of_every_sample_and_the_figures_of_all(run, tmp_pa
         lines = list(csv.DictReader(io.StringIO(export(run, "csv", samples=samples))))
         assert len(rows) == len(lines)
         if samples:
-            assert [row["draw"] for row in rows] == [0] * 20 + [1] * 20 + [2] * 20
+            assert [row["draw"] for row in rows] == [0, 1, 2] * 20
             assert len({(line["id"], line["draw"]) for line in lines}) == 60
         else:
             assert {line["draws"] for line in lines} == {"3"}

@@ -8,6 +8,7 @@ from scripted import Scripted
 
 import mibe
 from mibe.leaderboard.board import leaderboard
+from mibe.leaderboard.runs import read_results
 from mibe.leaderboard.tables import lines, render
 
 
@@ -36,6 +37,14 @@ def test_a_mean_over_draws_is_a_row_of_its_own(boards):
     assert drawn.record["tasks"]["pubmedqa"]["repeats"]["documents"] == 500
 
 
+def test_the_number_of_draws_stands_beside_what_else_is_unusual(boards):
+    _, _, drawn = boards
+    record = json.loads((drawn.path / "run.json").read_text())
+    record["settings"]["temperature"] = 0.7
+    (drawn.path / "run.json").write_text(json.dumps(record))
+    assert [result.name for result in read_results([drawn.path])[0]] == ["scripted (temperature 0.7, avg@2)"]
+
+
 def test_the_page_and_the_text_say_so(boards):
     text = render(boards[0], "text")
     assert "(avg@2)" in text and "Rows marked avg@k are means over k draws of each document" in text
@@ -47,7 +56,7 @@ def test_the_papers_single_answer_is_not_compared_with_a_mean(tmp_path):
     for model in models:
         model.name = "LLaMA2-13B-chat"
     run = drawn_run(tmp_path, models, tasks="pubmedqa", protocol="paper")
-    (board,) = leaderboard([run.path])
+    (board,) = leaderboard([run.path], references={"LLaMA2-13B-chat (avg@2)": "LLaMA2-13B-chat"})
     row = next(row for row in board.rows if row.own)
     answers = {str(cell.answer) for cell in row.cells.values()}
     assert answers == {"not comparable: the mean of 2 draws, the paper has one"}

@@ -46,6 +46,15 @@ def test_totals_are_those_of_each_cluster_wherever_its_rows_stand():
         cluster_totals(table, np.array([0, 1]))
 
 
+def test_totals_of_a_small_type_do_not_overflow():
+    documents = np.repeat([0, 1], 200)
+    table = np.stack([documents, 1 - documents, np.ones(400)], axis=1).astype(np.int8)
+    assert cluster_totals(table, documents).tolist() == [[0, 200, 200], [200, 0, 200]]
+    assert standard_errors(table[:, :1], documents)[0] == pytest.approx(np.std([0, 1], ddof=1) / np.sqrt(2))
+    low, high, _ = bootstrap(table, lambda totals: totals[..., :1] / totals[..., 2:], clusters=documents)
+    assert (low[0], high[0]) == (0, 1)
+
+
 def test_a_bootstrap_of_clusters_is_that_of_whole_documents_by_hand():
     rng = np.random.default_rng(3)
     values = (rng.random((40, 5)) < rng.beta(0.5, 0.5, (40, 1))).astype(float)

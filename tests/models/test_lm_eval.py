@@ -301,7 +301,6 @@ def test_a_proxy_between_is_remote(server, monkeypatch):
 def test_every_name_of_lm_eval_has_a_place():
     from lm_eval.models import MODEL_MAPPING
 
-    from mibe.models.lm_eval.traits import SERVERS
-    from mibe.models.locality import IN_PROCESS
+    from mibe.models.locality import IN_PROCESS, SERVERS
 
     assert set(MODEL_MAPPING) >= IN_PROCESS | SERVERS

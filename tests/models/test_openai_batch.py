@@ -14,7 +14,7 @@ from api_server import Answer, error, said, serving
 
 from mibe.errors import LimitReached, ModelError
 from mibe.models import load_model
-from mibe.models.openai.batch import MOST_BYTES, MOST_REQUESTS, input_files
+from mibe.models.openai.jobs import MOST_BYTES, MOST_REQUESTS, input_files
 from mibe.models.pricing import Budget
 
 

@@ -181,6 +181,23 @@ def test_sampling_depends_on_the_seed_alone(model):
 
 
 @engine
+def test_cuts_that_leave_one_token_are_greedy(model):
+    greedy = [response.text for response in generate(model, [ask(text) for text in TEXTS])]
+    for cut in ({"top_k": 1}, {"top_p": 1e-6}, {"min_p": 1.0}):
+        requests = [Request((), text, Sampling(max_new_tokens=12, temperature=2.0, **cut)) for text in TEXTS]
+        assert [response.text for response in generate(model, requests)] == greedy
+
+
+@engine
+def test_a_constrained_answer_is_one_of_those_allowed(model):
+    allowed = ("yes", "no", "not sure")
+    requests = [Request((), text, Sampling(max_new_tokens=40, allowed=allowed)) for text in TEXTS]
+    got = generate(model, [*requests, ask(TEXTS[0])])
+    assert all(response.text.strip() in allowed and response.finish_reason == "stop" for response in got[:-1])
+    assert got[-1].text == generate(model, [ask(TEXTS[0])])[0].text
+
+
+@engine
 def test_a_caller_who_leaves_ends_what_is_running(model):
     answers = model.generate([ask(TEXTS[0] * n, max_new_tokens=4 if n == 1 else 300) for n in (1, 2, 3)])
     assert next(answers)[0] == 0
@@ -194,13 +211,11 @@ def test_a_whole_run_its_resumption_and_its_cache(model, tmp_path):
     """Few-shot prompts, a run cut off by Ctrl-C, and the same command once more."""
 
     class Cut:
-        chunk_size = 4
-
         def __getattr__(self, name):
             return getattr(model, name)
 
-        def generate(self, requests):
-            for number, answer in enumerate(model.generate(requests)):
+        def stream(self, requests):
+            for number, answer in enumerate(model.stream(requests)):
                 if number == 2:
                     raise KeyboardInterrupt
                 yield answer

@@ -20,8 +20,9 @@ from mibe.parsers.labels import LabelSet, OneLabel
 from mibe.parsers.options import OptionLetter
 from mibe.parsers.outcome import read
 from mibe.parsers.ranked import RankedDiagnoses
+from mibe.parsers.reasoning import without
 from mibe.parsers.spans import MarkedSpans, Span, read_marks
-from mibe.parsers.text import free_text, is_refusal, strip_reasoning
+from mibe.parsers.text import free_text, is_refusal
 from mibe.registry import load_task
 from mibe.task import Outcome, Prediction
 
@@ -287,7 +288,7 @@ def test_other_peoples_inability_is_no_refusal(text: str) -> None:
     ],
 )
 def test_reasoning_is_no_part_of_an_answer(text: str, left: str) -> None:
-    assert strip_reasoning(text) == left
+    assert without(text) == left
 
 
 def test_free_text_keeps_the_characters_of_names() -> None:

@@ -172,6 +172,16 @@ def test_a_local_plugin_that_breaks_on_credentialed_text_is_quiet_too_and_on_ope
     assert "RuntimeError: 400 Bad Request: Your task is to answer" in opened.stderr
 
 
+@pytest.mark.parametrize("tasks", ["pubmedqa,secret", "secret,pubmedqa"])
+def test_an_error_while_a_credentialed_task_is_on_its_way_with_an_open_one_tells_no_text(mibe, server, tasks):
+    """The requests of both are with the model, and nobody can say whose text its error quotes."""
+    done = evaluate(mibe, server, tasks=tasks, fail="exception", where="local")
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert_no_text(done.stdout, done.stderr)
+    assert re.search(r"mibe: served failed on secret \(RuntimeError at notes.py:\d+\)", done.stderr)
+    assert "400 Bad Request" not in done.stderr
+
+
 def test_comparisons_list_ids_and_scores_and_no_text(mibe, server, tmp_path):
     assert evaluate(mibe, server, where="local").returncode == 0
     assert mibe("eval", "--model", "dummy", "--tasks", "secret", "--limit", "4").returncode == 0

@@ -135,7 +135,7 @@ def test_the_cache_is_shared_between_runs_and_never_between_models(tmp_path):
 
 
 def test_responses_reach_the_cache_while_a_long_chunk_runs(tmp_path, monkeypatch):
-    monkeypatch.setattr("mibe.run.responses.CACHE_SECONDS", 0.0)
+    monkeypatch.setattr("mibe.run.stream.CACHE_SECONDS", 0.0)
     stored = []
 
     def answer(_):

@@ -2,7 +2,6 @@
 
 import gc
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -13,6 +12,7 @@ from dataclasses import replace
 
 import pytest
 from api_requests import requests
+from api_runs import command, price_file, record_of, run
 from api_server import Answer, error, prompt_of, said, serving
 from run_logs import responses
 from secret_task import WORDS
@@ -26,39 +26,11 @@ from mibe.models.pricing import Price, find_price
 from mibe.registry import load_task
 from mibe.run.evaluate import evaluate
 from mibe.run.plan import plan_task
+from mibe.run.settings import Settings
 from mibe.run.settle import wanted
 from mibe.task import credentialed
 
 CANARY = "sk-canary-4711-do-not-print"
-
-
-def run(*arguments, cwd, **env):
-    return subprocess.run(
-        [sys.executable, "-m", "mibe", *arguments],
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        env={**os.environ, "COLUMNS": "250", **env},
-        timeout=60,
-    )
-
-
-def command(server, *more, tasks="pubmedqa", limit=12, **args):
-    own = {"model": "m", "base_url": server.url, "max_wait": "0.05", **args}
-    text = ",".join(f"{name}={value}" for name, value in own.items())
-    return ["eval", "--model", "openai", "--model-args", text, "--tasks", tasks, "--limit", str(limit), *more]
-
-
-def price_file(folder, prompt=1000.0, completion=1000.0):
-    path = folder / "own-prices.json"
-    entry = {"prompt": prompt, "completion": completion}
-    path.write_text(json.dumps({"date": "2026-01-31", "prices": {"127.0.0.1": {"m": entry}}}))
-    return str(path)
-
-
-def record_of(folder):
-    [path] = (folder / "runs").iterdir()
-    return json.loads((path / "run.json").read_text())
 
 
 def test_a_run_scores_counts_and_says_what_it_cost(tmp_path):
@@ -202,6 +174,26 @@ def test_an_estimate_counts_what_the_run_would_send():
     assert task.prompt_tokens > 5 * len(prompts[0]) / 3
     assert task.most_cost == pytest.approx((2 * task.prompt_tokens + 4 * 500) / 1e6)
     assert estimate_run(model="dummy", tasks="medqa", limit=5).total.most_cost is None
+
+
+def test_an_estimate_counts_every_draw():
+    price = Price(prompt=2.0, completion=4.0, cached=1.0, batch=0.5, source="here")
+    remote = load_model("openai", {"model": "m", "base_url": "http://127.0.0.1:1/v1"})
+    [task] = wanted("medqa", None, {})[0]
+    once, five = (
+        estimate([plan_task(task, Settings(limit=5, repeats=repeats))], remote, price).total for repeats in (1, 5)
+    )
+    # What a server will have cached nobody knows: each draw is billed in full.
+    assert (five.prompts, five.prompt_tokens) == (25, 5 * once.prompt_tokens)
+    assert five.expected_new_tokens == 5 * once.expected_new_tokens
+    assert five.most_new_tokens == 5 * once.most_new_tokens
+    assert five.most_cost == pytest.approx(5 * once.most_cost) and five.expected_cost == pytest.approx(
+        5 * once.expected_cost
+    )
+    here = [estimate_run(model="dummy", tasks="medqa", limit=5, repeats=repeats).total for repeats in (1, 5)]
+    # A model on this machine reads the prompt of all draws once.
+    assert here[1].prompt_tokens == here[0].prompt_tokens
+    assert (here[1].prompts, here[1].most_new_tokens) == (25, 5 * here[0].most_new_tokens)
 
 
 def test_show_prints_the_turns(tmp_path):

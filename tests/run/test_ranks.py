@@ -139,6 +139,20 @@ def test_two_processes_make_one_run_and_a_dead_one_costs_nothing(tmp_path):
 
 
 @pytest.mark.slow
+def test_draws_of_two_processes_make_one_log(tmp_path):
+    script, asked = tmp_path / "run.py", tmp_path / "asked"
+    script.write_text(SCRIPT.replace('"limit": 60', '"limit": 20, "repeats": 3'))
+    done = launch(script, tmp_path / "runs", asked)
+    assert done.returncode == 0, done.stderr
+    (folder,) = (tmp_path / "runs").iterdir()
+    record = json.loads((folder / "run.json").read_text())
+    for task in ("pubmedqa", "medqa"):
+        rows = [(row["id"], row["draw"]) for row in read_rows(folder / "samples" / f"{task}.jsonl")]
+        assert len(rows) == len(set(rows)) == record["tasks"][task]["samples"] == 60
+    assert len(asked.read_text().splitlines()) == 120
+
+
+@pytest.mark.slow
 def test_accelerate_launch_with_a_real_model(tmp_path):
     """The command of the documentation; `--multi_gpu` without a GPU starts its processes on the CPU."""
     pytest.importorskip("accelerate")

@@ -7,9 +7,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scripted import Scripted
 
+import mibe
+from mibe.cli import main
 from mibe.metrics.bertscore import BertScore
+from mibe.models.base import Response
 from mibe.registry import load_task
+from mibe.results.log import latest_rows
 from mibe.results.table import render
 from mibe.run.scoring import score_rows, score_task
 
@@ -113,6 +118,50 @@ def test_neither_the_order_of_rows_nor_that_of_draws_matters(documents, random):
             assert figure == figures[name]
 
 
+def test_rates_go_by_document_too_over_failed_and_cut_draws():
+    rng = random.Random(5)
+    drawn = [(rng.choice([*LABELS, None]),) * 4 for _ in range(50)]
+    rows = rows_of(drawn, [rng.choice(LABELS) for _ in drawn])
+    for each in rows:
+        number = int(each["id"][1:])
+        each["budget_cut"] = number % 5 == 0
+        # Of some documents every draw failed, of one a single one.
+        if number % 9 == 1 or (number, each["draw"]) == (3, 2):
+            each |= {"outcome": "error", "prediction": None}
+    part = scored(rows, resamples=400)
+    assert (part["budget_cut"], part["rates"]["budget_cut"]["value"]) == (
+        sum(each["budget_cut"] and each["outcome"] != "error" for each in rows),
+        part["budget_cut"] / len(rows),
+    )
+    for name, holds in (
+        ("error", lambda each: each["outcome"] == "error"),
+        ("unparsed", lambda each: each["outcome"] == "unparsed"),
+        ("budget_cut", lambda each: each["budget_cut"] and each["outcome"] != "error"),
+    ):
+        shares = np.array([[holds(each) for each in rows[at : at + 4]] for at in range(0, 200, 4)]).mean(axis=1)
+        figure = part["rates"][name]
+        assert (figure["value"], figure["n"]) == (pytest.approx(shares.mean()), 200)
+        assert figure["stderr"] == pytest.approx(shares.std(ddof=1) / np.sqrt(50))
+        by_hand = np.random.default_rng(2).choice(shares, size=(4000, 50)).mean(axis=1)
+        assert (figure["low"], figure["high"]) == pytest.approx(np.quantile(by_hand, [0.025, 0.975]), abs=0.03)
+
+
+def test_draws_that_all_failed_leave_no_figure():
+    rows = [each | {"outcome": "error", "prediction": None} for each in rows_of(DRAWN, TARGETS)]
+    part = scored(rows)
+    assert (part["figures"], part["scored"], part["rates"]["error"]["value"]) == ({}, 0, 1)
+    assert part["repeats"] == {"draws": 3, "documents": 0, "figures": {}}
+    assert " – " in render({"pubmedqa": part | {"headline": "accuracy"}}, "text")
+
+
+def test_the_number_of_draws_is_that_asked_for_where_the_last_ones_failed():
+    rows = rows_of(DRAWN, TARGETS)
+    rows = [each | ({"outcome": "error", "prediction": None} if each["draw"] == 2 else {}) for each in rows]
+    part = scored(rows)
+    assert part["repeats"]["draws"] == 3 and part["repeats"]["figures"]["accuracy_pass@2"]["n"] == 5
+    assert "accuracy_pass@3" not in part["repeats"]["figures"]
+
+
 def test_one_draw_a_document_has_the_figures_that_it_had():
     rows = rows_of([(a,) for a in ("yes", "no", None, "maybe")], ("yes", "yes", "no", "maybe"))
     plain = [{key: value for key, value in each.items() if key != "draw"} for each in rows]
@@ -188,6 +237,84 @@ def test_the_table_says_that_figures_are_means_over_draws():
     for shown in ("accuracy_avg@3", "macro_f1_avg@3", "accuracy_sd", "accuracy_maj@3", "accuracy_pass@3", "changed"):
         assert f" {shown} " in text
     assert "5 × 3" in text and "pass@2" not in text
+    assert "avg@k: mean over the draws of each document" in text and "maj@k" in text and "pass@k" in text
+    assert "avg@k" not in render({"pubmedqa": part}, "markdown")
+    plain = scored([{k: v for k, v in r.items() if k != "draw"} for r in rows_of([("yes",)], ("no",))])
+    assert "avg@k" not in render({"pubmedqa": plain | {"headline": "accuracy"}}, "text")
     lines = render({"pubmedqa": part}, "csv").splitlines()
     assert any(line.startswith("pubmedqa,accuracy_pass@2,") for line in lines)
     assert json.loads(render({"pubmedqa": part}, "json"))["pubmedqa"]["repeats"]["draws"] == 3
+
+
+# --- whole runs
+
+
+class Dice(Scripted):
+    """Answers by the seed of a request, as an engine that samples would."""
+
+    can = frozenset({"temperature", "seed"})
+
+    def __init__(self):
+        super().__init__(None)
+        self.seeds = []
+
+    def generate(self, requests):
+        for index, request in enumerate(requests):
+            self.asked.append(request.text)
+            self.seeds.append(request.sampling.seed)
+            yield index, Response(text=random.Random(request.sampling.seed).choice(LABELS), finish_reason="stop")
+
+
+def sampled(folder, model, repeats, **settings):
+    arguments = {"tasks": "pubmedqa", "limit": 10, "temperature": 0.7, "resamples": 50} | settings
+    return mibe.evaluate(model=model, output_dir=folder, repeats=repeats, **arguments)
+
+
+def outputs(run):
+    return {(row["id"], row["draw"]): row["output"] for row in latest_rows(run.samples_path("pubmedqa"))}
+
+
+def test_more_draws_ask_for_the_further_ones_alone(tmp_path):
+    first = Dice()
+    three = sampled(tmp_path, first, 3)
+    assert len(first.asked) == len(set(first.seeds)) == 30
+    further = Dice()
+    five = sampled(tmp_path, further, 5)
+    assert five.path != three.path and len(further.asked) == 20 and not set(further.seeds) & set(first.seeds)
+    assert outputs(three).items() <= outputs(five).items() and len(outputs(five)) == 50
+    nothing = Dice()
+    assert outputs(sampled(tmp_path, nothing, 5, use_cache=False)) == outputs(five) and len(nothing.asked) == 50
+
+
+def test_a_run_that_goes_on_comes_to_the_figures_of_one_that_never_stopped(tmp_path):
+    whole = sampled(tmp_path / "whole", Dice(), 4, use_cache=False)
+    cut = sampled(tmp_path / "cut", Dice(), 4, use_cache=False)
+    log = cut.samples_path("pubmedqa")
+    lines = log.read_text().splitlines(keepends=True)
+    log.write_text("".join(lines[:11] + lines[14:30]) + lines[30][:20])
+    record = json.loads((cut.path / "run.json").read_text())
+    (cut.path / "run.json").write_text(json.dumps(record | {"status": "running"}))
+    model = Dice()
+    again = sampled(tmp_path / "cut", model, 4, use_cache=False)
+    assert again.path == cut.path and len(model.asked) == 40 - 11 - 16
+    parts = [run.record["tasks"]["pubmedqa"] for run in (whole, again)]
+    assert parts[0]["repeats"]["draws"] == 4 and outputs(again) == outputs(whole)
+    assert all(parts[0][key] == parts[1][key] for key in ("figures", "rates", "repeats", "confusion"))
+
+
+def test_the_command_from_draws_to_every_table(tmp_path, capsys):
+    folder = tmp_path / "runs"
+    arguments = ["--model", "dummy", "--model-args", "mode=random", "--tasks", "pubmedqa,medqa", "--limit", "6"]
+    assert main(["eval", *arguments, "--repeats", "3", "--resamples", "50", "--output-dir", str(folder)]) == 0
+    table = capsys.readouterr().out
+    assert table.count("6 × 3") == 2 and "accuracy_avg@3" in table and "Intervals go by document." in table
+    [run] = folder.iterdir()
+    assert main(["leaderboard", str(run)]) == 0
+    assert "(avg@3)" in capsys.readouterr().out
+    assert main(["compare", str(run), str(run)]) == 0
+    assert "the mean of 3 draws a document in A, of 3 in B" in capsys.readouterr().out
+    assert main(["export", str(run), "--to", "csv"]) == 0
+    assert "accuracy_maj@3" in capsys.readouterr().out
+    assert main(["report", str(run)]) == 0
+    assert main(["rescore", str(run)]) == 0
+    assert "accuracy_pass@3" in capsys.readouterr().out

@@ -3,72 +3,61 @@
 from __future__ import annotations
 
 import time
-import zlib
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from mibe.models.base import FinishReason, Sampling
 from mibe.models.hf.batches import Batcher, is_out_of_memory, release_memory
+from mibe.models.hf.choosing import Chooser, Draw
+from mibe.models.hf.endings import Endings, Written
 from mibe.models.hf.grouping import group_by_head
 from mibe.models.hf.reader import Reader
 from mibe.models.hf.slots import Part, Rows, merge
+from mibe.parsers.reasoning import Format
 
 
 @dataclass(frozen=True, slots=True)
 class Generated:
-    """New tokens of one prompt, up to and with the one that ended it, and why it ended there."""
+    """New tokens of one prompt, up to and with the one that ended it, and why it ended there.
+
+    `was_cut` says that a budget ended its reasoning.
+    """
 
     tokens: list[int]
     finish_reason: FinishReason
+    was_cut: bool = False
+
+    @classmethod
+    def of(cls, written: Written, reason: FinishReason) -> Generated:
+        """What a row has written, now that it is over."""
+        return cls(written.tokens, reason, written.was_cut)
 
 
 Ended = tuple[int, Generated | None]
 """Number of a prompt and what came after it; None where it does not fit memory, even alone."""
 
 
-class Endings:
-    """When the text after a prompt is over: at an end token, at a stop string or at the limit."""
-
-    def __init__(self, tokenizer: Any, sampling: Sampling, end_tokens: Iterable[int]) -> None:
-        self._tokenizer = tokenizer
-        self._ends = frozenset(end_tokens)
-        self._stop = tuple(filter(None, sampling.stop))
-        self._limit = sampling.max_new_tokens
-        # A token is at least one byte of text, but for markers that may stand between; hence some to spare.
-        self._window = max((len(text.encode()) for text in self._stop), default=0) + 4
-
-    def reasons(self, texts: Sequence[Sequence[int]]) -> list[FinishReason | None]:
-        """For each list of new tokens why its last one ends it, None where it goes on."""
-        stopped = self._hold_stop_string([list(tokens[-self._window :]) for tokens in texts])
-        return [
-            "stop" if stop or tokens[-1] in self._ends else "length" if len(tokens) >= self._limit else None
-            for tokens, stop in zip(texts, stopped, strict=True)
-        ]
-
-    def _hold_stop_string(self, tails: Sequence[list[int]]) -> list[bool]:
-        if not self._stop:
-            return [False] * len(tails)
-        return [any(stop in text for stop in self._stop) for text in self._tokenizer.batch_decode(tails)]
-
-
 @dataclass(slots=True)
 class _Line:
-    """One row of the running batch: the number of its prompt, the slots it fills, and its new tokens.
-
-    `dice` is for sampling: a line of its own, so that a text does not depend on what it shares a batch with.
-    """
+    """One row of the running batch: the number of its prompt, the slots it fills, its own dice, what it has written."""
 
     index: int
     prompt_length: int
     slots: int
-    dice: torch.Generator | None
-    tokens: list[int] = field(default_factory=list)
+    draw: Draw
+    dice: torch.Generator
+    written: Written
     is_over: bool = False
+
+    @property
+    def tokens(self) -> list[int]:
+        """Its new tokens."""
+        return self.written.tokens
 
 
 class Generator:
@@ -77,7 +66,7 @@ class Generator:
     At most `batches.limit` rows are in the batch, and no more than `slots` tokens of prompts and outputs. Prompts join
     by groups with a common head, which is read once, as soon as a whole group or a quarter of the batch fits in. When
     memory runs out, everything unfinished starts anew with half as many rows. `within` is entered for all work, and
-    brings `torch.inference_mode`.
+    brings `torch.inference_mode`. `opened` is the reasoning that each prompt has opened; () for none.
     """
 
     def __init__(
@@ -89,23 +78,27 @@ class Generator:
         *,
         slots: int,
         within: Callable[[], AbstractContextManager[Any]],
+        opened: Sequence[Format | None] = (),
     ) -> None:
         self._reader = reader
         self._endings = endings
         self._sampling = sampling
+        self._chooser = Chooser(sampling)
         self._batches = batches
         self._slots = slots
         self._within = within
+        self._opened = opened
         self._prompts: Sequence[Sequence[int]] = ()
+        self._draws: Sequence[Draw] = ()
         self._left: set[int] = set()
         self._groups: deque[tuple[int, deque[int]]] = deque()
         self._joining: list[int] = []
         self._rows: Rows | None = None
         self._lines: list[_Line] = []
 
-    def run(self, prompts: Sequence[Sequence[int]]) -> Iterator[tuple[list[Ended], float]]:
-        """Yield (what has ended, seconds of work since the last time) until every prompt has."""
-        self._prompts = prompts
+    def run(self, prompts: Sequence[Sequence[int]], draws: Sequence[Draw]) -> Iterator[tuple[list[Ended], float]]:
+        """Yield (what has ended, seconds of work since the last time) until every prompt, with its draw, has."""
+        self._prompts, self._draws = prompts, draws
         self._left = set(range(len(prompts)))
         self._line_up()
         seconds = 0.0
@@ -148,7 +141,7 @@ class Generator:
         head, members = self._groups[0]
         running = self._running()
         longest = max([len(self._prompts[members[0]]), *(self._lines[row].slots for row in running)])
-        most = max(1, min(self._batches.limit, self._slots // (longest + self._sampling.max_new_tokens)))
+        most = max(1, min(self._batches.limit, self._slots // (longest + self._endings.room)))
         free = most - len(running)
         if running and free < min(len(members), max(1, most // 4)):
             return 0, []
@@ -160,10 +153,11 @@ class Generator:
     def _join(self, head: int) -> None:
         prompts = [self._prompts[index] for index in self._joining]
         longest = max(map(len, prompts))
-        room = self._sampling.max_new_tokens
-        rows, logits = self._reader.read(prompts, head, room)
+        rows, logits = self._reader.read(prompts, head, self._endings.room)
         lines = [
-            _Line(index, len(prompt), longest, self._dice(prompt))
+            _Line(
+                index, len(prompt), longest, self._draws[index], self._draws[index].dice(prompt), self._written(index)
+            )
             for index, prompt in zip(self._joining, prompts, strict=True)
         ]
         self._choose(lines, logits)
@@ -185,37 +179,33 @@ class Generator:
         parts = [Part.of(self._rows, running)] if self._rows is not None and running else []
         if new is not None:
             parts.append(Part.whole(new))
-        self._rows = new if [new] == [part.rows for part in parts] else merge(parts, self._sampling.max_new_tokens)
+        self._rows = new if [new] == [part.rows for part in parts] else merge(parts, self._endings.room)
         self._lines = [*(self._lines[row] for row in running), *lines]
 
     def _running(self) -> list[int]:
         return [row for row, line in enumerate(self._lines) if not line.is_over]
 
     def _choose(self, lines: Sequence[_Line], logits: torch.Tensor) -> None:
-        """Add a token to each line: the most likely one, or one drawn at the temperature."""
-        if self._sampling.temperature == 0:
-            chosen: list[int] = logits.argmax(dim=-1).tolist()
-        else:
-            odds = torch.softmax(logits / self._sampling.temperature, dim=-1).cpu()
-            chosen = [
-                int(torch.multinomial(row, 1, generator=line.dice)) for row, line in zip(odds, lines, strict=True)
-            ]
+        """Add a token to each line."""
+        chosen = self._chooser.choose(
+            logits, [line.draw for line in lines], [line.written for line in lines], [line.dice for line in lines]
+        )
         for line, token in zip(lines, chosen, strict=True):
             line.slots += 1
-            line.tokens.append(token)
+            line.written.add(token)
 
-    def _dice(self, prompt: Sequence[int]) -> torch.Generator | None:
-        if self._sampling.temperature == 0:
-            return None
-        return torch.Generator().manual_seed(self._sampling.seed ^ zlib.crc32(repr(list(prompt)).encode()))
+    def _written(self, index: int) -> Written:
+        return Written.after(self._opened[index] if self._opened else None)
 
     def _end_lines(self) -> list[Ended]:
         running = [self._lines[row] for row in self._running()]
         ended: list[Ended] = []
-        for line, reason in zip(running, self._endings.reasons([line.tokens for line in running]), strict=True):
+        for line, reason in zip(running, self._endings.reasons([line.written for line in running]), strict=True):
+            if line.draw.is_over(line.written):
+                reason = "stop"
             if reason is not None:
                 line.is_over = True
-                ended.append((line.index, Generated(line.tokens, reason)))
+                ended.append((line.index, Generated.of(line.written, reason)))
         return ended
 
     def _start_anew(self) -> list[Ended]:

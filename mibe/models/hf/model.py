@@ -11,7 +11,7 @@ import hashlib
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from transformers import GenerationConfig
 
 from mibe.errors import ModelError
 from mibe.models.base import ChoiceRequest, Message, Request, Response, Sampling
+from mibe.models.checkpoint import recommended_by, template_switches
 from mibe.models.hf.arguments import PLACEMENT
 from mibe.models.hf.batches import (
     CPU_BATCH,
@@ -32,7 +33,9 @@ from mibe.models.hf.batches import (
     release_memory,
     slots_that_fit,
 )
-from mibe.models.hf.generation import Endings, Generated, Generator
+from mibe.models.hf.choosing import TAIL, Answers, Draw, encode_after
+from mibe.models.hf.endings import Endings
+from mibe.models.hf.generation import Generated, Generator
 from mibe.models.hf.grouping import group_by_head
 from mibe.models.hf.likelihood import score_choices
 from mibe.models.hf.loading import load_engine, quiet
@@ -40,8 +43,23 @@ from mibe.models.hf.plain import Row, generate_batch, rows_of, score_batch
 from mibe.models.hf.reader import Reader, uses_virtual_tokens
 from mibe.models.identity import source_identity
 from mibe.models.pairs import Pair, encode_pairs
-from mibe.models.text import first_stop, plain_text
-from mibe.models.tokens import Encoder, added_before, end_tokens, window_problem
+from mibe.models.reasoning import (
+    Reasoning,
+    answer_texts,
+    answers_behind,
+    forms_of,
+    reasoning_by_template,
+    reasoning_tokens,
+    tell_apart,
+    was_cut,
+)
+from mibe.models.text import plain_text
+from mibe.models.tokens import Encoder, added_before, end_tokens, render_turns, window_problem, without_end
+from mibe.parsers.reasoning import opened_by
+
+SAMPLED = frozenset({"temperature", "top_p", "top_k", "min_p", "seed", "close", "constrain"})
+TEMPLATED = frozenset({"chat_template_args", "reasoning_effort"})
+"""What the model can do beyond greedy text; and, with a chat template, what its prompts can."""
 
 NO_LIMIT = 10**9
 """Tokenizers without a known limit report a number above this one."""
@@ -64,6 +82,8 @@ class HfModel:
     """
 
     is_remote = False
+    recommended: Mapping[str, Any] | None
+    """The sampling in the checkpoint's `generation_config`; None where it has none."""
 
     def __init__(
         self, engine: HFLM, *, name: str, identity: Mapping[str, Any] | None, batch_size: int | None, chat: bool
@@ -78,6 +98,12 @@ class HfModel:
         self._reader = Reader(engine.model)
         self._encoder = Encoder(engine.tokenizer, [] if chat else added_before(engine.tokenizer))
         self.context_window = context_window(engine)
+        self.can = SAMPLED | TEMPLATED if chat else SAMPLED
+        self.template_switches = template_switches(engine.tokenizer.get_chat_template() if chat else None)
+        self._template_args: Mapping[str, Any] = {}
+        self._answers: dict[tuple[str, tuple[str, ...], bool], tuple[Answers, dict[str, Answers]]] = {}
+        own = engine.model.generation_config
+        self.recommended = None if own is None else recommended_by(own.to_diff_dict())
         self._by_memory = batch_size is None
         self._batches = Batcher(batch_size or LARGEST_BATCH)
         # The settings a checkpoint comes with (sampling, penalties) would make "greedy" something else for each model.
@@ -108,12 +134,20 @@ class HfModel:
         chat = bool(getattr(engine.tokenizer, "chat_template", None))
         return cls(engine, name=name, identity=None, batch_size=batch_size, chat=chat)
 
+    def use_template_args(self, args: Mapping[str, Any]) -> None:
+        """Set switches of the chat template: `template_switches` are their names."""
+        self._template_args = args
+
     def render(self, messages: Sequence[Message]) -> str:
         """The text of the messages: by the chat template, up to where the answer begins, or as they are."""
         if not self.is_chat:
             return plain_text(messages)
-        text: str = self._tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True)
-        return text
+        return render_turns(self._tokenizer, messages, **self._template_args)
+
+    @property
+    def reasoning(self) -> Reasoning | None:
+        """How the model reasons, as its chat template says with the switches that are set."""
+        return reasoning_by_template(self._tokenizer, **self._template_args) if self.is_chat else None
 
     def count_tokens(self, text: str) -> int:
         """Exact number of tokens of a rendered prompt."""
@@ -128,12 +162,13 @@ class HfModel:
         encoded = self._encoder.whole([request.text for request in requests])
         for index, (request, tokens) in enumerate(zip(requests, encoded, strict=True)):
             job = _Job(index, tokens, request)
-            if problem := window_problem(len(tokens), request.sampling.max_new_tokens, self.context_window):
+            if problem := window_problem(len(tokens), request.sampling.room, self.context_window):
                 yield index, _failed(job, problem)
             else:
-                groups[request.sampling].append(job)
+                # What is a row's own does not part it from the others.
+                groups[replace(request.sampling, seed=0, allowed=())].append(job)
         for sampling, jobs in groups.items():
-            room = self._reader.limit - sampling.max_new_tokens
+            room = self._reader.limit - Endings(self._tokenizer, sampling, self._end_tokens).room
             for run, some in (
                 (self._generate, [job for job in jobs if len(job.tokens) <= room]),
                 (self._generate_plainly, [job for job in jobs if len(job.tokens) > room]),
@@ -143,12 +178,18 @@ class HfModel:
     def _generate(self, jobs: Sequence[_Job], sampling: Sampling) -> Iterator[tuple[int, Response]]:
         if not jobs:
             return
-        longest = len(jobs[0].tokens) + sampling.max_new_tokens
         endings = Endings(self._tokenizer, sampling, self._end_tokens)
+        longest = len(jobs[0].tokens) + endings.room
         generator = Generator(
-            self._reader, endings, sampling, self._batches, slots=self._slots(longest), within=self._ready
+            self._reader,
+            endings,
+            sampling,
+            self._batches,
+            slots=self._slots(longest),
+            within=self._ready,
+            opened=[opened_by(job.request.text) for job in jobs],
         )
-        for ended, seconds in generator.run([job.tokens for job in jobs]):
+        for ended, seconds in generator.run([job.tokens for job in jobs], [self._draw(job) for job in jobs]):
             for number, row in ended:
                 yield jobs[number].index, self._response(jobs[number], row, seconds / len(ended))
 
@@ -159,28 +200,58 @@ class HfModel:
             start = time.perf_counter()
             with self._ready():
                 prompts = [job.tokens for job in batch]
-                rows = generate_batch(self._model, prompts, sampling, endings, self._tokenizer.pad_token_id)
+                opened = [opened_by(job.request.text) for job in batch]
+                draws = [self._draw(job) for job in batch]
+                rows = generate_batch(
+                    self._model, prompts, draws, sampling, endings, self._tokenizer.pad_token_id, opened
+                )
             return rows, (time.perf_counter() - start) / len(batch)
 
-        for batch, result in self._batches.run(
-            jobs, work, lambda job: self._fit(len(job.tokens) + sampling.max_new_tokens)
-        ):
+        for batch, result in self._batches.run(jobs, work, lambda job: self._fit(len(job.tokens) + endings.room)):
             rows: Sequence[Generated | None] = [None] * len(batch) if result is None else result[0]
             seconds = 0.0 if result is None else result[1]
             for job, row in zip(batch, rows, strict=True):
                 yield job.index, self._response(job, row, seconds)
 
+    def _draw(self, job: _Job) -> Draw:
+        sampling = job.request.sampling
+        if not sampling.allowed:
+            return Draw(sampling.seed)
+        key = job.request.text[-TAIL:], sampling.allowed, sampling.thinking_budget is None
+        if key not in self._answers:
+            self._answers[key] = self._tables(job.request)
+        return Draw(sampling.seed, *self._answers[key])
+
+    def _tables(self, request: Request) -> tuple[Answers, dict[str, Answers]]:
+        """What may be written for the answers allowed: at once, and after each form of reasoning."""
+        answers, encode = request.sampling.allowed, self._encoder.bare
+        reasoning = self.reasoning
+        forms = forms_of(reasoning, request.sampling)
+        begins = [] if reasoning is not None and reasoning.opened else encode([form.marks[0] for form in forms])
+        own = encode_after(request.text, answer_texts(answers, chat=self.is_chat), encode)
+        behind = {form.name: Answers(encode(answers_behind(answers, form)), self._end_tokens) for form in forms}
+        return Answers(own, self._end_tokens, begins), behind
+
     def _response(self, job: _Job, row: Generated | None, seconds: float) -> Response:
         if row is None:
             return _failed(job, "out of memory, even alone in a batch")
-        text: str = self._tokenizer.decode(row.tokens, skip_special_tokens=True)
+        whole = self._decode(without_end(row.tokens, self._end_tokens))
+        text, answer_at = tell_apart(whole, opened_by(job.request.text), job.request.sampling.stop)
         return Response(
-            text=text[: first_stop(text, job.request.sampling.stop)],
+            text=text,
             finish_reason=row.finish_reason,
             prompt_tokens=len(job.tokens),
             new_tokens=len(row.tokens),
             seconds=seconds,
+            reasoning_tokens=reasoning_tokens(row.tokens, answer_at, job.request.sampling, self._decode),
+            answer_at=answer_at,
+            budget_cut=row.was_cut or was_cut(row.finish_reason, answer_at),
         )
+
+    def _decode(self, tokens: Sequence[int]) -> str:
+        """The text of new tokens, marks that are special tokens included."""
+        text: str = self._tokenizer.decode(tokens, skip_special_tokens=False)
+        return text
 
     def loglikelihood(self, requests: Sequence[ChoiceRequest]) -> Iterator[tuple[int, tuple[float, ...]]]:
         """Yield the log-likelihoods request by request; prompts with a common beginning follow each other.

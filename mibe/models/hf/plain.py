@@ -10,12 +10,15 @@ from collections.abc import Iterator, Sequence
 from typing import Any, TypeAlias
 
 import torch
-from transformers import StoppingCriteria, StoppingCriteriaList
+from transformers import LogitsProcessor, LogitsProcessorList, StoppingCriteria, StoppingCriteriaList
 
 from mibe.models.base import Sampling
-from mibe.models.hf.generation import Endings, Generated
+from mibe.models.hf.choosing import ChosenOnly, Draw
+from mibe.models.hf.endings import Endings, Written
+from mibe.models.hf.generation import Generated
 from mibe.models.hf.reader import forward_parameters
 from mibe.models.pairs import Pair
+from mibe.parsers.reasoning import Format
 
 Row: TypeAlias = tuple[int, list[int]]
 """Number of a request, and those of its continuations for which the model reads the same input."""
@@ -28,47 +31,68 @@ class StopRows(StoppingCriteria):  # type: ignore[misc]
     end by different strings, or by the end token, then run on to the token limit.
     """
 
-    def __init__(self, endings: Endings, *, rows: int, prompt_length: int) -> None:
+    def __init__(self, endings: Endings, draws: Sequence[Draw], written: Sequence[Written]) -> None:
         self._endings = endings
-        self._prompt_length = prompt_length
-        self.ended: list[Generated | None] = [None] * rows
+        self._draws = draws
+        self._written = written
+        self.ended: list[Generated | None] = [None] * len(written)
 
     def __call__(self, input_ids: torch.Tensor, scores: Any, **kwargs: Any) -> torch.Tensor:
         """Which rows are done: a boolean for each."""
         live = [row for row, ended in enumerate(self.ended) if ended is None]
-        texts = input_ids[live, self._prompt_length :].tolist()
-        for row, tokens, reason in zip(live, texts, self._endings.reasons(texts), strict=True):
+        for row in live:
+            self._written[row].add(int(input_ids[row, -1]))
+        for row, reason in zip(live, self._endings.reasons([self._written[row] for row in live]), strict=True):
+            if self._draws[row].is_over(self._written[row]):
+                reason = "stop"
             if reason is not None:
-                self.ended[row] = Generated(tokens, reason)
+                self.ended[row] = Generated.of(self._written[row], reason)
         return torch.tensor([ended is not None for ended in self.ended], device=input_ids.device)
 
 
+class Dictate(LogitsProcessor):  # type: ignore[misc]
+    """Leaves a row no choice where its next token is dictated."""
+
+    def __init__(self, written: Sequence[Written]) -> None:
+        self._written = written
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        """The scores, (rows, vocabulary), with one possible token for the rows that are dictated to."""
+        for row, written in enumerate(self._written):
+            if written.dictated:
+                scores[row] = float("-inf")
+                scores[row, written.dictated[0]] = 0.0
+        return scores
+
+
 def generate_batch(
-    model: Any, prompts: Sequence[list[int]], sampling: Sampling, endings: Endings, padding: int
+    model: Any,
+    prompts: Sequence[list[int]],
+    draws: Sequence[Draw],
+    sampling: Sampling,
+    endings: Endings,
+    padding: int,
+    opened: Sequence[Format | None],
 ) -> list[Generated]:
-    """Generate after each prompt (token ids of any lengths), all with the same settings; padded on the left."""
+    """Generate after each prompt (token ids of any lengths), all with the same settings; padded on the left.
+
+    `opened` is the reasoning that each prompt has opened.
+    """
     length = max(map(len, prompts))
     gaps = [length - len(prompt) for prompt in prompts]
     ids = torch.tensor([[padding] * gap + prompt for prompt, gap in zip(prompts, gaps, strict=True)])
     mask = torch.tensor([[0] * gap + [1] * (length - gap) for gap in gaps])
-    stop = StopRows(endings, rows=len(prompts), prompt_length=length)
-    if sampling.temperature > 0:
-        torch.manual_seed(sampling.seed)
+    written = [Written.after(form) for form in opened]
+    stop = StopRows(endings, draws, written)
     model.generate(
         input_ids=ids.to(model.device),
         attention_mask=mask.to(model.device),
-        max_new_tokens=sampling.max_new_tokens,
+        max_new_tokens=endings.room,
+        logits_processor=LogitsProcessorList([ChosenOnly(sampling, draws, prompts, written), Dictate(written)]),
         stopping_criteria=StoppingCriteriaList([stop]),
-        **decoding(sampling),
+        do_sample=False,
     )
     return [ended for ended in stop.ended if ended is not None]
-
-
-def decoding(sampling: Sampling) -> dict[str, Any]:
-    """Arguments of `generate`: greedy, or the model's own distribution at a temperature, nothing cut from it."""
-    if sampling.temperature == 0:
-        return {"do_sample": False}
-    return {"do_sample": True, "temperature": sampling.temperature, "top_k": 0, "top_p": 1.0}
 
 
 def rows_of(pairs: Sequence[Sequence[Pair]]) -> list[Row]:

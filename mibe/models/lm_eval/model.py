@@ -16,7 +16,7 @@ from typing import Any
 
 from mibe.errors import ModelError, UsageError, unknown
 from mibe.models.arguments import positive
-from mibe.models.base import ChoiceRequest, Message, Model, Request, Response, Sampling
+from mibe.models.base import ChoiceRequest, FinishReason, Message, Model, Request, Response, Sampling
 from mibe.models.folders import check_exists
 from mibe.models.hf.arguments import ARGUMENTS
 from mibe.models.identity import source_identity
@@ -31,7 +31,9 @@ from mibe.models.lm_eval.traits import (
     tokenizer,
 )
 from mibe.models.locality import IN_PROCESS
-from mibe.models.text import byte_count, first_stop, one_line, plain_text
+from mibe.models.reasoning import PROBE, Reasoning, recognise, tell_apart, was_cut
+from mibe.models.text import byte_count, one_line, plain_text
+from mibe.parsers.reasoning import opened_by
 
 SOURCES = ("pretrained", "tokenizer", "peft", "delta", "model_path", "base_model")
 """Arguments that may name a folder or a hub's repository."""
@@ -111,7 +113,10 @@ class LmEvalModel:
 
     Those classes return no finish reason. `length` is told from `stop` by counting: an output that is no shorter than
     the limit, in the class's own tokens, was cut by it. Where a class has no tokenizer, every output counts as stopped.
+    Nor do they tell reasoning from answers: its marks are looked for in the text, if the class has left them there.
     """
+
+    can = frozenset({"temperature", "top_p"})
 
     def __init__(self, lm: Any, *, name: str, args: Mapping[str, str], chat: bool, at_once: int | None) -> None:
         source = args.get("pretrained") or args.get("model") or name
@@ -127,6 +132,13 @@ class LmEvalModel:
         self.identity: Mapping[str, Any] | None = identity(name, args, chat=self.is_chat)
         self._at_once = at_once or _at_once(lm, remote=name not in IN_PROCESS)
         self._failures = 0
+
+    @property
+    def reasoning(self) -> Reasoning | None:
+        """How the model reasons, as the chat template of the class's tokenizer says."""
+        # Some classes fetch their tokenizer when it is first looked at; one with a template has it by now.
+        template = getattr(getattr(self._lm, "tokenizer", None), "chat_template", None) if self.is_chat else None
+        return recognise(str(template), self.render(PROBE)) if template else None
 
     def render(self, messages: Sequence[Message]) -> str:
         """The messages as the class renders them: by a chat template, as JSON for a chat API, or as plain text."""
@@ -180,11 +192,13 @@ class LmEvalModel:
 
     def _asked(self, request: Request) -> Any:
         sampling = request.sampling
-        settings = {
-            "until": [text for text in sampling.stop if text],
-            "max_gen_toks": sampling.max_new_tokens,
+        settings: dict[str, Any] = {
+            # A stop string ends an answer, and a reasoning is not to be ended by one.
+            "until": [text for text in sampling.stop if text and sampling.thinking_budget is None],
+            "max_gen_toks": sampling.room,
             "do_sample": sampling.temperature > 0,
             "temperature": sampling.temperature,
+            **({"top_p": sampling.top_p} if sampling.top_p < 1 else {}),
         }
         return self._context(request.text), settings
 
@@ -202,13 +216,18 @@ class LmEvalModel:
         return results
 
     def _response(self, request: Request, text: str, seconds: float) -> Response:
+        sampling = request.sampling
         new = None if self._new_tokens is None else len(self._new_tokens(text))
+        finish_reason: FinishReason = "length" if new is not None and new >= sampling.room else "stop"
+        text, answer_at = tell_apart(text, opened_by(request.text), sampling.stop)
         return Response(
-            text=text[: first_stop(text, request.sampling.stop)],
-            finish_reason="length" if new is not None and new >= request.sampling.max_new_tokens else "stop",
+            text=text,
+            finish_reason=finish_reason,
             prompt_tokens=None if self._prompt_tokens is None else len(self._prompt_tokens(request.text)),
             new_tokens=new,
             seconds=seconds,
+            answer_at=answer_at,
+            budget_cut=was_cut(finish_reason, answer_at),
         )
 
     def _failed(self, failure: _Failure) -> Response:

@@ -11,10 +11,7 @@ from importlib import import_module
 from typing import Any
 
 from mibe.models.base import Message
-from mibe.models.locality import IN_PROCESS, asks_this_machine
-
-SERVERS = frozenset({"gguf", "ggml"})
-"""Names whose classes send text to their `base_url` and nowhere else; lm-eval's classes for HTTP APIs do the same."""
+from mibe.models.locality import IN_PROCESS, SERVERS, asks_this_machine
 
 Render = Callable[[Sequence[Message]], str]
 Tokenize = Callable[[str], Sequence[int]]

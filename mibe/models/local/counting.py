@@ -10,8 +10,11 @@ from typing import Any
 from mibe.errors import ModelError, UsageError
 from mibe.models.arguments import switch
 from mibe.models.base import Message, Renderer
+from mibe.models.checkpoint import template_switches
 from mibe.models.folders import check_exists
+from mibe.models.reasoning import Reasoning, reasoning_by_template
 from mibe.models.text import plain_text
+from mibe.models.tokens import render_turns
 
 
 class Estimate:
@@ -40,15 +43,26 @@ class TokenizerOnly:
         self.name = f"counted by the tokenizer of {label}"
         self.context_window = context_window
         self.is_chat = chat_template and bool(getattr(tokenizer, "chat_template", None))
+        self.can = frozenset({"chat_template_args", "reasoning_effort"} if self.is_chat else ())
+        self.template_switches = template_switches(tokenizer.get_chat_template() if self.is_chat else None)
+        self._template_args: Mapping[str, Any] = {}
         self._tokenizer = tokenizer
         self._added = 0 if self.is_chat else tokenizer.num_special_tokens_to_add(pair=False)
+
+    @property
+    def reasoning(self) -> Reasoning | None:
+        """How the model reasons, as its chat template says."""
+        return reasoning_by_template(self._tokenizer, **self._template_args) if self.is_chat else None
+
+    def use_template_args(self, args: Mapping[str, Any]) -> None:
+        """Set switches of the chat template."""
+        self._template_args = args
 
     def render(self, messages: Sequence[Message]) -> str:
         """As the model would lay them out."""
         if not self.is_chat:
             return plain_text(messages)
-        text: str = self._tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True)
-        return text
+        return render_turns(self._tokenizer, messages, **self._template_args)
 
     def count_tokens(self, text: str) -> int:
         """Tokens of a rendered prompt, with what the tokenizer adds to a plain one."""

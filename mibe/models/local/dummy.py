@@ -9,8 +9,9 @@ from typing import Any
 
 from mibe.errors import UsageError
 from mibe.models.arguments import convert, whole
-from mibe.models.base import ChoiceRequest, Message, Model, Request, Response
-from mibe.models.text import byte_count, first_stop, plain_text
+from mibe.models.base import ChoiceRequest, FinishReason, Message, Model, Request, Response
+from mibe.models.reasoning import tell_apart, was_cut
+from mibe.models.text import byte_count, plain_text
 
 MODES = ("first", "echo", "random")
 DEFAULT_ANSWER = "This text came from a stand-in that reads nothing."
@@ -44,6 +45,7 @@ class DummyModel:
     is_remote = False
     is_chat = False
     context_window: int | None = None
+    can: frozenset[str] = frozenset()
 
     def __init__(self, *, answer: str = DEFAULT_ANSWER, mode: str | None = None, seed: int = 0) -> None:
         self.identity: Mapping[str, Any] | None = {"model": "dummy", "answer": answer, "mode": mode, "seed": seed}
@@ -90,15 +92,19 @@ class DummyModel:
 
 
 def limited(reply: str, request: Request) -> Response:
-    """The reply as a response: cut at the first stop string and at the limit, counted in words."""
+    """The reply as a response: cut at the first stop string of its answer and at the limit, counted in words."""
     sampling = request.sampling
-    text = reply[: first_stop(reply, sampling.stop)]
+    text, _ = tell_apart(reply, None, sampling.stop)
     words = [match.end() for match in _WORD.finditer(text)]
-    cut = len(words) > sampling.max_new_tokens
+    cut = len(words) > sampling.room
+    text, answer_at = tell_apart(text[: words[sampling.room - 1]] if cut else text, None)
+    finish_reason: FinishReason = "length" if cut else "stop"
     return Response(
-        text=text[: words[sampling.max_new_tokens - 1]] if cut else text,
-        finish_reason="length" if cut else "stop",
+        text=text,
+        finish_reason=finish_reason,
         prompt_tokens=sum(1 for _ in _WORD.finditer(request.text)),
-        new_tokens=min(len(words), sampling.max_new_tokens),
+        new_tokens=min(len(words), sampling.room),
         seconds=0.0,
+        answer_at=answer_at,
+        budget_cut=was_cut(finish_reason, answer_at),
     )

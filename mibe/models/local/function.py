@@ -8,7 +8,9 @@ from typing import Any
 
 from mibe.errors import ModelError
 from mibe.models.base import ChoiceRequest, Message, Request, Response
-from mibe.models.text import byte_count, first_stop, plain_text
+from mibe.models.reasoning import tell_apart
+from mibe.models.text import byte_count, plain_text
+from mibe.parsers.reasoning import opened_by
 
 BATCH = 64
 """Prompts handed to the function at once."""
@@ -26,6 +28,8 @@ class FunctionModel:
     is_remote = False
     is_chat = False
     context_window: int | None = None
+    can: frozenset[str] = frozenset()
+    """How its text is made is the function's own affair."""
 
     def __init__(self, function: Callable[[list[str]], list[str]], name: str | None = None) -> None:
         self.name = name or str(getattr(function, "__name__", type(function).__name__))
@@ -56,8 +60,8 @@ class FunctionModel:
                 continue
             seconds = (time.perf_counter() - start) / len(batch)
             for (index, request), text in zip(batch, self._checked(answers, len(batch)), strict=True):
-                end = first_stop(text, request.sampling.stop)
-                yield index, Response(text=text[:end], finish_reason="stop", seconds=seconds)
+                text, answer_at = tell_apart(text, opened_by(request.text), request.sampling.stop)
+                yield index, Response(text=text, finish_reason="stop", seconds=seconds, answer_at=answer_at)
 
     def _checked(self, answers: object, count: int) -> list[str]:
         if not isinstance(answers, list | tuple):

@@ -10,27 +10,23 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
 from functools import partial
-from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
-from mibe.data.disk import cache_dir, write_atomically
+from mibe.data.disk import cache_dir
 from mibe.errors import LimitReached, ModelError
 from mibe.models.base import Request, Response
 from mibe.models.openai.caller import raise_if_shared
 from mibe.models.openai.endpoint import Endpoint
 from mibe.models.openai.format import Problem, body_of, path_of, problem_in, response_of
+from mibe.models.openai.jobs import MOST_REQUESTS, Job, Ledger, input_files
 from mibe.models.openai.model import OpenAIModel, failed
 from mibe.models.openai.policy import action_for
 from mibe.models.openai.transport import Broken, Reply
 from mibe.models.pricing import Price
-
-MOST_REQUESTS = 50_000
-MOST_BYTES = 200 * 1000 * 1000
-"""The API's limits on the file of one job."""
+from mibe.models.streaming import in_chunks
 
 FIRST_POLL = 5.0
 LOST = "lost"
@@ -38,50 +34,8 @@ OVER = frozenset({"completed", "failed", "expired", "cancelled", LOST})
 GONE = 410
 """Stands for a request whose job the server does not know any more: it is submitted anew."""
 
+K = TypeVar("K")
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """One Batch job: its input file, its id (None: being created when the process died), the requests' hashes."""
-
-    file: str
-    id: str | None
-    keys: tuple[str, ...]
-
-
-class Ledger:
-    """The jobs of one endpoint whose answers were not all taken yet, one small file each."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-
-    def jobs(self) -> list[Job]:
-        """All jobs, the oldest first; a file that is not one is left alone."""
-        found = []
-        for path in sorted(self._folder.glob("*.json"), key=lambda path: path.stat().st_mtime):
-            with suppress(ValueError, KeyError, OSError):
-                entry = json.loads(path.read_text(encoding="utf-8"))
-                found.append(Job(entry["file"], entry["id"], tuple(entry["keys"])))
-        return found
-
-    def write(self, job: Job) -> None:
-        """Add a job or replace what is known of it. Raises `ModelError` where it cannot: the job could be lost."""
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            write_atomically(self._path(job), json.dumps({"file": job.file, "id": job.id, "keys": job.keys}))
-        except OSError as error:
-            raise ModelError(
-                f"cannot keep the id of a Batch job in {self._folder}: {error.strerror}; set MIBE_CACHE_DIR to a "
-                "folder that can be written"
-            ) from None
-
-    def drop(self, job: Job) -> None:
-        """Forget a job whose answers were taken, or that gave none."""
-        self._path(job).unlink(missing_ok=True)
-
-    def _path(self, job: Job) -> Path:
-        return self._folder / f"{hashlib.sha256(job.file.encode()).hexdigest()[:32]}.json"
 
 
 class OpenAIBatchModel(OpenAIModel):
@@ -118,6 +72,10 @@ class OpenAIBatchModel(OpenAIModel):
             yield from ((index, replace(response, cost=None if response.cost is None else 0.0)) for index in others)
             # Only now: whoever asks for the next answer has this one on disk.
             self._take(key)
+
+    def stream(self, requests: Iterator[tuple[K, Request]]) -> Iterator[tuple[K, Response]]:
+        """The same for a stream: a job has so many requests that they may as well come in lists."""
+        return in_chunks(self.generate, requests, self.chunk_size)
 
     def report(self) -> Mapping[str, Any]:
         """What happened so far, for the run record."""
@@ -238,7 +196,7 @@ class OpenAIBatchModel(OpenAIModel):
                 continue
             if key not in mine:
                 continue
-            found = response_of(body, mine[key]) if status == 200 else None
+            found = response_of(self.endpoint, body, mine[key]) if status == 200 else None
             yield key, found or problem_in(status, error or body)
 
     def _raise_failure(self, ident: str, batch: Mapping[str, Any]) -> NoReturn:
@@ -309,18 +267,8 @@ class OpenAIBatchModel(OpenAIModel):
             self._file_of.pop(key, None)
 
 
-def input_files(lines: Iterable[tuple[str, bytes]]) -> Iterator[tuple[tuple[str, ...], bytes]]:
-    """(keys, content) of each file: as many requests as the API's limits allow."""
-    keys: list[str] = []
-    content = bytearray()
-    for key, line in lines:
-        if keys and (len(keys) == MOST_REQUESTS or len(content) + len(line) > MOST_BYTES):
-            yield tuple(keys), bytes(content)
-            keys, content = [], bytearray()
-        keys.append(key)
-        content += line
-    if keys:
-        yield tuple(keys), bytes(content)
+def _job_state(reply: Reply) -> dict[str, Any] | None:
+    return {"status": LOST} if reply.status == 404 else _json(reply)
 
 
 def _json(reply: Reply) -> dict[str, Any] | None:
@@ -334,7 +282,3 @@ def _json(reply: Reply) -> dict[str, Any] | None:
 def _identified(reply: Reply) -> dict[str, Any] | None:
     content = _json(reply)
     return content if content and isinstance(content.get("id"), str) else None
-
-
-def _job_state(reply: Reply) -> dict[str, Any] | None:
-    return {"status": LOST} if reply.status == 404 else _json(reply)

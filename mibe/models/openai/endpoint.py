@@ -10,9 +10,15 @@ from urllib.parse import urlsplit
 
 from mibe.models.arguments import positive, switch
 from mibe.models.locality import is_loopback
+from mibe.parsers.reasoning import FORMATS, Format
 
 OPENAI_HOST = "api.openai.com"
 KEY = "OPENAI_API_KEY"
+
+SAMPLED = frozenset({"temperature", "top_p", "seed"})
+SERVED_SAMPLING = frozenset({"top_k", "min_p"})
+STRICT = (".openai.com", ".openai.azure.com", ".anthropic.com", ".googleapis.com", ".mistral.ai", ".x.ai")
+"""Ends of the hosts whose APIs take OpenAI's own parameters alone; vLLM, SGLang, llama.cpp and gateways take more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,7 +26,9 @@ class Endpoint:
     """One model behind one address. The key is no part of what it shows of itself.
 
     `timeout` is for one attempt and `deadline` for all attempts of a request together, `max_wait` is the longest pause
-    between two of them; all in seconds. `concurrency` is the most requests that are under way at once.
+    between two of them; all in seconds. `concurrency` is the most requests that are under way at once, `template_args`
+    are switches of the chat template that the server has. `reasoning` is the form of reasoning that this template
+    opens, where the server gives reasoning no field of its own.
     """
 
     model: str
@@ -37,9 +45,11 @@ class Endpoint:
     max_wait: float = 60.0
     context_window: int | None = None
     reasoning_effort: str | None = None
+    reasoning: Format | None = None
     max_tokens_parameter: str = "max_tokens"
     batch: bool = False
     poll_interval: float = 60.0
+    template_args: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def host(self) -> str:
@@ -53,17 +63,30 @@ class Endpoint:
         return parts.netloc + parts.path.rstrip("/")
 
     @property
+    def can(self) -> frozenset[str]:
+        """What can be asked for beyond greedy text; makers of models take less than servers that run anybody's."""
+        if self.api != "chat":
+            return SAMPLED if self._is_strict else SAMPLED | SERVED_SAMPLING
+        asked = SAMPLED | {"reasoning_effort", "constrain"}
+        return asked if self._is_strict else asked | SERVED_SAMPLING | {"chat_template_args"}
+
+    @property
+    def _is_strict(self) -> bool:
+        return self.host == OPENAI_HOST or self.host.endswith(STRICT)
+
+    @property
     def is_loopback(self) -> bool:
         """Whether the address is this machine's own."""
         return is_loopback(self.host)
 
 
-def _limit_of(base_url: str) -> str:
+def limit_parameter_of(base_url: str) -> str:
     """The parameter tried first. OpenAI's own API takes the newer one for all its models, others may not know it."""
     return "max_completion_tokens" if urlsplit(base_url).hostname == OPENAI_HOST else "max_tokens"
 
 
-def _base_url(text: str) -> str:
+def server_address(text: str) -> str:
+    """The address of a server from its text. Raises `ValueError` for one that cannot be."""
     parts = urlsplit(text)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError("must be an address such as http://127.0.0.1:8000/v1")
@@ -102,9 +125,16 @@ def _limit(text: str) -> str:
     return text
 
 
+def _reasoning(text: str) -> Format:
+    forms = {form.name: form for form in FORMATS}
+    if text not in forms:
+        raise ValueError(f"must be the form of reasoning that the server's template opens: {', '.join(forms)}")
+    return forms[text]
+
+
 ARGUMENTS: Mapping[str, Callable[[str], Any]] = {
     "model": str,
-    "base_url": _base_url,
+    "base_url": server_address,
     "api": _api,
     "api_key_env": _variable,
     "trusted_endpoint": switch,
@@ -116,6 +146,7 @@ ARGUMENTS: Mapping[str, Callable[[str], Any]] = {
     "max_wait": _seconds,
     "context_window": positive,
     "reasoning_effort": str,
+    "reasoning": _reasoning,
     "max_tokens_parameter": _limit,
     "prices": lambda text: Path(text).expanduser(),
     "batch_api": switch,

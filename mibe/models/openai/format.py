@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from mibe.models.base import FinishReason, Request, Response
 from mibe.models.openai.endpoint import Endpoint
 from mibe.models.pricing import Usage
-from mibe.models.text import first_stop
+from mibe.models.reasoning import tell_apart, was_cut
+from mibe.parsers.reasoning import opened_by
 
 LIMITS = ("max_tokens", "max_completion_tokens")
 OPTIONAL = ("temperature", "seed", "stop")
 """Parameters that a request can do without: greedy decoding is asked for, and stop strings are also cut here."""
+
+ASKED = ("top_p", "top_k", "min_p", "reasoning_effort", "chat_template_kwargs", "response_format")
+"""Parameters that are there because the user asked for them: a server that knows them not cannot do what was asked."""
+
+CUT_NOTHING: Mapping[str, float] = {"top_p": 1.0, "top_k": 0, "min_p": 0.0}
+
+MEMBER = "answer"
+"""What the one member of a constrained answer's JSON is called."""
 
 SHOWN = 500
 """Characters of a server's message that are kept."""
@@ -61,16 +70,39 @@ def body_of(endpoint: Endpoint, dialect: Dialect, request: Request) -> dict[str,
     body: dict[str, Any] = {"model": endpoint.model}
     if endpoint.api == "chat":
         body["messages"] = [{"role": m["role"], "content": _sendable(m["content"])} for m in request.messages]
-        body[dialect.limit] = sampling.max_new_tokens
+        body[dialect.limit] = sampling.room
     else:
         body["prompt"] = _sendable(request.text)
-        body["max_tokens"] = sampling.max_new_tokens
+        body["max_tokens"] = sampling.room
     body |= {"temperature": sampling.temperature, "seed": sampling.seed}
     if sampling.stop:
         body["stop"] = list(sampling.stop)
+    body |= {
+        name: value for name in ("top_p", "top_k", "min_p") if (value := getattr(sampling, name)) != CUT_NOTHING[name]
+    }
     if endpoint.reasoning_effort is not None:
         body["reasoning_effort"] = endpoint.reasoning_effort
+    if endpoint.template_args:
+        body["chat_template_kwargs"] = dict(endpoint.template_args)
+    if sampling.allowed:
+        body["response_format"] = _one_answer_of(sampling.allowed)
     return {name: value for name, value in body.items() if name not in dialect.refused}
+
+
+def _one_answer_of(answers: Sequence[str]) -> dict[str, Any]:
+    """A `response_format` that leaves nothing but one of the answers, as the only member of a JSON object."""
+    member = {"type": "string", "enum": list(answers)}
+    schema = {"type": "object", "properties": {MEMBER: member}, "required": [MEMBER], "additionalProperties": False}
+    return {"type": "json_schema", "json_schema": {"name": MEMBER, "strict": True, "schema": schema}}
+
+
+def _answer_in(text: str, answers: Sequence[str]) -> str | None:
+    """The answer in the JSON that such a format asks for; None where it is not one of them."""
+    try:
+        found = json.loads(text)[MEMBER]
+    except (ValueError, KeyError, TypeError):
+        return None
+    return found if isinstance(found, str) and found in answers else None
 
 
 def _sendable(text: str) -> str:
@@ -90,6 +122,14 @@ def learn(dialect: Dialect, sent: Mapping[str, Any], problem: Problem) -> Dialec
         return None
     learnt = replace(dialect, refused=dialect.refused | {name})
     return None if learnt.refused.issuperset(LIMITS) else learnt
+
+
+def refused_request(sent: Mapping[str, Any], problem: Problem) -> str | None:
+    """The parameter that the user asked for and the server says it does not know, or None."""
+    if problem.status not in (400, 422) or not _UNSUPPORTED.search(f"{problem.code} {problem.message}"):
+        return None
+    asked = [name for name in ASKED if name in sent] + (["temperature"] if sent.get("temperature") else [])
+    return next((name for name in asked if _names(problem, name)), None)
 
 
 def _names(problem: Problem, name: str) -> bool:
@@ -127,11 +167,13 @@ def _short(text: str) -> str:
     return text if len(text) <= SHOWN else text[:SHOWN] + "…"
 
 
-def response_of(body: Any, request: Request) -> Response | None:
+def response_of(endpoint: Endpoint, body: Any, request: Request) -> Response | None:
     """The response in an answer's JSON, or None where there is none in it.
 
+    Of a constrained answer the text is the answer, without the JSON around it.
     A refusal, in a field of its own or by a content filter, is finish reason "filter". Reasoning that the server keeps
-    in a field of its own stands before the text in <think> tags, as models write it themselves.
+    in a field of its own stands before the text in <think> tags, as models write it themselves. A text that comes
+    with none may begin inside it, as the user says by `reasoning`: a server does not show how its template ends.
     """
     try:
         choice = body["choices"][0]
@@ -142,10 +184,24 @@ def response_of(body: Any, request: Request) -> Response | None:
         finish = _finish(choice.get("finish_reason"), bool(refusal))
     except (KeyError, IndexError, TypeError, AttributeError):
         return None
-    text = text[: first_stop(text, request.sampling.stop)]
+    opened = endpoint.reasoning or (opened_by(request.text) if endpoint.api == "completions" else None)
+    allowed = request.sampling.allowed
+    # A stop string is looked for in an answer, and not in the JSON around one.
+    stop = () if allowed else request.sampling.stop
     if isinstance(reasoning, str) and reasoning:
-        text = f"<think>\n{reasoning}\n</think>\n\n{text}" if text else f"<think>\n{reasoning}"
+        text, answer_at = _after(reasoning, text, stop)
+    else:
+        text, answer_at = tell_apart(text, opened if not refusal else None, stop)
+    if allowed and finish == "stop":
+        answer = None if answer_at is None else _answer_in(text[answer_at:], allowed)
+        if answer is None:
+            said = _short(text) or "nothing"
+            return Response(
+                text="", finish_reason="error", error=f"the server did not keep to the answers allowed: {said}"
+            )
+        text = text[:answer_at] + answer
     usage = usage_of(body)
+    hidden = finish == "length" and not text and usage is not None and usage.reasoning > 0
     return Response(
         text=text,
         finish_reason=finish,
@@ -153,7 +209,18 @@ def response_of(body: Any, request: Request) -> Response | None:
         new_tokens=usage.completion if usage else None,
         cached_tokens=usage.cached if usage else None,
         reasoning_tokens=usage.reasoning if usage else None,
+        answer_at=answer_at,
+        budget_cut=hidden or was_cut(finish, answer_at),
     )
+
+
+def _after(reasoning: str, text: str, stop: Sequence[str]) -> tuple[str, int | None]:
+    """The text behind its reasoning, and where it begins; a message without text is a reasoning that never ended."""
+    if not text:
+        return f"<think>\n{reasoning}", None
+    head = f"<think>\n{reasoning}\n</think>\n\n"
+    text, answer_at = tell_apart(text, None, stop)
+    return head + text, None if answer_at is None else len(head) + answer_at
 
 
 def _content(content: Any) -> str:

@@ -5,31 +5,38 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from mibe.errors import LimitReached, ModelError
 from mibe.models.base import ChoiceRequest, Message, Request, Response
 from mibe.models.event_loop import EventLoop
 from mibe.models.openai.caller import Caller
 from mibe.models.openai.endpoint import Endpoint
-from mibe.models.openai.format import Dialect, Problem, body_of, learn, path_of, response_of
+from mibe.models.openai.format import Dialect, Problem, body_of, learn, path_of, refused_request, response_of
 from mibe.models.openai.pace import Gate, Rate
 from mibe.models.openai.policy import Action, action_for
 from mibe.models.openai.transport import Broken, Reply, Transport
 from mibe.models.pricing import Budget, Price, Usage
+from mibe.models.reasoning import GIVEN, Reasoning
 from mibe.models.text import byte_count, plain_text, roughly_tokens
+
+READY = 64
+"""Requests that lie ready at least, so that the server has work while the scores of a task are computed."""
 
 CLOSING = 5.0
 """Seconds that connections get to close."""
 
-Emit = Callable[[tuple[int, Response]], None]
+K = TypeVar("K")
 
 
 class OpenAIModel:
-    """One endpoint as a `Model`. Everything asynchronous runs in a thread of its own."""
+    """One endpoint as a `Model`. Everything asynchronous runs in a thread of its own.
+
+    Servers know one limit: the thinking budget is room that reasoning and answer share, and nothing closes it.
+    """
 
     def __init__(self, endpoint: Endpoint, price: Price | None = None) -> None:
         self.name = endpoint.model
@@ -42,7 +49,9 @@ class OpenAIModel:
             "endpoint": endpoint.place,
             "api": endpoint.api,
             "reasoning_effort": endpoint.reasoning_effort,
+            **({} if endpoint.reasoning is None else {"reasoning": endpoint.reasoning.name}),
         }
+        self.can = endpoint.can
         self.price = price
         self.batch = endpoint.batch
         self.budget = Budget()
@@ -57,6 +66,25 @@ class OpenAIModel:
         self._last_answer = 0.0
         self.loop = EventLoop("mibe-openai")
         self._wire: Transport | None = None
+
+    @property
+    def reasoning(self) -> Reasoning | None:
+        """How the model reasons, as its user says: a server does not tell before it answers."""
+        if (form := self.endpoint.reasoning) is not None:
+            return Reasoning(form.name, True, f"reasoning={form.name}")
+        effort = self.endpoint.reasoning_effort
+        return None if effort in (None, "none") else Reasoning(GIVEN, False, f"reasoning_effort={effort}")
+
+    def use_template_args(self, args: Mapping[str, Any]) -> None:
+        """Set switches of the server's chat template, and `reasoning_effort`, which has a parameter of its own.
+
+        Nobody sees them in a prompt's text, so they are a part of what the model is known by.
+        """
+        others = {name: value for name, value in args.items() if name != "reasoning_effort"}
+        effort = args.get("reasoning_effort", self.endpoint.reasoning_effort)
+        self.endpoint = replace(self.endpoint, reasoning_effort=effort, template_args=others)
+        switches = {"chat_template_kwargs": others} if others else {}
+        self.identity = {**(self.identity or {}), "reasoning_effort": effort, **switches}
 
     def render(self, messages: Sequence[Message]) -> str:
         """The prompt for people to read: turns under their roles. The server lays out what the model reads."""
@@ -76,28 +104,34 @@ class OpenAIModel:
             )
 
     def generate(self, requests: Sequence[Request]) -> Iterator[tuple[int, Response]]:
-        """Yield (index, response) as answers come in.
+        """Yield (index, response) as answers come in; raises as `stream` does."""
+        return self.stream(enumerate(requests))
+
+    def stream(self, requests: Iterator[tuple[K, Request]]) -> Iterator[tuple[K, Response]]:
+        """Yield (key, response) as answers come in, with as many under way as the server bears and a few lying ready.
 
         Raises `LimitReached` before the budget is passed or when the account is empty, after everything that was under
         way; `ModelError` for what no request would survive.
         """
         self.connect()
         self._last_answer = time.perf_counter()
-        return self.loop.stream(lambda emit: self._answer_all(requests, emit))
+        return self.loop.pipe(requests, self._answer_all, ahead=max(READY, self.endpoint.concurrency))
 
-    async def _answer_all(self, requests: Sequence[Request], emit: Emit) -> None:
+    async def _answer_all(
+        self, requests: AsyncIterator[tuple[K, Request]], emit: Callable[[tuple[K, Response]], None]
+    ) -> None:
         stopped: list[LimitReached] = []
         failures: list[ModelError] = []
 
-        async def one(index: int, request: Request, worst: float) -> None:
+        async def one(key: K, request: Request, worst: float) -> None:
             try:
-                emit((index, self._timed(await self._answer(request, worst))))
+                emit((key, self._timed(await self._answer(request, worst))))
             except LimitReached as reason:
                 stopped.append(reason)
 
         try:
             async with asyncio.TaskGroup() as group:
-                for index, request in enumerate(requests):
+                async for key, request in requests:
                     await self._gate.enter()
                     worst = self.worst(request)
                     while not stopped and not self.budget.reserve(worst):
@@ -108,7 +142,7 @@ class OpenAIModel:
                     if stopped:
                         self._gate.leave()
                         break
-                    task = group.create_task(one(index, request, worst))
+                    task = group.create_task(one(key, request, worst))
                     task.add_done_callback(lambda _: self._gate.leave())
         except* ModelError as errors:
             # Raised below: whatever is raised in here comes out as a group.
@@ -126,7 +160,7 @@ class OpenAIModel:
                 body = body_of(self.endpoint, self.dialect, request)
                 found = await self.caller.call(
                     partial(self._attempt, request, body),
-                    partial(read_response, request),
+                    partial(read_response, self.endpoint, request),
                     uncertain=partial(self._charge, worst),
                 )
                 if isinstance(found, Response):
@@ -144,7 +178,7 @@ class OpenAIModel:
 
     async def _attempt(self, request: Request, body: Mapping[str, Any]) -> Reply | Broken:
         await self._request_rate.take(1)
-        await self._token_rate.take(_prompt_size(request) / 3 + request.sampling.max_new_tokens)
+        await self._token_rate.take(_prompt_size(request) / 3 + request.sampling.room)
         await self._gate.clear()
         return await self.wire.post(path_of(self.endpoint), body)
 
@@ -156,7 +190,12 @@ class OpenAIModel:
         return self._wire
 
     def adopt(self, sent: Mapping[str, Any], problem: Problem) -> bool:
-        """Whether the server only wants to be asked in another way, which is remembered."""
+        """Whether the server only wants to be asked in another way, which is remembered.
+
+        Raises `ModelError` where it does not know what the user asked for.
+        """
+        if (name := refused_request(sent, problem)) is not None:
+            raise ModelError(f"{self.name} does not take {name}, which was asked for: {problem.message}; leave it out")
         learnt = learn(self.dialect, sent, problem)
         if learnt is None:
             return False
@@ -170,7 +209,7 @@ class OpenAIModel:
         """The most USD that a request can cost: a token for each byte of the prompt, and every new token allowed."""
         if self.price is None:
             return 0.0
-        most = Usage(prompt=_prompt_size(request), completion=request.sampling.max_new_tokens)
+        most = Usage(prompt=_prompt_size(request), completion=request.sampling.room)
         return self.price.of(most, batch=self.batch)
 
     def priced(self, response: Response, worst: float) -> Response:
@@ -233,10 +272,10 @@ class OpenAIModel:
         self.loop.close()
 
 
-def read_response(request: Request, reply: Reply) -> Response | None:
+def read_response(endpoint: Endpoint, request: Request, reply: Reply) -> Response | None:
     """The response in a reply, or None where it is not one."""
     try:
-        return response_of(json.loads(reply.content), request)
+        return response_of(endpoint, json.loads(reply.content), request)
     except ValueError:
         return None
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from mibe.errors import ModelError, UsageError
 from mibe.models.arguments import convert
 from mibe.models.base import Model
-from mibe.models.openai.endpoint import ARGUMENTS, KEY, Endpoint, _base_url, _limit_of
+from mibe.models.openai.endpoint import ARGUMENTS, KEY, Endpoint, limit_parameter_of, server_address
 from mibe.models.pricing import find_price
 
 OPENAI = "https://api.openai.com/v1"
@@ -27,7 +27,7 @@ def load(args: Mapping[str, str]) -> Model:
     if not values.get("model"):
         raise UsageError("the model 'openai' needs model=NAME, such as gpt-4o or the name that your server gives it")
     key_name = values.pop("api_key_env", KEY)
-    base_url = values.pop("base_url", None) or _base_url(os.environ.get("OPENAI_BASE_URL", "").strip() or OPENAI)
+    base_url = values.pop("base_url", None) or server_address(os.environ.get("OPENAI_BASE_URL", "").strip() or OPENAI)
     prices: Path | None = values.pop("prices", None)
     endpoint = Endpoint(
         base_url=base_url,
@@ -35,7 +35,7 @@ def load(args: Mapping[str, str]) -> Model:
         key_name=key_name,
         trusted=values.pop("trusted_endpoint", False),
         batch=values.pop("batch_api", False),
-        max_tokens_parameter=values.pop("max_tokens_parameter", _limit_of(base_url)),
+        max_tokens_parameter=values.pop("max_tokens_parameter", limit_parameter_of(base_url)),
         **values,
     )
     if endpoint.batch and endpoint.api != "chat":

@@ -14,7 +14,7 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +40,12 @@ from mibe.models.vllm.arguments import ENVIRONMENT, OWN
 LORA_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 """What `max_lora_rank` may be."""
 
+WINDOW = 8192
+"""Requests in the engine at once: more than it ever runs side by side, so that it never waits for one."""
+
+READY = 256
+"""Requests that lie ready outside, for the moments in which whoever builds them is busy with something else."""
+
 WATCH = 1.0
 """Seconds between looks at an engine process that may have been killed; vLLM tells nobody who waits."""
 
@@ -48,9 +54,9 @@ _FAILURE = re.compile(r"\b((?:[A-Za-z_]\w*\.)*\w*(?:Error|Exception|Interrupt): 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One request to the engine: the index it is known by, the tokens of its prompt, what is asked."""
+    """One request to the engine: what it is known by, the tokens of its prompt, what is asked."""
 
-    index: int
+    key: Any
     tokens: list[int]
     params: SamplingParams
 
@@ -99,33 +105,42 @@ class Engine:
         return self._llm.model_config
 
     @property
+    def parses_reasoning(self) -> bool:
+        """Whether the engine tells reasoning from answers, and holds only these to the answers allowed."""
+        return bool(self._llm.vllm_config.structured_outputs_config.reasoning_parser)
+
+    @property
     def tokenizer(self) -> Any:
         """The model's tokenizer."""
         return self._llm.get_tokenizer()
 
-    def run(self, jobs: Sequence[Job]) -> Iterator[tuple[Job, RequestOutput | str]]:
+    def run(self, jobs: Iterable[Job]) -> Iterator[tuple[Job, RequestOutput | str]]:
         """Yield each job with its output as soon as it is finished, or with the reason why there is none.
 
-        Raises `ModelError` when the engine dies. What is still running when the caller stops is aborted.
+        The next job is asked for when the engine has room. Raises `ModelError` when the engine dies. What is still
+        running when the caller stops is aborted.
         """
-
-        async def work(put: Callable[[tuple[Job, RequestOutput | str]], None]) -> None:
-            running = asyncio.gather(*(self._answer(job, put) for job in jobs))
-            watch = asyncio.ensure_future(self._watch())
-            try:
-                done, _ = await asyncio.wait((running, watch), return_when=asyncio.FIRST_COMPLETED)
-                for future in done:
-                    future.result()
-            finally:
-                running.cancel()
-                watch.cancel()
-                # Whoever stops early finds the engine idle: each request aborts itself when it is cancelled.
-                await asyncio.wait((running, watch))
-
         try:
-            yield from self._loop.stream(work)
+            yield from self._loop.pipe(jobs, self._answer_all, ahead=READY)
         except EngineDeadError as error:
             raise self._death() from error
+
+    async def _answer_all(
+        self, jobs: AsyncIterator[Job], put: Callable[[tuple[Job, RequestOutput | str]], None]
+    ) -> None:
+        room = asyncio.Semaphore(WINDOW)
+        try:
+            # Whoever stops early finds the engine idle: a group ends when its tasks did, and each request aborts
+            # itself when it is cancelled.
+            async with asyncio.TaskGroup() as guarded:
+                watch = guarded.create_task(self._watch())
+                async with asyncio.TaskGroup() as running:
+                    async for job in jobs:
+                        await room.acquire()
+                        running.create_task(self._answer(job, put)).add_done_callback(lambda _: room.release())
+                watch.cancel()
+        except ExceptionGroup as errors:
+            raise _first(errors) from None
 
     async def _answer(self, job: Job, put: Callable[[tuple[Job, RequestOutput | str]], None]) -> None:
         self._asked += 1
@@ -157,6 +172,11 @@ class Engine:
         self._llm.shutdown()
         self._loop.close()
         self._log.close()
+
+
+def _first(error: Exception) -> Exception:
+    """The first of the errors in a group, groups within it included."""
+    return _first(error.exceptions[0]) if isinstance(error, ExceptionGroup) else error
 
 
 async def _cancelled(task: asyncio.Task[Any]) -> None:

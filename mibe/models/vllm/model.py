@@ -4,24 +4,47 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from vllm import SamplingParams
-from vllm.sampling_params import RequestOutputKind
+from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
 
 from mibe.errors import ModelError
 from mibe.models.base import ChoiceRequest, FinishReason, Message, Request, Response, Sampling
+from mibe.models.checkpoint import recommended_by, template_switches
 from mibe.models.identity import source_identity
 from mibe.models.pairs import Pair, encode_pairs
-from mibe.models.text import first_stop, plain_text
-from mibe.models.tokens import Encoder, added_before, end_tokens, window_problem
+from mibe.models.reasoning import (
+    Reasoning,
+    answer_texts,
+    reasoning_by_template,
+    reasoning_tokens,
+    tell_apart,
+    was_cut,
+    within_limits,
+)
+from mibe.models.streaming import chunks
+from mibe.models.text import plain_text
+from mibe.models.tokens import Encoder, added_before, end_tokens, render_turns, window_problem, without_end
 from mibe.models.vllm.engine import Engine, Job, engine_arguments
+from mibe.parsers.reasoning import opened_by, under_way
+
+K = TypeVar("K")
+
+ENCODED = 64
+"""Prompts that the tokenizer gets at once: it works on them side by side."""
 
 FINISH: Mapping[str, FinishReason] = {"stop": "stop", "length": "length"}
 """vLLM's reasons that are ours; any other ("abort", "error") is a failure of the request."""
+
+SAMPLED = frozenset({"temperature", "top_p", "top_k", "min_p", "seed", "close", "constrain"})
+TEMPLATED = frozenset({"chat_template_args", "reasoning_effort"})
+"""What the engine can do beyond greedy text; and, with a chat template, what its prompts can."""
 
 PLACEMENT = frozenset(
     {
@@ -53,6 +76,19 @@ PLACEMENT = frozenset(
 begin with `data_parallel` are none either."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """One request on its way: its caller's key, the tokens of its prompt, and those that are there of its output.
+
+    `begun` is a reasoning that met its budget and was closed.
+    """
+
+    key: Any
+    request: Request
+    prompt: list[int]
+    begun: Sequence[int] = ()
+
+
 class VllmModel:
     """A causal language model run by vLLM, prompted exactly as `hf` prompts it.
 
@@ -61,8 +97,10 @@ class VllmModel:
     """
 
     is_remote = False
+    recommended: Mapping[str, Any] | None
+    """The sampling in the checkpoint's `generation_config`; None where it has none."""
     chunk_size = 8192
-    """At each end of a chunk the engine runs half empty until the last answer is there."""
+    """For likelihoods: at each end of a chunk the engine runs half empty until the last answer is there."""
 
     def __init__(self, engine: Engine, *, name: str, identity: Mapping[str, Any] | None, chat: bool) -> None:
         self.name = name
@@ -70,6 +108,9 @@ class VllmModel:
         self.is_chat = chat
         self._engine = engine
         self._tokenizer = engine.tokenizer
+        self.template_switches = template_switches(self._tokenizer.get_chat_template() if chat else None)
+        self._template_args: Mapping[str, Any] = {}
+        self.recommended = recommended_by(engine.config.try_get_generation_config())
         self._encoder = Encoder(self._tokenizer, [] if chat else added_before(self._tokenizer))
         self._end_tokens = end_tokens(self._tokenizer, configurations(engine.config), chat=chat)
         self.context_window: int | None = engine.config.max_model_len
@@ -90,65 +131,153 @@ class VllmModel:
             chat=template is not None,
         )
 
+    @property
+    def can(self) -> frozenset[str]:
+        """What can be asked for. Without a parser of reasoning the engine would hold all of a text to the answers."""
+        can = SAMPLED | TEMPLATED if self.is_chat else SAMPLED
+        return can if self.reasoning is None or self._engine.parses_reasoning else can - {"constrain"}
+
+    def use_template_args(self, args: Mapping[str, Any]) -> None:
+        """Set switches of the chat template: `template_switches` are their names."""
+        self._template_args = args
+
     def render(self, messages: Sequence[Message]) -> str:
         """The text of the messages: by the chat template, up to where the answer begins, or as they are."""
         if not self.is_chat:
             return plain_text(messages)
-        text: str = self._tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True)
-        return text
+        return render_turns(self._tokenizer, messages, **self._template_args)
+
+    @property
+    def reasoning(self) -> Reasoning | None:
+        """How the model reasons, as its chat template says with the switches that are set."""
+        return reasoning_by_template(self._tokenizer, **self._template_args) if self.is_chat else None
 
     def count_tokens(self, text: str) -> int:
         """Exact number of tokens of a rendered prompt."""
         return len(self._encoder.whole([text])[0])
 
     def generate(self, requests: Sequence[Request]) -> Iterator[tuple[int, Response]]:
-        """Yield responses as the engine finishes them.
+        """Yield (index, response) as `stream` does."""
+        return self.stream(enumerate(requests))
+
+    def stream(self, requests: Iterator[tuple[K, Request]]) -> Iterator[tuple[K, Response]]:
+        """Yield (key, response) as the engine finishes them.
 
         A request that does not fit the context window, or that the engine refuses, is an error response; `seconds`
-        is the time since the response before it.
+        is the time since the response before it. The engine knows one limit, the sum of both rooms: each of them is
+        kept here, and reasoning that is to be closed at its budget is read again, closed, for the answer alone.
         """
-        jobs = []
-        encoded = self._encoder.whole([request.text for request in requests])
-        for index, (request, tokens) in enumerate(zip(requests, encoded, strict=True)):
-            if problem := window_problem(len(tokens), request.sampling.max_new_tokens, self.context_window):
-                yield index, _failed(tokens, problem)
-            else:
-                jobs.append(Job(index, tokens, self._params(request.sampling)))
+        refused: list[tuple[K, Response]] = []
+        again: deque[Job] = deque()
         before = time.perf_counter()
-        for job, output in self._engine.run(jobs):
+        for job, output in self._answers(requests, refused, again):
+            while refused:
+                yield refused.pop()
+            asked: _Asked = job.key
+            if begun := self._closed(asked, output):
+                params = self._params(replace(asked.request.sampling, thinking_budget=None))
+                again.append(Job(replace(asked, begun=begun), [*asked.prompt, *begun], params))
+                continue
             now = time.perf_counter()
-            stop = requests[job.index].sampling.stop
-            yield job.index, self._response(job, output, stop, seconds=now - before)
+            yield asked.key, self._response(asked, output, seconds=now - before)
             before = now
+        yield from refused
+
+    def _answers(
+        self, requests: Iterator[tuple[K, Request]], refused: list[tuple[K, Response]], again: deque[Job]
+    ) -> Iterator[tuple[Job, Any]]:
+        """The engine's outputs: of the requests, and of what is put into `again` meanwhile, until both are empty."""
+        yield from self._engine.run(self._jobs(requests, refused, again))
+        while again:
+            yield from self._engine.run([again.popleft() for _ in range(len(again))])
+
+    def _jobs(
+        self, requests: Iterator[tuple[K, Request]], refused: list[tuple[K, Response]], again: deque[Job]
+    ) -> Iterator[Job]:
+        """The requests as the engine wants them; those that do not fit the context window go to `refused`."""
+        for chunk in chunks(requests, ENCODED):
+            encoded = self._encoder.whole([request.text for _, request in chunk])
+            for (key, request), tokens in zip(chunk, encoded, strict=True):
+                if problem := window_problem(len(tokens), request.sampling.room, self.context_window):
+                    refused.append((key, _failed(tokens, problem)))
+                else:
+                    yield Job(_Asked(key, request, tokens), tokens, self._params(request.sampling))
+                while again:
+                    yield again.popleft()
+
+    def _closed(self, asked: _Asked, output: Any) -> list[int] | None:
+        """The tokens of a reasoning that met its budget, with the closing mark that ends them within it; else None."""
+        sampling = asked.request.sampling
+        if isinstance(output, str) or sampling.thinking_budget is None or sampling.at_budget != "close" or asked.begun:
+            return None
+        completion = output.outputs[0]
+        reason = FINISH.get(completion.finish_reason)
+        if reason is None:
+            return None
+        opened = opened_by(asked.request.text)
+        found = within_limits(completion.token_ids, reason, sampling, opened, self._decode)
+        form = under_way(self._decode(found.tokens), opened)
+        if not found.cut or form is None:
+            return None
+        (mark,) = self._encoder.bare([form.closing])
+        return [*found.tokens[: max(0, sampling.thinking_budget - len(mark))], *mark]
 
     def _params(self, sampling: Sampling) -> SamplingParams:
-        stop = [text for text in sampling.stop if text]
+        # A stop string ends an answer; the engine would end a reasoning at it.
+        stop = [text for text in sampling.stop if text and sampling.thinking_budget is None]
+        choices = self._choices(sampling.allowed) if sampling.allowed else []
         return SamplingParams(
-            max_tokens=sampling.max_new_tokens,
+            max_tokens=sampling.room,
             temperature=sampling.temperature,
+            top_p=sampling.top_p,
+            top_k=sampling.top_k,
+            min_p=sampling.min_p,
             seed=sampling.seed,
             stop=stop,
             stop_token_ids=self._end_tokens,
             # The text is made from the tokens afterwards, as `hf` makes it; while it grows only stop strings need it.
             detokenize=bool(stop),
+            structured_outputs=StructuredOutputsParams(choice=choices) if choices else None,
             output_kind=RequestOutputKind.FINAL_ONLY,
         )
 
-    def _response(self, job: Job, output: Any, stop: Sequence[str], *, seconds: float) -> Response:
+    def _choices(self, allowed: Sequence[str]) -> list[str]:
+        behind = [f"\n\n{text}" for text in allowed] if self._engine.parses_reasoning else []
+        return [*answer_texts(allowed, chat=self.is_chat), *behind]
+
+    def _response(self, asked: _Asked, output: Any, *, seconds: float) -> Response:
+        """The response in an output of the engine."""
+        request, prompt, begun = asked.request, asked.prompt, asked.begun
         if isinstance(output, str):
-            return _failed(job.tokens, output)
+            return _failed(prompt, output)
         completion = output.outputs[0]
         reason = FINISH.get(completion.finish_reason)
         if reason is None:
-            return _failed(job.tokens, f"vLLM ended the request ({completion.finish_reason})")
-        text: str = self._tokenizer.decode(completion.token_ids, skip_special_tokens=True)
+            return _failed(prompt, f"vLLM ended the request ({completion.finish_reason})")
+        tokens = [*begun, *completion.token_ids]
+        sampling = request.sampling
+        cut = bool(begun)
+        if sampling.thinking_budget is not None and not begun:
+            found = within_limits(tokens, reason, sampling, opened_by(request.text), self._decode)
+            tokens, reason, cut = found.tokens, found.finish_reason, found.cut
+        whole = self._decode(without_end(tokens, self._end_tokens))
+        text, answer_at = tell_apart(whole, opened_by(request.text), sampling.stop)
         return Response(
-            text=text[: first_stop(text, stop)],
-            finish_reason=reason,
-            prompt_tokens=len(job.tokens),
-            new_tokens=len(completion.token_ids),
+            text=text,
+            # The engine was not told of stop strings where there is a budget.
+            finish_reason="stop" if len(text) < len(whole) else reason,
+            prompt_tokens=len(prompt),
+            new_tokens=len(tokens),
             seconds=seconds,
+            reasoning_tokens=reasoning_tokens(tokens, answer_at, sampling, self._decode),
+            answer_at=answer_at,
+            budget_cut=cut or was_cut(reason, answer_at),
         )
+
+    def _decode(self, tokens: Sequence[int]) -> str:
+        """The text of new tokens, marks that are special tokens included."""
+        text: str = self._tokenizer.decode(tokens, skip_special_tokens=False)
+        return text
 
     def loglikelihood(self, requests: Sequence[ChoiceRequest]) -> Iterator[tuple[int, tuple[float, ...]]]:
         """Yield the log-likelihoods of each request when all its continuations are scored.
@@ -169,7 +298,7 @@ class VllmModel:
         for job, output in self._engine.run(jobs):
             if isinstance(output, str):
                 raise ModelError(f"{self.name}: vLLM could not score a prompt: {output}")
-            index, choice, pair = owners[job.index]
+            index, choice, pair = owners[job.key]
             values = found.setdefault(index, {})
             values[choice] = _continuation(output.prompt_logprobs, pair)
             if len(values) == len(requests[index].continuations):

@@ -434,7 +434,7 @@ def test_help_loads_nothing_heavy():
     loaded = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout.split()
-    assert not {"torch", "numpy", "datatrove", "openpyxl"} & set(loaded)
+    assert not {"torch", "numpy", "datatrove", "openpyxl", "yaml"} & set(loaded)
     assert "mellama_train.commands.instructions" in loaded
 
 

@@ -1,0 +1,63 @@
+"""Results in the forms that other tools read (`docs/leaderboard.md`): lm-eval's JSON, tables, a model card's block."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from mibe.data.disk import disk_error, write_atomically
+from mibe.errors import RunError, UsageError
+from mibe.results.run import Run, load_run
+
+FORMS = ("lm-eval", "csv", "parquet", "hf-eval-results")
+TABLES = frozenset({"csv", "parquet"})
+
+
+def export(run: str | Path | Run, form: str, *, output: Path | None = None, samples: bool = False) -> str | None:
+    """A run in one of `FORMS`, written to `output`, else returned as text.
+
+    `samples` gives the samples in place of the scores (csv and parquet). Text of credentialed tasks is never in it.
+
+    Raises
+    ------
+    UsageError
+        For an unknown form, samples of a form that has none, or parquet without `output`.
+    RunError
+        For a run without scores, or when `output` cannot be written.
+    ModelError
+        When a package that the form needs is not installed.
+    """
+    if form not in FORMS:
+        raise UsageError(f"unknown form {form!r}; known: {', '.join(FORMS)}")
+    if samples and form not in TABLES:
+        raise UsageError(f"{form} has no samples; --samples is for {' and '.join(sorted(TABLES))}")
+    found = run if isinstance(run, Run) else load_run(run)
+    if not any(task.get("figures") for task in found.record["tasks"].values()):
+        raise RunError(f"{found.path} has no scores yet; the command that began it goes on with it")
+    if form == "parquet":
+        from mibe.interchange.tables import write_parquet
+
+        if output is None:
+            raise UsageError("parquet is no text; give --output FILE.parquet")
+        write_parquet(found, output, samples=samples)
+        return None
+    text = _as_text(form, found, samples)
+    if output is None:
+        return text
+    try:
+        write_atomically(output, text + "\n")
+    except OSError as error:
+        raise disk_error(error, output) from error
+    return None
+
+
+def _as_text(form: str, run: Run, samples: bool) -> str:
+    from mibe.interchange import lm_eval, model_card, tables
+
+    if form == "csv":
+        return tables.csv_text(run, samples=samples)
+    forms: Mapping[str, Callable[[Run], str]] = {
+        "lm-eval": lm_eval.results_text,
+        "hf-eval-results": model_card.model_index_text,
+    }
+    return forms[form](run)
