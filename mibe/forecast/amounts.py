@@ -49,7 +49,7 @@ class Tally:
     max_new_tokens: int
     longest: int
     row_bytes: int
-    draws: int = 1
+    draws: int
 
     @property
     def samples(self) -> int:
@@ -64,14 +64,17 @@ class Tally:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Absent:
-    """A task whose data is not here: its documents as its authors count them (None: not counted).
-
-    `max_new_tokens` are those of all draws of a document.
-    """
+    """A task whose data is not here: its documents as its authors count them (None: not counted)."""
 
     task: str
     documents: int | None
     max_new_tokens: int
+    draws: int
+
+    @property
+    def most_new_tokens(self) -> int | None:
+        """Tokens written where every answer is as long as it may be."""
+        return None if self.documents is None else self.documents * self.draws * self.max_new_tokens
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -88,8 +88,8 @@ def forecast(
         Absent(
             task=task.name,
             documents=task.source.counts.get(chosen.split),
-            max_new_tokens=chosen.repeats
-            * (chosen.max_new_tokens or in_style(chosen.prompt_style, task).max_new_tokens),
+            max_new_tokens=chosen.max_new_tokens or in_style(chosen.prompt_style, task).max_new_tokens,
+            draws=chosen.repeats,
         )
         for task in named
         if store.find(task.data_name) is None

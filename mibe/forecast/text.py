@@ -53,7 +53,7 @@ def _row(found: Forecast, counts: Tally, price: Cost) -> list[str]:
 
 def _absent_row(task: Absent) -> list[str]:
     count = task.documents
-    known = ["?", "?", "?"] if count is None else [f"{count:,}", "?", f"{count * task.max_new_tokens:,}"]
+    known = ["?", "?", "?"] if count is None else [f"{count:,}", "?", f"{task.most_new_tokens:,}"]
     return [f"{task.task} (not here)", known[0], "?", *known[1:], *["?"] * (len(HEADER) - 5)]
 
 

@@ -41,6 +41,7 @@ TALLY = Tally(
     max_new_tokens=10,
     longest=900,
     row_bytes=42_000,
+    draws=1,
 )
 
 
