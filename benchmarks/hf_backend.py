@@ -1,10 +1,10 @@
 """`hf` beside lm-eval's own `hf`: the same model, prompts and number of new tokens, in one run.
 
-Five-shot MMLU (its dev split gives the shots) and zero-shot MedMCQA, rendered once and given to both. Greedy text of
-both is compared as well. Every measurement is a process of its own, so that its peak memory is its own too; the
-backends take turns, and medians are compared. lm-eval gets each of `--peer-batches` in the first round and its best one
-in the others. Its "auto" batch size is for GPUs: on a CPU it tries batches of the whole context window until the
-machine runs out of memory.
+Five-shot MMLU (its dev split gives the shots) and zero-shot MedMCQA, rendered once and given to both: where neighbours
+share their worked examples, and where no two prompts do. Greedy text of both is compared as well. Every measurement is
+a process of its own, so that its peak memory is its own too; the backends take turns, and medians are compared. lm-eval
+gets each of `--peer-batches` in the first round and its best one in the others (on a CPU by CPU seconds). Its "auto"
+batch size is for GPUs: on a CPU it tries batches of the whole context window until the machine runs out of memory.
 
     python benchmarks/hf_backend.py                                    # the demo model on the CPU, float32
     python benchmarks/hf_backend.py --dtype bfloat16
@@ -25,18 +25,21 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 WORKLOADS = {
+    "mmlu-apart": ("five-shot MMLU, one question a subject", "mmlu", 5),
     "mmlu": ("five-shot MMLU, a sample over all subjects", "mmlu", 5),
     "mmlu-run": ("five-shot MMLU, neighbours as in a whole run", "mmlu", 5),
     "medmcqa": ("zero-shot MedMCQA, a sample", "medmcqa", 0),
 }
-"""Name → title, task, worked examples. A sample is what `mibe eval --limit` takes; neighbours follow each other."""
+"""Name → title, task, worked examples. A sample is what `mibe eval --limit` takes; neighbours follow each other.
+
+MMLU has 57 subjects, each with worked examples of its own: so many prompts share nothing but the instruction."""
 
 SHAPES: dict[str, dict[str, Any]] = {
     "llama-3.2-1b": {"hidden_size": 2048, "intermediate_size": 8192, "num_hidden_layers": 16,
@@ -100,7 +103,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for name in given.workloads.split(","):
             title, task, shots = WORKLOADS[name]
-            texts = rendered(task, shots, given.documents, given.pretrained, neighbours=name.endswith("-run"))
+            texts = rendered(task, shots, given.documents, given.pretrained, kind=name.rpartition("-")[2])
             prompts = Path(folder) / f"{name}.json"
             prompts.write_text(json.dumps(texts))
             compare(title, given, batches, str(prompts))
@@ -119,7 +122,9 @@ def compare(title: str, given: argparse.Namespace, batches: list[str], prompts: 
         return outcome
 
     ours, theirs = [once("mibe", "auto")], {batch: [once("lm_eval", batch)] for batch in batches}
-    best = min(theirs, key=lambda batch: theirs[batch][0].seconds)
+    best = min(
+        theirs, key=lambda batch: theirs[batch][0].cpu_seconds if given.device == "cpu" else theirs[batch][0].seconds
+    )
     for _ in range(given.repeats - 1):
         ours.append(once("mibe", "auto"))
         theirs[best].append(once("lm_eval", best))
@@ -148,17 +153,31 @@ def medians(outcomes: list[Outcome]) -> tuple[float, float, float]:
     )
 
 
-def rendered(task: str, shots: int, documents: int, pretrained: str, *, neighbours: bool) -> list[str]:
-    """The prompts of `mibe eval`, as the model's chat template lays them out."""
+def rendered(task: str, shots: int, documents: int, pretrained: str, *, kind: str) -> list[str]:
+    """The prompts of `mibe eval`, as the model's chat template lays them out.
+
+    `kind` is "run" (neighbours), "apart" (a subject each) or any other name (a sample).
+    """
     from mibe.prompting import PromptBuilder
     from mibe.registry import load_task
     from mibe.run.plan import plan_task
     from mibe.run.settings import Settings
 
-    plan = plan_task(load_task(task), Settings(limit=None if neighbours else documents, num_fewshot=shots))
+    limit = None if kind in ("run", "apart") else documents
+    plan = plan_task(load_task(task), Settings(limit=limit, num_fewshot=shots))
     builder = PromptBuilder(plan.task, ChatTemplate(pretrained), plan.shots, max_new_tokens=plan.max_new_tokens)
-    start = (plan.documents.count - documents) // 2 if neighbours else 0
-    return [builder.build(example).text for example in islice(plan.documents, start, start + documents)]
+    start = (plan.documents.count - documents) // 2 if kind == "run" else 0
+    chosen = islice(one_a_subject(plan.documents) if kind == "apart" else plan.documents, start, start + documents)
+    return [builder.build(example).text for example in chosen]
+
+
+def one_a_subject(documents: Iterable[Any]) -> Iterator[Any]:
+    """The first document of each subject."""
+    seen = set()
+    for example in documents:
+        if example.metadata["subject"] not in seen:
+            seen.add(example.metadata["subject"])
+            yield example
 
 
 class ChatTemplate:
@@ -195,29 +214,39 @@ def tokenizer_of(pretrained: str) -> Any:
 
 def measure(job: Job) -> Outcome:
     """Load the model, run the prompts through one backend."""
-    import torch
+    prompts = json.loads(Path(job.prompts).read_text())
+    engine = loaded(job)
+    run = run_ours if job.backend == "mibe" else run_theirs
+    if job.device != "cpu":
+        run(engine, job, prompts[:8])  # kernels are chosen and loaded with the first batch
+    return measured(job, lambda: run(engine, job, prompts))
+
+
+def loaded(job: Job) -> Any:
+    """The model, loaded by lm-eval for both backends."""
     from lm_eval.models.huggingface import HFLM
 
     from mibe.models.hf.loading import quiet
 
-    prompts = json.loads(Path(job.prompts).read_text())
-    batch = "auto" if job.batch == "auto" else int(job.batch)
-    source, tokenizer = model_of(job), tokenizer_of(job.pretrained)
     with quiet():
-        engine = HFLM(
-            pretrained=source,
-            tokenizer=tokenizer,
+        return HFLM(
+            pretrained=model_of(job),
+            tokenizer=tokenizer_of(job.pretrained),
             device=job.device,
             dtype=job.dtype,
-            batch_size=batch,
+            batch_size="auto" if job.batch == "auto" else int(job.batch),
             backend="causal",
         )
-    run = run_ours if job.backend == "mibe" else run_theirs
+
+
+def measured(job: Job, run: Callable[[], list[str]]) -> Outcome:
+    """What it takes to get the texts."""
+    import torch
+
     if job.device != "cpu":
-        run(engine, job, prompts[:8])  # kernels are chosen and loaded with the first batch
         torch.cuda.reset_peak_memory_stats()
     start, cpu_start = time.perf_counter(), time.process_time()
-    texts = run(engine, job, prompts)
+    texts = run()
     seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu_start
     peak = torch.cuda.max_memory_allocated() if job.device != "cpu" else peak_resident()
     return Outcome(seconds, cpu_seconds, peak / 2**20, texts)

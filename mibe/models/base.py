@@ -6,6 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Literal, Protocol, TypedDict
 
+NO_NUMBERS = "NaN or infinite: where float16 overflows, dtype=bfloat16 or float32 helps; else the weights are damaged"
+"""What is said of logits and likelihoods that are no numbers, and so must not become an answer."""
+
 
 class Message(TypedDict):
     """One turn of a chat."""

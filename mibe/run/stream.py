@@ -18,6 +18,7 @@ from mibe.results.cache import ResponseCache
 from mibe.results.digests import Digests, digest, identity
 from mibe.results.log import Row, SampleLog, absorb_parts, damaged_path, latest_rows, part_of
 from mibe.run.plan import Plan
+from mibe.run.reading import answer_by_likelihood
 from mibe.run.responses import Job, choices, jobs, revived, row_of, stored, wanted
 from mibe.run.session import Session
 from mibe.task import Outcome, Task
@@ -110,8 +111,7 @@ class ResponseStream:
         if self._plans[0].settings.scoring == "loglikelihood":
             asked = ((each, choices(model, each[0].plan, each[1])) for each in self._open())
             for (share, job), (values, seconds) in likelihoods(model, asked):
-                response = Response(text="", finish_reason="stop", seconds=seconds)
-                yield share, job, {"response": response, "loglikelihoods": list(values)}
+                yield share, job, answer_by_likelihood(values, seconds)
         else:
             for (share, job), response in responses(model, ((each, each[1].request) for each in self._open())):
                 yield share, job, {"response": response}

@@ -320,7 +320,8 @@ def test_generation_model_is_what_the_checkpoint_says(folder, tmp_path):
     greedy, theirs, same = run(), run(generation="model"), run(temperature=1.7, top_k=20, top_p=0.9)
     assert read_record(theirs.path)["generation"] == {"temperature": 1.7, "top_p": 0.9, "top_k": 20, "min_p": 0.0}
     texts = [
-        [row["output"] for row in read_rows(run.path / "samples/pubmedqa.jsonl")] for run in (greedy, theirs, same)
+        {row["id"]: row["output"] for row in read_rows(run.path / "samples/pubmedqa.jsonl")}
+        for run in (greedy, theirs, same)
     ]
     assert texts[1] == texts[2] != texts[0]
     assert read_record(greedy.path)["generation"]["temperature"] == 0

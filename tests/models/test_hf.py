@@ -18,6 +18,8 @@ from lm_eval.models.huggingface import HFLM  # noqa: E402
 from safetensors.torch import load_file, save_file  # noqa: E402
 from tiny_llama import TEXTS, save_tiny_llama, tiny_llama, tiny_tokenizer  # noqa: E402
 
+import mibe  # noqa: E402
+from mibe.data.documents import examples  # noqa: E402
 from mibe.errors import ModelError  # noqa: E402
 from mibe.models import load_model  # noqa: E402
 from mibe.models.base import ChoiceRequest, Message, Request, Sampling  # noqa: E402
@@ -25,10 +27,14 @@ from mibe.models.hf.batches import Batcher, batch_that_fits, is_out_of_memory  #
 from mibe.models.hf.grouping import common_length, group_by_head  # noqa: E402
 from mibe.models.hf.loading import untrained_weights  # noqa: E402
 from mibe.models.hf.model import HfModel  # noqa: E402
-from mibe.models.hf.reader import Reader, plain_cache_limit  # noqa: E402
+from mibe.models.hf.reader import Reader, alike, plain_cache_limit  # noqa: E402
 from mibe.models.hf.slots import Part, merge  # noqa: E402
 from mibe.models.identity import file_sha256  # noqa: E402
 from mibe.models.pairs import encode_pairs  # noqa: E402
+from mibe.registry import load_task  # noqa: E402
+from mibe.results.log import read_rows  # noqa: E402
+from mibe.run.reading import best_candidate  # noqa: E402
+from mibe.task import Outcome, Prediction  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -389,6 +395,183 @@ def test_common_beginnings():
     assert common_length([1, 2, 3], [1, 2, 4, 5]) == 2
     assert common_length([1, 2], [1, 2]) == 2
     assert common_length([1], [2]) == common_length([], [2]) == 0
+
+
+def test_a_beginning_that_saves_next_to_nothing_is_no_head():
+    """What comes after a head is read more slowly: a tenth of all tokens must be saved."""
+
+    def heads(shared):
+        return [group.head for group in group_by_head([[1] * shared + [2 + number] * 900 for number in range(2)])]
+
+    assert heads(100) == [0] and heads(250) == [250]
+
+
+def test_what_is_read_together_is_short_and_alike():
+    def sizes(lengths, most):
+        return [lengths[some] for some in alike(lengths, most)]
+
+    assert sizes([700, 690, 680], 512) == [[700], [690], [680]]
+    assert sizes([100, 99, 98, 97, 96, 95], 512) == [[100, 99, 98, 97, 96], [95]]
+    # One more pass costs as much as reading 64 tokens: so many may be padding.
+    assert sizes([90, 58], 512) == [[90, 58]] and sizes([90, 25], 512) == [[90], [25]]
+    # Where much is read at once, an eighth of it may be.
+    assert sizes([2000, 1900, 1800], 8192) == [[2000, 1900, 1800]] and sizes([2000, 1000], 8192) == [[2000], [1000]]
+    assert sizes([5], 1) == [[5]] and alike([], 512) == []
+
+
+def test_prompts_of_unlike_length_are_read_without_padding(tokenizer):
+    def words(first, count):
+        return " ".join(f"{first}{number}" for number in range(count))
+
+    requests = [ask(words(*own), max_new_tokens=4) for own in (("a", 60), ("b", 2), ("c", 36))]
+    one = wrap(tiny_llama(), tokenizer)
+    alone = [generate(one, [request])[0] for request in requests]
+    model = wrap(tiny_llama(), tokenizer)
+    read = tokens_read(model)
+    assert answers(generate(model, requests)) == answers(alone)
+    lengths = sorted((response.prompt_tokens for response in alone), reverse=True)
+    assert lengths[0] - 64 > lengths[1] and lengths[1] - 64 > lengths[2]
+    assert read[:3] == lengths
+
+
+# Draws
+
+
+def draws(text, count, **settings):
+    return [ask(text, temperature=4.0, seed=seed, **settings) for seed in range(count)]
+
+
+@pytest.mark.parametrize("size", [1, 3, 8, 64])
+def test_draws_of_a_prompt_are_those_of_its_requests_alone(tokenizer, size):
+    """Whatever shares the batch, and however many draws have place in it."""
+    one = wrap(tiny_llama(), tokenizer, batch_size=1)
+    stop = tuple(response.text[3:4] for response in generate(one, draws(TEXTS[0], 2)))
+    requests = [request for text in [*TEXTS, SHOTS[0] + TEXTS[1]] for request in draws(text, 5, stop=stop)]
+    alone = [generate(one, [request])[0] for request in requests]
+    assert len({response.text for response in alone[:5]}) > 2 and len({r.new_tokens for r in alone}) > 3
+    assert answers(generate(wrap(tiny_llama(), tokenizer, batch_size=size), requests)) == answers(alone)
+
+
+def test_draws_share_the_reading_of_their_prompt(tokenizer):
+    model = wrap(tiny_llama(), tokenizer, batch_size=8)
+    read = tokens_read(model)
+    found = generate(model, draws(SHOTS[0], 8, max_new_tokens=1))
+    assert read == [found[0].prompt_tokens]
+    # With less place than draws only its last token is read anew.
+    model = wrap(tiny_llama(), tokenizer, batch_size=3)
+    read = tokens_read(model)
+    generate(model, draws(SHOTS[0], 8, max_new_tokens=1))
+    assert read == [found[0].prompt_tokens - 1, 1, 1, 1]
+
+
+def test_draws_share_what_they_write_alike(tokenizer):
+    """At a temperature near zero all draws are the greedy text, and cost what it costs."""
+    costs = []
+    for requests in ([ask(TEXTS[0])], [ask(TEXTS[0], temperature=1e-4, seed=seed) for seed in range(8)]):
+        model = wrap(tiny_llama(), tokenizer, batch_size=8)
+        read = tokens_read(model)
+        found = generate(model, requests)
+        assert {response.new_tokens for response in found} == {12}
+        costs.append((read, {response.text for response in found}))
+    assert costs[0] == costs[1]
+    # And where they part, each is a row of its own.
+    model = wrap(tiny_llama(), tokenizer, batch_size=8)
+    read = tokens_read(model)
+    generate(model, draws(TEXTS[0], 8))
+    assert 1 < read[1] <= max(read[1:]) == 8
+
+
+def test_draws_that_do_not_fit_memory_together_are_split(tokenizer):
+    requests = draws(TEXTS[0], 8)
+    expected = answers(generate(wrap(tiny_llama(), tokenizer, batch_size=8), requests))
+    hungry = wrap(tiny_llama(HungryLlama), tokenizer, batch_size=8)
+    hungry._model.room = 2 * (len(hungry._encoder.whole([TEXTS[0]])[0]) + 13)
+    with pytest.warns(UserWarning, match="out of memory"):
+        assert answers(generate(hungry, requests)) == expected
+
+
+# Logits that are no numbers
+
+
+class BrokenLlama(transformers.LlamaForCausalLM):
+    """Its logits are `value` after any token of `after`: all of them, or those of token 7 and later."""
+
+    after = frozenset()
+    value = float("nan")
+    all_of_them = False
+
+    @functools.wraps(transformers.LlamaForCausalLM.forward)
+    def forward(self, input_ids=None, **kwargs):
+        output = super().forward(input_ids=input_ids, **kwargs)
+        for row, ids in enumerate(input_ids[:, -output.logits.shape[1] :].tolist()):
+            for position, token in enumerate(ids):
+                if token in self.after:
+                    output.logits[row, position, 0 if self.all_of_them else 7 :] = self.value
+        return output
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_logits_that_are_no_numbers_are_an_error_of_their_sample_alone(tokenizer, path, value, temperature):
+    requests = [ask(text, temperature=temperature) for text in TEXTS]
+    plain = path(wrap(tiny_llama(), tokenizer))
+    expected = generate(plain, requests)
+    written = [plain._encoder.bare([response.text])[0] for response in expected]
+    # One breaks with its prompt, another as it writes; what the others write does not depend on it.
+    at_once = plain._encoder.whole(TEXTS)[1][-1]
+    later = next(token for token in written[2][1:-1] if token not in {*written[0], *written[3], at_once})
+    broken = path(wrap(tiny_llama(BrokenLlama), tokenizer))
+    broken._model.after, broken._model.value, broken._model.all_of_them = {at_once, later}, value, value < 0
+    found = generate(broken, requests)
+    for response in found[1:3]:
+        assert (response.text, response.finish_reason) == ("", "error")
+        assert response.error.startswith(
+            "the model's logits are NaN or infinite: where float16 overflows, dtype=bfloat16"
+        )
+    sound = [number for number in (0, 3) if at_once not in written[number]]
+    assert sound and answers(found[number] for number in sound) == answers(expected[number] for number in sound)
+
+
+def test_tokens_that_a_model_bars_are_no_error(tokenizer, path):
+    barred = path(wrap(tiny_llama(BrokenLlama), tokenizer))
+    barred._model.after, barred._model.value = set(range(320)), -float("inf")
+    assert {response.error for response in generate(barred, [ask(text) for text in TEXTS])} == {None}
+
+
+@pytest.mark.parametrize(("dtype", "is_error"), [("float16", True), ("bfloat16", False)])
+def test_weights_that_overflow_in_float16_are_errors_in_a_run(saved, tmp_path, path, dtype, is_error, monkeypatch):
+    """A whole run: neither text nor likelihood of such a model is scored; in bfloat16 both are."""
+    weights = load_file(saved / "model.safetensors")
+    folder = shutil.copytree(saved, tmp_path / "large")
+    for name in ("model.layers.1.mlp.up_proj.weight", "model.layers.1.mlp.down_proj.weight"):
+        weights[name] = weights[name] * 3000
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    opened = HfModel.open
+    monkeypatch.setattr(HfModel, "open", classmethod(lambda cls, name, values: path(opened(name, values))))
+    for scoring in ("generate", "loglikelihood"):
+        done = mibe.evaluate(
+            model="hf",
+            model_args={"pretrained": str(folder), "device": "cpu", "dtype": dtype, "max_length": "4096"},
+            tasks="pubmedqa",
+            limit=3,
+            scoring=scoring,
+            max_new_tokens=4,
+            output_dir=tmp_path / scoring,
+        )
+        rows = list(read_rows(done.path / "samples/pubmedqa.jsonl"))
+        assert len(rows) == 3
+        for row in rows:
+            assert (row["outcome"] == "error") == is_error
+            assert ("NaN or infinite" in (row["error"] or "")) == is_error
+            assert not (is_error and row["scores"])
+
+
+def test_likelihoods_that_are_no_numbers_in_an_older_log_are_no_answer():
+    task = load_task("pubmedqa")
+    example = next(iter(examples(task, "test")))
+    assert best_candidate(task, example, [-9.0, -1.0, -9.0]).value == "no"
+    for value in (float("nan"), float("inf"), -float("inf")):
+        assert best_candidate(task, example, [-9.0, value, -9.0]) == Prediction(None, Outcome.ERROR)
 
 
 def test_heads_are_those_that_save_the_most():

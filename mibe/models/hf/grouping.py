@@ -11,6 +11,9 @@ Tokens = Sequence[int]
 WORTH_SAVING = 64
 """Tokens that reading a beginning on its own must save: fewer do not pay for one more pass through the model."""
 
+WORTH_SHARING = 0.1
+"""The part of all tokens that it must save: what comes after a beginning is read more slowly than a whole prompt."""
+
 
 @dataclass(frozen=True, slots=True)
 class Group:
@@ -24,8 +27,9 @@ def group_by_head(prompts: Sequence[Tokens]) -> list[Group]:
     """Divide prompts into groups, such that reading each group's head once saves the most that is worth the while.
 
     The prompts are seen as a tree, each node a beginning that some have in common. A node is a head of its own when
-    its prompts together save `WORTH_SAVING` tokens against the head above it. Groups come in the order of the tree,
-    branches with the longest prompts first: who keeps the last head read needs to read but what is new in the next.
+    its prompts together save `WORTH_SAVING` tokens against the head above it, and `WORTH_SHARING` of their own. Groups
+    come in the order of the tree, branches with the longest prompts first: who keeps the last head read needs to read
+    but what is new in the next.
     """
     order = sorted(range(len(prompts)), key=lambda number: tuple(prompts[number]))
     shared = [common_length(prompts[a], prompts[b]) for a, b in pairwise(order)]
@@ -39,7 +43,9 @@ def group_by_head(prompts: Sequence[Tokens]) -> list[Group]:
             group.members.append(order[low])
             continue
         common = min(shared[low : high - 1])
-        if (high - low - 1) * (common - group.head) >= WORTH_SAVING:
+        saved = (high - low - 1) * (common - group.head)
+        own = sum(len(prompts[number]) - group.head for number in order[low:high])
+        if saved >= max(WORTH_SAVING, WORTH_SHARING * own):
             group = Group(common)
             groups.append(group)
         cuts = [low, *(at + 1 for at in range(low, high - 1) if shared[at] == common), high]

@@ -9,7 +9,7 @@ import contextlib
 import gc
 import hashlib
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,21 +21,22 @@ from lm_eval.models.utils import resolve_max_length
 from transformers import GenerationConfig
 
 from mibe.errors import ModelError
-from mibe.models.base import ChoiceRequest, Message, Request, Response, Sampling
+from mibe.models.base import NO_NUMBERS, ChoiceRequest, Message, Request, Response, Sampling
 from mibe.models.checkpoint import recommended_by, template_switches
 from mibe.models.hf.arguments import PLACEMENT
 from mibe.models.hf.batches import (
-    CPU_BATCH,
+    CPU_SLOTS,
     LARGEST_BATCH,
     Batcher,
     batch_that_fits,
     free_memory,
+    keep_freed_memory,
     release_memory,
     slots_that_fit,
 )
 from mibe.models.hf.choosing import TAIL, Answers, Draw, encode_after
 from mibe.models.hf.endings import Endings
-from mibe.models.hf.generation import Generated, Generator
+from mibe.models.hf.generation import Fault, Generated, Generator
 from mibe.models.hf.grouping import group_by_head
 from mibe.models.hf.likelihood import score_choices
 from mibe.models.hf.loading import load_engine, quiet
@@ -105,6 +106,8 @@ class HfModel:
         own = engine.model.generation_config
         self.recommended = None if own is None else recommended_by(own.to_diff_dict())
         self._by_memory = batch_size is None
+        if engine.device.type == "cpu":
+            keep_freed_memory()
         self._batches = Batcher(batch_size or LARGEST_BATCH)
         # The settings a checkpoint comes with (sampling, penalties) would make "greedy" something else for each model.
         self._model.generation_config = GenerationConfig(
@@ -179,13 +182,13 @@ class HfModel:
         if not jobs:
             return
         endings = Endings(self._tokenizer, sampling, self._end_tokens)
-        longest = len(jobs[0].tokens) + endings.room
+        most = max(Counter(tuple(job.tokens) for job in jobs).values())
         generator = Generator(
             self._reader,
             endings,
             sampling,
             self._batches,
-            slots=self._slots(longest),
+            slots=self._slots(len(jobs[0].tokens) + endings.room, endings.room, most),
             within=self._ready,
             opened=[opened_by(job.request.text) for job in jobs],
         )
@@ -196,7 +199,7 @@ class HfModel:
     def _generate_plainly(self, jobs: Sequence[_Job], sampling: Sampling) -> Iterator[tuple[int, Response]]:
         endings = Endings(self._tokenizer, sampling, self._end_tokens)
 
-        def work(batch: Sequence[_Job]) -> tuple[list[Generated], float]:
+        def work(batch: Sequence[_Job]) -> tuple[list[Generated | Fault], float]:
             start = time.perf_counter()
             with self._ready():
                 prompts = [job.tokens for job in batch]
@@ -208,7 +211,7 @@ class HfModel:
             return rows, (time.perf_counter() - start) / len(batch)
 
         for batch, result in self._batches.run(jobs, work, lambda job: self._fit(len(job.tokens) + endings.room)):
-            rows: Sequence[Generated | None] = [None] * len(batch) if result is None else result[0]
+            rows: Sequence[Generated | Fault] = ["memory"] * len(batch) if result is None else result[0]
             seconds = 0.0 if result is None else result[1]
             for job, row in zip(batch, rows, strict=True):
                 yield job.index, self._response(job, row, seconds)
@@ -232,9 +235,11 @@ class HfModel:
         behind = {form.name: Answers(encode(answers_behind(answers, form)), self._end_tokens) for form in forms}
         return Answers(own, self._end_tokens, begins), behind
 
-    def _response(self, job: _Job, row: Generated | None, seconds: float) -> Response:
-        if row is None:
+    def _response(self, job: _Job, row: Generated | Fault, seconds: float) -> Response:
+        if row == "memory":
             return _failed(job, "out of memory, even alone in a batch")
+        if row == "logits":
+            return _failed(job, f"the model's logits are {NO_NUMBERS}")
         whole = self._decode(without_end(row.tokens, self._end_tokens))
         text, answer_at = tell_apart(whole, opened_by(job.request.text), job.request.sampling.stop)
         return Response(
@@ -269,7 +274,7 @@ class HfModel:
 
     def _score(self, pairs: Sequence[Sequence[Pair]], longest: int) -> Iterator[tuple[int, tuple[float, ...]]]:
         asked = [index for index, choices in enumerate(pairs) if choices]
-        rows = self._slots(longest) // max(1, longest)
+        slots = self._slots(longest)
         for group in group_by_head([pairs[index][0].context[:-1] for index in asked]):
 
             def work(batch: Sequence[int], head: int = group.head) -> list[list[float]]:
@@ -277,7 +282,7 @@ class HfModel:
                     return score_choices(self._reader, [pairs[index] for index in batch], head)
 
             members = [asked[number] for number in group.members]
-            for batch, result in self._batches.run(members, work, lambda index: rows // len(pairs[index])):
+            for batch, result in self._batches.run(members, work, lambda index: slots // _tokens(pairs[index])):
                 for index, values in zip(batch, self._scores(result), strict=True):
                     yield index, tuple(values)
 
@@ -317,22 +322,27 @@ class HfModel:
             raise ModelError(problem)
         return pairs
 
-    def _slots(self, longest: int) -> int:
-        """Tokens of prompts and outputs that a batch may hold; no bound but its rows for a fixed batch size."""
+    def _slots(self, longest: int, room: int = 0, draws: int = 1) -> int:
+        """Tokens of prompts and outputs that a batch may hold; no bound but its rows for a fixed batch size.
+
+        `room` are the tokens of an output, `longest` those of the longest prompt with it, and `draws` the most of one
+        prompt.
+        """
         if not self._by_memory:
             return self._batches.limit * longest
         on_cpu = self._engine.device.type != "cuda"
-        return slots_that_fit(self._free(), longest, self._engine.config, self._model.dtype.itemsize, on_cpu=on_cpu)
+        return slots_that_fit(self._free(), room, draws, self._engine.config, self._model.dtype.itemsize, on_cpu=on_cpu)
 
     def _fit(self, tokens: int) -> int:
         """How many sequences like this one, read at once, should fit the memory that is free now."""
         if not self._by_memory:
             return self._batches.limit
-        most = LARGEST_BATCH if self._engine.device.type == "cuda" else CPU_BATCH
+        most = LARGEST_BATCH if self._engine.device.type == "cuda" else max(1, CPU_SLOTS // tokens)
         return min(most, batch_that_fits(self._free(), tokens, self._engine.config, self._model.dtype.itemsize))
 
     def _free(self) -> int:
-        release_memory()
+        if self._engine.device.type == "cuda":
+            release_memory()
         return free_memory({parameter.device for parameter in self._model.parameters()})
 
     @contextlib.contextmanager
@@ -362,6 +372,10 @@ class HfModel:
         self.__dict__.pop("_reader", None)
         gc.collect()
         release_memory()
+
+
+def _tokens(pairs: Sequence[Pair]) -> int:
+    return sum(len(pair.input) for pair in pairs)
 
 
 def _failed(job: _Job, reason: str) -> Response:

@@ -15,13 +15,25 @@ from transformers import LogitsProcessor, LogitsProcessorList, StoppingCriteria,
 from mibe.models.base import Sampling
 from mibe.models.hf.choosing import ChosenOnly, Draw
 from mibe.models.hf.endings import Endings, Written
-from mibe.models.hf.generation import Generated
-from mibe.models.hf.reader import forward_parameters
+from mibe.models.hf.generation import Fault, Generated
+from mibe.models.hf.reader import are_numbers, forward_parameters
 from mibe.models.pairs import Pair
 from mibe.parsers.reasoning import Format
 
 Row: TypeAlias = tuple[int, list[int]]
 """Number of a request, and those of its continuations for which the model reads the same input."""
+
+
+class Broken(LogitsProcessor):  # type: ignore[misc]
+    """Takes down the `rows` whose logits are no numbers, and gives them numbers, so that the others can go on."""
+
+    def __init__(self) -> None:
+        self.rows: set[int] = set()
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        """The scores, (rows, vocabulary), with zeros for those rows."""
+        self.rows.update(row for row, is_sound in enumerate(are_numbers(scores)) if not is_sound)
+        return scores.index_fill(0, torch.tensor(sorted(self.rows), dtype=torch.long, device=scores.device), 0.0)
 
 
 class StopRows(StoppingCriteria):  # type: ignore[misc]
@@ -31,14 +43,17 @@ class StopRows(StoppingCriteria):  # type: ignore[misc]
     end by different strings, or by the end token, then run on to the token limit.
     """
 
-    def __init__(self, endings: Endings, draws: Sequence[Draw], written: Sequence[Written]) -> None:
+    def __init__(self, endings: Endings, draws: Sequence[Draw], written: Sequence[Written], broken: Broken) -> None:
         self._endings = endings
         self._draws = draws
         self._written = written
-        self.ended: list[Generated | None] = [None] * len(written)
+        self._broken = broken
+        self.ended: list[Generated | Fault | None] = [None] * len(written)
 
     def __call__(self, input_ids: torch.Tensor, scores: Any, **kwargs: Any) -> torch.Tensor:
         """Which rows are done: a boolean for each."""
+        for row in self._broken.rows:
+            self.ended[row] = self.ended[row] or "logits"
         live = [row for row, ended in enumerate(self.ended) if ended is None]
         for row in live:
             self._written[row].add(int(input_ids[row, -1]))
@@ -73,7 +88,7 @@ def generate_batch(
     endings: Endings,
     padding: int,
     opened: Sequence[Format | None],
-) -> list[Generated]:
+) -> list[Generated | Fault]:
     """Generate after each prompt (token ids of any lengths), all with the same settings; padded on the left.
 
     `opened` is the reasoning that each prompt has opened.
@@ -82,13 +97,13 @@ def generate_batch(
     gaps = [length - len(prompt) for prompt in prompts]
     ids = torch.tensor([[padding] * gap + prompt for prompt, gap in zip(prompts, gaps, strict=True)])
     mask = torch.tensor([[0] * gap + [1] * (length - gap) for gap in gaps])
-    written = [Written.after(form) for form in opened]
-    stop = StopRows(endings, draws, written)
+    written, broken = [Written.after(form) for form in opened], Broken()
+    stop = StopRows(endings, draws, written, broken)
     model.generate(
         input_ids=ids.to(model.device),
         attention_mask=mask.to(model.device),
         max_new_tokens=endings.room,
-        logits_processor=LogitsProcessorList([ChosenOnly(sampling, draws, prompts, written), Dictate(written)]),
+        logits_processor=LogitsProcessorList([broken, ChosenOnly(sampling, draws, prompts, written), Dictate(written)]),
         stopping_criteria=StoppingCriteriaList([stop]),
         do_sample=False,
     )

@@ -10,14 +10,17 @@ from typing import Any
 import torch
 from transformers.cache_utils import Cache, DynamicCache, DynamicLayer, DynamicSlidingWindowLayer
 
-from mibe.models.hf.grouping import Tokens, common_length
-from mibe.models.hf.slots import Rows, spread
+from mibe.models.hf.grouping import WORTH_SAVING, Tokens, common_length
+from mibe.models.hf.slots import Part, Rows, merge, spread
 
-PIECE = 1024
-"""Tokens read at once on a CPU: a longer piece is no faster, and its activations are what memory is spent on."""
+PIECE = 4096
+"""Tokens read at once on a CPU: their activations are what memory is spent on."""
 
 DEVICE_PIECE = 8192
 """The same on an accelerator."""
+
+TOGETHER = 512
+"""Tokens of several prompts read at once on a CPU: more are no faster than one prompt after another."""
 
 LOGITS = 2**26
 """Logits held at once where every position's are wanted: 256 MB in float32."""
@@ -36,17 +39,36 @@ class Reader:
         self._model = model
         self._head: list[int] = []
         self._cache: Cache | None = None
-        self._piece = PIECE if model.device.type == "cpu" else DEVICE_PIECE
+        on_cpu = model.device.type == "cpu"
+        self._piece = PIECE if on_cpu else DEVICE_PIECE
+        self._together = TOGETHER if on_cpu else DEVICE_PIECE
 
     def read(self, prompts: Sequence[Tokens], head: int, room: int) -> tuple[Rows, torch.Tensor]:
         """Read prompts that share their first `head` tokens and no one's last; (rows, logits after the last token).
 
-        The rows have `room` free slots. Shorter prompts are padded between head and own part.
+        The rows have `room` free slots.
         """
+        read = list(self.read_apart(prompts, head, room))
+        if len(read) == 1:
+            return read[0]
+        return merge([Part.whole(rows) for rows, _ in read], room), torch.cat([logits for _, logits in read])
+
+    def read_apart(self, prompts: Sequence[Tokens], head: int, room: int) -> Iterator[tuple[Rows, torch.Tensor]]:
+        """The same for some of the prompts after another.
+
+        The head is read once, then each prompt's own part: several at a time where they are short and of like length,
+        and else alone, so that little is read that is no token.
+        """
+        cache = self._read_head(prompts[0][:head])
+        for some in alike([len(prompt) - head for prompt in prompts], self._together):
+            yield self._read_own(cache, prompts[some], head, room)
+
+    def _read_own(self, cache: Cache, prompts: Sequence[Tokens], head: int, room: int) -> tuple[Rows, torch.Tensor]:
+        """Read what comes after the head, whose cache this is. Shorter prompts are padded before it."""
         longest = max(map(len, prompts))
         gaps = [longest - len(prompt) for prompt in prompts]
         mask = torch.tensor([[True] * head + [False] * gap + [True] * (longest - head - gap + room) for gap in gaps])
-        rows = spread(self._read_head(prompts[0][:head]), mask.to(self._model.device))
+        rows = spread(cache, mask.to(self._model.device))
         ids = torch.tensor([[0] * gap + list(prompt[head:]) for prompt, gap in zip(prompts, gaps, strict=True)])
         positions = (torch.arange(head, longest) - torch.tensor(gaps)[:, None]).clamp(min=0)
         return rows, self.last_logits(rows, ids, positions)
@@ -99,6 +121,31 @@ class Reader:
     def forget(self) -> None:
         """Keep no beginning."""
         self._head, self._cache = [], None
+
+
+def are_numbers(logits: torch.Tensor) -> list[bool]:
+    """For each row whether its logits, (rows, vocabulary), can be chosen by: none is NaN, and the largest is finite.
+
+    Some models bar tokens by minus infinity.
+    """
+    sound: list[bool] = torch.isfinite(logits.amax(dim=-1)).tolist()
+    return sound
+
+
+def alike(lengths: Sequence[int], most: int) -> list[slice]:
+    """Neighbours that are read together: at most `most` tokens with their padding, or one alone that is longer.
+
+    The padding costs less than one more pass through the model, or is no more than an eighth of what is read.
+    """
+    slices: list[slice] = []
+    start = 0
+    for end in range(1, len(lengths) + 1):
+        some = lengths[start : end + 1]
+        padded = len(some) * max(some)
+        if end == len(lengths) or padded > most or padded - sum(some) > max(WORTH_SAVING, padded / 8):
+            slices.append(slice(start, end))
+            start = end
+    return slices
 
 
 def plain_cache_limit(model: Any) -> int:
