@@ -82,12 +82,15 @@ def load_model(recipe: Recipe, device: torch.device, dtype: torch.dtype) -> Any:
     return add_adapters(model, lora, dtype) if lora else model
 
 
-def choose_attention(wanted: str, precision: Precision, device: torch.device) -> str:
-    """transformers' name of the attention to use. Raises `ModelLoadError` for one that cannot run here."""
+def choose_attention(wanted: str, precision: Precision, device: torch.device) -> str | None:
+    """transformers' name of the attention to use. Raises `ModelLoadError` for one that cannot run here.
+
+    None leaves it to transformers, which takes SDPA where the model has it and eager attention elsewhere.
+    """
     can_flash = device.type == "cuda" and precision != "fp32"
     if wanted == "auto":
         found = [name for name in FLASH if can_flash and importlib.util.find_spec(PACKAGE[name])]
-        return [*found, "sdpa"][0]
+        return found[0] if found else None
     if wanted in FLASH:
         if device.type != "cuda":
             raise ModelLoadError(f"model.attention: {wanted} needs a CUDA GPU, and there is none here; use sdpa")

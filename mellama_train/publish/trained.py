@@ -108,7 +108,7 @@ def _on_cpu(recorded: Mapping[str, Any], base: str | None) -> Recipe:
     content = {name: value for name, value in recorded.items() if name in known}
     recipe = parse(json.dumps(content), Recipe, "the recipe of the checkpoint")
     source = ModelSource(
-        path=_base(base or recipe.model.path), attention="sdpa", trust_remote_code=recipe.model.trust_remote_code
+        path=_base(base or recipe.model.path), attention="auto", trust_remote_code=recipe.model.trust_remote_code
     )
     lora = replace(recipe.lora, four_bit=False) if recipe.lora else None
     return replace(recipe, model=source, lora=lora, precision="fp32")

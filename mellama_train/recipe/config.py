@@ -19,9 +19,10 @@ class ModelSource:
     """The model to start from, and how it computes.
 
     `path` is a folder in the Hugging Face format or a name on a hub. `attention` "auto" takes FlashAttention where
-    its package and a GPU are there and PyTorch's SDPA otherwise. `loss` is the form of the last layer and the cross
-    entropy: "fused" (PyTorch's linear_cross_entropy), "chunked" (ours, exact in every precision), "full" (the
-    model's own logits), "auto" the best of these that is exact. `liger` takes Liger's GPU kernels.
+    its package and a GPU are there, PyTorch's SDPA otherwise, and eager attention for a model that has no SDPA.
+    `loss` is the form of the last layer and the cross entropy: "fused" (PyTorch's linear_cross_entropy), "chunked"
+    (ours, exact in every precision), "full" (the model's own logits), "auto" the best of these that is exact. `liger`
+    takes Liger's GPU kernels.
     """
 
     path: str

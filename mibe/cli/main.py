@@ -7,12 +7,14 @@ data or model; 130 interrupted.
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from functools import partial
 
 import mibe
 from mibe.cli import compare, data, evaluate, leaderboard, lm_eval, plan, rate, report, score, tasks
 from mibe.terminal.exit import exit_code
+from mibe.terminal.news import heard_by
 
 SUBJECTS = (evaluate, plan, tasks, data, score, compare, leaderboard, rate, report, lm_eval)
 """In the order of `mibe --help`."""
@@ -21,7 +23,8 @@ SUBJECTS = (evaluate, plan, tasks, data, score, compare, leaderboard, rate, repo
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; its errors become one line each."""
     arguments = parser().parse_args(argv)
-    return exit_code(partial(arguments.command, arguments))
+    with heard_by(partial(print, file=sys.stderr, flush=True)):
+        return exit_code(partial(arguments.command, arguments))
 
 
 def parser() -> argparse.ArgumentParser:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -17,22 +18,37 @@ SETTINGS: Mapping[str, str] = {
 }
 """What is often given as an argument of a model → the option that sets it for all of them."""
 
+_ARGUMENT = re.compile(
+    r"""\s* (?P<name> (?: \\, | [^,=] )*? ) \s*
+    (?: = \s* (?: "(?P<quoted> (?: \\" | [^"] )* )" \s* (?= , | $ ) | (?P<plain> (?: \\, | [^,] )* ) ) )?
+    (?: , | $ )""",
+    re.VERBOSE | re.DOTALL,
+)
+"""One argument and the comma behind it."""
+
 
 def parse_model_args(text: str) -> dict[str, str]:
     """Arguments of a model from "pretrained=PATH,dtype=bfloat16".
 
-    A value may hold "=", and may not hold a comma. Raises `UsageError` for a piece without "=" or without a name,
-    and for a name given twice.
+    A value may hold "=". A comma in it is written `\\,`, or the value stands in double quotes (and a quote in those is
+    `\\"`). Raises `UsageError` for a piece without "=" or without a name, for a quote that is not closed, and for a
+    name given twice.
     """
     args: dict[str, str] = {}
-    for piece in filter(None, map(str.strip, text.split(","))):
-        name, equals, value = piece.partition("=")
-        name = name.strip()
-        if not equals or not name:
-            raise UsageError(f"model argument {piece!r} is not of the form NAME=VALUE; separate arguments by commas")
+    for found in _ARGUMENT.finditer(text):
+        name, quoted, plain = found["name"], found["quoted"], found["plain"]
+        if not name and quoted is None and plain is None:
+            continue
+        if not name or (quoted is None and plain is None):
+            raise UsageError(
+                f"model argument {found[0].strip(' ,')!r} is not of the form NAME=VALUE; separate arguments by commas; "
+                r'a comma in a value is written \, or the value in double quotes: pretrained="/data/a,b"'
+            )
+        if plain is not None and plain.startswith('"'):
+            raise UsageError(f"model argument {name}={plain}: the quote is not closed before the next argument")
         if name in args:
             raise UsageError(f"model argument {name!r} is given twice")
-        args[name] = value.strip()
+        args[name] = plain.strip().replace(r"\,", ",") if quoted is None else quoted.replace(r"\"", '"')
     return args
 
 

@@ -7,10 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mibe.models.base import FinishReason, Message, Renderer, Sampling
-from mibe.models.checkpoint import template_switches
+from mibe.models.base import FinishReason, Renderer, Sampling
+from mibe.models.templates import Render, shortest_prompt, template_switches
 from mibe.models.text import first_stop
-from mibe.models.tokens import render_turns
 from mibe.parsers.reasoning import FORMATS, Format, behind_closing, closed_by, opened_by, split
 
 ROOM = 8192
@@ -51,9 +50,9 @@ def recognise(template: str, prompt: str) -> Reasoning | None:
     return None
 
 
-def reasoning_by_template(tokenizer: Any, **switches: Any) -> Reasoning | None:
-    """How a chat model reasons, as its tokenizer's chat template says with these switches."""
-    return recognise(str(tokenizer.chat_template), render_turns(tokenizer, PROBE, **switches))
+def reasoning_by_template(template: Any, render: Render) -> Reasoning | None:
+    """How a chat model reasons, as its chat template says, and a prompt laid out by it. Raises what `render` raises."""
+    return recognise(str(template), shortest_prompt(render))
 
 
 def reasoning_of(model: Renderer) -> Reasoning | None:
@@ -157,7 +156,3 @@ def within_limits(
     if len(tokens) > most:
         return Bounded(list(tokens[:most]), "length", reasoning)
     return Bounded(list(tokens), finish_reason, reasoning)
-
-
-PROBE: tuple[Message, ...] = (Message(role="user", content="a"),)
-"""The turns of a prompt that shows how a template ends one."""

@@ -7,9 +7,8 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from jinja2 import TemplateError
-
-from mibe.models.base import Message
+from mibe.errors import ModelError
+from mibe.models.templates import TEMPLATE_ERRORS
 from mibe.parsers.reasoning import FORMATS
 
 _ANSWER = "mibe-answer"
@@ -45,18 +44,22 @@ def window_problem(prompt: int, new: int, window: int | None) -> str | None:
     return f"{prompt} prompt and {new} new tokens do not fit the context window of {window}"
 
 
+def check_vocabulary(tokenizer: Any, rows: int, source: str) -> None:
+    """Raise `ModelError` where the tokenizer has ids for which the model has no row in its embeddings."""
+    largest = max(tokenizer.get_vocab().values(), default=0)
+    if largest >= rows:
+        raise ModelError(
+            f"the tokenizer of {source} has ids up to {largest}, and the model has {rows} embeddings (ids up to "
+            f"{rows - 1}): they do not belong together; name the model's own tokenizer by tokenizer=FOLDER"
+        )
+
+
 def added_before(tokenizer: Any) -> list[int]:
     """What the tokenizer puts before every text: usually nothing, or the token that begins a sequence."""
     alone = tokenizer("a", add_special_tokens=False)["input_ids"]
     full: list[int] = tokenizer("a")["input_ids"]
     start = next((at for at in range(len(full)) if full[at : at + len(alone)] == alone), 0)
     return full[:start]
-
-
-def render_turns(tokenizer: Any, messages: Sequence[Message], **switches: Any) -> str:
-    """The turns by the tokenizer's chat template with these switches, up to where the answer begins."""
-    text: str = tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True, **switches)
-    return text
 
 
 def end_tokens(tokenizer: Any, configurations: Iterable[Any], *, chat: bool) -> list[int]:
@@ -87,8 +90,8 @@ def turn_end(tokenizer: Any, special: Iterable[str]) -> tuple[str, ...]:
     turns = [{"role": "user", "content": "a"}, {"role": "assistant", "content": _ANSWER}]
     try:
         text: str = tokenizer.apply_chat_template(turns, tokenize=False)
-    # A template for prompts alone: what it raises is its author's choice.
-    except (TemplateError, TypeError, ValueError, KeyError, AttributeError):
+    except TEMPLATE_ERRORS:
+        # A template for prompts alone.
         return ()
     after = text.rpartition(_ANSWER)[2]
     one = "|".join(re.escape(token) for token in sorted(special, key=len, reverse=True))

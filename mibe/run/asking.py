@@ -83,13 +83,10 @@ def template_args(model: Renderer, settings: Settings) -> dict[str, Any]:
 
 def has_system_turn(model: Renderer) -> bool:
     """Whether a system prompt stands in what the model reads: some templates refuse one, others drop it in silence."""
-    # Where a template was laid out jinja is there already; elsewhere a run does without it.
-    from jinja2 import TemplateError
-
     turns = [Message(role="system", content=_PROBE), Message(role="user", content="?")]
     try:
         return _PROBE in model.render(turns)
-    except (TemplateError, ModelError):
+    except ModelError:
         return False
 
 

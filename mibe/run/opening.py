@@ -17,7 +17,7 @@ from mibe.judge.judges import Judge, Judging, load_judge
 from mibe.judge.verdicts import describe_judge
 from mibe.metrics.base import Mean
 from mibe.models import as_model, ranks
-from mibe.models.base import Model
+from mibe.models.base import Message, Model
 from mibe.models.pricing import Budget
 from mibe.models.reasoning import reasoning_of
 from mibe.models.service import Service, open_services
@@ -32,6 +32,7 @@ from mibe.run.session import Session
 from mibe.run.settings import Settings, arguments_under
 from mibe.run.settle import Settled
 from mibe.task import Task
+from mibe.terminal.news import heard_by
 from mibe.terminal.progress import Progress, Silent, Terminal
 
 
@@ -63,13 +64,15 @@ def open_run(
     """Load the model and open what the run needs; `held` closes it again. Raises as `mibe.evaluate` says."""
     who = ranks.current()
     news = _news(progress, who)
-    llm = as_model(model, arguments_under(settled.settings.protocol, model, model_args))
+    with heard_by(news.message):
+        llm = as_model(model, arguments_under(settled.settings.protocol, model, model_args))
     if isinstance(model, str):
         # A model that was handed over belongs to its owner, who may want it for the next run.
         held.callback(llm.close)
     held.callback(news.stop)
     prepared = prepare(llm, settled.settings)
     plans = tuple(plan.for_model(llm, prepared) for plan in settled.plans)
+    _check_turns(llm, plans)
     if (line := reasoning_line(llm, plans)) is not None:
         news.message(line)
     if who.count > 1 and isinstance(llm, Service):
@@ -99,6 +102,15 @@ def open_run(
     who.agree(folder.path)
     session = Session(llm, folder, _open_cache(held, llm, use_cache=use_cache), news, arbiter, who)
     return Opened(session=session, plans=plans, late=settled.late, record=begun, services=tuple(services))
+
+
+def _check_turns(model: Model, plans: Sequence[Plan]) -> None:
+    """Lay out the turns of this run once: what a chat template does not take is known now, not at the first prompt."""
+    if not model.is_chat:
+        return
+    asked, answered = Message(role="user", content="a"), Message(role="assistant", content="b")
+    system = [] if plans[0].settings.system_prompt is None else [Message(role="system", content="c")]
+    model.render([*system, asked, *([answered, asked] if any(plan.shots for plan in plans) else [])])
 
 
 def reasoning_line(model: Model, plans: Sequence[Plan]) -> str | None:

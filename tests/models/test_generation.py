@@ -15,11 +15,12 @@ import mibe  # noqa: E402
 from mibe.errors import UsageError  # noqa: E402
 from mibe.models import load_model  # noqa: E402
 from mibe.models.base import Message, Request, Sampling  # noqa: E402
-from mibe.models.checkpoint import recommended_by, template_switches  # noqa: E402
+from mibe.models.checkpoint import recommended_by  # noqa: E402
 from mibe.models.hf.choosing import Answers, Chooser, Draw, encode_after  # noqa: E402
 from mibe.models.hf.endings import Written  # noqa: E402
 from mibe.models.hf.model import HfModel  # noqa: E402
 from mibe.models.local.counting import load_counter  # noqa: E402
+from mibe.models.templates import template_switches  # noqa: E402
 from mibe.parsers.reasoning import FORMATS  # noqa: E402
 from mibe.results.folder import read_record  # noqa: E402
 from mibe.results.log import read_rows  # noqa: E402

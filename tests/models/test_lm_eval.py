@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -153,7 +154,14 @@ class Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server_address[1]}"
         self.status = {}
+        self.finish = {}
+        self.instead = None
         self.asked = []
+
+    def handle_error(self, request, client_address):
+        # lm-eval hangs up on what is under way when another request fails; the server would print that.
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -168,7 +176,11 @@ class Handler(BaseHTTPRequestHandler):
         status = next((code for mark, code in self.server.status.items() if mark in prompt), 200)
         text = f"<{prompt.split()[-1]}>"
         choice = {"index": 0, "message": {"role": "assistant", "content": text}} if chat else {"index": 0, "text": text}
-        answer = json.dumps({"choices": [choice]} if status == 200 else {"error": prompt}).encode()
+        for mark, reason in self.server.finish.items():
+            if mark in prompt:
+                choice["finish_reason"] = reason
+        body = self.server.instead or {"choices": [choice]}
+        answer = json.dumps(body if status == 200 else {"error": prompt}).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(answer)))
@@ -214,6 +226,37 @@ def test_one_bad_request_is_one_error(server, kind, concurrent, capfd):
     assert len(good) <= (18 if concurrent == "1" else 18 + 2 * 8 * 5)
     assert server.asked[0][1]["max_tokens"] == 12 and server.asked[0][1]["temperature"] == 0
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("kind", ["local-completions", "local-chat-completions"])
+@pytest.mark.parametrize("concurrent", ["1", "4"])
+def test_why_a_server_ended_an_answer_is_not_lost(server, kind, concurrent):
+    server.finish = {"LONG": "length", "BROKEN": "abort", "DECLINED": "content_filter", "GOOD": "stop"}
+    model = api(server, kind, num_concurrent=concurrent)
+    texts = ["LONG", "plain", "BROKEN", "DECLINED", "GOOD"]
+    found = generate(model, [ask(model.render([Message(role="user", content=text)])) for text in texts])
+    assert [response.finish_reason for response in found] == ["length", "stop", "error", "filter", "stop"]
+    assert [response.text for response in found] == ["<LONG>", "<plain>", "", "<DECLINED>", "<GOOD>"]
+    assert found[2].error == "the answer was broken off (finish_reason 'abort')"
+    assert type(found[0].text) is str
+
+
+@pytest.mark.parametrize(("reason", "cut"), [("length", True), ("stop", False)])
+def test_what_ended_a_reasoning_is_what_the_server_says(server, reason, cut):
+    server.finish = {"think": reason}
+    model = api(server)
+    (response,) = generate(model, [Request((), "q think", Sampling(max_new_tokens=4, thinking_budget=8))])
+    assert server.asked[0][1]["max_tokens"] == 12
+    assert (response.text, response.answer_at) == ("<think>", None)
+    assert (response.finish_reason, response.budget_cut) == (reason, cut)
+
+
+@pytest.mark.parametrize("concurrent", ["1", "4"])
+def test_an_error_of_status_200_is_an_error_and_no_text(server, concurrent):
+    server.instead = {"error": {"message": "upstream is gone", "code": 502}}
+    model = api(server, "local-chat-completions", num_concurrent=concurrent)
+    (response,) = generate(model, [ask(model.render([Message(role="user", content="q")]))])
+    assert (response.finish_reason, response.text) == ("error", "") and "upstream is gone" in response.error
 
 
 def test_stop_strings_are_sent_and_kept(server):

@@ -40,6 +40,10 @@ def test_nothing_heavy_is_imported():
         ("pretrained=/a b/c, dtype=bfloat16", {"pretrained": "/a b/c", "dtype": "bfloat16"}),
         ("pretrained=x,note=a=b=c,", {"pretrained": "x", "note": "a=b=c"}),
         ("revision=", {"revision": ""}),
+        (r"pretrained=/a\,b/c,dtype=float32", {"pretrained": "/a,b/c", "dtype": "float32"}),
+        ('pretrained="/a,b/c" , dtype=float32', {"pretrained": "/a,b/c", "dtype": "float32"}),
+        (r'a="say \"x, y\"",b=C:\models', {"a": 'say "x, y"', "b": r"C:\models"}),
+        ('config={"mode": 0},a=""', {"config": '{"mode": 0}', "a": ""}),
     ],
 )
 def test_arguments_are_read(text, args):
@@ -50,6 +54,13 @@ def test_arguments_are_read(text, args):
 def test_malformed_arguments_are_refused(text):
     with pytest.raises(UsageError, match="NAME=VALUE|given twice"):
         parse_model_args(text)
+
+
+def test_a_comma_in_a_value_is_explained_and_an_open_quote_named():
+    with pytest.raises(UsageError, match=r"'b/c' is not of the form NAME=VALUE.*a comma in a value is written \\,"):
+        parse_model_args("pretrained=/a,b/c")
+    with pytest.raises(UsageError, match='a="x: the quote is not closed'):
+        parse_model_args('a="x,b=2')
 
 
 def test_unknown_names_come_with_the_nearest_ones():

@@ -187,6 +187,26 @@ def test_lines_that_failed_or_expired_are_error_samples(service, open_model):
     assert "is expired and has no answer" in got[2].error
 
 
+def test_lines_of_status_200_that_are_no_answer(service, open_model):
+    bodies = {
+        0: said("half", finish="abort").body,
+        1: {"error": {"message": "The input was flagged", "code": 403}},
+        2: {"choices": [], "prompt_filter_results": [{"content_filter_results": {"hate": {"filtered": True}}}]},
+        3: {"choices": {"a": 1}},
+        4: said("cut", finish="length").body,
+    }
+
+    def line(number, body):
+        if number not in bodies:
+            return echoed(number, body)
+        return {"response": {"status_code": 200, "body": bodies[number]}, "error": None}
+
+    service.jobs.line = line
+    got = answers(open_model(), requests(6))
+    assert [r.finish_reason for r in got] == ["error", "filter", "filter", "error", "length", "stop"]
+    assert got[0].error == "the answer was broken off (finish_reason 'abort')" and got[0].text == ""
+
+
 def test_a_parameter_that_the_model_refuses_is_learnt_and_the_lines_go_again(service, open_model):
     def line(number, body):
         if "max_tokens" in body:

@@ -236,7 +236,7 @@ def test_a_whole_run_its_resumption_and_its_cache(model, tmp_path):
 
 @engine
 def test_identity_is_content_and_settings_and_not_placement(model, tiny):
-    from mibe.models.vllm.model import identity
+    from mibe.models.vllm.identity import identity
 
     values = {"pretrained": str(tiny), "chat_template": False}
     base = identity(model._engine.config, values, {"dtype": "float32"}, None)

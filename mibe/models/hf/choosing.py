@@ -16,8 +16,9 @@ from transformers import (
     TopPLogitsWarper,
 )
 
-from mibe.models.base import Sampling
+from mibe.models.base import Request, Sampling
 from mibe.models.hf.endings import Written
+from mibe.models.reasoning import Reasoning, answer_texts, answers_behind, forms_of
 
 TAIL = 16
 """Characters at the end of a prompt that may bear on how the answer after it is cut into tokens."""
@@ -61,6 +62,22 @@ def encode_after(prompt: str, texts: Sequence[str], encode: Callable[[list[str]]
         whole[count:] if whole[:count] == before else alone
         for whole, alone in zip(wholes, encode(list(texts)), strict=True)
     ]
+
+
+def answer_tables(
+    request: Request,
+    reasoning: Reasoning | None,
+    encode: Callable[[list[str]], list[list[int]]],
+    ends: Sequence[int],
+    *,
+    chat: bool,
+) -> tuple[Answers, dict[str, Answers]]:
+    """What may be written for the answers that a request allows: at once, and after each form of reasoning."""
+    answers, forms = request.sampling.allowed, forms_of(reasoning, request.sampling)
+    begins = [] if reasoning is not None and reasoning.opened else encode([form.marks[0] for form in forms])
+    own = encode_after(request.text, answer_texts(answers, chat=chat), encode)
+    behind = {form.name: Answers(encode(answers_behind(answers, form)), ends) for form in forms}
+    return Answers(own, ends, begins), behind
 
 
 @dataclass(frozen=True, slots=True)

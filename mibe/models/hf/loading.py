@@ -17,8 +17,11 @@ from lm_eval.models.huggingface import HFLM
 from safetensors import SafetensorError
 
 from mibe.errors import ModelError
+from mibe.models.hf.adapters import AdaptedHFLM
 from mibe.models.hf.arguments import QUANTISATION
 from mibe.models.text import one_line
+from mibe.models.tokens import check_vocabulary
+from mibe.terminal.news import say
 
 LOAD_ERRORS = (
     OSError,
@@ -38,7 +41,7 @@ OWN = frozenset({"batch_size", "chat_template", "device"})
 """Arguments that mibe handles itself."""
 
 
-class QuantisedHFLM(HFLM):  # type: ignore[misc]
+class QuantisedHFLM(AdaptedHFLM):
     """`HFLM` with bitsandbytes as transformers 5 wants it: as a configuration, no longer as `load_in_4bit`."""
 
     def __init__(self, *, bitsandbytes: Mapping[str, Any], **kwargs: Any) -> None:
@@ -53,7 +56,8 @@ class QuantisedHFLM(HFLM):  # type: ignore[misc]
 def load_engine(values: Mapping[str, Any]) -> HFLM:
     """The lm-eval model for the converted arguments of `mibe.models.hf`.
 
-    Raises `ModelError`, in one line, when it cannot be loaded or would run with weights that were never trained.
+    Raises `ModelError`, in one line, when it cannot be loaded, would run with weights that were never trained, or has
+    fewer embeddings than its tokenizer has tokens.
     """
     pretrained = values["pretrained"]
     passed = {name: value for name, value in values.items() if name not in OWN | QUANTISATION}
@@ -64,15 +68,19 @@ def load_engine(values: Mapping[str, Any]) -> HFLM:
     quantisation = {name: values[name] for name in QUANTISATION & values.keys()}
     if quantisation:
         check_quantiser()
-    try:
-        with quiet() as records:
-            engine = QuantisedHFLM(bitsandbytes=quantisation, **passed) if quantisation else HFLM(**passed)
-    except LOAD_ERRORS as error:
-        raise ModelError(f"cannot load {pretrained}: {one_line(error)}") from error
+    with quiet() as records:
+        try:
+            engine = QuantisedHFLM(bitsandbytes=quantisation, **passed) if quantisation else AdaptedHFLM(**passed)
+        except LOAD_ERRORS as error:
+            reason = mismatched_weights(records) or one_line(error)
+            raise ModelError(f"cannot load {pretrained}: {reason}") from error
     if engine.backend != "causal":
         raise ModelError(f"{pretrained} is an encoder-decoder model; only decoder-only models can be scored")
     if untrained := untrained_weights(records):
         raise ModelError(f"the checkpoint {pretrained} lacks weights of its model ({untrained}); they would be random")
+    check_vocabulary(engine.tokenizer, engine.model.get_input_embeddings().weight.shape[0], pretrained)
+    if "attn_implementation" not in values and getattr(engine.model.config, "_attn_implementation", "") == "eager":
+        say(f"{pretrained} has no sdpa attention in this transformers: it runs with eager, which is slower")
     return engine
 
 
@@ -135,9 +143,27 @@ class _Collector(logging.Handler):
         self.messages.append(record.getMessage())
 
 
+def mismatched_weights(messages: list[str]) -> str:
+    """What transformers reports as being of another shape than the configuration says; "" when nothing is."""
+    found = re.findall(
+        r"^(.+?)\s*\|\s*MISMATCH\s*\|.*?ckpt: torch\.Size\((\[.*?\])\) vs model: ?torch\.Size\((\[.*?\])\)",
+        _report(messages, "MISMATCH"),
+        re.MULTILINE,
+    )
+    if not found:
+        return ""
+    name, stored, expected = found[0]
+    more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+    return f"{name} is {stored} in the checkpoint and {expected} by config.json{more}"
+
+
 def untrained_weights(messages: list[str]) -> str:
     """Names of the weights that transformers reports as missing and newly initialised; "" when there are none."""
-    report = "\n".join(message for message in messages if "newly initialized" in message)
-    plain = re.sub(r"\x1b\[[0-9;]*m", "", report)
-    names: list[str] = re.findall(r"^(\S+)\s*\|\s*MISSING", plain, re.MULTILINE)
+    plain = _report(messages, "newly initialized")
+    names: list[str] = re.findall(r"^(.+?)\s*\|\s*MISSING", plain, re.MULTILINE)
     return ", ".join(names[:3]) + (", …" if len(names) > 3 else "") if names else plain[:200]
+
+
+def _report(messages: list[str], about: str) -> str:
+    """What transformers logged about loading, without its colours."""
+    return re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(message for message in messages if about in message))

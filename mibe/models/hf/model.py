@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import hashlib
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -22,8 +20,7 @@ from transformers import GenerationConfig
 
 from mibe.errors import ModelError
 from mibe.models.base import NO_NUMBERS, ChoiceRequest, Message, Request, Response, Sampling
-from mibe.models.checkpoint import recommended_by, template_switches
-from mibe.models.hf.arguments import PLACEMENT
+from mibe.models.checkpoint import recommended_by
 from mibe.models.hf.batches import (
     CPU_SLOTS,
     LARGEST_BATCH,
@@ -34,28 +31,27 @@ from mibe.models.hf.batches import (
     release_memory,
     slots_that_fit,
 )
-from mibe.models.hf.choosing import TAIL, Answers, Draw, encode_after
+from mibe.models.hf.choosing import TAIL, Answers, Draw, answer_tables
 from mibe.models.hf.endings import Endings
 from mibe.models.hf.generation import Fault, Generated, Generator
 from mibe.models.hf.grouping import group_by_head
+from mibe.models.hf.identity import identity, sources
 from mibe.models.hf.likelihood import score_choices
 from mibe.models.hf.loading import load_engine, quiet
 from mibe.models.hf.plain import Row, generate_batch, rows_of, score_batch
 from mibe.models.hf.reader import Reader, uses_virtual_tokens
-from mibe.models.identity import source_identity
+from mibe.models.identity import Hashing
 from mibe.models.pairs import Pair, encode_pairs
 from mibe.models.reasoning import (
     Reasoning,
-    answer_texts,
-    answers_behind,
-    forms_of,
     reasoning_by_template,
     reasoning_tokens,
     tell_apart,
     was_cut,
 )
+from mibe.models.templates import check_template, render_turns, template_switches
 from mibe.models.text import plain_text
-from mibe.models.tokens import Encoder, added_before, end_tokens, render_turns, window_problem, without_end
+from mibe.models.tokens import Encoder, added_before, end_tokens, window_problem, without_end
 from mibe.parsers.reasoning import opened_by
 
 SAMPLED = frozenset({"temperature", "top_p", "top_k", "min_p", "seed", "close", "constrain"})
@@ -119,12 +115,16 @@ class HfModel:
     @classmethod
     def open(cls, name: str, values: Mapping[str, Any]) -> HfModel:
         """Load the model that the converted arguments of `mibe.models.hf` describe. Raises `ModelError`."""
-        engine = load_engine(values)
-        chat = values.get("chat_template", True) and bool(getattr(engine.tokenizer, "chat_template", None))
+        with Hashing(sources(values).values()) as hashing:
+            engine = load_engine(values)
+            chat = values.get("chat_template", True) and bool(getattr(engine.tokenizer, "chat_template", None))
+            if chat:
+                check_template(engine.tokenizer, name=name)
+            known = identity(engine, values, chat=chat, identify=hashing.identity)
         return cls(
             engine,
             name=name,
-            identity=identity(engine, values, chat=chat),
+            identity=known,
             batch_size=values.get("batch_size"),
             chat=chat,
         )
@@ -145,12 +145,12 @@ class HfModel:
         """The text of the messages: by the chat template, up to where the answer begins, or as they are."""
         if not self.is_chat:
             return plain_text(messages)
-        return render_turns(self._tokenizer, messages, **self._template_args)
+        return render_turns(self._tokenizer, messages, name=self.name, **self._template_args)
 
     @property
     def reasoning(self) -> Reasoning | None:
         """How the model reasons, as its chat template says with the switches that are set."""
-        return reasoning_by_template(self._tokenizer, **self._template_args) if self.is_chat else None
+        return reasoning_by_template(self._tokenizer.get_chat_template(), self.render) if self.is_chat else None
 
     def count_tokens(self, text: str) -> int:
         """Exact number of tokens of a rendered prompt."""
@@ -222,18 +222,10 @@ class HfModel:
             return Draw(sampling.seed)
         key = job.request.text[-TAIL:], sampling.allowed, sampling.thinking_budget is None
         if key not in self._answers:
-            self._answers[key] = self._tables(job.request)
+            self._answers[key] = answer_tables(
+                job.request, self.reasoning, self._encoder.bare, self._end_tokens, chat=self.is_chat
+            )
         return Draw(sampling.seed, *self._answers[key])
-
-    def _tables(self, request: Request) -> tuple[Answers, dict[str, Answers]]:
-        """What may be written for the answers allowed: at once, and after each form of reasoning."""
-        answers, encode = request.sampling.allowed, self._encoder.bare
-        reasoning = self.reasoning
-        forms = forms_of(reasoning, request.sampling)
-        begins = [] if reasoning is not None and reasoning.opened else encode([form.marks[0] for form in forms])
-        own = encode_after(request.text, answer_texts(answers, chat=self.is_chat), encode)
-        behind = {form.name: Answers(encode(answers_behind(answers, form)), self._end_tokens) for form in forms}
-        return Answers(own, self._end_tokens, begins), behind
 
     def _response(self, job: _Job, row: Generated | Fault, seconds: float) -> Response:
         if row == "memory":
@@ -386,35 +378,3 @@ def context_window(engine: HFLM) -> int | None:
     """Tokens of prompt and output together: the argument `max_length`, or what configuration or tokenizer say."""
     window: int = engine._max_length or resolve_max_length(engine.config, engine.tokenizer, default=NO_LIMIT)
     return window if window < NO_LIMIT else None
-
-
-def identity(engine: HFLM, values: Mapping[str, Any], *, chat: bool) -> dict[str, Any] | None:
-    """Content of weights, tokenizer and adapter, precision, chat template and every argument that bears on outputs.
-
-    None, and so no caching, when the commit of something from a hub is not known.
-    """
-    revision = values.get("revision", "main")
-    sources: dict[str, Mapping[str, str] | None] = {}
-    for argument in ("pretrained", "tokenizer", "peft", "delta"):
-        if argument in values:
-            sources[argument] = source_identity(_with_subfolder(argument, values), revision)
-    commit = getattr(engine.config, "_commit_hash", None)
-    if commit is not None and not Path(values["pretrained"]).is_dir():
-        sources["pretrained"] = {"repository": values["pretrained"], "commit": commit}
-    if None in sources.values():
-        return None
-    template = str(engine.tokenizer.chat_template) if chat else None
-    others = {k: v for k, v in values.items() if k not in PLACEMENT | sources.keys() | {"revision", "chat_template"}}
-    return {
-        "model": "hf",
-        **sources,
-        "dtype": str(engine.model.dtype).removeprefix("torch."),
-        "chat_template": template and hashlib.sha256(template.encode()).hexdigest(),
-        **others,
-    }
-
-
-def _with_subfolder(argument: str, values: Mapping[str, Any]) -> str:
-    source = str(values[argument])
-    folder = Path(source) / values.get("subfolder", "")
-    return str(folder) if argument == "pretrained" and folder.is_dir() else source

@@ -15,17 +15,21 @@ from mibe.models.arguments import convert
 from mibe.models.base import Model
 from mibe.models.folders import check_exists, check_folder
 from mibe.models.hf.arguments import ARGUMENTS
+from mibe.terminal.news import say
 
 
 def load(args: Mapping[str, str]) -> Model:
     """The model in the folder or hub repository `pretrained`.
 
-    `ARGUMENTS` lists all arguments. `batch_size` is a number or "auto" (by free memory, the default), and
+    `ARGUMENTS` lists all arguments. `batch_size` is a number or "auto" (by free memory, the default),
+    `attn_implementation` "auto" (the default) is sdpa where the model has it and eager elsewhere, and
     `chat_template=off` gives a chat model plain prompts; the others go to lm-eval's `HFLM` and so to transformers.
     """
     values = convert("hf", args, ARGUMENTS)
     if not values.get("pretrained"):
         raise UsageError("the model 'hf' needs pretrained=FOLDER or pretrained=HUB_NAME")
+    if values.get("attn_implementation") == "auto":
+        del values["attn_implementation"]
     return open_model(values)
 
 
@@ -43,6 +47,7 @@ def open_model(values: Mapping[str, Any], *, name: str | None = None) -> Model:
     if folder.is_dir():
         check_folder(folder / values.get("subfolder", ""), own_tokenizer="tokenizer" not in values)
         name = name or folder.resolve().name
+    say(f"loading {pretrained} …")
     opened: Model = _library().HfModel.open(name or pretrained, values)
     return opened
 

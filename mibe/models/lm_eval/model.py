@@ -21,6 +21,7 @@ from mibe.models.folders import check_exists
 from mibe.models.hf.arguments import ARGUMENTS
 from mibe.models.identity import source_identity
 from mibe.models.lm_eval import LM_EVAL
+from mibe.models.lm_eval.endings import Ended, tell_endings
 from mibe.models.lm_eval.traits import (
     chat_string,
     context_window,
@@ -31,9 +32,11 @@ from mibe.models.lm_eval.traits import (
     tokenizer,
 )
 from mibe.models.locality import IN_PROCESS
-from mibe.models.reasoning import PROBE, Reasoning, recognise, tell_apart, was_cut
+from mibe.models.reasoning import Reasoning, reasoning_by_template, tell_apart, was_cut
+from mibe.models.templates import TEMPLATE_ERRORS, template_problem
 from mibe.models.text import byte_count, one_line, plain_text
 from mibe.parsers.reasoning import opened_by
+from mibe.terminal.news import say
 
 SOURCES = ("pretrained", "tokenizer", "peft", "delta", "model_path", "base_model")
 """Arguments that may name a folder or a hub's repository."""
@@ -87,6 +90,7 @@ def load(name: str, args: Mapping[str, str]) -> Model:
         at_once = positive(args["at_once"]) if "at_once" in args else None
     except ValueError as error:
         raise UsageError(f"arguments of the model {LM_EVAL + name!r}: {error}") from None
+    say(f"loading {args.get('pretrained') or args.get('model') or name} …")
     passed = {key: read(text) for key, text in args.items() if key not in ("chat_template", "at_once")}
     try:
         with quiet():
@@ -111,9 +115,11 @@ _NOTHING = _Failure("no text came back", None)
 class LmEvalModel:
     """An object of one of lm-eval's `LM` classes.
 
-    Those classes return no finish reason. `length` is told from `stop` by counting: an output that is no shorter than
-    the limit, in the class's own tokens, was cut by it. Where a class has no tokenizer, every output counts as stopped.
-    Nor do they tell reasoning from answers: its marks are looked for in the text, if the class has left them there.
+    Those classes return no finish reason; what a server says is kept here on its way through the class
+    (`mibe.models.lm_eval.endings`). Elsewhere `length` is told from `stop` by counting: an output that is no shorter
+    than the limit, in the class's own tokens, was cut by it. Where a class has no tokenizer, every output counts as
+    stopped. Nor do they tell reasoning from answers: its marks are looked for in the text, if the class has left them
+    there.
     """
 
     can = frozenset({"temperature", "top_p"})
@@ -122,6 +128,7 @@ class LmEvalModel:
         source = args.get("pretrained") or args.get("model") or name
         self.name = Path(source).name if Path(source).is_dir() else source
         self._lm = lm
+        tell_endings(lm)
         self._takes_messages = takes_messages(lm)
         self._render = renderer(lm) if chat or self._takes_messages else None
         self._prompt_tokens = tokenizer(lm)
@@ -138,11 +145,16 @@ class LmEvalModel:
         """How the model reasons, as the chat template of the class's tokenizer says."""
         # Some classes fetch their tokenizer when it is first looked at; one with a template has it by now.
         template = getattr(getattr(self._lm, "tokenizer", None), "chat_template", None) if self.is_chat else None
-        return recognise(str(template), self.render(PROBE)) if template else None
+        return reasoning_by_template(template, self.render) if template else None
 
     def render(self, messages: Sequence[Message]) -> str:
         """The messages as the class renders them: by a chat template, as JSON for a chat API, or as plain text."""
-        return plain_text(messages) if self._render is None else self._render(messages)
+        if self._render is None:
+            return plain_text(messages)
+        try:
+            return self._render(messages)
+        except TEMPLATE_ERRORS as error:
+            raise template_problem(self.name, one_line(error)) from error
 
     def count_tokens(self, text: str) -> int:
         """Number of tokens by the class's tokenizer, or an upper bound where it has none: the number of bytes."""
@@ -218,8 +230,12 @@ class LmEvalModel:
     def _response(self, request: Request, text: str, seconds: float) -> Response:
         sampling = request.sampling
         new = None if self._new_tokens is None else len(self._new_tokens(text))
-        finish_reason: FinishReason = "length" if new is not None and new >= sampling.room else "stop"
-        text, answer_at = tell_apart(text, opened_by(request.text), sampling.stop)
+        counted: FinishReason = "length" if new is not None and new >= sampling.room else "stop"
+        finish_reason = text.finish_reason if isinstance(text, Ended) else counted
+        whole = str(text)
+        text, answer_at = tell_apart(whole, opened_by(request.text), sampling.stop)
+        # A class was not told of stop strings where there is a thinking budget: what stands behind one is no answer.
+        finish_reason = "stop" if len(text) < len(whole) else finish_reason
         return Response(
             text=text,
             finish_reason=finish_reason,

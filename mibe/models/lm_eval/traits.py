@@ -10,10 +10,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import import_module
 from typing import Any
 
+from jinja2 import TemplateError
+
 from mibe.models.base import Message
 from mibe.models.locality import IN_PROCESS, SERVERS, asks_this_machine
+from mibe.models.templates import Render
 
-Render = Callable[[Sequence[Message]], str]
 Tokenize = Callable[[str], Sequence[int]]
 
 
@@ -64,6 +66,9 @@ def renderer(lm: Any) -> Render | None:
     try:
         with quiet():
             probe = as_text([Message(role="user", content="a")])
+    except TemplateError:
+        # There is one, and what is wrong with it shows with the first prompt.
+        return as_text
     # No such method, no tokenizer, no template in it, or a tokenizer that cannot be fetched.
     except (NotImplementedError, AttributeError, ValueError, TypeError, OSError, ImportError):
         return None

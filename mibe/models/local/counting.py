@@ -10,11 +10,10 @@ from typing import Any
 from mibe.errors import ModelError, UsageError
 from mibe.models.arguments import switch
 from mibe.models.base import Message, Renderer
-from mibe.models.checkpoint import template_switches
 from mibe.models.folders import check_exists
 from mibe.models.reasoning import Reasoning, reasoning_by_template
-from mibe.models.text import plain_text
-from mibe.models.tokens import render_turns
+from mibe.models.templates import check_template, render_turns, template_switches
+from mibe.models.text import one_line, plain_text
 
 
 class Estimate:
@@ -46,13 +45,14 @@ class TokenizerOnly:
         self.can = frozenset({"chat_template_args", "reasoning_effort"} if self.is_chat else ())
         self.template_switches = template_switches(tokenizer.get_chat_template() if self.is_chat else None)
         self._template_args: Mapping[str, Any] = {}
+        self._label = label
         self._tokenizer = tokenizer
         self._added = 0 if self.is_chat else tokenizer.num_special_tokens_to_add(pair=False)
 
     @property
     def reasoning(self) -> Reasoning | None:
         """How the model reasons, as its chat template says."""
-        return reasoning_by_template(self._tokenizer, **self._template_args) if self.is_chat else None
+        return reasoning_by_template(self._tokenizer.get_chat_template(), self.render) if self.is_chat else None
 
     def use_template_args(self, args: Mapping[str, Any]) -> None:
         """Set switches of the chat template."""
@@ -62,7 +62,7 @@ class TokenizerOnly:
         """As the model would lay them out."""
         if not self.is_chat:
             return plain_text(messages)
-        return render_turns(self._tokenizer, messages, **self._template_args)
+        return render_turns(self._tokenizer, messages, name=self._label, **self._template_args)
 
     def count_tokens(self, text: str) -> int:
         """Tokens of a rendered prompt, with what the tokenizer adds to a plain one."""
@@ -91,10 +91,12 @@ def load_counter(model: str | None, args: Mapping[str, str], *, characters_per_t
         tokenizer = transformers.AutoTokenizer.from_pretrained(source)
         config = transformers.AutoConfig.from_pretrained(args.get("pretrained", source))
     except (OSError, ValueError) as error:
-        raise ModelError(f"the tokenizer of {source} cannot be loaded: {str(error).splitlines()[0]}") from None
+        raise ModelError(f"the tokenizer of {source} cannot be loaded: {one_line(error)}") from None
     window = args.get("max_length") or getattr(config, "max_position_embeddings", None)
     try:
         chat_template = switch(args.get("chat_template", "on"))
+        if chat_template and getattr(tokenizer, "chat_template", None):
+            check_template(tokenizer, name=label)
         return TokenizerOnly(
             label, tokenizer, chat_template=chat_template, context_window=None if window is None else int(window)
         )

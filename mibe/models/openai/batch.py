@@ -18,12 +18,13 @@ from typing import Any, NoReturn, TypeVar
 from mibe.data.disk import cache_dir
 from mibe.errors import LimitReached, ModelError
 from mibe.models.base import Request, Response
+from mibe.models.openai.answers import read_answer
 from mibe.models.openai.caller import raise_if_shared
 from mibe.models.openai.endpoint import Endpoint
-from mibe.models.openai.format import Problem, body_of, path_of, problem_in, response_of
+from mibe.models.openai.format import Problem, body_of, path_of, problem_in
 from mibe.models.openai.jobs import MOST_REQUESTS, Job, Ledger, input_files
 from mibe.models.openai.model import OpenAIModel, failed
-from mibe.models.openai.policy import action_for
+from mibe.models.openai.policy import Action, action_for
 from mibe.models.openai.transport import Broken, Reply
 from mibe.models.pricing import Price
 from mibe.models.streaming import in_chunks
@@ -196,14 +197,15 @@ class OpenAIBatchModel(OpenAIModel):
                 continue
             if key not in mine:
                 continue
-            found = response_of(self.endpoint, body, mine[key]) if status == 200 else None
+            found = read_answer(self.endpoint, body, mine[key]) if status == 200 else None
             yield key, found or problem_in(status, error or body)
 
     def _raise_failure(self, ident: str, batch: Mapping[str, Any]) -> NoReturn:
         """Raise for a job that the server refused as a whole."""
         errors = (batch.get("errors") or {}).get("data") or [{}]
         problem = problem_in(400, errors[0])
-        raise_if_shared(self.endpoint, problem, action_for(problem))
+        if (action := action_for(problem)) is Action.NO_MONEY:
+            raise_if_shared(self.endpoint, problem, action)
         if "limit" in problem.code:
             raise LimitReached(
                 f"{self.endpoint.place} takes no Batch job now: {problem.message}; run the same command again later"

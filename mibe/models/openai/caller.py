@@ -22,6 +22,9 @@ T = TypeVar("T")
 FIRST_CONTACT = 4
 """Attempts to connect to a server that was never heard of."""
 
+FEW = 3
+"""Attempts at an answer that comes to nothing each time (`Action.FEW`)."""
+
 GIVE_UP = 8
 """Requests in a row that failed to their deadline, with no answer in between: the server is gone."""
 
@@ -49,21 +52,23 @@ class Caller:
     async def call(
         self,
         send: Callable[[], Awaitable[Reply | Broken]],
-        read: Callable[[Reply], T | None],
+        read: Callable[[Reply], T | Problem | None],
         *,
         accept: Collection[int] = (),
         uncertain: Callable[[], None] = lambda: None,
     ) -> T | Problem:
         """What `read` makes of a good reply, or the problem that this one request has.
 
-        `send` makes one attempt. `read` gets replies of status 2xx and those in `accept`; None from it means that the
-        reply is not what it should be, which is tried again like any passing failure. `uncertain` is called after an
-        attempt without an answer that the server may have charged for.
+        `send` makes one attempt. `read` gets replies of status 2xx and those in `accept`; a problem that it finds in
+        one is treated as any other, and None from it means that the reply is not what it should be, which is tried
+        again like any passing failure. `uncertain` is called after an attempt without an answer that the server may
+        have charged for.
 
         Raises `ModelError` for what all requests share (key, model, address, a server that is gone) and
         `LimitReached` where the account is empty or the server asks for a pause longer than the deadline.
         """
         deadline = time.monotonic() + self._endpoint.deadline
+        spent = 0
         for attempt in count():
             await self._gate.clear()
             begun = time.monotonic()
@@ -72,13 +77,14 @@ class Caller:
             if isinstance(reply, Reply):
                 self._heard = True
                 self._heed(reply)
-                if 200 <= reply.status < 300 or reply.status in accept:
-                    if (found := read(reply)) is not None:
-                        self._gate.well()
-                        self._lost_in_a_row = 0
-                        return found
+                found = read(reply) if 200 <= reply.status < 300 or reply.status in accept else None
+                if found is not None and not isinstance(found, Problem):
+                    self._gate.well()
+                    self._lost_in_a_row = 0
+                    return found
+                problem = found or problem_of(reply.status, reply.content)
+                if reply.status < 300 and not 400 <= problem.status < 500:
                     uncertain()
-                problem = problem_of(reply.status, reply.content)
                 action = action_for(problem)
                 asked = retry_after(reply.headers)
             else:
@@ -92,7 +98,8 @@ class Caller:
                         f"{self._endpoint.place} cannot be reached ({reply.reason}); is the server up, and base_url "
                         "right?"
                     )
-            if action not in (Action.RETRY, Action.SLOW_DOWN):
+            spent += action is Action.FEW
+            if action not in (Action.RETRY, Action.SLOW_DOWN, Action.FEW) or spent == FEW:
                 raise_if_shared(self._endpoint, problem, action)
                 self._lost_in_a_row = 0
                 return problem
@@ -150,7 +157,9 @@ def raise_if_shared(endpoint: Endpoint, problem: Problem, action: Action) -> Non
         given = "does not accept the key in" if endpoint.key else "wants a key: put it into"
         raise ModelError(f"{place} {given} the environment variable {endpoint.key_name}")
     hint = {
+        400: f"it knows no model {endpoint.model!r}",
         403: f"the key in {endpoint.key_name} has no right to use {endpoint.model}",
         404: f"it knows no model {endpoint.model!r}, or base_url is not right (most end in /v1)",
+        422: f"it knows no model {endpoint.model!r}",
     }.get(problem.status, "base_url is not right, or the server is not an OpenAI-compatible one")
     raise ModelError(f"{place} answered with status {problem.status}: {hint}. It said: {problem.message}")

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from mibe.models.base import FinishReason, Request, Response
+from mibe.models.finish import FINISH_REASONS
 from mibe.models.openai.endpoint import Endpoint
 from mibe.models.pricing import Usage
 from mibe.models.reasoning import tell_apart, was_cut
@@ -51,12 +52,17 @@ class Dialect:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """What a server said in place of an answer."""
+    """What a server said in place of an answer.
+
+    `spent`: the server did its work, and what came of it is no answer. A few more attempts may be luckier; each costs
+    as much as an answer does.
+    """
 
     status: int
     message: str
     code: str = ""
     param: str = ""
+    spent: bool = False
 
 
 def path_of(endpoint: Endpoint) -> str:
@@ -148,13 +154,15 @@ def problem_of(status: int, content: bytes) -> Problem:
 
 
 def problem_in(status: int, body: Any) -> Problem:
-    """The same from JSON that was read already."""
+    """The same from JSON that was read already. An error in a body of status 200 may name the status that it means."""
     error = body.get("error", body) if isinstance(body, dict) else body
     if not isinstance(error, dict):
         return Problem(status, _short(_text(error)))
     inner = error.get("innererror")
     codes = [error.get("code"), error.get("type"), inner.get("code") if isinstance(inner, dict) else None]
     message = error.get("message") or error.get("detail") or error
+    if status < 300:
+        status = next((int(code) for code in map(str, codes) if re.fullmatch("[45][0-9][0-9]", code)), status)
     return Problem(status, _short(_text(message)), " ".join(str(c) for c in codes if c), str(error.get("param") or ""))
 
 
@@ -168,7 +176,7 @@ def _short(text: str) -> str:
 
 
 def response_of(endpoint: Endpoint, body: Any, request: Request) -> Response | None:
-    """The response in an answer's JSON, or None where there is none in it.
+    """The response in an answer's JSON, or None where there is none in it; `mibe.models.openai.answers` says why.
 
     Of a constrained answer the text is the answer, without the JSON around it.
     A refusal, in a field of its own or by a content filter, is finish reason "filter". Reasoning that the server keeps
@@ -181,7 +189,9 @@ def response_of(endpoint: Endpoint, body: Any, request: Request) -> Response | N
         refusal = message.get("refusal")
         text = refusal or _content(message.get("content"))
         reasoning = message.get("reasoning_content") or message.get("reasoning")
-        finish = _finish(choice.get("finish_reason"), bool(refusal))
+        usage = usage_of(body)
+        is_full = usage is not None and usage.completion >= request.sampling.room
+        finish = _finish(choice.get("finish_reason"), refused=bool(refusal), is_full=is_full)
     except (KeyError, IndexError, TypeError, AttributeError):
         return None
     opened = endpoint.reasoning or (opened_by(request.text) if endpoint.api == "completions" else None)
@@ -200,7 +210,6 @@ def response_of(endpoint: Endpoint, body: Any, request: Request) -> Response | N
                 text="", finish_reason="error", error=f"the server did not keep to the answers allowed: {said}"
             )
         text = text[:answer_at] + answer
-    usage = usage_of(body)
     hidden = finish == "length" and not text and usage is not None and usage.reasoning > 0
     return Response(
         text=text,
@@ -230,10 +239,16 @@ def _content(content: Any) -> str:
     return "".join(part["text"] for part in content if part.get("type") == "text")
 
 
-def _finish(reason: Any, refused: bool) -> FinishReason:
-    if refused or reason in ("content_filter", "refusal", "safety"):
+def _finish(reason: Any, *, refused: bool, is_full: bool) -> FinishReason:
+    """What the server's reason means. Raises `KeyError` for one that is no end of an answer.
+
+    Many servers give none: an answer that has as many tokens as it may have was then cut by the limit.
+    """
+    if refused:
         return "filter"
-    return "length" if reason in ("length", "max_tokens") else "stop"
+    if not reason:
+        return "length" if is_full else "stop"
+    return FINISH_REASONS[str(reason).lower()]
 
 
 def usage_of(body: Any) -> Usage | None:

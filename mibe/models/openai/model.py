@@ -13,9 +13,10 @@ from typing import Any, TypeVar
 from mibe.errors import LimitReached, ModelError
 from mibe.models.base import ChoiceRequest, Message, Request, Response
 from mibe.models.event_loop import EventLoop
+from mibe.models.openai.answers import read_answer
 from mibe.models.openai.caller import Caller
 from mibe.models.openai.endpoint import Endpoint
-from mibe.models.openai.format import Dialect, Problem, body_of, learn, path_of, refused_request, response_of
+from mibe.models.openai.format import Dialect, Problem, body_of, learn, path_of, refused_request
 from mibe.models.openai.pace import Gate, Rate
 from mibe.models.openai.policy import Action, action_for
 from mibe.models.openai.transport import Broken, Reply, Transport
@@ -272,10 +273,10 @@ class OpenAIModel:
         self.loop.close()
 
 
-def read_response(endpoint: Endpoint, request: Request, reply: Reply) -> Response | None:
-    """The response in a reply, or None where it is not one."""
+def read_response(endpoint: Endpoint, request: Request, reply: Reply) -> Response | Problem | None:
+    """The response in a reply, or the problem that it tells of; None where it is neither."""
     try:
-        return response_of(endpoint, json.loads(reply.content), request)
+        return read_answer(endpoint, json.loads(reply.content), request)
     except ValueError:
         return None
 
@@ -284,7 +285,7 @@ def failed(problem: Problem) -> Response:
     """The response that stands for a request that was declined by a filter, or failed."""
     if action_for(problem) is Action.REFUSED:
         return Response(text=problem.message, finish_reason="filter")
-    status = f"status {problem.status}: " if problem.status else ""
+    status = f"status {problem.status}: " if problem.status >= 300 else ""
     return Response(text="", finish_reason="error", error=f"{status}{problem.message}")
 
 

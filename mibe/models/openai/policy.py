@@ -16,6 +16,15 @@ FIRST_WAIT = 0.5
 
 _MONEY = re.compile(r"insufficient_quota|billing_hard_limit|insufficient_balance|billing_not_active", re.I)
 _POLICY = re.compile(r"content_filter|content_policy|responsibleaipolicy|moderation|invalid_prompt|flagged", re.I)
+# Between "model" and "not found" there is a name: no end of a sentence, and no JSON, which may be the prompt's echo.
+_MODEL = re.compile(
+    r"model_not_found|invalid_model|\b(unknown|no such) model\b|\binvalid model( name\b| id\b|:|$)"
+    r"|\bnot a valid model\b"
+    r"|\bmodel\b((?!\. )[^;{}\[\]]){0,100}?\b(not found|not exist|doesn't exist)\b",
+    re.I | re.S,
+)
+_TOO_LARGE = re.compile(r"request too large|must be reduced in order to run", re.I)
+_ASKED = re.compile(r"\blimit:? *([\d,]+).*?\brequested:? *([\d,]+)", re.I | re.S)
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
@@ -27,6 +36,8 @@ class Action(Enum):
     """A passing failure of the server."""
     SLOW_DOWN = auto()
     """The same, because of too many requests: ask less at once."""
+    FEW = auto()
+    """An answer that came to nothing: a few attempts more, for each may be charged."""
     REFUSED = auto()
     """A content filter declined this one prompt."""
     BAD = auto()
@@ -40,12 +51,18 @@ class Action(Enum):
 def action_for(problem: Problem) -> Action:
     """What to do about a status and an error message."""
     status = problem.status
+    if problem.spent:
+        return Action.FEW
     if status == 402 or _MONEY.search(problem.code):
         return Action.NO_MONEY
-    if status in (400, 422) and _POLICY.search(problem.code):
+    if (status in (400, 422) or 200 <= status < 300) and _POLICY.search(problem.code):
         return Action.REFUSED
     if status == 403 and _POLICY.search(f"{problem.code} {problem.message}"):
         return Action.REFUSED
+    if status in (400, 422) and _MODEL.search(f"{problem.code} {problem.message}"):
+        return Action.FATAL
+    if status == 429 and asks_too_much(problem.message):
+        return Action.BAD
     if status in (429, 503, 529):
         return Action.SLOW_DOWN
     if status in (401, 403, 404, 405, 501) or 300 <= status < 400:
@@ -53,6 +70,13 @@ def action_for(problem: Problem) -> Action:
     if status in (408, 409, 425) or status >= 500 or status < 300:
         return Action.RETRY
     return Action.BAD
+
+
+def asks_too_much(message: str) -> bool:
+    """Whether one request is larger than all that the server allows in a minute: no pause makes it fit."""
+    asked = _ASKED.search(message)
+    limit, requested = (int(number.replace(",", "") or 0) for number in asked.groups()) if asked else (0, 0)
+    return requested > limit or _TOO_LARGE.search(message) is not None
 
 
 def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> float | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,9 +14,10 @@ from vllm import SamplingParams
 from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
 
 from mibe.errors import ModelError
-from mibe.models.base import ChoiceRequest, FinishReason, Message, Request, Response, Sampling
-from mibe.models.checkpoint import recommended_by, template_switches
-from mibe.models.identity import source_identity
+from mibe.models.base import ChoiceRequest, Message, Request, Response, Sampling
+from mibe.models.checkpoint import recommended_by
+from mibe.models.finish import finish_of, not_an_end
+from mibe.models.identity import Hashing
 from mibe.models.pairs import Pair, encode_pairs
 from mibe.models.reasoning import (
     Reasoning,
@@ -29,9 +29,11 @@ from mibe.models.reasoning import (
     within_limits,
 )
 from mibe.models.streaming import chunks
+from mibe.models.templates import check_template, render_turns, template_switches
 from mibe.models.text import plain_text
-from mibe.models.tokens import Encoder, added_before, end_tokens, render_turns, window_problem, without_end
+from mibe.models.tokens import Encoder, added_before, check_vocabulary, end_tokens, window_problem, without_end
 from mibe.models.vllm.engine import Engine, Job, engine_arguments
+from mibe.models.vllm.identity import identity, sources
 from mibe.parsers.reasoning import opened_by, under_way
 
 K = TypeVar("K")
@@ -39,41 +41,9 @@ K = TypeVar("K")
 ENCODED = 64
 """Prompts that the tokenizer gets at once: it works on them side by side."""
 
-FINISH: Mapping[str, FinishReason] = {"stop": "stop", "length": "length"}
-"""vLLM's reasons that are ours; any other ("abort", "error") is a failure of the request."""
-
 SAMPLED = frozenset({"temperature", "top_p", "top_k", "min_p", "seed", "close", "constrain"})
 TEMPLATED = frozenset({"chat_template_args", "reasoning_effort"})
 """What the engine can do beyond greedy text; and, with a chat template, what its prompts can."""
-
-PLACEMENT = frozenset(
-    {
-        "async_scheduling",
-        "block_size",
-        "cpu_offload_gb",
-        "distributed_executor_backend",
-        "download_dir",
-        "enable_chunked_prefill",
-        "enable_prefix_caching",
-        "enforce_eager",
-        "gpu_memory_utilization",
-        "kv_cache_memory_bytes",
-        "load_format",
-        "master_addr",
-        "master_port",
-        "max_num_batched_tokens",
-        "max_num_seqs",
-        "max_parallel_loading_workers",
-        "nnodes",
-        "node_rank",
-        "pipeline_parallel_size",
-        "ray_workers_use_nsight",
-        "swap_space",
-        "tensor_parallel_size",
-    }
-)
-"""Engine arguments that say where and how fast a model runs and not what it is: no part of its identity. Those that
-begin with `data_parallel` are none either."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,14 +92,20 @@ class VllmModel:
         Raises `UsageError` for arguments that vLLM does not take and `ModelError` when it cannot load the model.
         """
         lora = values.get("lora")
-        engine = Engine.start(engine_arguments(values["pretrained"], lora, engine_args), lora)
-        template = getattr(engine.tokenizer, "chat_template", None) if values.get("chat_template", True) else None
-        return cls(
-            engine,
-            name=name,
-            identity=identity(engine.config, values, engine_args, template),
-            chat=template is not None,
-        )
+        arguments = engine_arguments(values["pretrained"], lora, engine_args)
+        with Hashing(sources(values, engine_args).values()) as hashing:
+            engine = Engine.start(arguments, lora)
+            chat = values.get("chat_template", True) and bool(getattr(engine.tokenizer, "chat_template", None))
+            try:
+                check_vocabulary(engine.tokenizer, engine.config.get_vocab_size(), values["pretrained"])
+                if chat:
+                    check_template(engine.tokenizer, name=name)
+                template = engine.tokenizer.get_chat_template() if chat else None
+                known = identity(engine.config, values, engine_args, template, hashing.identity)
+            except ModelError:
+                engine.shutdown()
+                raise
+        return cls(engine, name=name, identity=known, chat=chat)
 
     @property
     def can(self) -> frozenset[str]:
@@ -145,12 +121,12 @@ class VllmModel:
         """The text of the messages: by the chat template, up to where the answer begins, or as they are."""
         if not self.is_chat:
             return plain_text(messages)
-        return render_turns(self._tokenizer, messages, **self._template_args)
+        return render_turns(self._tokenizer, messages, name=self.name, **self._template_args)
 
     @property
     def reasoning(self) -> Reasoning | None:
         """How the model reasons, as its chat template says with the switches that are set."""
-        return reasoning_by_template(self._tokenizer, **self._template_args) if self.is_chat else None
+        return reasoning_by_template(self._tokenizer.get_chat_template(), self.render) if self.is_chat else None
 
     def count_tokens(self, text: str) -> int:
         """Exact number of tokens of a rendered prompt."""
@@ -211,7 +187,7 @@ class VllmModel:
         if isinstance(output, str) or sampling.thinking_budget is None or sampling.at_budget != "close" or asked.begun:
             return None
         completion = output.outputs[0]
-        reason = FINISH.get(completion.finish_reason)
+        reason = finish_of(str(completion.finish_reason))
         if reason is None:
             return None
         opened = opened_by(asked.request.text)
@@ -251,9 +227,10 @@ class VllmModel:
         if isinstance(output, str):
             return _failed(prompt, output)
         completion = output.outputs[0]
-        reason = FINISH.get(completion.finish_reason)
+        said = str(completion.finish_reason)
+        reason = finish_of(said)
         if reason is None:
-            return _failed(prompt, f"vLLM ended the request ({completion.finish_reason})")
+            return _failed(prompt, not_an_end(said))
         tokens = [*begun, *completion.token_ids]
         sampling = request.sampling
         cut = bool(begun)
@@ -338,37 +315,6 @@ class VllmModel:
 def configurations(config: Any) -> list[Any]:
     """Where a model's end tokens may stand: its configuration for generation, and its own."""
     return [SimpleNamespace(**config.try_get_generation_config()), config.hf_config]
-
-
-def identity(
-    config: Any, values: Mapping[str, Any], engine_args: Mapping[str, str], template: str | None
-) -> dict[str, Any] | None:
-    """Content of weights, tokenizer and adapter, precision, chat template and every argument that bears on outputs.
-
-    None, and so no caching, when the commit of something from a hub is not known.
-    """
-    revision = engine_args.get("revision")
-    sources = {
-        name: source_identity(source, revision)
-        for name, source in (
-            ("pretrained", values["pretrained"]),
-            ("tokenizer", engine_args.get("tokenizer")),
-            ("lora", values.get("lora")),
-        )
-        if source is not None
-    }
-    if None in sources.values():
-        return None
-    named = {"revision", "dtype", "quantization", *PLACEMENT, *sources}
-    others = {k: v for k, v in engine_args.items() if k not in named and not k.startswith("data_parallel")}
-    return {
-        "model": "vllm",
-        **sources,
-        "dtype": str(config.dtype).removeprefix("torch."),
-        "quantization": config.quantization,
-        "chat_template": template and hashlib.sha256(template.encode()).hexdigest(),
-        **others,
-    }
 
 
 def _continuation(prompt_logprobs: Sequence[Mapping[int, Any] | None], pair: Pair) -> float:

@@ -18,6 +18,7 @@ from mibe.models.arguments import convert
 from mibe.models.base import Model
 from mibe.models.folders import check_exists, check_folder
 from mibe.models.vllm.arguments import ENVIRONMENT, OWN
+from mibe.terminal.news import say
 
 INSTALL = 'pip install "mibe[vllm]"'
 
@@ -42,6 +43,7 @@ def load(args: Mapping[str, str]) -> Model:
         raise ModelError(f"the model 'vllm' needs `{INSTALL}`")
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+    say(f"loading {values['pretrained']} …")
     try:
         # vLLM prints what it thinks of Triton when it is imported.
         with contextlib.redirect_stderr(io.StringIO()):

@@ -72,6 +72,18 @@ def test_packed_rows_train_as_separate_documents_do(folder, attention, flatten):
     assert_equal_gradients(gradients(model), gradients(reference))
 
 
+def test_auto_attention_is_sdpa_and_eager_for_a_model_without(folder, tmp_path):
+    from transformers import BloomConfig, BloomForCausalLM
+
+    from mellama_train.model.loading import load_model
+
+    BloomForCausalLM(BloomConfig(vocab_size=128, hidden_size=32, n_layer=1, n_head=2)).save_pretrained(tmp_path / "old")
+    found = [
+        load_model(recipe(tmp_path, base), torch.device("cpu"), torch.float32) for base in (folder, tmp_path / "old")
+    ]
+    assert [model.config._attn_implementation for model in found] == ["sdpa", "eager"]
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="FlashAttention needs a GPU")
 @pytest.mark.parametrize("attention", ["flash_attention_2", "flash_attention_3"])
 def test_flash_attention_keeps_documents_apart(folder, attention):
