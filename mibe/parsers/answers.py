@@ -37,6 +37,9 @@ class Reading:
     words: str = ""
 
 
+_OTHER_OPTIONS = re.compile(r"\n[ ]*\(?A[.):][ ].*\n\s*\(?B[.):][ ].*(?:\n\s*\(?C[.):][ ].*)?")
+"""Options that a model may have invented, with a question of its own."""
+
 NOTHING_READ = Reading(None, "nothing is chosen")
 
 _SENTENCE_END = re.compile(r"(?<=[.!?;])[\"')\]]*\s+(?=\S)|\n")
@@ -56,6 +59,11 @@ class Grammar:
         `certain`: nothing in it says that no answer can be given, so that a mere mention may count. `cut`: the length
         limit ended it, so that only what is stated outright counts, and not in a sentence that was going on.
         """
+        listed = _OTHER_OPTIONS.search(text)
+        if listed and not self.names_any(listed[0]):
+            reading = self.read(text[: listed.start()], certain=False, cut=cut)
+            if reading.value is not None:
+                return reading
         for tail, explicit in corrections(text):
             reading = self._read(tail, explicit and certain, cut, stated_only=not explicit)
             if reading.value is not None:
@@ -74,7 +82,7 @@ class Grammar:
         marked = self.marked(_without_unfinished(text) if cut else text)
         sentences = list(_sentences(marked))
         said = [statement for start, sentence in sentences for statement in statements(sentence, start)]
-        found = _decide(marked, said, stated_only=cut or stated_only)
+        found = _decide(marked, said, options=self.options, stated_only=cut or stated_only)
         if found is None and certain and not (cut or stated_only or _is_stated(said)):
             found = _only_mention(marked)
         if found is None or found.value is None:
@@ -111,16 +119,16 @@ _LEAD = re.compile(
 _LINE_END = re.compile(r"[ \"')\]}>.!|]*(?:\n|\Z)")
 
 
-def _decide(text: str, said: Sequence[Statement], *, stated_only: bool) -> Statement | None:
+def _decide(text: str, said: Sequence[Statement], *, options: bool, stated_only: bool) -> Statement | None:
     lead = _LEAD.match(text)
     stated = [statement for statement in said if statement.strength is Strength.STATED]
     first = _opening(lead) if lead else None
-    if first is not None and (first.by_letter or not _contradicts(first, stated)):
+    if first is not None and (first.by_letter or not _contradicts(first, said, options=options)):
         return first
     letters = [statement for statement in stated if statement.by_letter]
     decided = [statement for statement in letters or stated if statement.value is not None]
     if decided:
-        return _agreed([*([first] if first and not letters else []), *decided])
+        return _agreed([*([first] if first and not options else []), *decided])
     if stated:  # several, or none of the task's: only a choice after it counts
         said = [statement for statement in said if statement.start > stated[-1].start]
     if stated_only:
@@ -143,8 +151,14 @@ def _is_stated(said: Sequence[Statement]) -> bool:
     return any(statement.strength is Strength.STATED for statement in said)
 
 
-def _contradicts(first: Statement, stated: Sequence[Statement]) -> bool:
-    return any(statement.value not in (None, first.value) for statement in stated)
+def _contradicts(first: Statement, said: Sequence[Statement], *, options: bool) -> bool:
+    """Whether an answer that opens the text in words is a heading only, since something else is stated later.
+
+    An option's text heads its discussion more often than a label does.
+    """
+    if options:
+        return any(s.value != first.value for s in said if s.strength >= Strength.CONCLUDED)
+    return any(s.value not in (None, first.value) for s in said if s.strength is Strength.STATED)
 
 
 def _agreed(statements: Sequence[Statement]) -> Statement | None:

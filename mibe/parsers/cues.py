@@ -39,7 +39,7 @@ LANGUAGES: dict[str, Language] = {
         denied="nicht|kein\\w*|falsch\\w*",
     ),
     "French": Language(
-        answer="réponses?|reponses?",
+        answer="réponses?|reponses?|option correcte",
         is_="est|serait|sera",
         option="l'|la|le|les?|option|lettre|choix|proposition|réponse",
         pick="je choisis|je choisirais",
@@ -47,7 +47,7 @@ LANGUAGES: dict[str, Language] = {
         denied="pas|n'est|aucune?|fausses?",
     ),
     "Spanish": Language(
-        answer="respuestas?",
+        answer="respuestas?|(?:alternativa|opción) correcta",
         is_="es|sería|será",
         option="la|el|opción|letra|alternativa|literal|inciso|respuesta",
         pick="elijo|escojo|selecciono",
@@ -55,7 +55,7 @@ LANGUAGES: dict[str, Language] = {
         denied="no|ningun[ao]|tampoco|incorrectas?",
     ),
     "Italian": Language(
-        answer="rispost[ae]",
+        answer="rispost[ae]|opzione corretta",
         is_="è|e'|sarebbe|sarà",
         option="la|il|l'|opzione|lettera|alternativa|risposta",
         pick="scelgo|sceglierei",
@@ -63,7 +63,7 @@ LANGUAGES: dict[str, Language] = {
         denied="non|nessuna|errate?|sbagliat[ae]",
     ),
     "Portuguese": Language(
-        answer="respostas?|gabarito",
+        answer="respostas?|gabarito|(?:alternativa|opção) (?:correta|certa)",
         is_="é|seria|será",
         option="a|o|alternativa|opção|letra|resposta",
         pick="escolho|marco|assinalo",

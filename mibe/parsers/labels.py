@@ -52,7 +52,8 @@ class _Vocabulary:
         for name in self.names.find(text):
             weak = name.name in self.words or self._is_part(text, name.start)
             index = self.labels.index(name.value)
-            found.append(Mention(name.start, name.end, index, Kind.WORD if weak else Kind.NAME))
+            ends = name.value.endswith(".") and text[name.end : name.end + 1] == "."
+            found.append(Mention(name.start, name.end + ends, index, Kind.WORD if weak else Kind.NAME))
         return found
 
     @staticmethod

@@ -39,15 +39,18 @@ _ARTICLE = re.compile(
     r"|should|must|may|might|will|has|does"
     r"|do|did|remains?|fits?|matches|makes|explains?|describes|represents|if|which|that|from|the|due|correctly"
     r"|best|also|for|over|rather|instead"
-    r"|vs|versus|it|on|in|to|with|then|at|by|so|here|only|alone|looks|being|given|based)\b)[\w'\"]"
+    r"|vs|versus|it|on|in|to|with|then|at|by|so|here|only|alone|looks|being|given|based"
+    r"|est|es|est\u00e1|ist|\u00e8|\u00e9|jest|adalah|l\u00e0|\u00e4r|er|je)\b)[A-Za-z\u00c0-\u024f0-9'\"]"
 )
 _NO_ARTICLE = re.compile(  # "A The patient …", "A Explanation: …"
     r"[ ](?:(?:The|This|That|These|Those|There|It|He|She|They|We|I|You|His|Her|Its|Their|In|On|At|By|To|For|From|With"
     r"|As|Given|Based|Because|Since|When|While|If|Although|Both|All|Each|Here|So|Not|No|And|But|Only|Giving|Let)\b"
     r"|[A-Z][\w-]*(?:[ ][a-z]+){0,2}:|Option|Answer|\d+[ ]?%)"
 )
+_OPTION_WORDS = "opción|opção|opzione|alternativa|lettre|lettera|letra|buchstabe|вариант|选项|選項|選択肢|विकल्प|الخيار|보기|선택지|phương án"
 _NAMED_LETTER = re.compile(  # "option B", "choice (b)"
-    r"(?<![A-Za-z])(?:options?|choices?|alternative|letter|opt\.?)(?:[ ]number|[ ]no\.)?[ ]?[:#-]?[ ]?[\"'(\[]*"
+    rf"(?<![A-Za-z])(?:options?|choices?|alternative|letter|opt\.?|{_OPTION_WORDS})(?:[ ]number|[ ]no\.)?"
+    r"[ ]?[:#-]?[ ]?[\"'(\[]*"
     r"([A-Za-z])(?![\w'-])[\"')\]]*",
     re.I,
 )

@@ -19,8 +19,8 @@ def read(
     """The prediction of one response, from its answer: None where a reasoning before it never ended.
 
     An answer that can be read counts even if the output was cut off or sounds like a refusal. `finish_reason` is the
-    model's: "error" (no output), "filter" (withheld), "length" (cut off); any other means that it finished. What
-    was cut off is read by the parser's `of_cut`, if it has one: half an analysis may name another answer than all of it.
+    model's: "error" (no output), "filter" (withheld), "length" (cut off); any other means that it finished. A parser
+    may read what was cut off by a method `of_cut`: half an analysis may name another answer than all of it.
     """
     if finish_reason == "error":
         return Prediction(None, Outcome.ERROR)

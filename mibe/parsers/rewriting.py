@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import pairwise
 
 from mibe.parsers.marks import (
@@ -109,10 +109,11 @@ def _together(first: str, second: str) -> str:
 
 _ITEM = re.compile(rf"[ *>#|-]*(?:\(?(?:\d{{1,2}}|[a-h])[.)\]:]+[ ]*)?[\"'(]?(?P<answer>{ANSWER})(?P<body>.*)", re.I)
 _BARE = re.compile(r"[\s.,;:!|\"')\]]*\Z")
+_SENTENCES = re.compile(r"(?<=[.!?])\s+")
 _GLOSS = re.compile(r"[\"')]*(?:[ ]?[:(=|✓✔✅❌✗✘✘]|[ ]?,[ ]?this\b|[ ]?-|\.[ ])")
 _IN_ONE_LINE = re.compile(rf"(?:{BOTH}|{LETTER})(?:[ ]*[.;]?[ ]*(?:{BOTH}))+")
 _VERB = re.compile(
-    r"[ ](?:is|are|was|were|seems?|appears?|would|could|might|may|can|should|must|has|does|fits|be)\b", re.I
+    r"[ ](?:is|are|was|were|seems?|appears?|would|could|might|may|can|should|must|has|does|fits|be|ist|est|es)\b", re.I
 )
 _CUE = re.compile(rf"\b{NOUN}\b(?:[^\n]{{0,40}}?(?:{IS}|[:=])|\W*$)", re.I)
 _WRONG = re.compile(
@@ -135,7 +136,9 @@ class _Item:
     first: int
     last: int
     bare: bool
-    body: str = field(default="")
+    body: str
+    after: str
+    """Further sentences of the line that are about other answers."""
 
     @property
     def index(self) -> int:
@@ -149,8 +152,9 @@ def _without_lists(text: str, *, options: bool) -> str:
         right, gone = _verdict(run), _repeated(run, options=options)
         for item in run if right else gone:
             lines[item.first : item.last + 1] = [""] * (item.last + 1 - item.first)
+            lines[item.first] = item.after
         if right:
-            lines[run[0].first] = f"Answer: {right}"
+            lines[run[0].first] = f"Answer: {right}\n{lines[run[0].first]}"
     return "\n".join(lines)
 
 
@@ -182,18 +186,17 @@ def _item(line: str, number: int) -> _Item | None:
     found = _ITEM.match(line)
     if found is None or found["body"].rstrip().endswith("?"):
         return None
-    char, body = found["answer"], found["body"]
+    char = found["answer"]
+    body, *further = _SENTENCES.split(found["body"])
+    after = " ".join(sentence for sentence in further if _ANY.search(sentence))
+    body = " ".join([body, *(sentence for sentence in further if not _ANY.search(sentence))])
     bare = _BARE.match(body) is not None
-    lettered = kind_of(char) in _LETTER_KINDS and body[:1] == " " and not _VERB.match(body)
-    if (
-        bare
-        or _GLOSS.match(body)
-        or (kind_of(char) is Kind.BOTH and body[:2] == ", ")
-        or (lettered and kind_of(char) is not Kind.SIGN)
-    ):
-        return _Item(char, number, number, bare, body)
-    if kind_of(char) in _LETTER_KINDS and _VERB.match(body):
-        return _Item(char, number, number, bare, body) if _WRONG.search(body) else None
+    is_letter, has_verb = kind_of(char) in _LETTER_KINDS, _VERB.match(body) is not None
+    listed = kind_of(char) is Kind.BOTH and body[:2] == ", "
+    named = is_letter and kind_of(char) is not Kind.SIGN and body[:1] == " " and not has_verb
+    judged = is_letter and has_verb and _WRONG.search(body)
+    if bare or listed or named or judged or _GLOSS.match(body):
+        return _Item(char, number, number, bare and not after, body, after)
     return None
 
 
@@ -209,6 +212,8 @@ def _repeated(run: Sequence[_Item], *, options: bool) -> list[_Item]:
     So in "C", "A", "B", "C", "D" the first is the answer, and in "A", "B", "C", "B" the last.
     """
     alone = not options or kind_of(run[0].char) is not Kind.BOTH
+    if run[0].bare and all(_WRONG.search(item.body) for item in run[1:]):
+        return list(run[1:])
     if alone and run[0].bare and not any(item.bare for item in run[1:]):
         return list(run[1:])
     parts: list[list[_Item]] = [[]]
@@ -347,6 +352,6 @@ def _down(found: re.Match[str]) -> str:
 
 _ON_THE_NEXT_LINE = re.compile(
     rf"(?:(?<=[:=])|(?<=[ ]is)|(?<=[ ]be)|(?<=answer)|(?<=Answer)|(?<=ANSWER)|(?<=onclusion))[ ]*\n\s*"
-    rf"(?={FILLER}(?:{ANSWER}|{SEVERAL}|{OUTSIDE}){END})",
+    rf"(?!(?:\w+[ ]){{0,3}}{NOUN}[ ]?:)(?={FILLER}(?:{ANSWER}|{SEVERAL}|{OUTSIDE}){END})",
     re.I,
 )

@@ -134,7 +134,8 @@ _NO_HEADING = _compile(
 _CONCLUSION = (
     r"(?:\b(?:therefore|thus|hence|so|consequently|accordingly|ultimately|overall|in conclusion|to conclude|in summary"
     r"|in short|finally)\b,?"
-    r"|\b(?:i|we)(?:'d|'ll|'m| would| will| am| must| have to)?(?: most)?(?: \w+ly)?(?: going to| to| inclined to)?[ ]"
+    r"|\b(?:i|we)(?:'d|'ll|'m| would| will| am| must| have to)?(?: most)?"
+    r"(?: (?:\w+ly|therefore|thus|hence|then|still))?(?: going to| to| inclined to)?[ ]"
     r"(?:choose|chose|pick|select|go(?:ing)?(?: ahead)? (?:with|for)|opt for|say|answer|vote for"
     r"|lean(?:ing)? (?:towards?|to)|favou?r|conclude|believe|think|guess|label|classify|suggest|recommend|prefer|assign"
     r"|mark)\b(?: (?:that|it|this|the (?:\w+ )?(?:sentence|relationship|note|transcription|article|text|pair)|as|is"

@@ -52,7 +52,7 @@ _ANSWER_TAG = re.compile(
 )
 _BREAK_TAG = re.compile(r"<(?:br|p|/p|div|/div|li|/li|h\d|/h\d|ul|ol|/ul|/ol|hr)\b[^<>]{0,100}>", re.I)
 _STYLE_TAG = re.compile(r"</?(?:b|i|u|em|strong|span|code|pre|mark|center|font)\b[^<>]{0,100}>", re.I)
-_BOX = re.compile(r"\\f?box(?:ed)?\s{0,3}\{")
+_BOX = re.compile(r"\\f?box(?:ed)?\s{0,3}\{((?:[^{}\n]|\{[^{}\n]{0,200}\}){0,200})\}|\\f?box(?:ed)?\s{0,3}\{")
 _MACRO = re.compile(r"\\(?:text|math|operatorname|emph|bf|rm|it|sf)[a-z]{0,8}\s{0,3}|\\[()\[\],;! ]|[{}$]")
 _MATH = re.compile(r"\$([^$\n]{1,60})\$")
 _STRUCK = re.compile(r"~~[^~\n]{1,200}~~")
@@ -93,7 +93,8 @@ def strip_markup(text: str) -> str:
     if "$" in text:
         text = _MATH.sub(r"\1", text)
     if "\\" in text:
-        text = _MACRO.sub(" ", _BOX.sub("\nFinal answer: ", text))
+        text = _BOX.sub(lambda box: f"\nFinal answer: {box[1]}\n" if box[1] else "\nFinal answer: ", text)
+        text = _MACRO.sub(" ", text)
     text = _EMPHASIS.sub("", _LINE_MARK.sub("", text))
     return _SPACES.sub(" ", text)
 
@@ -147,11 +148,12 @@ _REFUSAL = re.compile(
     r"|\bi(?: am|'m) (?:just |only )?an? (?:ai|language model|large language model)\b(?=.{0,120}\b(?:can't"
     r"|cannot|unable|not|don't)\b)"
     r"|\bi must (?:respectfully )?decline\b"
-    r"|\b(?:response|output|content|prompt|request|message|completion|answer) (?:was|has been|is|were|got) (?:\w+ )?"
-    r"(?:filtered|blocked|withheld|flagged|removed|redacted)\b"
-    r"|\b(?:blocked|filtered|flagged|withheld|stopped) (?:by|due to|because of) (?:\w+[ ']+){0,6}?"
-    r"(?:filter\w*|polic(?:y|ies)|guidelines|safety|moderation)\b"
-    r"|\bcontent (?:filter(?:ing)?|management|moderation) (?:polic(?:y|ies)|triggered)\b"
+    r"|\b(?:response|output|content|prompt|request|message|completion|answer|generation) (?:was|has been|is|were|got) "
+    r"(?:\w+ )?(?:filtered|blocked|withheld|flagged|removed|redacted)\b(?=[^.\n]{0,80}\b(?:prompt|polic(?:y|ies)"
+    r"|filter\w*|moderation|guidelines|safety|violat\w+|terms)\b)"
+    r"|\bcontent (?:filter(?:ing)?|management|moderation) polic(?:y|ies)\b"
+    r"|\b(?:blocked|filtered|flagged|withheld|stopped) (?:by|due to|because of) (?:\w+[ ']+){0,4}?"
+    r"(?:content|safety|moderation) (?:filter\w*|polic(?:y|ies)|guidelines|system|settings)\b"
     r"|\bi (?:do not|don't) (?:provide|give|offer) (?:medical )?(?:advice|diagnos)",
     re.I | re.S,
 )
