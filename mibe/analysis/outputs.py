@@ -44,9 +44,11 @@ def parse_outputs(
         finish_reason = item.get("finish_reason") or "stop"
         answer_at = _answer_at(item)
         answer = None if answer_at is None else output[answer_at:]
-        context = {"choices": tuple(choices), "inputs": item.get("inputs") or {}}
-        found = read(answer, finish_reason, task.parser, **context)
-        said = {"why": explain(answer, found, finish_reason, task.parser, **context)} if why else {}
+        shown, inputs = tuple(choices), item.get("inputs") or {}
+        found = read(answer, finish_reason, task.parser, choices=shown, inputs=inputs)
+        said = {}
+        if why:
+            said["why"] = explain(answer, found, finish_reason, task.parser, choices=shown, inputs=inputs)
         yield {"prediction": found.value, "outcome": found.outcome.value, **said}
 
 

@@ -44,9 +44,7 @@ def _parse_parser(p: argparse.ArgumentParser) -> None:
     p.set_defaults(command=_parse)
     p.add_argument("--task", required=True)
     add_protocol_argument(p)
-    p.add_argument(
-        "--explain", action="store_true", help="a line in words for each output: what was read, by which rule"
-    )
+    p.add_argument("--explain", action="store_true", help="say in words what was read, and by which rule")
     p.add_argument(
         "file",
         nargs="?",

@@ -47,7 +47,12 @@ _NO_ARTICLE = re.compile(  # "A The patient …", "A Explanation: …"
     r"|As|Given|Based|Because|Since|When|While|If|Although|Both|All|Each|Here|So|Not|No|And|But|Only|Giving|Let)\b"
     r"|[A-Z][\w-]*(?:[ ][a-z]+){0,2}:|Option|Answer|\d+[ ]?%)"
 )
-_OPTION_WORDS = "opción|opção|opzione|alternativa|lettre|lettera|letra|buchstabe|вариант|选项|選項|選択肢|विकल्प|الخيار|보기|선택지|phương án"
+_OPTION_WORDS = "|".join(
+    [
+        "opción|opção|opzione|alternativa|lettre|lettera|letra|buchstabe|вариант|phương án",
+        "选项|選項|選択肢|विकल्प|보기|선택지|الخيار",
+    ]
+)
 _NAMED_LETTER = re.compile(  # "option B", "choice (b)"
     rf"(?<![A-Za-z])(?:options?|choices?|alternative|letter|opt\.?|{_OPTION_WORDS})(?:[ ]number|[ ]no\.)?"
     r"[ ]?[:#-]?[ ]?[\"'(\[]*"
