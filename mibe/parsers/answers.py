@@ -21,6 +21,7 @@ from mibe.parsers.marks import (
     Finder,
     Kind,
     index_of,
+    kind_of,
     show,
     write,
 )
@@ -79,6 +80,7 @@ class Grammar:
         return rewrite(write(text, self.find(text)), options=self.options)
 
     def _read(self, text: str, certain: bool, cut: bool, stated_only: bool = False) -> Reading:
+        text = _COURTESY.sub("", text)
         marked = self.marked(_without_unfinished(text) if cut else text)
         sentences = list(_sentences(marked))
         said = [statement for start, sentence in sentences for statement in statements(sentence, start)]
@@ -99,18 +101,22 @@ def _sentences(text: str) -> Iterator[tuple[int, str]]:
     yield position, text[position:]
 
 
+_SUBJECT = re.compile(r"\b(?:answer )?(?:option|choice)\s+\(?[A-Za-z]\)?\s*\Z", re.I)
+
+
 def _without_unfinished(text: str) -> str:
-    """Without a last sentence that the length limit cut, unless it is the first."""
-    ends = list(re.finditer(r"(?<=[.!?;:])\s+|\n", text))
-    if not ends or re.search(r"[.!?][\"')\]*]*\s*\Z", text):
-        return text
-    return text[: ends[-1].end()]
+    """Without a last sentence that the length limit cut, unless it is the first, and what may be its subject."""
+    ends = list(re.finditer(r"(?<=[.!?;])(?<!\b[A-Za-z]\.)\s+|\n", text))
+    if ends and not re.search(r"[.!?][\"')\]*]*\s*\Z", text):
+        text = text[: ends[-1].end()]
+    return _SUBJECT.sub("", text)
 
 
 # --- the decision ---------------------------------------------------------------------------------------------------
 
+_COURTESY = re.compile(r"\A\s*(?:sure(?: thing)?|okay|ok|certainly|of course|well|absolutely)[,.!:]+\s*", re.I)
 _LEAD = re.compile(
-    r"[\s\"'(\[{<*#>|$.,:_-]*(?:(?:sure|okay|ok|certainly|of course|well)[,.!:]\s*)?"
+    r"[\s\"'(\[{<*#>|$.,:_-]*"
     r"(?:(?:definitely|probably|likely|clearly|certainly|most likely)[ ,]+)?"
     r"(?:(?:the |my )?(?:options?|choices?|letter|answer|label|to)[ ]?[\"'(\[]*)?(?:\(?(?:\d{1,2}|[a-h])[.)][ ]+)?"
     rf"(?:(?P<answer>{ANSWER}){END}|(?P<letter>{LETTERS})[ ]+(?-i:[A-Z(]))",
@@ -123,6 +129,8 @@ def _decide(text: str, said: Sequence[Statement], *, options: bool, stated_only:
     lead = _LEAD.match(text)
     stated = [statement for statement in said if statement.strength is Strength.STATED]
     first = _opening(lead) if lead else None
+    if first is not None and stated_only and _may_be_an_item(text, first, options=options):
+        first = None
     if first is not None and (first.by_letter or not _contradicts(first, said, options=options)):
         return first
     letters = [statement for statement in stated if statement.by_letter]
@@ -145,6 +153,19 @@ def _decide(text: str, said: Sequence[Statement], *, options: bool, stated_only:
 def _opening(lead: re.Match[str]) -> Statement:
     name = "answer" if lead["answer"] else "letter"
     return Statement(Strength.STATED, "opens the output", lead.start(name), lead[name])
+
+
+_ITEM_SIGN = re.compile(r"[ \"')\]]*[.:)-]")
+
+
+def _may_be_an_item(text: str, first: Statement, *, options: bool) -> bool:
+    """Whether a cut text may have been about to list or to discuss the answers, of which it has the first."""
+    if options and not first.by_letter:
+        return True
+    sign = _ITEM_SIGN.match(text, first.start + 1)
+    item = kind_of(first.mark) is Kind.BOTH or (sign is not None and (first.by_letter or sign[0][-1] != "."))
+    line, _, others = text[first.start + 1 :].partition("\n")
+    return item and not others.strip() and (bool(line.strip(" .)\"'")) or kind_of(first.mark) is Kind.BOTH)
 
 
 def _is_stated(said: Sequence[Statement]) -> bool:

@@ -13,6 +13,8 @@ _OPTION_LIST = re.compile(r"\bOptions:|(?:^|\n)[ ]*\(?A[.):][ ].*(?:\n|[ ])\(?B[
 _ESCAPED = re.compile(r"\\n(?!(?:eq?|u|abla|ot|otin|i|ewline|onumber|earrow|warrow)\b)")
 """A line end that was written out, and no macro of LaTeX."""
 
+_BEGINS_A_LIST = re.compile(r"\s*(?:\d{1,2}[.)]|[-*•+])[ ]")
+
 
 def read_closed(grammar: Grammar, output: str, *, cut: bool = False) -> Reading:
     """What an output gives as its answer."""
@@ -21,6 +23,8 @@ def read_closed(grammar: Grammar, output: str, *, cut: bool = False) -> Reading:
     if stated is not NOTHING:
         found = _read(grammar, stated, cut=False) if isinstance(stated, str) else NOTHING_READ
         return found if found.value is None else Reading(found.value, "JSON", found.words)
+    if cut and _BEGINS_A_LIST.match(text):
+        text = f"List.\n{text}"  # so that its first item does not open the text as an answer
     text = strip_markup(_ESCAPED.sub("\n", text))
     for number, document in enumerate(documents(text)):
         headed = number or not text.startswith(document)

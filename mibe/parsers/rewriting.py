@@ -95,7 +95,12 @@ def _says_again(text: str, last: str, gap: str, found: re.Match[str]) -> bool:
     kind = kind_of(found[0])
     if Kind.TURNED_DOWN in (kind, kind_of(last)) or kind > Kind.TURNED_DOWN or not _SAME.fullmatch(gap):
         return False
-    return kind is not Kind.WORD or not gap.strip() or _END.match(text, found.end()) is not None
+    return (
+        kind is not Kind.WORD
+        or kind_of(last) in _LETTER_KINDS
+        or not gap.strip()
+        or _END.match(text, found.end()) is not None
+    )
 
 
 def _together(first: str, second: str) -> str:
@@ -216,6 +221,9 @@ def _repeated(run: Sequence[_Item], *, options: bool) -> list[_Item]:
         return list(run[1:])
     if alone and run[0].bare and not any(item.bare for item in run[1:]):
         return list(run[1:])
+    described = [item for item in run if options and kind_of(item.char) is Kind.BOTH and not item.bare]
+    if len(described) > 1:
+        return described
     parts: list[list[_Item]] = [[]]
     for item in run:
         part = parts[-1]
