@@ -40,6 +40,7 @@ def of(*kinds: Kind) -> str:
 
 
 SIGN, LETTER, BOTH, NAME, WORD, DOWN, SEVERAL, OUTSIDE = (of(kind) for kind in Kind)
+LETTER_KINDS = (Kind.SIGN, Kind.LETTER, Kind.BOTH)
 LETTERS = of(Kind.SIGN, Kind.LETTER, Kind.BOTH)
 ANSWER = of(Kind.SIGN, Kind.LETTER, Kind.BOTH, Kind.NAME, Kind.WORD)
 STRONG = of(Kind.LETTER, Kind.BOTH, Kind.NAME)

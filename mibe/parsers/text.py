@@ -113,7 +113,8 @@ def closed_text(output: str) -> str:
 
 _DOCUMENT = re.compile(
     r"(?i:(?:^|\n)[ ]*(?:next |new )?(?:question|q|input|input text|context|passage|abstract|sentence|premise"
-    r"|transcription|task|instructions?|human|user|example|problem)[ ]*(?:\#?[ ]?\d{1,3})?[ ]*:)"
+    r"|transcription|task|instructions?|human|user|example|problem)[ ]*(?:\#?[ ]?\d{1,3})?[ ]*:"
+    r"|\n[ ]*(?:next |new )?(?:question|example|problem|case)[ ]+\#?\d{1,3}[.]?[ ]*(?=\n))"
     r"|(?<=\S)[ ](?:Question|QUESTION|INPUT|Input Text|Human|User)(?:[ ]\d{1,3})?:"
 )
 
