@@ -181,7 +181,7 @@ _AFTER = re.compile(
     r"|[:(-]+[ ]?(?:this is |is )?(?:incorrect|wrong|false\b|ruled out|eliminated|excluded|unlikely|not (?:correct"
     r"|indicated|appropriate|relevant|related|applicable|likely|the (?:answer|best|correct)|present|mentioned"
     r"|discussed|supported|selected)|✗|❌|✘|x\b(?=\s*$))"
-    r"|[ ]?[:=-]+[ ]?no[ .]*$|[ ]?[✗✘]|\?[ ](?:no|not)\b)",
+    r"|[ ]?[:=-]+[ ]?no[ .]*$|\?[ ](?:no|not)\b)",
     re.I | re.M,
 )
 _DOUBTED = re.compile(
@@ -204,7 +204,7 @@ _UNREAL = re.compile(
     rf"\b(?:if|unless|had|were)\b[^.!?\n]{{0,100}}\bwould\b(?:(?![.;!?\n]){NO_MARK}){{0,40}}{_X}", re.I
 )
 _ASKED = re.compile(rf"[^.!?\n]*{ANY}[^.!?\n]*\?")
-_DESCRIBED = re.compile(rf"^[ *>#|-]*(?:\(?\d{{1,2}}[.)][ ]*)?(?:{BOTH}|{NAME})[ ]?(?::|-)[ ]?(?=\w)", re.M)
+_DESCRIBED = re.compile(rf"^[ *>#|-]*(?:\(?\d{{1,2}}[.)][ ]*)?(?:{BOTH}|{NAME})\.?[ ]?(?::|-)[ ]?(?=\w)", re.M)
 _CHECKED = re.compile(rf"{_X}[\"']?[ ](?:check|criteria|evaluation|assessment|test|analysis)\b", re.I)
 
 

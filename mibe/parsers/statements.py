@@ -148,7 +148,7 @@ _CONCLUSION = (
     r"|\bthe (?:single )?(?:best|likeliest|correct|right|most (?:likely|appropriate|suitable|accurate))(?: \w+){0,3}?"
     r" (?:is|would be|must be|remains)\b"
     r"|^(?:according to|based on|given|considering)\b[^.,;:\n]{0,80}[,:]"
-    r"|\bsuggests?\b|\bindicates?\b|\bpoints? to\b|\bfits?\b|\bmatch(?:es)?\b|\bsupports?\b)"
+    r"|\bsuggests?\b|\bindicates?\b|\bpoints? to\b|\bfits?\b|\bmatch(?:es)?\b|\bsupports?\b|(?:^|,[ ])only\b)"
 )
 _CONCLUDED = _compile(rf"{_CONCLUSION}{FILLER}(?P<answer>{ANSWER}){_NOT_ANOTHER}")
 _CLAUSE = _compile(
