@@ -16,6 +16,7 @@ from mibe.judge.judges import Judging, load_judge
 from mibe.judge.verdicts import describe_judge, judge_rows, judged_tasks
 from mibe.models.base import FinishReason, Response
 from mibe.models.reasoning import was_cut
+from mibe.parsers.explaining import explain
 from mibe.parsers.outcome import read
 from mibe.parsers.reasoning import opened_by, split
 from mibe.results.log import Row
@@ -26,10 +27,13 @@ from mibe.task import Task
 from mibe.terminal.progress import Progress, Silent
 
 
-def parse_outputs(task: Task, lines: Iterable[str], source: str = "standard input") -> Iterator[dict[str, Any]]:
+def parse_outputs(
+    task: Task, lines: Iterable[str], source: str = "standard input", *, why: bool = False
+) -> Iterator[dict[str, Any]]:
     """What the task's parser reads from each line {"output", "choices"?, "finish_reason"?, "prompt"?}, in order.
 
-    Of the prompt only its end counts: where that opens a reasoning, the output begins inside it.
+    Of the prompt only its end counts: where that opens a reasoning, the output begins inside it. With `why`, each says
+    which rule read it.
     """
     for number, item in json_lines(lines, source):
         output, choices = item.get("output"), item.get("choices") or ()
@@ -40,8 +44,12 @@ def parse_outputs(task: Task, lines: Iterable[str], source: str = "standard inpu
         finish_reason = item.get("finish_reason") or "stop"
         answer_at = _answer_at(item)
         answer = None if answer_at is None else output[answer_at:]
-        found = read(answer, finish_reason, task.parser, choices=tuple(choices), inputs=item.get("inputs") or {})
-        yield {"prediction": found.value, "outcome": found.outcome.value}
+        shown, inputs = tuple(choices), item.get("inputs") or {}
+        found = read(answer, finish_reason, task.parser, choices=shown, inputs=inputs)
+        said = {}
+        if why:
+            said["why"] = explain(answer, found, finish_reason, task.parser, choices=shown, inputs=inputs)
+        yield {"prediction": found.value, "outcome": found.outcome.value, **said}
 
 
 def _answer_at(item: Mapping[str, Any]) -> int | None:

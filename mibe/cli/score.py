@@ -44,6 +44,7 @@ def _parse_parser(p: argparse.ArgumentParser) -> None:
     p.set_defaults(command=_parse)
     p.add_argument("--task", required=True)
     add_protocol_argument(p)
+    p.add_argument("--explain", action="store_true", help="say in words what was read, and by which rule")
     p.add_argument(
         "file",
         nargs="?",
@@ -86,7 +87,6 @@ def _score(a: argparse.Namespace) -> int:
 
 def _parse(a: argparse.Namespace) -> int:
     """Print what a parser reads."""
-
     from mibe.analysis.outputs import parse_outputs
     from mibe.protocols import apply
     from mibe.registry import load_task
@@ -97,8 +97,10 @@ def _parse(a: argparse.Namespace) -> int:
     except OSError as error:
         raise DataError(f"cannot read {a.file}: {error.strerror}") from None
     with source:
-        for line in parse_outputs(task, source, "standard input" if a.file == "-" else a.file):
-            print(json.dumps(line, ensure_ascii=False), flush=True)
+        name = "standard input" if a.file == "-" else a.file
+        for number, line in enumerate(parse_outputs(task, source, name, why=a.explain), start=1):
+            value = json.dumps(line["prediction"] if a.explain else line, ensure_ascii=False)
+            print(f"{number}. {line['outcome']} {value} - {line['why']}" if a.explain else value, flush=True)
     return 0
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from mibe.parsers.text import free_text, is_refusal
 
-_LABEL = re.compile(r"\s*answer\s*[:：]\s*", re.I)
+_LABEL = re.compile(r"\s*(?:(?:the )?(?:final |correct )?answer(?: is)?|answer text)\s*[:：]\s*", re.I)
 _NEXT = re.compile(r"\n[ ]*(?:question|context|q|input)[ ]*:", re.I)
 _FENCED = re.compile(r"```(?:[\w+-]*\n)?((?:(?!```).)*)```", re.DOTALL)
 _QUOTES = {'"': '"', "'": "'", "“": "”", "‘": "’", "«": "»", "`": "`"}

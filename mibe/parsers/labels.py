@@ -5,21 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import zip_longest
 from typing import Any
 
-from mibe.parsers.answers import corrections, read_answer, stands_alone
-from mibe.parsers.mentions import Group, Mention, Strength, group_mentions
-from mibe.parsers.text import (
-    NOTHING,
-    closed_text,
-    documents,
-    find_json,
-    is_refusal,
-    json_answer,
-    states_no_answer,
-    strip_markup,
-)
+from mibe.parsers.answers import Grammar, Reading, corrections
+from mibe.parsers.closed import read_closed
+from mibe.parsers.marks import ANSWER, ANY, Kind, Mention, index_of, without_foreign, write
+from mibe.parsers.rewriting import JOIN, turned_down
+from mibe.parsers.statements import END
+from mibe.parsers.structured import NOTHING, find_json, json_answer
+from mibe.parsers.text import closed_text, documents, is_refusal, strip_markup
 from mibe.parsers.words import Names, folded_words
 
 _MODIFIER = re.compile(r"(?<![.!?:\n] )(?<!\A)\b[A-Z][a-z]+[ -]\Z")
@@ -35,6 +29,9 @@ _UNREADABLE = re.compile(
 )
 
 
+_BETWEEN = re.compile(r"(?:(?![.:][ ])[ \-_/&,.:'\"()+]){0,6}")
+
+
 class _Vocabulary:
     """Labels and their aliases, ready to be found in a text."""
 
@@ -44,14 +41,19 @@ class _Vocabulary:
         unknown = sorted(set(forms.values()) - set(labels))
         if unknown or () in forms:
             raise ValueError(f"aliases must stand for a label: {unknown or 'an alias has no words'}")
-        self.names = Names(forms, drop_and=True)
+        self.labels = list(labels)
+        self.names = Names(forms, drop_and=True, between=_BETWEEN)
+        self.grammar = Grammar(self.find, self.labels, options=False)
         self.words = {folded_words(form, drop_and=True) for form in as_answer_only}
 
-    def mentions(self, text: str) -> list[Mention]:
+    def find(self, text: str) -> list[Mention]:
+        """The labels in a text."""
         found = []
         for name in self.names.find(text):
             weak = name.name in self.words or self._is_part(text, name.start)
-            found.append(Mention(name.start, name.end, name.value, Strength.WORD if weak else Strength.NAME))
+            index = self.labels.index(name.value)
+            ends = name.value.endswith(".") and text[name.end : name.end + 1] == "."
+            found.append(Mention(name.start, name.end + ends, index, Kind.WORD if weak else Kind.NAME))
         return found
 
     @staticmethod
@@ -82,21 +84,24 @@ class OneLabel:
         self, output: str, *, choices: Sequence[str] = (), inputs: Mapping[str, str] | None = None
     ) -> str | None:
         """A label, or None."""
-        text = closed_text(output)
-        stated = json_answer(find_json(text))
-        if stated is not NOTHING:
-            return self._read(stated) if isinstance(stated, str) else None
-        for document in documents(strip_markup(text)):
-            value = self._read(document)
-            if value is not None:
-                return value
-            if is_refusal(document) or states_no_answer(document):
-                return None
-        return None
+        return self.explain(output).value
 
-    def _read(self, text: str) -> str | None:
-        certain = not (is_refusal(text) or states_no_answer(text))
-        return read_answer(text, self._vocabulary.mentions, mentions=certain, outside=_UNREADABLE)
+    def of_cut(
+        self, output: str, *, choices: Sequence[str] = (), inputs: Mapping[str, str] | None = None
+    ) -> str | None:
+        """The same from an output that the length limit ended: what is stated outright, or None."""
+        return self.explain(output, cut=True).value
+
+    def explain(
+        self,
+        output: str,
+        *,
+        choices: Sequence[str] = (),
+        inputs: Mapping[str, str] | None = None,
+        cut: bool = False,
+    ) -> Reading:
+        """What is read, by which rule and from which words."""
+        return read_closed(self._vocabulary.grammar, output, cut=cut)
 
 
 _EXPLANATION = re.compile(
@@ -113,7 +118,6 @@ _SET_CUE = re.compile(
 _LABEL_LINE = re.compile(r"^[ ]*(?:label|topic|hallmark|category)(?:[ ]?#?\d{1,2})?[ ]?:[ ]*", re.I | re.M)
 _INLINE_ITEM = re.compile(r"(?:^|(?<=[\w:])[.,;]?[ ](?:and[ ])?)(?:\(\d{1,2}\)|\d{1,2}[.)])[ ](?=\w)")  # "(1) …, (2) …"
 _SET_NO = re.compile(r"[\"')\]]*[ ]?[:=(|-]+[ ]?(?:no|not|false|0|none|absent|n/a|unrelated|irrelevant)\b", re.I)
-_NEXT_LINE = re.compile(r"[ .,;]*\n[\s\-*•\d.)(]*")
 _REMARK = re.compile(
     r"(?<=[\w\"'*])[ ]?\((?![^()\n]*\b(?:no|not|non|false|0|absent|n/a|unlikely|unrelated|irrelevant|incorrect)\b)"
     r"[^()\n]{1,80}\)",
@@ -130,20 +134,34 @@ _NONE_STATED = re.compile(
 )
 
 
-def _listed(text: str, groups: Sequence[Group]) -> list[Group]:
+_LIST = re.compile(rf"{ANSWER}(?:{JOIN}{ANSWER})*", re.I)
+_OPENING = re.compile(
+    r"(?:\A|\n|[.!?;][\"')\]]*[ ])[\s\"'(\[{<*#>|$.,:_-]*(?:(?:sure|okay|ok|certainly|of course|well)[,.!:]\s*)?"
+    r"(?:(?:the |my )?(?:answer|labels?|topics?|hallmarks?)[ ]?[\"'(\[]*)?\Z",
+    re.I,
+)
+_CLOSED = re.compile(END, re.I)
+_NEXT_LINE = re.compile(r"[ .,;]*\n[\s\-*•\d.)(]*")
+
+
+def _listed(text: str, groups: Sequence[re.Match[str]]) -> list[re.Match[str]]:
     """The groups that are sentences or items of their own, and one on the line before them ("related to A\\nB")."""
-    listed: list[Group] = []
+    listed: list[re.Match[str]] = []
     for group in reversed(groups):
-        if stands_alone(text, group) or (listed and _NEXT_LINE.fullmatch(text, group.end, listed[-1].start)):
+        alone = _OPENING.search(
+            text[max(0, group.start() - 60) : group.start()] if group.start() > 60 else text[: group.start()]
+        )
+        if (alone and _CLOSED.match(text, group.end())) or (
+            listed and _NEXT_LINE.fullmatch(text, group.end(), listed[-1].start())
+        ):
             listed.append(group)
     return listed[::-1]
 
 
-def _is_denied(text: str, group: Group, after: Group | None) -> bool:
-    """Whether a label is denied, by what stands before it or in what follows ("…: no"; not "… (not another label)")."""
-    no = _SET_NO.match(text, group.end)
-    names_another = no and after and "(" in no[0] and text[no.end() : after.start] == " "
-    return group.negated or (no is not None and not names_another)
+def _is_denied(text: str, group: re.Match[str]) -> bool:
+    """Whether what follows a label denies it ("…: no"; not "… (not another label)")."""
+    no = _SET_NO.match(text, group.end())
+    return no is not None and not ("(" in no[0] and re.match(f" {ANY}", text[no.end() : no.end() + 2]))
 
 
 @dataclass(frozen=True)
@@ -171,7 +189,7 @@ class LabelSet:
         self, output: str, *, choices: Sequence[str] = (), inputs: Mapping[str, str] | None = None
     ) -> list[str] | None:
         """Labels in canonical order, [] for a stated empty set, or None."""
-        text = closed_text(output)
+        text = without_foreign(closed_text(output))
         stated = json_answer(find_json(text))
         if stated is not NOTHING:
             return self._of_json(stated)
@@ -190,7 +208,7 @@ class LabelSet:
         texts = [str(json_answer(item)) for item in items]
         if not texts:
             return []
-        found = {mention.value for text in texts for mention in self._vocabulary.mentions(text)}
+        found = {mention.index for text in texts for mention in self._vocabulary.find(text)}
         if found:
             return self._ordered(found)
         return [] if all(self._none.match(text) for text in texts) else None
@@ -214,24 +232,27 @@ class LabelSet:
         if self._none.match(text):
             return []
         text = self._without_remarks(text)
-        groups = group_mentions(text, self._vocabulary.mentions(text))
-        groups = [g for g in groups if len(g.values) < len(self.labels)]
-        affirmed = [g for g, after in zip_longest(groups, groups[1:]) if not _is_denied(text, g, after)]
+        text = turned_down(write(text, self._vocabulary.find(text)), options=False)
+        groups = [group for group in _LIST.finditer(text) if len(_indices(group)) < len(self.labels)]
+        affirmed = [group for group in groups if not _is_denied(text, group)]
         listed = _listed(text, affirmed) or affirmed
-        if any(_is_hedge(text[g.start : g.end]) for g in listed):
+        if any(_OR.search(group[0]) for group in listed):
             return None
-        found = {value for g in listed for value in g.values}
+        found = {index for group in listed for index in _indices(group)}
         if found:
             return self._ordered(found)
-        return [] if not groups and _NONE_STATED.search(text) else None
+        return [] if not re.search(ANY, text) and _NONE_STATED.search(text) else None
 
     def _without_remarks(self, text: str) -> str:
         """The text without remarks in parentheses ("resisting cell death (apoptosis), …") that name no label."""
-        return _REMARK.sub(lambda match: match[0] if self._vocabulary.mentions(match[0]) else "", text)
+        return _REMARK.sub(lambda match: match[0] if self._vocabulary.find(match[0]) else "", text)
 
-    def _ordered(self, found: set[str]) -> list[str] | None:
-        return [label for label in self.labels if label in found] if len(found) < len(self.labels) else None
+    def _ordered(self, found: set[int]) -> list[str] | None:
+        return [self.labels[index] for index in sorted(found)] if len(found) < len(self.labels) else None
 
 
-def _is_hedge(text: str) -> bool:
-    return re.search(r"(?<!and/)\bor\b", text) is not None
+_OR = re.compile(r"(?<!and/)\bor\b")
+
+
+def _indices(group: re.Match[str]) -> set[int]:
+    return {index_of(char) for char in re.findall(ANSWER, group[0])}

@@ -5,24 +5,15 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from mibe.parsers.answers import LETTER_OPENING, read_answer
-from mibe.parsers.mentions import Mention, Strength
-from mibe.parsers.text import (
-    NOTHING,
-    closed_text,
-    documents,
-    find_json,
-    is_refusal,
-    json_answer,
-    normalise,
-    states_no_answer,
-    strip_markup,
-)
-from mibe.parsers.words import Names, folded_words
+from mibe.parsers.answers import NOTHING_READ, Grammar, Reading
+from mibe.parsers.closed import read_closed
+from mibe.parsers.marks import Kind, Mention
+from mibe.parsers.text import normalise, strip_markup
+from mibe.parsers.words import WORD, Names, fold, folded_words
 from mibe.task import letter
 
 # Words that own the letter after them ("vitamin D") or before it ("B cells").
@@ -48,10 +39,23 @@ _ARTICLE = re.compile(
     r"|should|must|may|might|will|has|does"
     r"|do|did|remains?|fits?|matches|makes|explains?|describes|represents|if|which|that|from|the|due|correctly"
     r"|best|also|for|over|rather|instead"
-    r"|vs|versus|it|on|in|to|with|then|at|by|so|here|only|alone|looks|being|given|based)\b)[\w'\"]"
+    r"|vs|versus|it|on|in|to|with|then|at|by|so|here|only|alone|looks|being|given|based"
+    r"|est|es|est\u00e1|ist|\u00e8|\u00e9|jest|adalah|l\u00e0|\u00e4r|er|je)\b)[A-Za-z\u00c0-\u024f0-9'\"]"
+)
+_NO_ARTICLE = re.compile(  # "A The patient …", "A Explanation: …"
+    r"[ ](?:(?:The|This|That|These|Those|There|It|He|She|They|We|I|You|His|Her|Its|Their|In|On|At|By|To|For|From|With"
+    r"|As|Given|Based|Because|Since|When|While|If|Although|Both|All|Each|Here|So|Not|No|And|But|Only|Giving|Let)\b"
+    r"|[A-Z][\w-]*(?:[ ][a-z]+){0,2}:|Option|Answer|\d+[ ]?%)"
+)
+_OPTION_WORDS = "|".join(
+    [
+        "opción|opção|opzione|alternativa|lettre|lettera|letra|buchstabe|вариант|phương án",
+        "选项|選項|選択肢|विकल्प|보기|선택지|الخيار",
+    ]
 )
 _NAMED_LETTER = re.compile(  # "option B", "choice (b)"
-    r"(?<![A-Za-z])(?:options?|choices?|alternative|letter|opt\.?)(?:[ ]number|[ ]no\.)?[ ]?[:#-]?[ ]?[\"'(\[]*"
+    rf"(?<![A-Za-z])(?:options?|choices?|alternative|letter|opt\.?|{_OPTION_WORDS})(?:[ ]number|[ ]no\.)?"
+    r"[ ]?[:#-]?[ ]?[\"'(\[]*"
     r"([A-Za-z])(?![\w'-])[\"')\]]*",
     re.I,
 )
@@ -66,23 +70,19 @@ _SMALL_LETTER = re.compile(  # "b", "b)"
     r"(?<![A-Za-z0-9À-ɏ'.&/+-])([a-z])(?:\)|(?=[.:,;!?\]\"']*(?:\s|\Z))(?![\"']?[ ](?!because\b|since\b)[a-z]))(?!\w)"
 )
 _LETTERS = (
-    (_NAMED_LETTER, Strength.NAME),
-    (_BRACKET_LETTER, Strength.NAME),
-    (_BARE_LETTER, Strength.SIGN),
-    (_SMALL_LETTER, Strength.SIGN),
+    (_NAMED_LETTER, Kind.LETTER),
+    (_BRACKET_LETTER, Kind.LETTER),
+    (_BARE_LETTER, Kind.SIGN),
+    (_SMALL_LETTER, Kind.SIGN),
 )
 _SMALL_AFTER = re.compile(r"[ ]?(?:[.:,;!)\]\"'*]|\Z|\n|(?:is|was|because|as|since)\b)")
-_LETTER_GAP = re.compile(r"[\"'\])]*[ ]?[).:,-]*\s?[\"'($€£]?")
-_OUTSIDE = re.compile(
-    rf"[\s\"'(\[:]*{LETTER_OPENING}(?:[A-Z](?![\w'-])(?!\.?[ ][a-z])"
-    r"|(?i:unknown|none|neither|uncertain|unclear|all of the above|cannot|can't|not (?:sure|certain|given"
-    r"|listed|enough)|n/?a)\b)"
-)
+_GOES_ON = re.compile(r"[\w'-]|\.?[ ][a-z]")
 _COMMON = frozenset(
     ["no", "yes", "none", "all", "both", "true", "false", "neither", "increase", "decrease", "normal", "other"]
 )
 _WORDY = re.compile(r"(?:(?<!\w)-(?!\d)|(?<=\w)-|(?<!\d)/|[^\W_]|[\s,.;:'\"()&%?!])+")
 _PERCENT = re.compile(r"[ ]?%")
+_ITEM_MARK = re.compile(r"[\"'\])]*[).:]+[\"'\])]*[ ]?(?=\S)")
 _BETWEEN_WORDS = re.compile(r"[\s\-_/&,.;:'\"()+%?!]{0,6}")
 
 
@@ -91,85 +91,86 @@ class _Options:
 
     def __init__(self, choices: Sequence[str]) -> None:
         self.texts = [strip_markup(normalise(choice)).strip(" $€£\n").rstrip(".") for choice in choices[:26]]
-        self.letters = frozenset(letter(index) for index in range(len(self.texts)))
-        words = [folded_words(text) for text in self.texts]
+        letters = {letter(index).lower() for index in range(len(self.texts))}
+        self.words = words = [folded_words(text) for text in self.texts]
         wordy = [
             bool(name) and _WORDY.fullmatch(text) is not None for text, name in zip(self.texts, words, strict=True)
         ]
         copies = Counter(name for name, plain in zip(words, wordy, strict=True) if plain)
         names: dict[tuple[str, ...], str] = {}
-        self.symbols: list[tuple[str, str]] = []
+        self.symbols: list[tuple[str, int]] = []
         for index, (text, name) in enumerate(zip(self.texts, words, strict=True)):
             if wordy[index] and copies[name] == 1:
-                if not (len(name) == 1 and name[0].upper() in self.letters):
-                    names[name] = letter(index)
+                if not (len(name) == 1 and name[0] in letters):
+                    names[name] = str(index)
             elif text:
-                self.symbols.append((text.lower(), letter(index)))
+                self.symbols.append((text.lower(), index))
         self.symbols.sort(key=lambda pair: -len(pair[0]))
         self.names = Names(names, between=_BETWEEN_WORDS)
+        self.grammar = Grammar(self.find, [letter(index) for index in range(len(self.texts))], options=True)
 
-    def text_mentions(self, text: str) -> list[Mention]:
-        """Option texts in `text`, none overlapping another."""
+    def find(self, text: str) -> list[Mention]:
+        """Letters and option texts in `text`, none overlapping another: an option's text owns the letters in it."""
+        texts = self._find_texts(text)
+        taken = _Taken(texts)
+        starts = {(mention.start, mention.index) for mention in texts}
+        letters: dict[int, Mention] = {}
+        for pattern, kind in _LETTERS:
+            for match in pattern.finditer(text):
+                at = match.start(1)
+                index = ord(match[1].upper()) - ord("A")
+                if at in letters or taken.covers(at, at + 1):
+                    continue
+                if index >= len(self.texts):
+                    if match[1].isupper() and not _GOES_ON.match(text, match.end(1)):
+                        letters[at] = Mention(match.start(), match.end(), 0, Kind.OUTSIDE)
+                    continue
+                if kind is Kind.SIGN and not self._is_answer(text, match):
+                    continue
+                if match[1] == "a" and kind is Kind.LETTER and not _SMALL_AFTER.match(text, match.end(1)):
+                    continue
+                letters[at] = self._with_its_text(text, match, index, kind, starts)
+        mentions: list[Mention] = []
+        for mention in sorted([*texts, *letters.values()], key=lambda m: (m.start, -m.end)):
+            if not mentions or mention.start >= mentions[-1].end:
+                mentions.append(mention)
+        return mentions
+
+    def _with_its_text(
+        self, text: str, match: re.Match[str], index: int, kind: Kind, texts: Collection[tuple[int, int]]
+    ) -> Mention:
+        """A letter, and the first words of its option's text, where they are not all there ("B) Order a CT")."""
+        mark = _ITEM_MARK.match(text, match.end(1))
+        if mark is not None and not any((mark.end() + more, index) in texts for more in range(3)):
+            end = mark.end()
+            for word, expected in zip(WORD.finditer(text, end, end + 300), self.words[index], strict=False):
+                if fold(word[0]) != expected or not _BETWEEN_WORDS.fullmatch(text, end, word.start()):
+                    break
+                end = word.end()
+            if end > mark.end():
+                return Mention(match.start(), end, index, Kind.BOTH)
+        is_item = kind is Kind.SIGN and text[match.end() - 1] == ")"
+        return Mention(match.start(), match.end(), index, Kind.LETTER if is_item else kind)
+
+    def _find_texts(self, text: str) -> list[Mention]:
         found: list[Mention] = []
         low = text.lower() if self.symbols else ""
-        for symbol, value in self.symbols:
+        for symbol, index in self.symbols:
             taken = _Taken(found)
-            for start in _occurrences(low, symbol):
-                mention = Mention(start, start + len(symbol), value, Strength.SIGN)
-                if not taken.covers(mention):
-                    found.append(mention)
+            found += [
+                Mention(start, start + len(symbol), index, Kind.WORD)
+                for start in _occurrences(low, symbol)
+                if not taken.covers(start, start + len(symbol))
+            ]
         taken = _Taken(found)
         for name in self.names.find(text):
             single = name.name[0] if len(name.name) == 1 else None
-            strength = Strength.NAME
-            if single is not None and single in _COMMON:
-                strength = Strength.WORD
-            elif single is not None and (len(single) <= 2 or single[0].isdigit()):
-                strength = Strength.SIGN
+            weak = single is not None and (single in _COMMON or len(single) <= 2 or single[0].isdigit())
             percent = _PERCENT.match(text, name.end)
-            mention = Mention(name.start, percent.end() if percent else name.end, name.value, strength)
-            if not taken.covers(mention):
-                found.append(mention)
-        return sorted(found, key=lambda mention: mention.start)
-
-    def mentions(self, text: str) -> list[Mention]:
-        """Letters and option texts in `text`; a letter and the text beside it are one mention of the letter."""
-        texts = self.text_mentions(text)
-        taken = _Taken(texts)
-        letters: dict[int, Mention] = {}
-        for pattern, strength in _LETTERS:
-            for match in pattern.finditer(text):
-                value = match[1].upper()
-                mention = Mention(match.start(), match.end(), value, strength)
-                at = match.start(1)
-                if value not in self.letters or at in letters or taken.covers(Mention(at, at + 1, value, strength)):
-                    continue
-                if strength == Strength.SIGN and not self._is_answer(text, match):
-                    continue
-                if match[1] == "a" and strength == Strength.NAME and not _SMALL_AFTER.match(text, match.end(1)):
-                    continue
-                letters[at] = mention
-        marks = {id(mention) for mention in letters.values()}
-        merged: list[Mention] = []
-        for mention in sorted([*texts, *letters.values()], key=lambda m: (m.start, -m.end)):
-            last = merged[-1] if merged else None
-            if last is not None and mention.start < last.end:
-                continue
-            if last is not None and mention.start - last.end <= 6:
-                gap = text[last.end : mention.start]
-                if id(last) in marks and id(mention) not in marks and _LETTER_GAP.fullmatch(gap):
-                    merged[-1] = Mention(last.start, mention.end, last.value, max(last.strength, mention.strength))
-                    continue
-                if (
-                    id(mention) in marks
-                    and id(last) not in marks
-                    and not gap.strip(" ")
-                    and text[mention.start] in "(["
-                ):
-                    merged[-1] = Mention(last.start, mention.end, mention.value, Strength.NAME)
-                    continue
-            merged.append(mention)
-        return merged
+            end = percent.end() if percent else name.end
+            if not taken.covers(name.start, end):
+                found.append(Mention(name.start, end, int(name.value), Kind.WORD if weak else Kind.NAME))
+        return found
 
     def _is_answer(self, text: str, match: re.Match[str]) -> bool:
         """Whether a bare letter can be an answer: no article, no initial of a species, no part of a name."""
@@ -183,72 +184,8 @@ class _Options:
             return True
         if _OWNED.match(text, end) or (match[1] == "a" and _is_cut_article(text, start, end)):
             return False
-        return match[1] not in "Aa" or not _ARTICLE.match(text, end)
-
-    # --- the options repeated -----------------------------------------------------------------------------------
-
-    def without_listing(self, text: str) -> str:
-        """Without the options repeated from the prompt ("A. … B. … C. …"), cut off or not."""
-        run: list[tuple[int, int]] = []
-        for mention in self.text_mentions(text):
-            mark = _ITEM_MARK.search(text[max(0, mention.start - 12) : mention.start])
-            if mark is None or mark[1].upper() != mention.value:
-                continue
-            start = mention.start - len(mark[0])
-            follows = run and not text[run[-1][1] : start].strip(" \n.,;*-")
-            if mention.value == letter(len(run)) and (not run or follows):
-                run.append((start, mention.end))
-            elif len(run) < 2:
-                run = [(start, mention.end)] if mention.value == "A" else []
-        if len(run) < 2:
-            return text
-        before, after = text[: run[0][0]], text[run[-1][1] :]
-        if len(run) < len(self.texts):
-            cut = re.fullmatch(rf"[\s.,;]*\(?{letter(len(run))}[).:]?\s*(.*)", after, re.S)
-            if cut and self.texts[len(run)].lower().startswith(cut[1].lower().strip()):
-                after = ""
-        return f"{before}\n{after.lstrip(' .,;')}"
-
-    def judged(self, text: str) -> str:
-        """With a discussion of the options one by one ("A. …: wrong. B. …: correct.") replaced by what it concludes."""
-        items = [item for item in _ITEM_LINE.finditer(text) if item[1].upper() in self.letters]
-        run: list[re.Match[str]] = []
-        for item in items:
-            if item[1].upper() == letter(len(run)):
-                run.append(item)
-        if len(run) < min(3, len(self.letters)) or run != items[: len(run)]:
-            return text
-        ends = [item.start() for item in run[1:]]
-        blank = text.find("\n\n", run[-1].end())
-        ends.append(blank if blank >= 0 else len(text))
-        bodies = [text[item.end() : end] for item, end in zip(run, ends, strict=True)]
-        right = [i for i, body in enumerate(bodies) if _SAID_RIGHT.search(body) and not _SAID_WRONG.search(body)]
-        wrong = [i for i, body in enumerate(bodies) if _SAID_WRONG.search(body)]
-        left = [i for i in range(len(run)) if i not in wrong]
-        chosen = right if len(right) == 1 else left if len(left) == 1 and len(run) == len(self.letters) else []
-        conclusion = f"The answer is {letter(chosen[0])}." if chosen else ""
-        return f"{text[: run[0].start()]}\n{conclusion}\n{text[ends[-1] :]}"
-
-    def listed_in(self, text: str) -> bool:
-        """Whether a text repeats one of the options, as a repeated prompt does and an invented question does not."""
-        return bool(self.text_mentions(text))
-
-
-_ITEM_MARK = re.compile(r"(?<![A-Za-z0-9])[(\[]?([A-Za-z])[)\].:]{0,2}[ ]?[-:]?[ ]?[\"']?\Z")
-_ITEM_LINE = re.compile(
-    r"(?:^|(?<=\n))[ ]*(?:\d[.)][ ])?[(\[]?(?:option |choice )?[(\[]?([A-Za-z])(?:[).:\]]|[ ]-)(?=\s)", re.I
-)
-_SAID_WRONG = re.compile(
-    r"\b(?:incorrect|wrong|false|ruled out|eliminat\w+|exclud\w+|unlikely|less likely|inappropriate"
-    r"|contraindicated|not (?!only))\b|n't\b|\A\s*no\b|✗|❌|✘",
-    re.I,
-)
-_SAID_RIGHT = re.compile(
-    r"(?<!in)(?<!not )\b(?:correct|right answer|best answer|most likely|most appropriate|true|is right(?=[.!,;]|$))\b"
-    r"|\A\s*yes\b|✓|✔|✅",
-    re.I,
-)
-_OPTION_LIST = re.compile(r"\bOptions:|(?:^|\n)[ ]*\(?A[.):][ ].*(?:\n|[ ])\(?B[.):][ ]")
+        opens = not text[:start].strip() and _NO_ARTICLE.match(text, end) is not None
+        return opens or match[1] not in ("A", "a", "I") or not _ARTICLE.match(text, end)
 
 
 class _Taken:
@@ -258,9 +195,10 @@ class _Taken:
         self._spans = sorted((mention.start, mention.end) for mention in mentions)
         self._starts = [start for start, _ in self._spans]
 
-    def covers(self, mention: Mention) -> bool:
-        index = bisect_right(self._starts, mention.end - 1) - 1
-        return index >= 0 and self._spans[index][1] > mention.start
+    def covers(self, start: int, end: int) -> bool:
+        """Whether a mention lies in part of `text[start:end]`."""
+        index = bisect_right(self._starts, end - 1) - 1
+        return index >= 0 and self._spans[index][1] > start
 
 
 def _occurrences(text: str, part: str) -> Iterator[int]:
@@ -288,32 +226,28 @@ class OptionLetter:
     """Reads one of the letters A, B, C, … of `choices`: from a letter, or from the text of an option.
 
     A letter has to stand as an answer ("B", "(b)", "option B", "the answer is B"): the article "A", "vitamin D" and
-    "E. coli" are no answers. An option's text counts wherever it stands, the longest first.
+    "E. coli" are no answers. An option's text counts where it is stated or nothing else is, the longest first.
     """
 
     def __call__(
         self, output: str, *, choices: Sequence[str] = (), inputs: Mapping[str, str] | None = None
     ) -> str | None:
         """A letter within `choices`, or None."""
-        if not choices:
-            return None
-        options = _options(tuple(choices))
-        text = closed_text(output)
-        stated = json_answer(find_json(text))
-        if stated is not NOTHING:
-            return self._read(str(stated), options) if isinstance(stated, str) else None
-        for index, document in enumerate(documents(strip_markup(text))):
-            if index and _OPTION_LIST.search(document) and not options.listed_in(document):
-                return None
-            value = self._read(document, options)
-            if value is not None:
-                return value
-            if is_refusal(document) or states_no_answer(document):
-                return None
-        return None
+        return self.explain(output, choices=choices).value
 
-    @staticmethod
-    def _read(text: str, options: _Options) -> str | None:
-        text = options.judged(options.without_listing(text))
-        certain = not (is_refusal(text) or states_no_answer(text))
-        return read_answer(text, options.mentions, mentions=certain, outside=_OUTSIDE)
+    def of_cut(
+        self, output: str, *, choices: Sequence[str] = (), inputs: Mapping[str, str] | None = None
+    ) -> str | None:
+        """The same from an output that the length limit ended: what is stated outright, or None."""
+        return self.explain(output, choices=choices, cut=True).value
+
+    def explain(
+        self,
+        output: str,
+        *,
+        choices: Sequence[str] = (),
+        inputs: Mapping[str, str] | None = None,
+        cut: bool = False,
+    ) -> Reading:
+        """What is read, by which rule and from which words."""
+        return read_closed(_options(tuple(choices)).grammar, output, cut=cut) if choices else NOTHING_READ

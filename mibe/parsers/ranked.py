@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
-from mibe.parsers.text import NOTHING, find_json, free_text, is_refusal, states_no_answer, strip_tags
+from mibe.parsers.structured import NOTHING, find_json
+from mibe.parsers.text import free_text, is_refusal, states_no_answer, strip_tags
 
 _LONGEST = 400  # no name is longer, whatever a broken output puts on one line
 _SPACE = re.compile(r"[^\S\n]")
@@ -59,8 +60,14 @@ _EXPLAINED = re.compile(rf"[ ]+[-–—]+[ ]+|—|:\s|:$|[ ]*\|[ ]*|{_REASON.pat
 _REMARK = re.compile(
     r"[ ]*[(\[](?:(?:most|less|least|highly|very|more|un)?[ ]?(?:likely|probable|unlikely|possible)\b[^()]*"
     r"|[^()]*\d[ ]?%[^()]*|(?:given|because|due to|based on"
-    r"|e\.g\.|i\.e\.|rank|score|probability|confidence|high|low|moderate)\b[^()]*|(?:[^\s()]+[ ]){4,}[^()]*)[)\]]",
+    r"|e\.g\.|i\.e\.|rank|score|probability|confidence|high|low|moderate|though|although|rare|less)\b[^()]*"
+    r"|[^()]*,[ ][^()]*|(?:[^\s()]+[ ]){4,}[^()]*)[)\]]",
     re.I,
+)
+# A full stop after these ends no sentence: "z. B.", "St. Louis encephalitis", and "P. Falciparum malaria" at the start.
+_ABBREVIATION = re.compile(
+    r"(?:\A[A-Z]|\b(?:z|z\. ?B|d|d\. ?h|u|u\. ?a|v|[Vv]\. ?a|o|o\. ?g|i|i\. ?e|i\. ?R|e|e\. ?g|s|s\. ?o|bzw|ggf|inkl"
+    r"|sog|evtl|bes|chron|ca|vs|cf|spp?|var|resp|incl|esp|St|Ste|Mt|Dr|[Mm]orb|[Ss]yndr|[Ss]ek|[Pp]rim|[Aa]k))\Z"
 )
 _DIAGNOSIS_IS = re.compile(
     r"\b(?:diagnos[ei]s|condition|disease|answer|differential)\b[^.\n:]{0,60}?(?:\b(?:is|are|would be|includes?)\b"
@@ -248,5 +255,15 @@ def clean_name(item: str) -> str:
     name = bold[1] if bold else item
     name = re.sub(rf"^\s*{_NUMBER}", "", name, flags=re.I)
     name = _REMARK.sub("", name.replace("**", "").replace("__", ""))
-    name = _EXPLAINED.split(name.strip(), maxsplit=1)[0]
+    name = _without_explanation(name.strip())
     return re.sub(r"^(?:\*|\"|')+|(?:\*|\"|')+$", "", name.strip(" .;,:*_|-")).strip()
+
+
+def _without_explanation(name: str) -> str:
+    """The name up to what explains it: brackets and abbreviations that hold the same signs belong to it."""
+    for found in _EXPLAINED.finditer(name):
+        before = name[: found.start()]
+        inside = before.count("(") > before.count(")")
+        if not inside and not (found[0][0] == "." and _ABBREVIATION.search(before)):
+            return before
+    return name

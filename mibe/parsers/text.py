@@ -6,11 +6,9 @@ into an invented next document. Each function here undoes one of these and is li
 
 from __future__ import annotations
 
-import json
 import re
 import unicodedata
 from collections.abc import Iterator
-from typing import Any
 
 from mibe.parsers.reasoning import without
 
@@ -54,7 +52,7 @@ _ANSWER_TAG = re.compile(
 )
 _BREAK_TAG = re.compile(r"<(?:br|p|/p|div|/div|li|/li|h\d|/h\d|ul|ol|/ul|/ol|hr)\b[^<>]{0,100}>", re.I)
 _STYLE_TAG = re.compile(r"</?(?:b|i|u|em|strong|span|code|pre|mark|center|font)\b[^<>]{0,100}>", re.I)
-_BOX = re.compile(r"\\f?box(?:ed)?\s{0,3}\{")
+_BOX = re.compile(r"\\f?box(?:ed)?\s{0,3}\{((?:[^{}\n]|\{[^{}\n]{0,200}\}){0,200})\}|\\f?box(?:ed)?\s{0,3}\{")
 _MACRO = re.compile(r"\\(?:text|math|operatorname|emph|bf|rm|it|sf)[a-z]{0,8}\s{0,3}|\\[()\[\],;! ]|[{}$]")
 _MATH = re.compile(r"\$([^$\n]{1,60})\$")
 _STRUCK = re.compile(r"~~[^~\n]{1,200}~~")
@@ -95,7 +93,8 @@ def strip_markup(text: str) -> str:
     if "$" in text:
         text = _MATH.sub(r"\1", text)
     if "\\" in text:
-        text = _MACRO.sub(" ", _BOX.sub("\nFinal answer: ", text))
+        text = _BOX.sub(lambda box: f"\nFinal answer: {box[1]}\n" if box[1] else "\nFinal answer: ", text)
+        text = _MACRO.sub(" ", text)
     text = _EMPHASIS.sub("", _LINE_MARK.sub("", text))
     return _SPACES.sub(" ", text)
 
@@ -110,64 +109,12 @@ def closed_text(output: str) -> str:
     return _FENCE.sub("", normalise(shorten(free_text(output)).replace("```", "\n```"))).strip()
 
 
-# --- JSON -----------------------------------------------------------------------------------------------------------
-
-_JSON_START = re.compile(r"[{\[]")
-_ANSWER_KEY = re.compile(
-    r"answer|label|choice|option|predict|categor|class|relation|output|result|special|domain|diagnos|decision"
-    r"|response|topic|hallmark|conclusion|verdict|letter|final|type",
-    re.I,
-)
-_OTHER_KEY = re.compile(
-    r"expla|reason|ration|confid|evidence|justif|comment|note|thought|step|text|question|analysis|prob"
-)
-_VERDICTS = (True, "yes", "true", False, "no", "false")
-NOTHING = object()
-"""There is no JSON, which is not the same as a JSON null."""
-
-
-def find_json(text: str) -> Any:
-    """The first JSON object or array in the text, or `NOTHING`."""
-    decoder = json.JSONDecoder()
-    for tries, start in enumerate(_JSON_START.finditer(text)):
-        if tries == 8:
-            break
-        try:
-            value, _ = decoder.raw_decode(text, start.start())
-        except (ValueError, RecursionError):
-            continue
-        if isinstance(value, dict) or (isinstance(value, list) and all(isinstance(v, str | dict) for v in value)):
-            return value
-    return NOTHING
-
-
-def json_answer(value: Any) -> Any:
-    """The part of a JSON value that holds the answer: a string, a list of them, or `NOTHING`."""
-    for _ in range(4):
-        if isinstance(value, list) and len(value) == 1:
-            value = value[0]
-        elif isinstance(value, dict):
-            keys = [key for key in value if not _OTHER_KEY.search(key.lower())]
-            named = [key for key in keys if _ANSWER_KEY.search(key)]
-            best = [key for key in named if re.search("final|answer", key, re.I)] or named or keys
-            if keys and not named and all(value[key] in _VERDICTS for key in keys):
-                value = [key for key in keys if value[key] in _VERDICTS[:3]]
-                continue
-            if len(best) != 1 and not named:
-                return NOTHING
-            value = value[best[-1] if len(best) == 1 else best[0]]
-        else:
-            break
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return str(value)
-    return value
-
-
 # --- documents ------------------------------------------------------------------------------------------------------
 
 _DOCUMENT = re.compile(
     r"(?i:(?:^|\n)[ ]*(?:next |new )?(?:question|q|input|input text|context|passage|abstract|sentence|premise"
-    r"|transcription|task|instructions?|human|user|example|problem)[ ]*(?:\#?[ ]?\d{1,3})?[ ]*:)"
+    r"|transcription|task|instructions?|human|user|example|problem)[ ]*(?:\#?[ ]?\d{1,3})?[ ]*:"
+    r"|\n[ ]*(?:next |new )?(?:question|example|problem|case)[ ]+\#?\d{1,3}[.]?[ ]*(?=\n))"
     r"|(?<=\S)[ ](?:Question|QUESTION|INPUT|Input Text|Human|User)(?:[ ]\d{1,3})?:"
 )
 
@@ -202,6 +149,12 @@ _REFUSAL = re.compile(
     r"|\bi(?: am|'m) (?:just |only )?an? (?:ai|language model|large language model)\b(?=.{0,120}\b(?:can't"
     r"|cannot|unable|not|don't)\b)"
     r"|\bi must (?:respectfully )?decline\b"
+    r"|\b(?:response|output|content|prompt|request|message|completion|answer|generation) (?:was|has been|is|were|got) "
+    r"(?:\w+ )?(?:filtered|blocked|withheld|flagged|removed|redacted)\b(?=[^.\n]{0,80}\b(?:prompt|polic(?:y|ies)"
+    r"|filter\w*|moderation|guidelines|safety|violat\w+|terms)\b)"
+    r"|\bcontent (?:filter(?:ing)?|management|moderation) polic(?:y|ies)\b"
+    r"|\b(?:blocked|filtered|flagged|withheld|stopped) (?:by|due to|because of) (?:\w+[ ']+){0,4}?"
+    r"(?:content|safety|moderation) (?:filter\w*|polic(?:y|ies)|guidelines|system|settings)\b"
     r"|\bi (?:do not|don't) (?:provide|give|offer) (?:medical )?(?:advice|diagnos)",
     re.I | re.S,
 )

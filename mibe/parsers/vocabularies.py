@@ -6,7 +6,7 @@ they stand as the answer, not as a word within a sentence.
 
 from __future__ import annotations
 
-PUBMEDQA_AS_ANSWER_ONLY = ("no", "maybe")
+PUBMEDQA_AS_ANSWER_ONLY = ("yes", "no", "maybe")
 
 DDI_ALIASES = {
     "DDI-advice": "DDI-advise",

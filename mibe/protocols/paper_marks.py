@@ -6,6 +6,7 @@ and gold are walked side by side; what does not line up is dropped on both sides
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
@@ -20,6 +21,9 @@ OUTSIDE = "O"
 
 Tagged = list[str]
 """[word, tag], the tag being "O", "B-problem", "I-problem", …"""
+
+
+_UNCLOSED = re.compile(r"<(?!!\[)([A-Za-z/!?][^<]*(?=<)|)")
 
 
 def check_packages() -> None:
@@ -37,7 +41,7 @@ def tagged_words(marked: str) -> list[Tagged] | None:
     from bs4 import BeautifulSoup, MarkupResemblesLocatorWarning, ParserRejectedMarkup, Tag
 
     # Lone surrogates, which JSON can carry, are no UTF-8 and so no text to either package.
-    marked = marked.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    marked = _closed(marked.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", MarkupResemblesLocatorWarning)
         try:
@@ -51,6 +55,14 @@ def tagged_words(marked: str) -> list[Tagged] | None:
         else:
             words += [[word, OUTSIDE] for word in str(child).split()]
     return words
+
+
+def _closed(marked: str) -> str:
+    """The same with each "<" that no ">" follows written out, as it is text to the HTML parser, which looks for the ">"
+    from each of them to the end: 25 s for 100,000 characters.
+    """
+    last = marked.rfind(">") + 1
+    return marked[:last] + _UNCLOSED.sub(lambda tag: f"&lt;{tag[1].replace('&', '&amp;')}", marked[last:])
 
 
 def _inside(words: Iterable[str], classes: Sequence[str] | str | None) -> list[Tagged]:

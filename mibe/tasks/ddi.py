@@ -42,6 +42,6 @@ TASK = Task(
     headline="macro_f1",
     shots=5,
     max_new_tokens=64,
-    version=1,
+    version=2,
     labels=LABELS,
 )

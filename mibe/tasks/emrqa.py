@@ -28,5 +28,5 @@ TASK = Task(
     headline="exact_match",
     shots=5,
     max_new_tokens=256,
-    version=1,
+    version=2,
 )

@@ -35,5 +35,5 @@ TASK = Task(
     headline="macro_f1",
     shots=5,
     max_new_tokens=512,
-    version=1,
+    version=2,
 )

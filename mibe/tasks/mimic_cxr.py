@@ -21,5 +21,5 @@ TASK = Task(
     headline="rougeL",
     shots=1,
     max_new_tokens=256,
-    version=1,
+    version=2,
 )

@@ -37,5 +37,5 @@ TASK = Task(
     headline="top1_accuracy",
     shots=0,
     max_new_tokens=512,
-    version=1,
+    version=2,
 )

@@ -24,5 +24,5 @@ TASK = Task(
     headline="rougeL",
     shots=1,
     max_new_tokens=512,
-    version=1,
+    version=2,
 )

@@ -24,10 +24,11 @@ from mibe.parsers.reasoning import without
 from mibe.parsers.spans import MarkedSpans, Span, read_marks
 from mibe.parsers.text import free_text, is_refusal
 from mibe.registry import load_task
-from mibe.task import Outcome, Prediction
+from mibe.task import Outcome, Parser, Prediction
 
 ROOT = Path(__file__).resolve().parents[2]
 SHARED = ROOT / ".." / "shared" / "cases" / "parsing.jsonl"
+REAL = ROOT / ".." / "shared" / "cases" / "real_forms.jsonl"
 EXTRA = ROOT / "tests" / "cases" / "parsing_extra.jsonl"
 CHOICES = ("Lisinopril", "Vitamin D", "E. coli", "None of the above")
 
@@ -41,9 +42,13 @@ def cases(path: Path) -> list[Any]:
     ]
 
 
-@pytest.mark.parametrize("case", [*cases(SHARED), *cases(EXTRA)])
+def _parser(task: str) -> Parser:
+    return PARSERS.get(task) or load_task(task).parser
+
+
+@pytest.mark.parametrize("case", [*cases(SHARED), *cases(REAL), *cases(EXTRA)])
 def test_reads_what_a_person_reads(case: dict[str, Any]) -> None:
-    value = PARSERS[case["task"]](case["output"], choices=tuple(case["choices"] or ()))
+    value = _parser(case["task"])(case["output"], choices=tuple(case["choices"] or ()))
     expected = case["expected"]
     if case["task"] == "hoc" and value is not None and expected is not None:
         value, expected = set(value), set(expected)

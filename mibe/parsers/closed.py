@@ -1,0 +1,42 @@
+"""From an output to one answer of a closed set: JSON first, then the documents that the output may run on into."""
+
+from __future__ import annotations
+
+import re
+
+from mibe.parsers.answers import NOTHING_READ, Grammar, Reading
+from mibe.parsers.marks import without_foreign
+from mibe.parsers.structured import NOTHING, find_json, json_answer
+from mibe.parsers.text import closed_text, documents, is_refusal, states_no_answer, strip_markup
+
+_OPTION_LIST = re.compile(r"\bOptions:|(?:^|\n)[ ]*\(?A[.):][ ].*(?:\n|[ ])\(?B[.):][ ]")
+_ESCAPED = re.compile(r"\\n(?!(?:eq?|u|abla|ot|otin|i|ewline|onumber|earrow|warrow)\b)")
+"""A line end that was written out, and no macro of LaTeX."""
+
+_BEGINS_A_LIST = re.compile(r"\s*(?:\d{1,2}[.)]|[-*•+])[ ]")
+
+
+def read_closed(grammar: Grammar, output: str, *, cut: bool = False) -> Reading:
+    """What an output gives as its answer."""
+    text = without_foreign(closed_text(output))
+    stated = json_answer(find_json(text), grammar.answers)
+    if stated is not NOTHING:
+        found = _read(grammar, stated, cut=False) if isinstance(stated, str) else NOTHING_READ
+        return found if found.value is None else Reading(found.value, "JSON", found.words)
+    if cut and _BEGINS_A_LIST.match(text):
+        text = f"List.\n{text}"  # so that its first item does not open the text as an answer
+    text = strip_markup(_ESCAPED.sub("\n", text))
+    for number, document in enumerate(documents(text)):
+        headed = number or not text.startswith(document)
+        if headed and grammar.options and _OPTION_LIST.search(document) and not grammar.names_any(document):
+            return NOTHING_READ  # an invented question
+        found = _read(grammar, document, cut=cut)
+        if found.value is not None:
+            return found
+        if is_refusal(document) or states_no_answer(document):
+            return NOTHING_READ
+    return NOTHING_READ
+
+
+def _read(grammar: Grammar, text: str, *, cut: bool) -> Reading:
+    return grammar.read(text, certain=not (is_refusal(text) or states_no_answer(text)), cut=cut)

@@ -1,0 +1,241 @@
+"""From a text with marks to one in which a mark that can be no choice is none: small rewritings, one after the other.
+
+Names and their letters become one mark, a repeated or judged list of the answers goes, answers joined by "and" or "or"
+become one mark for several, and what is denied, doubted, described or set as a condition is turned down.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from mibe.parsers.lists import without_lists
+from mibe.parsers.marks import (
+    ANSWER,
+    ANY,
+    BOTH,
+    LETTER_KINDS,
+    LETTERS,
+    NAME,
+    NO_MARK,
+    OUTSIDE,
+    SEVERAL,
+    WORD,
+    Kind,
+    as_kind,
+    index_of,
+    kind_of,
+    mark,
+)
+from mibe.parsers.statements import END, FILLER, NOUN
+
+_ANY = re.compile(ANY)
+
+
+def rewrite(text: str, *, options: bool) -> str:
+    """All of them in their order. `options`: the answers are lettered options, not labels."""
+    text = _one_answer(_unwrapped(text))
+    text = without_lists(text, options=options)
+    text = turned_down(_grouped(text), options=options)
+    return _ON_THE_NEXT_LINE.sub(": ", text)
+
+
+# --- one mark for one answer ----------------------------------------------------------------------------------------
+
+_WRAPPED = re.compile(rf"[\"'\[{{<][\"'(\[]?({ANSWER})[.:]?[\"')\]]?[\"'\]}}>]|\(({LETTERS})\)")
+_SAME = re.compile(r"[ \"'().:\[\]\-,*|]{0,8}(?:(?:i\.?e\.?|option|choice)[ ,]*)?[\"'(\[]?", re.I)
+_RANGE = re.compile(rf"(?:{LETTERS})(?: through | to | thru |-)(?:{LETTERS})", re.I)
+_RESTATED = re.compile(
+    rf"({LETTERS})[ ](?:is|was|are|represents|refers to|states|says|describes|corresponds to)[ ]"
+    rf"(?:that )?(?:an? |the )?[\"']?({NAME}|{WORD})",
+    re.I,
+)
+_END = re.compile(END, re.I)
+
+
+_BRACKETED_LIST = re.compile(rf"[(\[]\s?{ANSWER}(?:[ \"']*(?:[,;/|]| or )[ \"']*(?:or )?{ANSWER})+\s?[)\]]")
+_A_FOR_ANSWER = re.compile(rf"(^|[ \n]){mark(Kind.SIGN)}:[ ]*(?=[(\[]?{LETTERS})")
+
+
+def _unwrapped(text: str) -> str:
+    """Answers without quotes and brackets around them; a letter in brackets is meant as one."""
+    text = _A_FOR_ANSWER.sub(r"\1Answer: ", _BRACKETED_LIST.sub(mark(Kind.SEVERAL), text))
+
+    def bare(found: re.Match[str]) -> str:
+        char: str = found[1] or found[2]
+        return as_kind(char, Kind.LETTER) if kind_of(char) is Kind.SIGN else char
+
+    return _WRAPPED.sub(bare, text)
+
+
+def _one_answer(text: str) -> str:
+    """A letter and its option's text as one mark, so an answer said twice; "option B is aspirin" chooses nothing."""
+
+    def restated(found: re.Match[str]) -> str:
+        same = index_of(found[1]) == index_of(found[2])
+        return as_kind(found[1], Kind.TURNED_DOWN) if same else found[0]
+
+    text = _RESTATED.sub(restated, _RANGE.sub("all", text))
+    pieces: list[str] = []
+    position = 0
+    for found in _ANY.finditer(text):
+        gap, char = text[position : found.start()], found[0]
+        if pieces and index_of(pieces[-1]) == index_of(char) and _says_again(text, pieces[-1], gap, found):
+            pieces[-1] = _together(pieces[-1], char)
+        else:
+            pieces += [gap, char]
+        position = found.end()
+    return "".join([*pieces, text[position:]])
+
+
+def _says_again(text: str, last: str, gap: str, found: re.Match[str]) -> bool:
+    """Whether a mark only repeats the last one; in "No, no difference was found" the second is a word."""
+    kind = kind_of(found[0])
+    if Kind.TURNED_DOWN in (kind, kind_of(last)) or kind > Kind.TURNED_DOWN or not _SAME.fullmatch(gap):
+        return False
+    return (
+        kind is not Kind.WORD
+        or kind_of(last) in LETTER_KINDS
+        or not gap.strip()
+        or _END.match(text, found.end()) is not None
+    )
+
+
+def _together(first: str, second: str) -> str:
+    kinds = {kind_of(first), kind_of(second)}
+    if kinds & set(LETTER_KINDS) and kinds & {Kind.BOTH, Kind.NAME, Kind.WORD}:
+        return as_kind(first, Kind.BOTH)
+    return as_kind(first, Kind.LETTER if kinds <= set(LETTER_KINDS) else min(kinds))
+
+
+# --- several answers --------------------------------------------------------------------------------------------------
+
+JOIN = (
+    r"[ \"')\]]*(?:[,;/|&+]|\bor\b|\band\b|\bnor\b|\bvs\b\.?|\bversus\b)"
+    r"(?:[ \"'(\[/&]|\bor\b|\band\b|\bnor\b|\beither\b|\b(?:option|choice)s?\b|\(?\d[.)][ ])*"
+)
+"""What joins two answers to a list."""
+
+_JOIN = re.compile(JOIN, re.I)
+_WORD_JOIN = re.compile(r"\b(?:or|nor|and)\b|/", re.I)
+_ENDS_ITEM = re.compile(r"[ \"')\]]*(?:$|[\n,.;/|&])")
+_DENIED = re.compile(r"\b(?:not|neither|nor|excludes?|except|avoid)\b[^.;\n]{0,40}\Z", re.I)
+
+
+def _grouped(text: str) -> str:
+    """Answers that are joined to a list as one mark."""
+    pieces: list[str] = []
+    position = 0
+    for found in _ANY.finditer(text):
+        gap = text[position : found.start()]
+        if pieces and _joined(text, pieces, gap, found):
+            if pieces[-1] != found[0]:
+                same = index_of(pieces[-1]) == index_of(found[0]) and kind_of(pieces[-1]) is not Kind.SEVERAL
+                pieces[-1] = _together(pieces[-1], found[0]) if same else mark(Kind.SEVERAL)
+        else:
+            pieces += [gap, found[0]]
+        position = found.end()
+    return "".join([*pieces, text[position:]])
+
+
+def _joined(text: str, pieces: Sequence[str], gap: str, found: re.Match[str]) -> bool:
+    """Whether a mark continues the list that the last one begins."""
+    if Kind.TURNED_DOWN in (kind_of(pieces[-1]), kind_of(found[0])):
+        return False
+    ends = _ENDS_ITEM.match(text, found.end()) is not None
+    if gap == " - ":
+        return ends
+    if not _JOIN.fullmatch(gap) or (";" in gap and _DENIED.search(pieces[-2])):
+        return False
+    return kind_of(found[0]) is not Kind.WORD or ends or _WORD_JOIN.search(gap) is not None
+
+
+# --- what is no choice ------------------------------------------------------------------------------------------------
+
+_X = rf"(?:(?:{ANSWER}|{SEVERAL})(?:(?:{JOIN.replace(';', '')}){ANSWER})*)"
+_WORDS = r"(?:[ ](?!(?:but|because|so|therefore|thus|hence|then|is|are|was|were|only|just|merely|since|yet)\b)"
+_FURTHER = rf"{_WORDS}[\w$@/'-]+){{0,6}}"
+_BEFORE = re.compile(
+    r"(?:(?:\bnot|n't|\bcannot|\bnever|\bneither|\bnor|\bwithout|\brather than|\binstead of|\bother than|\bunlike"
+    r"|\bavoid(?:s|ed|ing)?|\bno(?! doubt| question)|\bnon|\bexclud\w*|\beliminat\w*|\brul(?:e|es|ed|ing) out"
+    r"|\breject\w*|\bdismiss\w*|\bunlikely|\bagainst|\bexcept(?: for)?|\bless likely(?: than)?|\bincorrect|\bwrong"
+    rf"|\blacks?|\babsence of){_FURTHER}"
+    rf"|(?:\bdo|\bdoes|\bwould|\bdid)(?:n't| not) (?:think|believe|say|feel|consider|choose|pick|mean|expect)"
+    rf"(?:[ ][\w$@-]+){{0,6}}"
+    rf"|\b(?:not(?:[ ]\w+)?|incorrect|wrong|irrelevant|unrelated|excluded)[ ]?:)[ \"'(\[-]*{_X}",
+    re.I,
+)
+_NOT_VERDICT = (
+    r"(?:not|never|incorrect|wrong|false|untrue|unlikely|less|least|inappropriate|excluded|eliminated|ruled out|out\b"
+    r"|(?:an? |the |mere )?distractors?|contraindicated|irrelevant|unrelated|inadequate|insufficient|implausible"
+    r"|unnecessary|absent|invalid|incompatible|inconsistent)"
+)
+_AFTER = re.compile(
+    rf"{_X}[ \"')\]]*(?:,? (?:both|all|which|also|therefore|thus|clearly|on the other hand,?)\b)*[ ]?(?:"
+    r"(?:is|are|was|were|seems?|appears?|looks?|would be|could be|may be)[ ](?:(?:\w+ly|also|both|all|the|to be)[ ])"
+    rf"{{0,2}}{_NOT_VERDICT}"
+    r"|(?:is|are|was|were|do|does|did|would|could|can|should|has|have|will)(?:n't| not)\b(?! be (?:ruled|excluded)"
+    r"| only| just)|cannot\b(?! be (?:ruled|excluded))"
+    r"|(?:can|could|may|should|must|will) (?:also |therefore |thus )?be (?:ruled out|excluded|eliminated|discarded"
+    r"|dismissed|rejected)"
+    r"|[:(-]+[ ]?(?:this is |is )?(?:incorrect|wrong|false\b|ruled out|eliminated|excluded|unlikely|not (?:correct"
+    r"|indicated|appropriate|relevant|related|applicable|likely|the (?:answer|best|correct)|present|mentioned"
+    r"|discussed|supported|selected)|✗|❌|✘|x\b(?=\s*$))"
+    r"|[ ]?[:=-]+[ ]?no[ .]*$|\?[ ](?:no|not)\b)",
+    re.I | re.M,
+)
+_DOUBTED = re.compile(
+    rf"{_X}(?:[ ][\w-]+){{0,3}}[ ](?:might|could|may)\b(?! be (?:ruled|excluded))"
+    rf"|{_X}[ ](?:would|will)[ ](?:require|need|have to|mean|imply|demand)\b",
+    re.I,
+)
+_CONCEDED = re.compile(
+    rf"\b(?:while|although|though|even if|even though|despite|at first|one (?:might|could|may) \w+|if|had|unless"
+    rf"|suppose|for (?:the|a|it|this)\b[^.!?\n]{{0,40}}\bto be)\b(?:(?![.;:!?\n,]){NO_MARK}){{0,80}}{_X}",
+    re.I,
+)
+_TO_DECIDE = re.compile(
+    r"\b(?:whether|(?:see|decide|determine|check|ask|tell|judge|assess|evaluate|consider|establish|know) if)\b"
+    r"(?:(?!\b(?:answer|output|label)\b)[^.;:!?\n]){0,300}",
+    re.I,
+)
+_DEFINED = re.compile(rf"{ANSWER}[,:]?[ ](?:this|which) (?:type|label|class|category|option) is\b", re.I)
+_UNREAL = re.compile(
+    rf"\b(?:if|unless|had|were)\b[^.!?\n]{{0,100}}\bwould\b(?:(?![.;!?\n]){NO_MARK}){{0,40}}{_X}", re.I
+)
+_ASKED = re.compile(rf"[^.!?\n]*{ANY}[^.!?\n]*\?")
+_DESCRIBED = re.compile(rf"^[ *>#|-]*(?:\(?\d{{1,2}}[.)][ ]*)?(?:{BOTH}|{NAME})\.?[ ]?(?::|-)[ ]?(?=\w)", re.M)
+_CHECKED = re.compile(rf"{_X}[\"']?[ ](?:check|criteria|evaluation|assessment|test|analysis)\b", re.I)
+
+
+def turned_down(text: str, *, options: bool) -> str:
+    """What is denied, doubted, conceded, a condition or a question is no choice, nor is an option described."""
+    for pattern in (
+        _BEFORE,
+        _AFTER,
+        _DOUBTED,
+        _CONCEDED,
+        _TO_DECIDE,
+        _UNREAL,
+        _CHECKED,
+        *([_DESCRIBED] if options else []),
+    ):
+        text = pattern.sub(_down, text)
+    if len(_DEFINED.findall(text)) + len(re.findall(SEVERAL, text)) > 1:
+        text = _DEFINED.sub(_down, text)
+    if len(_ANY.findall(text)) > 1 or not re.fullmatch(rf"\W*{ANY}\W*", text):
+        text = _ASKED.sub(_down, text)
+    return text
+
+
+def _down(found: re.Match[str]) -> str:
+    return _ANY.sub(lambda char: as_kind(char[0], Kind.TURNED_DOWN), found[0])
+
+
+# --- answers on the line after their cue ------------------------------------------------------------------------------
+
+_ON_THE_NEXT_LINE = re.compile(
+    rf"(?:(?<=[:=])|(?<=[ ]is)|(?<=[ ]be)|(?<=answer)|(?<=Answer)|(?<=ANSWER)|(?<=onclusion))[ ]*\n\s*"
+    rf"(?!(?:\w+[ ]){{0,3}}{NOUN}[ ]?:)(?={FILLER}(?:{ANSWER}|{SEVERAL}|{OUTSIDE}){END})",
+    re.I,
+)
