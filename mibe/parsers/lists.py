@@ -14,10 +14,10 @@ from mibe.parsers.marks import ANSWER, ANY, BOTH, LETTER, LETTER_KINDS, Kind, in
 from mibe.parsers.statements import IS, NOUN
 
 _ANY = re.compile(ANY)
-_ITEM = re.compile(rf"[ *>#|-]*(?:\(?(?:\d{{1,2}}|[a-h])[.)\]:]+[ ]*)?[\"'(]?(?P<answer>{ANSWER})(?P<body>.*)", re.I)
+_ITEM = re.compile(rf"[ *>#|-]*(?:\(?(?:\d{{1,2}}|[a-h])[.)\]:]+[ ]*)?[\"'($€£]?(?P<answer>{ANSWER})(?P<body>.*)", re.I)
 _BARE = re.compile(r"[\s.,;:!|\"')\]]*\Z")
 _SENTENCES = re.compile(r"(?<=[.!?])\s+")
-_GLOSS = re.compile(r"[\"')]*\.?(?:[ ]?[:(=|✓✔✅❌✗✘✘]|[ ]?,[ ]?this\b|[ ]?-|(?<=\.)[ ])")
+_GLOSS = re.compile(r"[\"').,]{0,3}(?:[ ]?[:(=|✓✔✅❌✗✘✘]|[ ]?,[ ]?this\b|[ ]?-|(?<=\.)[ ])")
 _IN_ONE_LINE = re.compile(rf"(?:{BOTH}|{LETTER})(?:[ ]*[.;]?[ ]*(?:{BOTH}))+")
 _VERB = re.compile(
     r"[ ](?:is|are|was|were|seems?|appears?|would|could|might|may|can|should|must|has|does|fits|be|ist|est|es)\b", re.I

@@ -111,7 +111,7 @@ def _together(first: str, second: str) -> str:
 # --- several answers --------------------------------------------------------------------------------------------------
 
 JOIN = (
-    r"[ \"')\]]*(?:[,;/|&+]|\bor\b|\band\b|\bnor\b|\bvs\b\.?|\bversus\b)"
+    r"[ \"')\]]*\.?(?:[,;/|&+]|\bor\b|\band\b|\bnor\b|\bvs\b\.?|\bversus\b)"
     r"(?:[ \"'(\[/&]|\bor\b|\band\b|\bnor\b|\beither\b|\b(?:option|choice)s?\b|\(?\d[.)][ ])*"
 )
 """What joins two answers to a list."""
@@ -204,7 +204,9 @@ _UNREAL = re.compile(
     rf"\b(?:if|unless|had|were)\b[^.!?\n]{{0,100}}\bwould\b(?:(?![.;!?\n]){NO_MARK}){{0,40}}{_X}", re.I
 )
 _ASKED = re.compile(rf"[^.!?\n]*{ANY}[^.!?\n]*\?")
-_DESCRIBED = re.compile(rf"^[ *>#|-]*(?:\(?\d{{1,2}}[.)][ ]*)?(?:{BOTH}|{NAME})\.?[ ]?(?::|-)[ ]?(?=\w)", re.M)
+_DESCRIBED = re.compile(
+    rf"^[ *>#|-]*(?:\(?\d{{1,2}}[.)][ ]*)?(?:{BOTH}|{NAME})[.,)\]]{{0,3}}[ ]?(?::|-)[ ]?(?=\w)", re.M
+)
 _CHECKED = re.compile(rf"{_X}[\"']?[ ](?:check|criteria|evaluation|assessment|test|analysis)\b", re.I)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from collections.abc import Callable, Sequence
@@ -25,6 +26,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from parser_tasks import PARSERS
 
+from mibe.analysis.outputs import parse_outputs
 from mibe.parsers.cues import LANGUAGES
 from mibe.parsers.evidence import evidence
 from mibe.parsers.options import OptionLetter
@@ -248,3 +250,21 @@ def _seconds(parser: Parser, text: str) -> float:
         parser(text, choices=OPTION_SETS[0], inputs=inputs)
         times.append(time.process_time() - start)
     return min(times)
+
+
+# --- mibe parse --explain -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("task", "line", "why"),
+    [
+        ("medqa", {"output": "So it is B."}, "concluded: So it is [B]."),
+        ("medqa", {"output": "So it is B.", "finish_reason": "length"}, "nothing is chosen"),
+        ("medqa", {"output": "<think>B?"}, "the reasoning never ended, so there is no answer"),
+        ("medqa", {"output": "I cannot provide medical advice."}, "declined or withheld"),
+        ("nejm_cpc", {"output": "1. Gout\n2. Lupus"}, "read from: 1. Gout 2. Lupus"),
+    ],
+)
+def test_each_output_is_explained(task: str, line: dict[str, Any], why: str) -> None:
+    (said,) = parse_outputs(load_task(task), [json.dumps(line | {"choices": list(OPTION_SETS[0])})], why=True)
+    assert said["why"] == why
