@@ -11,6 +11,7 @@ from dataclasses import asdict
 from typing import Any
 
 from mibe.analysis.agreement import Agreement
+from mibe.analysis.check import Checked, Misread
 from mibe.analysis.compare import Comparison, Difference
 from mibe.analysis.verify import Check, Verification
 
@@ -140,3 +141,27 @@ def _names(checks: Sequence[Check]) -> str:
     for check in checks:
         by_task.setdefault(check.task, []).append(check.figure)
     return "; ".join(f"{task} {', '.join(figures)}" for task, figures in by_task.items())
+
+
+def render_checks(found: Sequence[Checked], form: str) -> str:
+    """What a task makes of its own gold answers, as text or JSON."""
+    if form == "json":
+        return json.dumps(
+            [asdict(checked) | {"holds": checked.holds} for checked in found], ensure_ascii=False, indent=1
+        )
+    return "\n".join(line for checked in found for line in _check_lines(checked))
+
+
+def _check_lines(checked: Checked) -> list[str]:
+    what = f"{checked.task} {checked.split}: {checked.count:,} gold answers, {checked.headline} {checked.value:.6g}"
+    if checked.holds:
+        return [f"{what}: each is read as itself"]
+    if not checked.misread:
+        return [f"{what}: each is read as itself, and yet a perfect model would not score 1; has each label an answer?"]
+    return [f"{what}: {len(checked.misread):,} are not read as themselves", *map(_misread_line, checked.misread)]
+
+
+def _misread_line(bad: Misread) -> str:
+    shown = "" if bad.answer is None else f" {textwrap.shorten(bad.answer, CELL, placeholder=' …')!r}"
+    what = bad.outcome if bad.read is None else textwrap.shorten(_flat(bad.read), CELL, placeholder=" …")
+    return f"  {bad.id}:{shown} is read as {what}"
