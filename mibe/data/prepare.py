@@ -10,12 +10,13 @@ import secrets
 import shutil
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from mibe.data.labels import check_splits
 from mibe.data.raw import RawFiles
 from mibe.data.schema import to_line
 from mibe.data.splits import normalised
@@ -33,17 +34,24 @@ Splits = Mapping[str, Sequence[Example]]
 
 
 def prepare(
-    name: str, source: Source, raw_path: Path, *, variant: str | None = None, access: Access = OPEN
+    name: str,
+    source: Source,
+    raw_path: Path,
+    *,
+    variant: str | None = None,
+    access: Access = OPEN,
+    labels: Collection[str] = (),
 ) -> Manifest:
     """Read the raw files at `raw_path` and write the data set `name` to the data directory; returns its manifest.
 
     What is there already is replaced at the end and at once: a failure, or a kill at any moment, leaves it whole.
     Credentialed data is for its owner's eyes alone (files 0600 in a folder 0700).
 
-    Raises `DataError` when the files are not what they should be or cannot be written, `UsageError` for a variant that
-    the source does not know.
+    Raises `DataError` when the files are not what they should be or cannot be written, or a target is not among the
+    `labels` (none: it is no label), `UsageError` for a variant that the source does not know.
     """
     splits, about = read_splits(name, source, raw_path, variant=variant)
+    check_splits(name, splits, labels)
     return write(data_dir() / name, splits, about, private=access.level is AccessLevel.CREDENTIALED)
 
 
