@@ -17,7 +17,16 @@ from mibe.analysis.tags import tag_rows
 from mibe.errors import ModelError
 from mibe.metrics.base import BootstrapMedian
 from mibe.metrics.bertscore import BertScore, encoder_of
-from mibe.metrics.classification import Accuracy, MacroF1, MacroF1Gold, PerLabel, PredictedShare, WeightedF1
+from mibe.metrics.classification import (
+    Accuracy,
+    DetectionF1,
+    MacroF1,
+    MacroF1Gold,
+    MicroF1OfLabels,
+    PerLabel,
+    PredictedShare,
+    WeightedF1,
+)
 from mibe.metrics.diagnosis import TopKAccuracy, TopKExact, UnreadableVerdicts, first_match
 from mibe.metrics.extraction import Entity, EntityMacroF1, EntityMicroF1, EntityScores, OverlapF1
 from mibe.metrics.multilabel import ExampleF1, LabelwiseMacroF1, LabelwiseScores, MicroF1, SubsetAccuracy
@@ -117,6 +126,18 @@ def _(metric: MacroF1Gold, predictions: Values, targets: Values) -> Figures:
 @by_packages.register
 def _(metric: WeightedF1, predictions: Values, targets: Values) -> Figures:
     return {metric.name: _f1(predictions, targets, metric.labels, "weighted")}
+
+
+@by_packages.register
+def _(metric: MicroF1OfLabels, predictions: Values, targets: Values) -> Figures:
+    return {metric.name: _f1(predictions, targets, metric.labels, "micro")}
+
+
+@by_packages.register
+def _(metric: DetectionF1, predictions: Values, targets: Values) -> Figures:
+    sk = package("sklearn.metrics")
+    gold, predicted = ([label in metric.labels for label in side] for side in (targets, predictions))
+    return {metric.name: float(sk.f1_score(gold, predicted, zero_division=0))}
 
 
 @by_packages.register
