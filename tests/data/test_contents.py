@@ -6,11 +6,13 @@ from pathlib import Path
 import pytest
 
 import mibe
+from mibe.analysis.rescore import rescore
 from mibe.data import store
 from mibe.data.contents import content_notes, equal_options
 from mibe.data.prepare import read_splits
 from mibe.data.schema import to_line
 from mibe.registry import load_task
+from mibe.results.log import read_rows
 from mibe.task import Example
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "data.md").read_text(encoding="utf-8")
@@ -101,6 +103,11 @@ def test_the_letter_of_an_equal_option_is_right_and_the_row_keeps_what_was_answe
     rows = done.samples("medmcqa").fillna("").to_dict("records")
     kept = {(row["prediction"], row.get("answered", "")) for row in rows}
     assert kept == ({("B", "D"), ("B", ""), ("A", "")} if protocol == "default" else {("D", ""), ("B", ""), ("A", "")})
+    again = rescore(done.path)
+    assert again.scores("medmcqa") == done.scores("medmcqa")
+    assert {row["id"]: row.get("answered") for row in read_rows(again.samples_path("medmcqa"))} == {
+        row["id"]: row.get("answered") for row in read_rows(done.path / "history" / "1" / "samples" / "medmcqa.jsonl")
+    }
 
 
 def test_the_record_says_that_there_are_equal_options(tmp_path):
