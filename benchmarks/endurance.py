@@ -3,9 +3,9 @@
 Runs `mibe eval --model dummy` on 10,000, 30,000 and 100,000 documents of a synthetic task (a plugin, as in
 docs/add-a-dataset.md), or as many as are asked for, each in a process of its own, and prints wall time, microseconds
 of processor time a document, resident memory at the start of the process and its peak. With `--resume`, the run is then
-opened again at its end.
+opened again at its end. With `--repeats K` each document is drawn K times, and processor time is that of a sample.
 
-    python benchmarks/endurance.py [--documents 10000 30000 100000] [--resume]
+    python benchmarks/endurance.py [--documents 10000 30000 100000] [--repeats K] [--resume]
 """
 
 from __future__ import annotations
@@ -85,25 +85,26 @@ WORDS = (
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--documents", type=int, nargs="+", default=[10_000, 30_000, 100_000])
+    options.add_argument("--repeats", type=int, default=1, metavar="K")
     options.add_argument("--resume", action="store_true")
     given = options.parse_args()
     print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}\n")
-    print("| documents | command | seconds | processor µs a document | start MB | peak MB | over the start MB |")
+    print("| documents | command | seconds | processor µs a sample | start MB | peak MB | over the start MB |")
     print("|---:|---|---:|---:|---:|---:|---:|")
     for count in given.documents:
         with tempfile.TemporaryDirectory() as folder:
             base = Path(folder)
             write_plugin(base / "plugin")
             write_documents(base / "data" / "endurance", count)
-            report(count, "eval, no cache", base, "--no-cache")
+            report(count, given.repeats, "eval, no cache", base, "--no-cache")
             if given.resume:
                 reopen(base / "runs")
-                report(count, "the same, resumed", base, "--no-cache")
-            report(count, "eval, cache filled", base)
-            report(count, "eval, cache read", base)
+                report(count, given.repeats, "the same, resumed", base, "--no-cache")
+            report(count, given.repeats, "eval, cache filled", base)
+            report(count, given.repeats, "eval, cache read", base)
 
 
-def report(count: int, title: str, base: Path, *options: str) -> None:
+def report(count: int, repeats: int, title: str, base: Path, *options: str) -> None:
     """Run once and print a line of the table."""
     env = os.environ | {
         "MIBE_DATA_DIR": str(base / "data"),
@@ -111,15 +112,16 @@ def report(count: int, title: str, base: Path, *options: str) -> None:
         "PYTHONPATH": os.pathsep.join([str(base / "plugin"), *filter(None, [os.environ.get("PYTHONPATH")])]),
     }
     command = [sys.executable, "-c", CHILD, "eval", "--model", "dummy", "--model-args", "mode=random"]
-    command += ["--tasks", "endurance", "--output-dir", str(base / "runs"), *options]
+    command += ["--tasks", "endurance", "--output-dir", str(base / "runs"), "--repeats", str(repeats), *options]
     done = subprocess.run(command, env=env, capture_output=True, text=True)
     if done.returncode != 0:
         raise SystemExit(f"the run failed:\n{done.stderr[-2000:]}")
     start, peak, wall, processor = map(float, done.stderr.splitlines()[-1].split())
     first, last = start / 1024, peak / 1024
-    cost = 1e6 * processor / count
+    cost = 1e6 * processor / (count * repeats)
     memory = f"{first:.0f} | {last:.0f} | {last - first:.0f}"
-    print(f"| {count:,} | {title} | {wall:.1f} | {cost:.0f} | {memory} |", flush=True)
+    documents = f"{count:,}" if repeats == 1 else f"{count:,} × {repeats}"
+    print(f"| {documents} | {title} | {wall:.1f} | {cost:.0f} | {memory} |", flush=True)
 
 
 def reopen(runs: Path) -> None:

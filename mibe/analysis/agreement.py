@@ -10,6 +10,7 @@ from typing import TypeAlias
 from mibe.metrics.arrays import FloatArray, np
 from mibe.metrics.base import ratio
 from mibe.metrics.intervals import bootstrap
+from mibe.results.draws import first_draws
 from mibe.results.log import latest_rows
 
 Key = tuple[str, int | None]
@@ -69,10 +70,13 @@ def compare_ratings(ratings_a: Ratings, ratings_b: Ratings, *, resamples: int = 
 
 
 def judge_ratings(samples: Path) -> dict[Key, bool | None]:
-    """The verdicts of a run's judge from its sample log: for each case, the ranks up to the first match."""
+    """The verdicts of a run's judge from its sample log: for each case, the ranks up to the first match.
+
+    Of a case that was drawn several times it is the first draw's, which is the one that people rate.
+    """
     return {
         (row["id"], verdict["rank"]): verdict["match"]
-        for row in latest_rows(samples)
+        for row in first_draws(latest_rows(samples))
         for verdict in row.get("verdicts", ())
     }
 

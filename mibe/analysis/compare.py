@@ -1,7 +1,8 @@
 """Two runs on the same samples: which model is better, by how much, and how sure is that?
 
-Predictions and targets come from the sample logs, metrics from the tasks. Every sample that was scored in both runs
-counts, joined by its id, so that a difference is never one of the questions asked.
+Predictions and targets come from the sample logs, metrics from the tasks. Every document that was scored in both runs
+counts, joined by its id, so that a difference is never one of the questions asked. Of a document that was drawn several
+times, the mean over the draws counts: it is documents that are resampled.
 """
 
 from __future__ import annotations
@@ -15,10 +16,12 @@ from mibe import protocols
 from mibe.data_use import is_credentialed
 from mibe.errors import UsageError
 from mibe.judge.verdicts import TOP_K, is_judged
-from mibe.metrics.arrays import FloatArray, np
+from mibe.metrics.arrays import FloatArray, IntArray, np
 from mibe.metrics.base import BootstrapMedian, Mean, is_main, is_mean
-from mibe.metrics.comparison import holm, mcnemar, paired_bootstrap
+from mibe.metrics.comparison import holm, mcnemar, paired_bootstrap, sign_flip
+from mibe.metrics.intervals import cluster_numbers, cluster_totals
 from mibe.registry import load_task
+from mibe.results.digests import draw_of, identity
 from mibe.results.folder import SAMPLES
 from mibe.results.log import Row, latest_rows
 from mibe.results.run import Run, load_run
@@ -30,6 +33,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Pair = tuple[Row, Row]
+
+Joined = tuple[list[Row], list[Row]]
+"""The rows of the documents that both runs have scored, of run A and of run B, documents in the same order."""
 
 SAME = {
     "version": "they were read by other versions of the task (mibe rescore RUN reads the older one again)",
@@ -43,9 +49,10 @@ SAME = {
 class Difference:
     """One figure of one task in both runs, and figure A minus figure B with its 95 % interval.
 
-    `p` is that of McNemar's exact test where each sample is right or wrong (`only_a` samples are right in A alone,
-    `only_b` in B alone), else that of the paired bootstrap. `p_holm` is `p` corrected for having asked about several
-    tasks; the headline of each task is such a question, other figures describe and have none.
+    `n` counts documents. `p` is that of McNemar's exact test where each sample is right or wrong (`only_a` samples are
+    right in A alone, `only_b` in B alone); where a run has several draws a document, that of the permutation test over
+    documents for the same figures; elsewhere that of the paired bootstrap. `p_holm` is `p` corrected for having asked
+    about several tasks; the headline of each task is such a question, other figures describe and have none.
     """
 
     task: str
@@ -62,11 +69,13 @@ class Difference:
     only_a: int | None = None
     only_b: int | None = None
     p_holm: float | None = None
+    p_permutation: float | None = None
 
     @property
     def p(self) -> float:
         """The p-value that counts."""
-        return self.p_bootstrap if self.p_mcnemar is None else self.p_mcnemar
+        exact = self.p_mcnemar if self.p_permutation is None else self.p_permutation
+        return self.p_bootstrap if exact is None else exact
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +95,8 @@ class Comparison:
 
     def differing(self, task: str) -> list[dict[str, Any]]:
         """The samples of a task whose predictions differ: id, outcome, scores and prediction of each run.
+
+        Where documents were drawn several times, a draw stands beside the other run's of the same number.
 
         Predictions and target, which may be text or quote it, are left out where the task is credentialed.
         """
@@ -125,12 +136,12 @@ def compare(
     notes = [*(f"not comparable: {reason}" for reason in reasons), *_generated(run_a, run_b)]
     for name in common:
         task = protocols.recorded(run_a.record, load_task(name))
-        pairs = list(_pairs(run_a, run_b, name))
-        if not pairs:
+        joined = _joined(run_a, run_b, name)
+        if not joined[0]:
             raise UsageError(f"{name}: no sample was scored in both runs; give both the same --limit and --seed")
-        late, why_not = _late(task, run_a, run_b, pairs)
-        rows += _differences(task, pairs, late, resamples, seed)
-        notes += [*_left_out(run_a, run_b, name, len(pairs)), *why_not]
+        late, why_not = _late(task, run_a, run_b, joined)
+        rows += _differences(task, joined, late, resamples, seed)
+        notes += [*_left_out(run_a, run_b, name, joined), *_drawn(name, joined), *why_not]
     notes += [f"{name}: in one run only, not compared" for name in _in_one(run_a, run_b)]
     return Comparison(run_a, run_b, tuple(_corrected(rows)), tuple(notes))
 
@@ -191,71 +202,100 @@ def _other_shots(a: Run, b: Run, name: str) -> bool:
 
 def _pairs(a: Run, b: Run, task: str) -> Iterator[Pair]:
     """The rows of each sample that has an outcome other than error in both runs, in the order of run A."""
-    scored_b = {row["id"]: row for row in _scored(b, task)}
-    return ((row, scored_b[row["id"]]) for row in _scored(a, task) if row["id"] in scored_b)
+    scored_b = {identity(row): row for row in _scored(b, task)}
+    return ((row, scored_b[identity(row)]) for row in _scored(a, task) if identity(row) in scored_b)
+
+
+def _joined(a: Run, b: Run, task: str) -> Joined:
+    """All draws of the documents with an outcome other than error in both runs, in the order of run A."""
+    rows_a, rows_b = list(_scored(a, task)), list(_scored(b, task))
+    in_b = {row["id"] for row in rows_b}
+    place = {ident: number for number, ident in enumerate(dict.fromkeys(r["id"] for r in rows_a if r["id"] in in_b))}
+    kept_a, kept_b = (
+        sorted((row for row in rows if row["id"] in place), key=lambda row: (place[row["id"]], draw_of(row)))
+        for rows in (rows_a, rows_b)
+    )
+    return kept_a, kept_b
 
 
 def _scored(run: Run, task: str) -> Iterator[Row]:
     return (row for row in latest_rows(run.path / SAMPLES / f"{task}.jsonl") if row["outcome"] != Outcome.ERROR)
 
 
-def _left_out(a: Run, b: Run, task: str, common: int) -> list[str]:
-    counts = [sum(1 for _ in _scored(run, task)) for run in (a, b)]
+def _left_out(a: Run, b: Run, task: str, joined: Joined) -> list[str]:
+    counts = [len({row["id"] for row in rows}) for rows in (_scored(a, task), _scored(b, task))]
+    common = len({row["id"] for row in joined[0]})
     if counts == [common, common]:
         return []
     return [f"{task}: {common} samples were scored in both runs ({counts[0]} in A, {counts[1]} in B)"]
 
 
-def _late(task: Task, a: Run, b: Run, pairs: Sequence[Pair]) -> tuple[tuple[Mean, ...], list[str]]:
+def _drawn(task: str, joined: Joined) -> list[str]:
+    """A note where documents were drawn several times."""
+    a, b = (1 + max(map(draw_of, rows)) for rows in joined)
+    if a == b == 1:
+        return []
+    return [f"{task}: the mean of {a} draws a document in A, of {b} in B; interval and p go by document"]
+
+
+def _late(task: Task, a: Run, b: Run, joined: Joined) -> tuple[tuple[Mean, ...], list[str]]:
     """The late metrics whose values stand in both sample logs; and a note where one run has them in vain."""
     asked_a, asked_b = (late_of(task, run.record["settings"].get("bertscore")) for run in (a, b))
     if asked_a != asked_b:
         return (), [f"{task.name}: BERTScore has no part in it, since only one run has it, or with another encoder"]
     wanted = {name for metric in asked_a for name in metric.names}
-    if not all(wanted <= row.get("scores", {}).keys() for pair in pairs for row in pair):
+    if not all(wanted <= row.get("scores", {}).keys() for rows in joined for row in rows):
         return (), [
             f"{task.name}: BERTScore has no part in it, since a run does not hold it by sample: mibe rescore RUN"
         ]
     return asked_a, []
 
 
-def _differences(
-    task: Task, pairs: Sequence[Pair], late: Sequence[Mean], resamples: int, seed: int
-) -> list[Difference]:
+def _differences(task: Task, joined: Joined, late: Sequence[Mean], resamples: int, seed: int) -> list[Difference]:
     """Every main figure of the task, the headline first; those of `late` from what the rows hold."""
-    task, values_a, values_b = _values(task, pairs)
-    targets_a, targets_b = [a["target"] for a, _ in pairs], [b["target"] for _, b in pairs]
+    task, values = _values(task, joined)
+    documents = [cluster_numbers([row["id"] for row in rows]) for rows in joined]
+    targets = [[row["target"] for row in rows] for rows in joined]
     found: list[Difference] = []
     for metric in task.metrics:
         # The median over resamples differs from its metric by noise alone, and has no part in a comparison.
         if isinstance(metric, BootstrapMedian) or not any(map(is_main, metric.names)):
             continue
-        table_a, table_b = metric.statistics(values_a, targets_a), metric.statistics(values_b, targets_b)
-        found += _of_metric(task, metric, table_a, table_b, resamples, seed)
+        tables = [metric.statistics(*of_run) for of_run in zip(values, targets, strict=True)]
+        found += _of_metric(task, metric, tables, documents, resamples, seed)
     for metric in late:
-        table_a, table_b = (
-            stored_statistics(metric, [row["scores"] for row in rows]) for rows in zip(*pairs, strict=True)
-        )
-        found += _of_metric(task, metric, table_a, table_b, resamples, seed)
+        tables = [stored_statistics(metric, [row["scores"] for row in rows]) for rows in joined]
+        found += _of_metric(task, metric, tables, documents, resamples, seed)
     return sorted(found, key=lambda row: not row.headline)
 
 
-def _values(task: Task, pairs: Sequence[Pair]) -> tuple[Task, list[Any], list[Any]]:
+def _values(task: Task, joined: Joined) -> tuple[Task, list[list[Any]]]:
     """The task, with the metrics that score it, and what they are given of each run: predictions, or verdicts."""
-    rows_a, rows_b = zip(*pairs, strict=True)
-    if is_judged(task) and all("verdicts" in row for row in (*rows_a, *rows_b)):
+    if is_judged(task) and all("verdicts" in row for rows in joined for row in rows):
         headline = task.headline if task.headline in TOP_K.names else TOP_K.names[0]
-        return replace(task, metrics=(TOP_K,), headline=headline), _verdicts(rows_a), _verdicts(rows_b)
-    return task, [row["prediction"] for row in rows_a], [row["prediction"] for row in rows_b]
+        return replace(task, metrics=(TOP_K,), headline=headline), [_verdicts(rows) for rows in joined]
+    return task, [[row["prediction"] for row in rows] for rows in joined]
 
 
 def _verdicts(rows: Sequence[Row]) -> list[list[bool | None]]:
     return [[verdict["match"] for verdict in row["verdicts"]] for row in rows]
 
 
+def _mean_of_draws(table: FloatArray, documents: IntArray) -> FloatArray:
+    """Shape (samples, statistics) → (documents, statistics)."""
+    return cluster_totals(table, documents) / np.bincount(documents)[:, np.newaxis]
+
+
 def _of_metric(
-    task: Task, metric: Metric, table_a: FloatArray, table_b: FloatArray, resamples: int, seed: int
+    task: Task,
+    metric: Metric,
+    tables: Sequence[FloatArray],
+    documents: Sequence[IntArray],
+    resamples: int,
+    seed: int,
 ) -> list[Difference]:
+    table_a, table_b = (_mean_of_draws(*of_run) for of_run in zip(tables, documents, strict=True))
+    once = len(tables[0]) == len(tables[1]) == len(table_a)
     figures_a, figures_b = metric.figures(table_a.sum(axis=0)), metric.figures(table_b.sum(axis=0))
     paired = paired_bootstrap(table_a, table_b, metric.figures, resamples=resamples, seed=seed)
     found = []
@@ -274,9 +314,13 @@ def _of_metric(
             high=float(paired.high[i]),
             p_bootstrap=float(paired.p[i]),
         )
-        if is_mean(metric) and _right_or_wrong(table_a[:, i]) and _right_or_wrong(table_b[:, i]):
-            only_a, only_b = int((table_a[:, i] > table_b[:, i]).sum()), int((table_b[:, i] > table_a[:, i]).sum())
-            row = replace(row, only_a=only_a, only_b=only_b, p_mcnemar=mcnemar(only_a, only_b))
+        if is_mean(metric) and all(_right_or_wrong(table[:, i]) for table in tables):
+            gains = table_a[:, i] - table_b[:, i]
+            if once:
+                only_a, only_b = int((gains > 0).sum()), int((gains < 0).sum())
+                row = replace(row, only_a=only_a, only_b=only_b, p_mcnemar=mcnemar(only_a, only_b))
+            else:
+                row = replace(row, p_permutation=sign_flip(gains, resamples=resamples, seed=seed))
         found.append(row)
     return found
 
@@ -292,7 +336,7 @@ def _corrected(rows: Sequence[Difference]) -> Iterator[Difference]:
 
 
 def _sample(a: Row, b: Row, *, text: bool) -> dict[str, Any]:
-    sample = {"id": a["id"]}
+    sample = {"id": a["id"], **({"draw": draw_of(a)} if "draw" in a or "draw" in b else {})}
     for run, row in (("a", a), ("b", b)):
         sample |= {f"outcome_{run}": row["outcome"], f"scores_{run}": row.get("scores", {})}
         if text:

@@ -16,6 +16,7 @@ from mibe.data_use import is_credentialed
 from mibe.errors import RunError, UsageError
 from mibe.registry import load_task
 from mibe.results import record
+from mibe.results.digests import Key, identity
 from mibe.results.folder import RunFolder
 from mibe.results.log import Row, SampleLog, latest_rows
 from mibe.results.run import Run, load_run
@@ -160,29 +161,32 @@ def _check_complete(parts: Sequence[Run], *, partial: bool) -> None:
 
 
 def _check_task(task: Task, parts: Sequence[Run], *, partial: bool) -> None:
-    """Raise unless every document that the shards were given has one sample in one of them."""
+    """Raise unless every document that the shards were given has one sample a draw in one of them."""
     recorded = parts[0].record["tasks"][task.name]
     if recorded["version"] != task.version:
         raise UsageError(
             f"{task.name}: the shards were read by version {recorded['version']} of the task and here is version "
             f"{task.version}; mibe rescore each of them first"
         )
-    seen: dict[str, Run] = {}
+    settings = parts[0].record["settings"]
+    draws = settings.get("repeats", 1)
+    seen: dict[Key, Run] = {}
     for run in parts:
         count = 0
         for row in latest_rows(run.samples_path(task.name)):
             count += 1
-            if row["id"] in seen:
-                where = f"{seen[row['id']].path} and {run.path}"
+            key = identity(row)
+            if key in seen:
+                where = f"{seen[key].path} and {run.path}"
                 raise RunError(f"{task.name}: the sample {row['id']!r} stands in both {where}")
-            seen[row["id"]] = run
-        expected = run.record["tasks"][task.name]["data"]["documents"]
+            seen[key] = run
+        expected = draws * run.record["tasks"][task.name]["data"]["documents"]
         if count != expected:
             raise RunError(f"{run.samples_path(task.name)} holds {count} samples of {expected}; run its command again")
-    limit, of = parts[0].record["settings"]["limit"], recorded["data"]["of"]
-    wanted = of if limit is None else min(limit, of)
+    limit, of = settings["limit"], recorded["data"]["of"]
+    wanted = draws * (of if limit is None else min(limit, of))
     if len(seen) != wanted and not partial:
-        raise RunError(f"{task.name}: the shards hold {len(seen)} documents of {wanted}")
+        raise RunError(f"{task.name}: the shards hold {len(seen)} samples of {wanted}")
 
 
 def _rows(parts: Iterable[Run], task: str) -> Iterator[Row]:

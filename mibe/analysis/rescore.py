@@ -77,16 +77,18 @@ def _write_log(path: Path, rows: Iterable[Row], *, private: bool) -> None:
 
 
 def _judge_again(task: Task, samples: Path, part: dict[str, Any]) -> list[Row]:
-    wanted = {row["id"]: row for row in latest_rows(samples)}
+    wanted: dict[str, list[Row]] = {}
+    for row in latest_rows(samples):
+        wanted.setdefault(row["id"], []).append(row)
     # A log of before answers were told apart; where prompts may not be kept, only marks of the model's own are seen.
     opened = opened_by(part.get("first_prompt") or "")
     rows = []
     for example in Documents.select(task, part["data"]["split"], None, 0):
         if example.id in wanted:
-            rows.append(_judged_row(task, example, wanted.pop(example.id), opened))
+            rows += [_judged_row(task, example, row, opened) for row in wanted.pop(example.id)]
     if wanted:
         raise RunError(
-            f"{len(wanted)} samples of {task.name} are not in the data here, {min(wanted)!r} first; "
+            f"{sum(map(len, wanted.values()))} samples of {task.name} are not in the data here, {min(wanted)!r} first; "
             f"prepare the data the run was made with (mibe data prepare {task.data_name} --from PATH)"
         )
     return rows

@@ -83,7 +83,7 @@ def _decimal(value: float | None) -> str:
 
 
 def _cells(row: Difference) -> list[str]:
-    test = " (McNemar)" if row.p_mcnemar is not None else ""
+    test = " (McNemar)" if row.p_mcnemar is not None else " (permutation)" if row.p_permutation is not None else ""
     return [
         row.task if row.headline else "",
         row.metric,

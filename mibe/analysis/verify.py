@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import stdev
 from typing import Any
 
 from mibe import protocols
@@ -15,6 +16,8 @@ from mibe.judge.verdicts import TOP_K, matches
 from mibe.metrics.bertscore import BertScore
 from mibe.metrics.diagnosis import UnreadableVerdicts
 from mibe.registry import load_task
+from mibe.results.digests import draw_of
+from mibe.results.draws import repeats_figures, spread_name
 from mibe.results.log import Row, latest_rows
 from mibe.results.run import Run, load_run
 from mibe.run.scoring import late_of
@@ -25,7 +28,7 @@ ENCODER_TOLERANCE = 1e-5
 """For BERTScore: an encoder computes in 32 bits, whose last digits change with the machine."""
 
 NO_METRIC = "the task has no such figure today; mibe rescore RUN brings the record up to date"
-OF_DRAWS = "what the draws of a document tell beside the mean over them is mibe's own"
+OF_DRAWS = "no package of the extra compares the draws of a document"
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +129,7 @@ def _of_task(run: Run, name: str) -> Iterator[Check]:
             yield from (replace(check, figure=f"{check.figure}, {field} {group}") for check in found)
     if part["confusion"]:
         yield from _of_confusion(name, part["confusion"], scored)
-    for figure, value in part.get("repeats", {}).get("figures", {}).items():
-        yield Check(name, figure, value["value"], None, OF_DRAWS)
+    yield from _of_draws(task, repeats_figures(part), scored, bertscore)
 
 
 def what_was_scored(task: Task, rows: Sequence[Row], bertscore: str | None) -> list[Scored]:
@@ -148,12 +150,33 @@ def _of_figures(task: str, figures: Mapping[str, Any], scored: Sequence[Scored])
     for one in scored:
         ours = {name: left.pop(name)["value"] for name in one.metric.names if name in left}
         theirs = by_packages(one.metric, one.predictions, one.targets) if ours else {}
-        tolerance = ENCODER_TOLERANCE if isinstance(one.metric, BertScore) else TOLERANCE
         for name, value in ours.items():
             reason = "" if name in theirs else why_not(one.metric)
-            yield Check(task, name, value, theirs.get(name), reason, tolerance)
+            yield Check(task, name, value, theirs.get(name), reason, _tolerance(name))
     for name, figure in left.items():
         yield Check(task, name, figure["value"], None, NO_METRIC)
+
+
+def _of_draws(task: Task, figures: Mapping[str, Any], rows: Sequence[Row], bertscore: str | None) -> Iterator[Check]:
+    """A check for each figure of a run with several draws a document, of which packages have the spread alone."""
+    if not figures:
+        return
+    by_draw: dict[int, list[Row]] = {}
+    for row in rows:
+        by_draw.setdefault(draw_of(row), []).append(row)
+    theirs = [
+        {name: value for one in scored for name, value in by_packages(one.metric, one.predictions, one.targets).items()}
+        for scored in (what_was_scored(task, of_draw, bertscore) for of_draw in by_draw.values())
+    ]
+    for name, figure in figures.items():
+        metric = name.removesuffix(spread_name(""))
+        values = [found[metric] for found in theirs if name == spread_name(metric) and metric in found]
+        spread = stdev(values) if len(values) == len(by_draw) > 1 else None
+        yield Check(task.name, name, figure["value"], spread, OF_DRAWS if spread is None else "", _tolerance(metric))
+
+
+def _tolerance(figure: str) -> float:
+    return ENCODER_TOLERANCE if figure in BertScore().names else TOLERANCE
 
 
 def _of_rates(task: str, rates: Mapping[str, Any], rows: Sequence[Row]) -> Iterator[Check]:

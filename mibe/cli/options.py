@@ -90,8 +90,13 @@ def add_generation_arguments(p: argparse.ArgumentParser) -> None:
     how.add_argument("--top-p", type=float, metavar="P", help="of the likeliest tokens that make up this share")
     how.add_argument("--top-k", type=int, metavar="K", help="of the K likeliest tokens")
     how.add_argument("--min-p", type=float, metavar="P", help="of tokens at least P times as likely as the likeliest")
-    how.add_argument("--repeats", type=int, default=1, metavar="K", help="draws for each document (default 1)")
+    add_repeats_argument(how)
     how.add_argument("--constrain", action="store_true", help="the answer is one of the task's labels or letters")
+
+
+def add_repeats_argument(p: argparse._ActionsContainer) -> None:
+    """How often an answer is drawn."""
+    p.add_argument("--repeats", type=int, default=1, metavar="K", help="draws for each document (docs/repeats.md)")
 
 
 def add_protocol_argument(p: argparse.ArgumentParser) -> None:

@@ -26,7 +26,7 @@ class Throughput:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Probe:
-    """What a short real run of one task measured: documents, wall seconds, tokens written."""
+    """What a short real run of one task measured: documents, wall seconds, tokens written, all draws of each."""
 
     documents: int
     seconds: float
@@ -35,11 +35,11 @@ class Probe:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tally:
-    """The tokens of one task.
+    """The tokens of one task, over all `draws` of each document.
 
-    `shared_tokens` are those of a prompt's head (instruction and worked examples) that an earlier prompt had too,
-    over all prompts: what prefix caching need not read again. `longest` is the longest prompt and its answer.
-    `row_bytes` is the size of the sample log without the outputs.
+    `shared_tokens` are those of a prompt's head (instruction and worked examples; the whole prompt in a further draw of
+    a document) that an earlier prompt had too, over all prompts: what prefix caching need not read again. `longest` is
+    the longest prompt and its answer. `row_bytes` is the size of the sample log without the outputs.
     """
 
     task: str
@@ -49,6 +49,17 @@ class Tally:
     max_new_tokens: int
     longest: int
     row_bytes: int
+    draws: int
+
+    @property
+    def samples(self) -> int:
+        """Answers that are asked for."""
+        return self.documents * self.draws
+
+    @property
+    def most_new_tokens(self) -> int:
+        """Tokens written where every answer is as long as it may be."""
+        return self.samples * self.max_new_tokens
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +69,12 @@ class Absent:
     task: str
     documents: int | None
     max_new_tokens: int
+    draws: int
+
+    @property
+    def most_new_tokens(self) -> int | None:
+        """Tokens written where every answer is as long as it may be."""
+        return None if self.documents is None else self.documents * self.draws * self.max_new_tokens
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +99,7 @@ def cost(
 
     A probe of the task counts before the throughput and the share.
     """
-    new = tally.documents * tally.max_new_tokens * output_share
+    new = tally.most_new_tokens * output_share
     seconds = None if throughput is None else throughput.seconds(tally.prompt_tokens - tally.shared_tokens, new)
     if probe is not None:
         seconds = probe.seconds / probe.documents * tally.documents
@@ -92,7 +109,7 @@ def cost(
         new_tokens=new,
         seconds=seconds,
         sample_bytes=tally.row_bytes + text,
-        cache_bytes=tally.documents * CACHED_BYTES + text,
+        cache_bytes=tally.samples * CACHED_BYTES + text,
     )
 
 

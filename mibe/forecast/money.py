@@ -2,7 +2,9 @@
 
 Prompts are built as the run would build them and counted by the model's own `count_tokens`; models without a tokenizer
 here estimate from above (a token for every 3 bytes). New tokens are at most the limit of each answer; expected are
-as many as the reference answers have.
+as many as the reference answers have. Where documents are drawn several times, each draw is a prompt with an answer of
+its own. Behind an API each is read, since nobody knows before what its server will have cached; a model on this machine
+reads the prompt of a document's draws once.
 """
 
 from __future__ import annotations
@@ -68,15 +70,16 @@ def estimate(plans: Sequence[Plan], model: Model, price: Price | None, *, batch:
 
 
 def _estimate_task(plan: Plan, model: Model, price: Price | None, batch: bool) -> TaskEstimate:
-    builder = plan.prompts(model)
+    builder, draws = plan.prompts(model), plan.settings.repeats
+    reads = draws if model.is_remote or isinstance(model, Service) else 1
     prompts = prompt_tokens = expected = 0
     for example in plan.documents:
         rendered = builder.build(example)
         if rendered.problem is not None:
             continue
-        prompts += 1
-        prompt_tokens += model.count_tokens(rendered.text)
-        expected += min(plan.max_new_tokens, model.count_tokens(plain_answer(example)))
+        prompts += draws
+        prompt_tokens += reads * model.count_tokens(rendered.text)
+        expected += draws * min(plan.max_new_tokens, model.count_tokens(plain_answer(example)))
     most = prompts * plan.room
 
     def cost(new_tokens: int) -> float | None:

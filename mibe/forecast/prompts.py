@@ -89,6 +89,7 @@ def forecast(
             task=task.name,
             documents=task.source.counts.get(chosen.split),
             max_new_tokens=chosen.max_new_tokens or in_style(chosen.prompt_style, task).max_new_tokens,
+            draws=chosen.repeats,
         )
         for task in named
         if store.find(task.data_name) is None
@@ -132,7 +133,7 @@ def forecast(
 def tally(plan: Plan, model: Renderer) -> Tally:
     """Build every prompt of a task, as a run would, and count."""
     plan = plan.with_room(model)
-    builder = plan.prompts(model)
+    builder, draws = plan.prompts(model), plan.settings.repeats
     heads: dict[str, tuple[str, int]] = {}
     documents = prompt_tokens = longest = row_bytes = 0
     for example in plan.documents:
@@ -147,14 +148,16 @@ def tally(plan: Plan, model: Renderer) -> Tally:
         group = "" if plan.shots is None or plan.shots.per_document else plan.shots.matching(example)
         head, count = heads.get(group, (text, 0))
         heads[group] = (os.path.commonprefix([head, text]), count + 1)  # noqa: RUF071  (characters are meant)
+    shared_tokens = sum((count - 1) * model.count_tokens(head) for head, count in heads.values() if count > 1)
     return Tally(
         task=plan.task.name,
         documents=documents,
-        prompt_tokens=prompt_tokens,
-        shared_tokens=sum((count - 1) * model.count_tokens(head) for head, count in heads.values() if count > 1),
+        draws=draws,
+        prompt_tokens=draws * prompt_tokens,
+        shared_tokens=shared_tokens + (draws - 1) * prompt_tokens,
         max_new_tokens=plan.room,
         longest=longest + plan.room,
-        row_bytes=row_bytes,
+        row_bytes=draws * row_bytes,
     )
 
 
@@ -188,14 +191,13 @@ def _probe(
         # The first batch pays for what is set up once: kernels, graphs, connections.
         run(plans[0], 1)
         for plan in plans:
-            seconds, part = run(plan, min(documents, plan.documents.count))
+            timed = min(documents, plan.documents.count)
+            seconds, part = run(plan, timed)
             if part["outcomes"]["error"]:
                 raise UsageError(
                     f"--probe: {part['outcomes']['error']} samples of {plan.task.name} failed; run it alone"
                 )
-            found[plan.task.name] = Probe(
-                documents=part["samples"], seconds=seconds, new_tokens=part["timing"]["new_tokens"]
-            )
+            found[plan.task.name] = Probe(documents=timed, seconds=seconds, new_tokens=part["timing"]["new_tokens"])
     return found
 
 
@@ -214,6 +216,8 @@ def _assumptions(
         + (", chat turns" if counter.is_chat else ", plain text")
     )
     yield "shared tokens (a head that an earlier prompt of the task had) are read once, by prefix caching"
+    if settings.repeats > 1:
+        yield f"draws: {settings.repeats} of each document, whose prompt is shared from the second on"
     if probe is not None:
         yield f"time and output length: measured on {probe} documents of each task, by documents"
     else:

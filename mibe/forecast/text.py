@@ -20,10 +20,7 @@ def render(found: Forecast, form: str) -> str:
         return json.dumps(asdict(found) | {"copies": found.fleet.copies, "seconds": found.seconds}, indent=1)
     from tabulate import tabulate
 
-    rows = [
-        _row(found, each.task, each.documents, each, price)
-        for each, price in zip(found.tallies, found.costs, strict=True)
-    ]
+    rows = [_row(found, each, price) for each, price in zip(found.tallies, found.costs, strict=True)]
     rows.append(_total(found))
     rows += [_absent_row(each) for each in found.absent]
     style = "simple" if form == "text" else "github"
@@ -40,13 +37,13 @@ HEADER = (
 )  # fmt: skip
 
 
-def _row(found: Forecast, name: str, documents: int, counts: Tally, price: Cost) -> list[str]:
+def _row(found: Forecast, counts: Tally, price: Cost) -> list[str]:
     return [
-        name,
-        f"{documents:,}",
+        counts.task,
+        f"{counts.documents:,}",
         f"{counts.prompt_tokens:,}",
         f"{counts.shared_tokens:,}",
-        f"{documents * counts.max_new_tokens:,}",
+        f"{counts.most_new_tokens:,}",
         f"{price.new_tokens:,.0f}",
         *_time(found, price.seconds),
         size(price.sample_bytes),
@@ -56,7 +53,7 @@ def _row(found: Forecast, name: str, documents: int, counts: Tally, price: Cost)
 
 def _absent_row(task: Absent) -> list[str]:
     count = task.documents
-    known = ["?", "?", "?"] if count is None else [f"{count:,}", "?", f"{count * task.max_new_tokens:,}"]
+    known = ["?", "?", "?"] if count is None else [f"{count:,}", "?", f"{task.most_new_tokens:,}"]
     return [f"{task.task} (not here)", known[0], "?", *known[1:], *["?"] * (len(HEADER) - 5)]
 
 
@@ -73,7 +70,7 @@ def _total(found: Forecast) -> list[str]:
         f"{sum(each.documents for each in tallies):,}",
         f"{sum(each.prompt_tokens for each in tallies):,}",
         f"{sum(each.shared_tokens for each in tallies):,}",
-        f"{sum(each.documents * each.max_new_tokens for each in tallies):,}",
+        f"{sum(each.most_new_tokens for each in tallies):,}",
         f"{sum(each.new_tokens for each in costs):,.0f}",
         *_time(found, found.seconds),
         size(sum(each.sample_bytes for each in costs)),
@@ -101,7 +98,7 @@ def _memory(found: Forecast) -> Iterable[str]:
         return
     longest = max(each.longest for each in found.tallies)
     tokens = sum(each.prompt_tokens for each in found.tallies) + sum(each.new_tokens for each in found.costs)
-    mean = tokens / sum(each.documents for each in found.tallies)
+    mean = tokens / sum(each.samples for each in found.tallies)
     each = found.shape.cache_bytes(found.dtype)
     yield (
         f"keys and values: {each / 1024:.0f} KiB a token, {each * longest / GIB:.2f} GiB for the longest sequence "

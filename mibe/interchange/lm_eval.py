@@ -1,7 +1,8 @@
 """A run as lm-eval 0.4 writes its `results_*.json`, so that what reads those files reads it too.
 
-Task names have mibe's prefix, as in `mibe lm-eval`; figures keep their own names, with lm-eval's filter "none". What
-lm-eval has no place for, intervals and outcome rates, stands in each task's metadata.
+Task names have mibe's prefix, as in `mibe lm-eval`; figures keep their own names, with lm-eval's filter "none", or
+where documents were drawn several times "avg@5", "maj@5" and "pass@5". What lm-eval has no place for, intervals and
+outcome rates among it, stands in each task's metadata.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any
 from mibe.harness import prefixed
 from mibe.leaderboard.standing import LESS_IS_BETTER
 from mibe.metrics.base import is_main
+from mibe.results.draws import documents_scored, draws_of, every_figure, repeats_figures
 from mibe.results.run import Run
 
 FILTER = "none"
@@ -42,7 +44,8 @@ def results(run: Run) -> dict[str, Any]:
             for shown, (_, part) in tasks.items()
         },
         "n-samples": {
-            shown: {"original": part["data"]["of"], "effective": part["scored"]} for shown, (_, part) in tasks.items()
+            shown: {"original": part["data"]["of"], "effective": documents_scored(part)}
+            for shown, (_, part) in tasks.items()
         },
         "config": {
             "model": record["model"]["name"],
@@ -63,27 +66,36 @@ def results(run: Run) -> dict[str, Any]:
 
 
 def _figures(shown: str, part: Mapping[str, Any]) -> dict[str, Any]:
+    draws = draws_of(part)
+    how = FILTER if draws == 1 else f"avg@{draws}"
+    filtered = {(name, how): figure for name, figure in part["figures"].items() if is_main(name)}
+    for name, figure in repeats_figures(part).items():
+        metric, _, way = name.rpartition("_")
+        if "@" in way:
+            filtered[metric, way] = figure
     found: dict[str, Any] = {"alias": shown, "sample_len": part["scored"]}
-    for name, figure in part["figures"].items():
-        if is_main(name):
-            error = figure["stderr"]
-            found[f"{name},{FILTER}"] = figure["value"]
-            found[f"{name}_stderr,{FILTER}"] = MISSING if error is None else error
+    for (metric, way), figure in filtered.items():
+        error = figure["stderr"]
+        found[f"{metric},{way}"] = figure["value"]
+        found[f"{metric}_stderr,{way}"] = MISSING if error is None else error
     return found
 
 
 def _config(record: Mapping[str, Any], shown: str, name: str, part: Mapping[str, Any]) -> dict[str, Any]:
     main = [metric for metric in part["figures"] if is_main(metric)]
+    figures = every_figure(part)
     return {
         "task": shown,
         "dataset_name": name,
         "test_split": part["data"]["split"],
         "num_fewshot": part["num_fewshot"],
+        "repeats": draws_of(part),
         "output_type": "generate_until" if record["settings"]["scoring"] == "generate" else "multiple_choice",
         "metric_list": [{"metric": metric, "higher_is_better": metric not in LESS_IS_BETTER} for metric in main],
         "metadata": {
             "version": part["version"],
-            "intervals": {m: [part["figures"][m]["low"], part["figures"][m]["high"]] for m in main},
+            "intervals": {m: [figures[m]["low"], figures[m]["high"]] for m in (*main, *repeats_figures(part))},
+            "draws": {name: figure["value"] for name, figure in repeats_figures(part).items() if "@" not in name},
             "rates": {outcome: figure["value"] for outcome, figure in part["rates"].items()},
         },
     }

@@ -10,6 +10,7 @@ from typing import Any
 from mibe.errors import ModelError
 from mibe.metrics.base import is_main
 from mibe.registry import load_task
+from mibe.results.draws import documents_scored, draws_of, mean_name
 from mibe.results.run import Run
 from mibe.task import Category, Task
 
@@ -47,7 +48,8 @@ def model_index_text(run: Run) -> str:
 
 
 def _results(record: dict[str, Any], task: Task, part: dict[str, Any]) -> list[dict[str, Any]]:
-    """The fields of one `EvalResult` for each main figure."""
+    """The fields of one `EvalResult` for each main figure; the name says where it is the mean of several draws."""
+    draws = draws_of(part)
     return [
         {
             "task_type": TYPES[task.category],
@@ -56,14 +58,15 @@ def _results(record: dict[str, Any], task: Task, part: dict[str, Any]) -> list[d
             "dataset_name": task.name,
             "dataset_split": part["data"]["split"],
             "dataset_args": {
-                "documents": part["scored"],
+                "documents": documents_scored(part),
+                **({"draws": draws} if draws > 1 else {}),
                 "of": part["data"]["of"],
                 "num_fewshot": part["num_fewshot"],
                 "protocol": record["protocol"],
                 "mibe_version": record["mibe_version"],
             },
             "metric_type": metric,
-            "metric_name": metric,
+            "metric_name": mean_name(metric, draws) if draws > 1 else metric,
             "metric_value": figure["value"],
             "metric_args": {"low": figure["low"], "high": figure["high"], "level": 0.95},
         }

@@ -13,6 +13,8 @@ from mibe.data.disk import disk_error
 from mibe.data_use import is_credentialed
 from mibe.errors import ModelError
 from mibe.registry import load_task
+from mibe.results.digests import draw_of
+from mibe.results.draws import draws_of, every_figure
 from mibe.results.folder import SAMPLES
 from mibe.results.log import Row, latest_rows
 from mibe.results.run import Run
@@ -54,14 +56,18 @@ def rows(run: Run, *, samples: bool) -> list[dict[str, Any]]:
 
 
 def figure_rows(run: Run) -> Iterator[dict[str, Any]]:
-    """One row a figure: what it is of, its value with interval, and the outcomes of its task's samples."""
+    """One row a figure: what it is of, its value with interval, and the outcomes of its task's samples.
+
+    `draws` is how many draws of each document it is of.
+    """
     record = run.record
     for task, part in record["tasks"].items():
-        for metric, figure in part.get("figures", {}).items():
+        for metric, figure in every_figure(part).items() if part.get("figures") else ():
             yield {
                 "model": record["model"]["name"],
                 "task": task,
                 "metric": metric,
+                "draws": draws_of(part),
                 **{key: figure[key] for key in ("value", "low", "high", "stderr", "n")},
                 "documents": part["data"]["of"],
                 "split": part["data"]["split"],
@@ -86,6 +92,7 @@ def _sample(run: Run, task: str, row: Row, *, private: bool) -> dict[str, Any]:
         "model": run.record["model"]["name"],
         "task": task,
         "id": row["id"],
+        "draw": draw_of(row),
         "outcome": row["outcome"],
         "scores": json.dumps(row.get("scores", {})),
         **{key: row.get(key) for key in PLAIN},

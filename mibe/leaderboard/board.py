@@ -235,6 +235,7 @@ def own_cell(result: Result, figure_name: str, reference: Published | None, *, s
         **{key: figure[key] for key in ("value", "low", "high", "stderr")},
         n=result.scored,
         of=result.documents,
+        draws=result.draws,
         note=_cell_note(result),
         source=result.path.name,
         answer=consistent(result, reference) if reference and same else None,
@@ -267,6 +268,8 @@ def _cell_note(result: Result) -> str:
     notes = []
     if result.partial:
         notes.append(f"{result.scored:,} of {result.documents:,} documents")
+    if result.draws > 1:
+        notes.append(f"the mean of {result.draws} draws a document")
     if ((result.part["data"].get("manifest") or {}).get("variant")) == "excerpt":
         notes.append("an excerpt of the data set")
     return "; ".join(notes)
@@ -292,4 +295,9 @@ def _remarks(results: Sequence[Result], protocol: str | None, *, beside_publishe
         )
     if any(result.partial for result in results):
         remarks.append("Figures marked * are of a part of the documents: they have no rank.")
+    if any(result.draws > 1 for result in results):
+        remarks.append(
+            "Rows marked avg@k are means over k draws of each document, with intervals by document; "
+            "other own rows are of one draw."
+        )
     return remarks

@@ -20,7 +20,10 @@ class Column:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
-    """One figure of one model; of own runs with 95 % interval, standard error and documents scored (`n` of `of`)."""
+    """One figure of one model; of own runs with 95 % interval, standard error and documents scored (`n` of `of`).
+
+    `draws` is how many draws of each document it is the mean of.
+    """
 
     value: float
     low: float | None = None
@@ -28,6 +31,7 @@ class Cell:
     stderr: float | None = None
     n: int | None = None
     of: int | None = None
+    draws: int = 1
     note: str = ""
     source: str = ""
     answer: Answer | None = None

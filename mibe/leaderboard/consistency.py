@@ -79,6 +79,8 @@ def why_not(result: Result, figure: Published) -> str:
         return f"answers are asked for in another way ({style})"
     if changes := changes_of(result.settings):
         return f"text is generated in another way ({', '.join(changes)})"
+    if result.draws > 1:
+        return f"the mean of {result.draws} draws, the paper has one"
     if other := other_documents(result):
         return other
     if result.part["max_new_tokens"] != NEW_TOKENS:

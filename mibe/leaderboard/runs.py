@@ -14,6 +14,7 @@ from mibe.errors import DataError, RunError, UsageError
 from mibe.judge.verdicts import TOP_K
 from mibe.published.figures import HUMAN
 from mibe.rating.scores import scores as scores_by_people
+from mibe.results.draws import documents_scored, draws_of
 from mibe.results.folder import RECORD
 from mibe.results.run import Run, load_run
 from mibe.run.settings import changes_of, style_of
@@ -35,8 +36,8 @@ SAME = {
 class Result:
     """The scores of one task in one run: `part` is the task's part of the run record.
 
-    `model` is a key that is the same for two runs of the same model whose text was generated in the same way, which
-    stands beside its name where it is not the usual one; `conditions` are those of `SAME`.
+    `model` is a key that is the same for two runs of the same model whose text was generated in the same way and as
+    often, which stands beside its name where it is not the usual one; `conditions` are those of `SAME`.
     """
 
     model: str
@@ -53,7 +54,12 @@ class Result:
     @property
     def scored(self) -> int:
         """Documents that have a score."""
-        return int(self.part["scored"])
+        return documents_scored(self.part)
+
+    @property
+    def draws(self) -> int:
+        """Draws of each document that the figures are the mean of."""
+        return draws_of(self.part)
 
     @property
     def documents(self) -> int:
@@ -98,9 +104,10 @@ def _below(path: Path) -> Iterator[Path]:
 
 
 def read_results(paths: Iterable[str | Path], *, protocol: str | None = None) -> tuple[list[Result], list[str]]:
-    """One result for each model, setting and task, and notes on what was left out.
+    """One result for each model, number of draws, setting and task, and notes on what was left out.
 
-    Of two runs of one task by one model in one setting, that with more scored documents counts, then the later one.
+    Of two runs of one task by one model in one setting with as many draws, that with more scored documents counts, then
+    the later one.
     `protocol` leaves out the runs under any other.
 
     Raises
@@ -168,9 +175,9 @@ def _results_of(run: Run, notes: list[str]) -> Iterator[Result]:
             if not part.get("figures"):
                 notes.append(f"{run.path.name}: {task} has no scores yet")
                 continue
+            draws = draws_of(part)
             result = Result(
-                model=_model_key(record["model"], changes),
-                name=f"{record['model']['name']} ({', '.join(changes)})" if changes else str(record["model"]["name"]),
+                **_row(record["model"], [*changes, f"avg@{draws}"] if draws > 1 else changes),
                 setting=setting_of(record, part),
                 task=task,
                 protocol=record["protocol"],
@@ -182,7 +189,8 @@ def _results_of(run: Run, notes: list[str]) -> Iterator[Result]:
             )
             yield result
             if task in by_people:
-                yield _rated(result, by_people[task], notes)
+                # People rate one draw, whatever number the run has.
+                yield replace(_rated(result, by_people[task], notes), **_row(record["model"], changes))
     except (KeyError, TypeError, AttributeError, IndexError) as error:
         raise RunError(f"{run.path / RECORD} is not a whole run record ({error!r}); leave that folder out") from None
 
@@ -222,10 +230,14 @@ def _conditions(record: Mapping[str, Any], part: Mapping[str, Any]) -> dict[str,
     }
 
 
-def _model_key(model: Mapping[str, Any], changes: Sequence[str]) -> str:
-    """The same for two runs of one model, generated in one way; without an identity the name must do."""
-    known = [model["identity"] or {"name": model["name"]}, *changes]
-    return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()
+def _row(model: Mapping[str, Any], marks: Sequence[str]) -> dict[str, Any]:
+    """`model` and `name` of a result: the key is the same for two runs of one model with the same marks, which say what
+    is unusual in how its text was generated. Without an identity the name must do."""
+    known = [model["identity"] or {"name": model["name"]}, *marks]
+    return {
+        "model": hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest(),
+        "name": f"{model['name']} ({', '.join(marks)})" if marks else str(model["name"]),
+    }
 
 
 def _distinctly_named(results: Sequence[Result]) -> list[Result]:

@@ -58,6 +58,7 @@ def _line(board: Board, row: Row, column: Column, cell: Cell) -> dict[str, Any]:
         "stderr": cell.stderr,
         "n": cell.n,
         "of": cell.of,
+        "draws": cell.draws if row.own else None,
         "rank": board.rank(column, row),
         "reference": difference and difference.reference,
         "published": difference and difference.published,

@@ -58,6 +58,21 @@ class SampleMean(Mean):
     """A mean whose values are cheap enough to be had sample by sample (accuracy, exact match, ROUGE, …)."""
 
 
+class RightOrWrong(SampleMean):
+    """A mean whose values are 1 where the sample is right and 0 where it is wrong: there is one right answer."""
+
+
+@dataclass(frozen=True)
+class Observed(SingleFigure, Mean):
+    """The mean of values that are had already, and stand where other metrics have predictions."""
+
+    name: str
+
+    def values(self, predictions: Sequence[Value | None], targets: Sequence[Value] = ()) -> FloatArray:
+        """Shape (samples, 1): the values. Targets are not looked at."""
+        return np.array(predictions, dtype=np.float64).reshape(-1, 1)
+
+
 def is_mean(metric: Metric) -> TypeGuard[Mean]:
     """Whether the metric's figures are means of a value per sample."""
     return isinstance(metric, Mean)

@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mibe.metrics.arrays import BoolArray, FloatArray, np
-from mibe.metrics.base import SampleMean, SingleFigure, as_column, ratio
+from mibe.metrics.base import RightOrWrong, SampleMean, SingleFigure, as_column, ratio
 from mibe.metrics.counts import Counted, EachLabel, MacroMean, MicroMean, count, membership, split
 from mibe.task import Value
 
 
 @dataclass(frozen=True)
-class Accuracy(SingleFigure, SampleMean):
+class Accuracy(SingleFigure, RightOrWrong):
     """Share of the samples whose prediction is the target."""
 
     name: str = "accuracy"

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mibe.metrics.arrays import FloatArray, np
-from mibe.metrics.base import SampleMean, ratio
+from mibe.metrics.base import RightOrWrong, ratio
 from mibe.metrics.diagnosis_names import accepted_names, same_diagnosis
 from mibe.task import Value
 
 
 @dataclass(frozen=True)
-class TopKAccuracy(SampleMean):
+class TopKAccuracy(RightOrWrong):
     """Share of all cases with a match among the first k diagnoses, for each k from 1 to `depth`.
 
     A prediction is the list of verdicts on the ranked diagnoses, true where one is the gold diagnosis. None, or a list

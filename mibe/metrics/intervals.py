@@ -2,13 +2,17 @@
 
 A metric is additive, so a resample of n samples only matters through how often it holds each distinct row of
 statistics. Rows that are equal are therefore collapsed first; the result has exactly the same distribution.
+
+Samples that depend on each other, such as several draws of one document, are resampled together: `clusters` holds the
+number of each sample's cluster, shape (samples,), and None makes each sample a cluster of its own. The statistics of a
+cluster are the sum of its samples', so that one mechanism serves every metric (Davison & Hinkley 1997, section 3.8).
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple, cast
 
 from mibe.errors import UsageError
 from mibe.metrics.arrays import FloatArray, IntArray, np
@@ -31,11 +35,12 @@ def bootstrap(
     statistics: FloatArray,
     figures: Callable[[FloatArray], FloatArray],
     *,
+    clusters: IntArray | None = None,
     resamples: int = 1000,
     seed: int = 0,
     level: float = 0.95,
 ) -> Interval:
-    """Percentile interval of every figure, over resamples of the samples (Efron & Tibshirani 1993, chapter 13).
+    """Percentile interval of every figure, over resamples of the clusters (Efron & Tibshirani 1993, chapter 13).
 
     `statistics` has shape (samples, statistics) and `figures` maps totals to figures, as in `Metric`. The bounds are
     widened where they would leave out the figure itself, which happens to figures that resampling makes smaller, such
@@ -43,7 +48,7 @@ def bootstrap(
     Seeded: the same samples in any order give the same bounds.
     """
     value = figures(statistics.sum(axis=0, dtype=np.float64))
-    replicates = figures(resampled_totals(statistics, resamples=resamples, seed=seed))
+    replicates = figures(resampled_totals(statistics, clusters=clusters, resamples=resamples, seed=seed))
     return interval(replicates, value, level)
 
 
@@ -54,14 +59,47 @@ def interval(replicates: FloatArray, value: FloatArray, level: float) -> Interva
     return Interval(np.fmin(low, value), np.fmax(high, value), stderr)
 
 
-def resampled_totals(statistics: FloatArray, *, resamples: int, seed: int) -> FloatArray:
-    """Shape (resamples, statistics): column sums of samples drawn with replacement, as many as there are."""
+def resampled_totals(
+    statistics: FloatArray, *, clusters: IntArray | None = None, resamples: int, seed: int
+) -> FloatArray:
+    """Shape (resamples, statistics): column sums of clusters drawn with replacement, as many as there are."""
     if resamples < 1:
         raise UsageError(f"the number of resamples must be at least 1, not {resamples}")
-    rows, counts = collapse(statistics)
+    drawn_from = statistics if clusters is None else cluster_totals(statistics, clusters)
+    rows, counts = collapse(drawn_from)
     rng = np.random.default_rng(seed)
-    draw = draw_counts if len(rows) * POSITIONS_PER_ROW < len(statistics) else draw_positions
+    draw = draw_counts if len(rows) * POSITIONS_PER_ROW < len(drawn_from) else draw_positions
     return np.concatenate([drawn @ rows for drawn in draw(counts, resamples, rng)])
+
+
+def cluster_numbers(names: Sequence[str]) -> IntArray:
+    """Shape (samples,): the number of each sample's cluster, from 0, where a cluster is known by a name."""
+    known: dict[str, int] = {}
+    return np.array([known.setdefault(name, len(known)) for name in names], dtype=np.int64)
+
+
+def cluster_totals(statistics: FloatArray, clusters: IntArray) -> FloatArray:
+    """Shape (samples, statistics) → (clusters, statistics): the sum of each cluster's rows, by the cluster's number.
+
+    It is held as `compact` holds it. Raises `UsageError` where not every sample has a cluster.
+    """
+    if len(clusters) != len(statistics):
+        raise UsageError(f"{len(clusters)} cluster numbers for {len(statistics)} samples")
+    order = np.argsort(clusters, kind="stable")
+    starts = np.flatnonzero(np.diff(clusters[order], prepend=-1))
+    if not len(starts):
+        return statistics
+    # Column by column, since a sum may not fit the small type of its terms, and all of them in a large one are many.
+    return np.stack(
+        [compact(np.add.reduceat(column[order], starts, dtype=np.float64)) for column in statistics.T], axis=1
+    )
+
+
+def compact(table: FloatArray) -> FloatArray:
+    """The table in a byte a cell where that holds it exactly, as it does counts of labels; else as it is."""
+    with np.errstate(invalid="ignore"):
+        small: Any = table.astype(np.int8)
+    return cast("FloatArray", small) if np.array_equal(small, table) else table
 
 
 def collapse(statistics: FloatArray) -> tuple[FloatArray, IntArray]:
@@ -95,12 +133,23 @@ def draw_positions(counts: IntArray, resamples: int, rng: np.random.Generator) -
         yield drawn.reshape(chunk, len(counts)).astype(np.float64)
 
 
-def standard_errors(values: FloatArray) -> FloatArray:
-    """Standard error of the mean of each column, std(ddof=1) / √n, shape (figures,); NaN for fewer than two samples."""
-    if len(values) < 2:
+def standard_errors(values: FloatArray, clusters: IntArray | None = None) -> FloatArray:
+    """Standard error of the mean of each column, shape (figures,); NaN for fewer than two clusters.
+
+    Without clusters std(ddof=1) / √n. With G clusters √(G / (G − 1) · Σ r²) / n, where r is the sum of a cluster's
+    deviations from the mean: the cluster-robust standard error (Liang & Zeger 1986; Miller 2024, "Adding error bars to
+    evals"), which is the same number where each sample is its own cluster.
+    """
+    units = len(values) if clusters is None else len(np.unique(clusters))
+    if units < 2:
         return np.full(values.shape[1], np.nan)
-    error: FloatArray = values.std(axis=0, ddof=1) / np.sqrt(len(values))
-    return error
+    if clusters is None:
+        error: FloatArray = values.std(axis=0, ddof=1) / np.sqrt(units)
+        return error
+    sizes = np.unique(clusters, return_counts=True)[1]
+    sums = cluster_totals(values, clusters) - values.mean(axis=0) * sizes[:, np.newaxis]
+    robust: FloatArray = np.sqrt(units / (units - 1) * (sums**2).sum(axis=0)) / len(values)
+    return robust
 
 
 def _chunks(resamples: int, cells: int) -> Iterator[int]:

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mibe.metrics.arrays import FloatArray, np
-from mibe.metrics.base import SampleMean, SingleFigure, as_column, ratio
+from mibe.metrics.base import RightOrWrong, SingleFigure, as_column, ratio
 from mibe.metrics.counts import Counted, EachLabel, MacroMean, MicroMean, count, membership
 from mibe.task import Value
 
 
 @dataclass(frozen=True)
-class SubsetAccuracy(SingleFigure, SampleMean):
+class SubsetAccuracy(SingleFigure, RightOrWrong):
     """Share of the samples whose predicted set is the gold set. None is wrong even where the gold set is empty."""
 
     name: str = "subset_accuracy"

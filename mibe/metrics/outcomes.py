@@ -14,20 +14,6 @@ OUTCOMES = tuple(outcome.value for outcome in Outcome)
 
 
 @dataclass(frozen=True)
-class BudgetCuts(SampleMean):
-    """Share of the samples whose reasoning met a limit. Whether it did stands where other metrics have predictions."""
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """One figure."""
-        return ("budget_cut",)
-
-    def values(self, predictions: Sequence[Value | None], targets: Sequence[Value] = ()) -> FloatArray:
-        """Shape (samples, 1). Targets are not looked at."""
-        return np.array(predictions, dtype=np.float64).reshape(-1, 1)
-
-
-@dataclass(frozen=True)
 class OutcomeRates(SampleMean):
     """Share of the samples with each outcome. The outcomes stand where other metrics have predictions."""
 

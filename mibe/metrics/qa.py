@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from mibe.metrics.arrays import FloatArray
-from mibe.metrics.base import SampleMean, SingleFigure, as_column
+from mibe.metrics.base import RightOrWrong, SampleMean, SingleFigure, as_column
 from mibe.task import Value
 
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
@@ -38,7 +38,7 @@ def token_f1(prediction: str, reference: str) -> float:
 
 
 @dataclass(frozen=True)
-class ExactMatch(SingleFigure, SampleMean):
+class ExactMatch(SingleFigure, RightOrWrong):
     """Share of the answers that equal a reference after normalisation."""
 
     name: str = "exact_match"

@@ -1,16 +1,19 @@
-"""Scores: every figure of a task's metrics with its interval, over all samples or in each group of them."""
+"""Scores: every figure of a task's metrics with its interval, over all samples or in each group of them.
+
+`clusters` is that of `mibe.metrics.intervals`: the number of each sample's cluster, such as its document where a
+document was drawn several times, and None where each sample stands for itself.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, cast
 
 from mibe.errors import UsageError
-from mibe.metrics.arrays import FloatArray, np
+from mibe.metrics.arrays import FloatArray, IntArray, np
 from mibe.metrics.base import BootstrapMedian, is_mean
-from mibe.metrics.intervals import bootstrap, resampled_totals, standard_errors
+from mibe.metrics.intervals import bootstrap, compact, resampled_totals, standard_errors
 from mibe.task import Metric, Value
 
 BLOCK = 4096
@@ -22,7 +25,7 @@ class Figure:
     """One figure, its 95 % bootstrap interval, its standard error and the number of samples.
 
     The standard error is exact where the figure is a mean over samples and the bootstrap's elsewhere; None for fewer
-    than two samples.
+    than two samples, or clusters of them.
     """
 
     value: float
@@ -37,6 +40,7 @@ def score(
     predictions: Sequence[Value | None],
     targets: Sequence[Value],
     *,
+    clusters: IntArray | None = None,
     resamples: int = 1000,
     seed: int = 0,
 ) -> dict[str, Figure]:
@@ -45,7 +49,8 @@ def score(
     Each metric is resampled by itself from the same seed, so adding a metric changes no other figure. Raises
     `UsageError` when two metrics share a figure's name or the lengths differ.
     """
-    return score_statistics(metrics, sample_statistics(metrics, predictions, targets), resamples=resamples, seed=seed)
+    statistics = sample_statistics(metrics, predictions, targets)
+    return score_statistics(metrics, statistics, clusters=clusters, resamples=resamples, seed=seed)
 
 
 def score_by(
@@ -88,15 +93,13 @@ def sample_statistics(
     return [np.concatenate(table) for table in tables]
 
 
-def compact(table: FloatArray) -> FloatArray:
-    """The table in a byte a cell where that holds it exactly, as it does counts of labels; else as it is."""
-    with np.errstate(invalid="ignore"):
-        small: Any = table.astype(np.int8)
-    return cast("FloatArray", small) if np.array_equal(small, table) else table
-
-
 def score_statistics(
-    metrics: Sequence[Metric], statistics: Sequence[FloatArray], *, resamples: int = 1000, seed: int = 0
+    metrics: Sequence[Metric],
+    statistics: Sequence[FloatArray],
+    *,
+    clusters: IntArray | None = None,
+    resamples: int = 1000,
+    seed: int = 0,
 ) -> dict[str, Figure]:
     """Figure name → figure from the tables of `sample_statistics`, or from some of their rows."""
     if repeated := [name for name, times in Counter(n for m in metrics for n in m.names).items() if times > 1]:
@@ -104,21 +107,25 @@ def score_statistics(
     figures: dict[str, Figure] = {}
     for metric, table in zip(metrics, statistics, strict=True):
         if len(table):
-            figures |= _score_one(metric, table, resamples, seed)
+            figures |= _score_one(metric, table, clusters, resamples, seed)
     return figures
 
 
-def _score_one(metric: Metric, table: FloatArray, resamples: int, seed: int) -> dict[str, Figure]:
+def _score_one(
+    metric: Metric, table: FloatArray, clusters: IntArray | None, resamples: int, seed: int
+) -> dict[str, Figure]:
     values = metric.figures(table.sum(axis=0, dtype=np.float64))
     if isinstance(metric, BootstrapMedian):
-        values = np.median(metric.figures(resampled_totals(table, resamples=resamples, seed=seed)), axis=0)
-    interval = bootstrap(table, metric.figures, resamples=resamples, seed=seed)
-    errors = standard_errors(table[:, :-1]) if is_mean(metric) else interval.stderr
+        totals = resampled_totals(table, clusters=clusters, resamples=resamples, seed=seed)
+        values = np.median(metric.figures(totals), axis=0)
+    interval = bootstrap(table, metric.figures, clusters=clusters, resamples=resamples, seed=seed)
+    errors = standard_errors(table[:, :-1], clusters) if is_mean(metric) else interval.stderr
+    units = len(table) if clusters is None else len(np.unique(clusters))
     return {
-        name: Figure(float(value), float(low), float(high), _number(error, len(table)), len(table))
+        name: Figure(float(value), float(low), float(high), _number(error, units), len(table))
         for name, value, low, high, error in zip(metric.names, values, interval.low, interval.high, errors, strict=True)
     }
 
 
-def _number(error: float, samples: int) -> float | None:
-    return float(error) if samples > 1 and not np.isnan(error) else None
+def _number(error: float, units: int) -> float | None:
+    return float(error) if units > 1 and not np.isnan(error) else None

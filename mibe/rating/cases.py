@@ -15,6 +15,7 @@ from mibe.errors import DataError, DataUseError, UsageError
 from mibe.judge.verdicts import is_judged
 from mibe.metrics.diagnosis_names import accepted_names
 from mibe.registry import load_task
+from mibe.results.draws import first_draws
 from mibe.results.folder import SAMPLES
 from mibe.results.log import latest_rows
 from mibe.results.run import Run
@@ -55,10 +56,13 @@ def database_of(run: Run, task: str) -> Path:
 
 
 def listed_in(run: Run, task: str) -> list[Listed]:
-    """The lists of a task's sample log in its order. Samples without a response, which are not scored, are left out."""
+    """The lists of a task's sample log in its order; of a case that was drawn several times the first one's.
+
+    Samples without a response, which are not scored, are left out.
+    """
     return [
         Listed(id=row["id"], diagnoses=tuple(row["prediction"] or ()), accepted=accepted_names(row["target"]))
-        for row in latest_rows(run.path / SAMPLES / f"{task}.jsonl")
+        for row in first_draws(latest_rows(run.path / SAMPLES / f"{task}.jsonl"))
         if row["outcome"] != Outcome.ERROR
     ]
 

@@ -17,6 +17,7 @@ from typing import Any
 from mibe.pages import embed
 from mibe.parsers.evidence import evidence
 from mibe.report.prompts import Documents
+from mibe.results.digests import draw_of
 from mibe.results.log import Row
 from mibe.task import Outcome, Task
 from mibe.terminal.progress import Progress
@@ -37,8 +38,17 @@ Data = dict[str, Any]
 
 
 def in_order(rows: Sequence[Row]) -> list[Row]:
-    """The rows by id, numbers in it by their value; in the log they stand as the responses arrived."""
-    return sorted(rows, key=lambda row: [(int(p), "") if p.isdecimal() else (-1, p) for p in _parts(row["id"])])
+    """The rows by id, numbers in it by their value, and by draw; in the log they stand as the responses arrived."""
+
+    def place(row: Row) -> tuple[list[tuple[int, str]], int]:
+        return [(int(p), "") if p.isdecimal() else (-1, p) for p in _parts(row["id"])], draw_of(row)
+
+    return sorted(rows, key=place)
+
+
+def name_of(row: Row) -> str:
+    """What a sample is called on the page, found by and linked to: its id, and its draw where there are several."""
+    return f"{row['id']}, draw {row['draw']}" if "draw" in row else str(row["id"])
 
 
 def _parts(ident: str) -> list[str]:
@@ -49,7 +59,8 @@ def index(task: Task, rows: Sequence[Row], *, private: bool) -> Data:
     """The columns that samples are filtered by. Of a credentialed task: ids, outcomes and whether they are right."""
     labels = _labels(task, rows) if not private else []
     return {
-        "ids": [row["id"] for row in rows],
+        "ids": [name_of(row) for row in rows],
+        "draws": [row.get("draw") for row in rows],
         "outcomes": [OUTCOMES.index(row["outcome"]) for row in rows],
         "right": [is_right(row) for row in rows],
         "labels": labels,

@@ -48,7 +48,7 @@ def _task_rows(outlook: Outlook) -> list[list[str]]:
                 f"{each.documents:,}",
                 str(outlook.shots.get(name, 0)),
                 f"{each.prompt_tokens:,}",
-                f"{each.documents * each.max_new_tokens:,}",
+                f"{each.most_new_tokens:,}",
                 task.access.level.value,
             ]
         )

@@ -152,7 +152,7 @@ def _forecast(
         entry=entry,
         prompts=sum(each.documents for each in tallies.values()),
         prompt_tokens=sum(each.prompt_tokens for each in tallies.values()),
-        most_new_tokens=sum(each.documents * each.max_new_tokens for each in tallies.values()),
+        most_new_tokens=sum(each.most_new_tokens for each in tallies.values()),
         gpus=gpus,
         gpu_hours=None if seconds is None else seconds * (gpus or 1) / 3600,
         why_not=(entry.missing,) if entry.missing else (),

@@ -14,6 +14,7 @@ from mibe.judge.verdicts import TOP_K
 from mibe.leaderboard.runs import Result
 from mibe.metrics.score import score
 from mibe.rating.reading import read_ratings
+from mibe.results.draws import first_draws
 from mibe.results.folder import SAMPLES
 from mibe.results.log import latest_rows
 from mibe.task import Outcome
@@ -30,7 +31,7 @@ def rated(result: Result, file: str | Path) -> dict[str, Any]:
     ratings = read_ratings(Path(file))
     marks = []
     cases = 0
-    for row in latest_rows(result.path / SAMPLES / f"{result.task}.jsonl"):
+    for row in first_draws(latest_rows(result.path / SAMPLES / f"{result.task}.jsonl")):
         if row["outcome"] == Outcome.ERROR:
             continue
         given = marks_of(row["id"], len(row["prediction"] or ()), ratings)

@@ -16,9 +16,18 @@ SIZE = 16
 """Bytes of a digest: two samples of one log share one as seldom as two prompts share a hash."""
 
 
-def identity(row: Mapping[str, Any]) -> tuple[str, int]:
-    """Document and draw: two rows of one log with the same are the same sample. A run of one draw says no number."""
-    return row["id"], row.get("draw", 0)
+Key = tuple[str, int]
+"""The id of the document, and the number of the draw from 0."""
+
+
+def draw_of(row: Mapping[str, Any]) -> int:
+    """The number of the row's draw; a run of one draw says none."""
+    return int(row.get("draw", 0))
+
+
+def identity(row: Mapping[str, Any]) -> Key:
+    """Document and draw: two rows of one log with the same are the same sample."""
+    return row["id"], draw_of(row)
 
 
 def digest(ident: str, draw: int = 0) -> bytes:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mibe.errors import UsageError
+from mibe.results.draws import every_figure
 from mibe.results.folder import SAMPLES, read_record
 from mibe.results.log import latest_rows
 
@@ -37,13 +38,16 @@ class Run:
         return {name: figure["value"] for name, figure in self._task(task)["figures"].items()}
 
     def table(self) -> pd.DataFrame:
-        """Every figure of every task: task, metric, value, low, high, stderr, n and the outcome rates."""
+        """Every figure of every task: task, metric, value, low, high, stderr, n and the outcome rates.
+
+        The figures of a task's draws, where a document has several, come after its others.
+        """
         import pandas as pd
 
         rows = [
             {"task": name, "metric": metric, **figure, **_rates(task)}
             for name, task in self.record["tasks"].items()
-            for metric, figure in task["figures"].items()
+            for metric, figure in every_figure(task).items()
         ]
         return pd.DataFrame(rows)
 
@@ -52,7 +56,10 @@ class Run:
         return self.path / SAMPLES / f"{task}.jsonl"
 
     def samples(self, task: str) -> pd.DataFrame:
-        """One row a sample: id, output, outcome, prediction, target, scores, tokens, seconds, …"""
+        """One row a sample: id, output, outcome, prediction, target, scores, tokens, seconds, …
+
+        Where a document has several draws, each is a row, with its number under "draw".
+        """
         import pandas as pd
 
         self._task(task)

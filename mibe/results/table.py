@@ -12,10 +12,27 @@ from types import MappingProxyType
 from typing import Any
 
 from mibe.metrics.base import is_main
+from mibe.results.draws import (
+    CHANGED,
+    documents_scored,
+    draws_of,
+    every_figure,
+    mean_name,
+    pass_name,
+    repeats_figures,
+    spread_name,
+    vote_name,
+)
 
 FORMATS = ("text", "json", "csv", "markdown", "latex")
 HEADER = ("task", "metric", "value", "95 % interval", "n", "unparsed", "truncated", "refused", "errors")
 SKIPPED = "skipped, data missing"
+DRAWN = (
+    "avg@k: mean over the draws of each document; sd: standard deviation between draws; maj@k: the answer that most "
+    "draws gave; pass@k: one of k draws is right; changed: documents whose answer changes between draws. "
+    "Intervals go by document."
+)
+"""How the figures of several draws are read, a note under the table."""
 BUDGET_HEADER = ("budget-cut",)
 """Beside the other rates where a model reasons: the share of samples whose reasoning met its limit."""
 USAGE_HEADER = ("prompt tokens", "cached", "new tokens", "reasoning", "USD")
@@ -52,7 +69,8 @@ def render(tasks: Mapping[str, Any], form: str, *, skipped: Mapping[str, str] = 
     table = tabulate(rows, headers=header, tablefmt=style, disable_numparse=True, colalign=("left", "left", *right))
     if form != "text":
         return table
-    notes = [note for name, task in tasks.items() for note in remarks_on(name, task)]
+    notes = [DRAWN] if any(draws_of(task) > 1 for task in tasks.values()) else []
+    notes += [note for name, task in tasks.items() for note in remarks_on(name, task)]
     notes += [f"{name}: {SKIPPED}; {why}" for name, why in skipped.items()]
     return "\n".join([_bold_header(table), *([""] if notes else []), *notes])
 
@@ -63,19 +81,34 @@ def _label(name: str, task: Mapping[str, Any]) -> str:
     return f"{name} (shard {shard})" if shard else name
 
 
+def shown_repeats(task: Mapping[str, Any]) -> list[str]:
+    """What stands in tables of the figures of a task's draws: those of the headline, else of the first that has it."""
+    draws, headline = draws_of(task), task["headline"]
+    found = repeats_figures(task)
+    of_headline = [spread_name(headline), vote_name(headline, draws), pass_name(headline, draws)]
+    passes = [name for name in found if name.endswith(pass_name("", draws))]
+    if of_headline[-1] not in found and passes:
+        of_headline[-1] = passes[0]
+    return [name for name in (*of_headline, CHANGED) if name in found]
+
+
 def _task_rows(name: str, task: Mapping[str, Any]) -> list[list[str]]:
-    """One line for each main figure, the headline first; outcomes stand beside the headline."""
+    """One line for each main figure, the headline first; outcomes stand beside the headline, and what the draws
+    of a document tell follows."""
     main = [metric for metric in task["figures"] if is_main(metric)]
     main.sort(key=lambda metric: metric != task["headline"])
     outcomes = task["outcomes"]
     samples = max(1, task["samples"])
     rates = [f"{outcomes[kind] / samples:.1%}" for kind in ("unparsed", "truncated", "refused")]
+    draws, figures = draws_of(task), every_figure(task)
+    n = str(task["scored"]) if draws == 1 else f"{documents_scored(task)} × {draws}"
     rows = []
-    for number, metric in enumerate(main):
-        figure = task["figures"][metric]
+    for number, metric in enumerate([*main, *shown_repeats(task)] if main else []):
+        figure = figures[metric]
+        shown = mean_name(metric, draws) if draws > 1 and number < len(main) else metric
         cells = [f"{figure['value']:.3f}", f"{figure['low']:.3f} – {figure['high']:.3f}"]
-        beside = [str(task["scored"]), *rates, str(outcomes["error"])] if number == 0 else [""] * 5
-        rows.append([name if number == 0 else "", metric, *cells, *beside])
+        beside = [n, *rates, str(outcomes["error"])] if number == 0 else [""] * 5
+        rows.append([name if number == 0 else "", shown, *cells, *beside])
     if not main:
         rows.append([name, task["headline"], "–", "–", "0", *rates, str(outcomes["error"])])
     return rows
@@ -147,7 +180,7 @@ def _csv(tasks: Mapping[str, Any], skipped: Mapping[str, str]) -> str:
     header += [name.replace(" ", "_").lower() for name in USAGE_HEADER] if metered else []
     writer.writerow(header)
     for name, task in tasks.items():
-        for metric, figure in task["figures"].items():
+        for metric, figure in every_figure(task).items():
             stderr = "" if figure["stderr"] is None else repr(figure["stderr"])
             numbers = [repr(figure[key]) for key in ("value", "low", "high")]
             counts = [task["outcomes"][key] for key in outcomes]

@@ -6,9 +6,10 @@ from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, overload
 
-from mibe.metrics.arrays import IntArray, np
+from mibe.metrics.arrays import BoolArray, IntArray, np
 from mibe.results.digests import identity
 from mibe.results.log import Row
 from mibe.task import Outcome
@@ -47,43 +48,48 @@ class Column(Sequence[Any]):
 class Columns:
     """The samples of a task that are scored, sorted by document and draw, and what is counted over all.
 
-    `documents` and `draws` are arrays of shape (samples,): the number of each sample's document, from 0 in the order
-    of the ids, and of its draw. `groups` holds a column for each field that scores are broken down by, `scores` what
-    the rows say of their own scores. `failed` are the ids of the samples with an error, which have no place in any of
-    these.
+    `documents`, `draws` and `budget_cuts` are arrays of shape (samples,): the number of each sample's document, in the
+    order of the ids, that of its draw, and whether a limit ended its reasoning. `groups` holds a column for each field
+    that scores are broken down by, `scores` what the rows say of their own scores. `failed` are the documents of the
+    samples with an error, which have no place in any of these. `repeats` is the number of draws that each document was
+    asked for, by the numbers of its draws.
     """
 
     documents: IntArray
     draws: IntArray
+    budget_cuts: BoolArray
     outcomes: Column
     predictions: Column
     targets: Column
     groups: tuple[Column, ...]
     scores: Column
-    failed: list[str]
+    failed: IntArray
     finish_reasons: dict[str, int]
     cut: int
-    budget_cut: int
+    repeats: int
+
+    def by_document(self) -> Iterator[slice]:
+        """Where the samples of each document stand."""
+        bounds = np.flatnonzero(np.diff(self.documents, prepend=-1, append=-1)).tolist()
+        return (slice(start, stop) for start, stop in pairwise(bounds))
 
 
 def read_columns(rows: Iterable[Row], fields: Sequence[str], *, with_scores: bool) -> Columns:
     """The columns of the rows; `fields` are names in their metadata, and `scores` is empty unless it is wanted."""
-    ids, draws = _Ids(), array("q")
+    ids, draws, failed, budget_cuts = _Ids(), array("q"), array("b"), array("b")
     outcomes, predictions, targets, scores = (_Growing() for _ in range(4))
     groups = tuple(_Growing() for _ in fields)
-    failed: list[str] = []
     finish_reasons: Counter[str] = Counter()
-    cut = budget_cut = 0
+    cut, repeats = 0, 1
     for row in rows:
         finish_reasons[row.get("finish_reason") or "unknown"] += 1
         cut += bool(row.get("cut"))
-        budget_cut += bool(row.get("budget_cut"))
         ident, draw = identity(row)
-        if row["outcome"] == Outcome.ERROR:
-            failed.append(ident)
-            continue
+        repeats = max(repeats, draw + 1)
         ids.append(ident)
         draws.append(draw)
+        failed.append(row["outcome"] == Outcome.ERROR)
+        budget_cuts.append(bool(row.get("budget_cut")))
         outcomes.append(row["outcome"])
         predictions.append(row["prediction"])
         targets.append(row["target"])
@@ -96,18 +102,22 @@ def read_columns(rows: Iterable[Row], fields: Sequence[str], *, with_scores: boo
     # The order in which responses happened to arrive bears on no figure, not even in its last digit.
     order = np.lexsort((numbers, names))
     names = names[order]
+    documents = np.cumsum(np.append(False, names[1:] != names[:-1]))[: len(names)]
+    has_failed = np.array(failed, dtype=np.bool_)[order]
+    order = order[~has_failed]
     return Columns(
-        documents=np.cumsum(np.append(False, names[1:] != names[:-1]))[: len(names)],
+        documents=documents[~has_failed],
         draws=numbers[order],
+        budget_cuts=np.array(budget_cuts, dtype=np.bool_)[order],
         outcomes=outcomes.sorted(order),
         predictions=predictions.sorted(order),
         targets=targets.sorted(order),
         groups=tuple(column.sorted(order) for column in groups),
         scores=scores.sorted(order if with_scores else order[:0]),
-        failed=sorted(failed),
+        failed=documents[has_failed],
         finish_reasons=dict(finish_reasons),
         cut=cut,
-        budget_cut=budget_cut,
+        repeats=repeats,
     )
 
 

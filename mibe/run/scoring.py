@@ -10,14 +10,16 @@ from typing import Any
 from mibe.errors import UsageError
 from mibe.judge.judges import EXACT
 from mibe.judge.verdicts import TOP_K, is_judged, matches
-from mibe.metrics.arrays import FloatArray, np
-from mibe.metrics.base import Mean, is_main
+from mibe.metrics.arrays import FloatArray, IntArray, np
+from mibe.metrics.base import Mean, Observed, is_main
 from mibe.metrics.confusion import confusion_matrix
 from mibe.metrics.diagnosis import UnreadableVerdicts
-from mibe.metrics.outcomes import BudgetCuts, OutcomeRates
-from mibe.metrics.score import compact, sample_statistics, score, score_statistics
+from mibe.metrics.intervals import cluster_numbers, compact
+from mibe.metrics.outcomes import OUTCOMES, OutcomeRates
+from mibe.metrics.score import sample_statistics, score, score_statistics
 from mibe.results.log import Row
-from mibe.run.columns import by_group, read_columns
+from mibe.run.columns import Columns, by_group, read_columns
+from mibe.run.repeats import repeats
 from mibe.task import Category, Metric, Outcome, Task
 
 
@@ -64,46 +66,65 @@ def score_rows(
 ) -> dict[str, Any]:
     """The scores of one task as they stand in the run record. Rows with errors are counted and not scored.
 
-    Figures of `late` are made of what `with_late_scores` wrote into the rows.
+    Figures of `late` are made of what `with_late_scores` wrote into the rows. Where documents were drawn several times,
+    the figures are over all draws, their uncertainty goes by document, and "repeats" holds what the draws tell beside.
     """
     columns = read_columns(rows, task.breakdowns, with_scores=bool(late))
     metrics: tuple[Metric, ...] = (*task.metrics, *late)
     tables = sample_statistics(task.metrics, columns.predictions, columns.targets)
     tables += [stored_statistics(metric, columns.scores) for metric in late]
     outcomes = Counter(columns.outcomes) + Counter({Outcome.ERROR.value: len(columns.failed)})
-    return {
+    documents = columns.documents if columns.repeats > 1 else None
+    found = {
         "samples": outcomes.total(),
         "scored": len(columns.outcomes),
-        "outcomes": {outcome.value: outcomes[outcome.value] for outcome in Outcome},
+        "outcomes": {name: outcomes[name] for name in OUTCOMES},
         "finish_reasons": columns.finish_reasons,
         "cut_prompts": columns.cut,
-        "budget_cut": columns.budget_cut,
-        "figures": _figures(metrics, tables, resamples, seed),
-        "rates": _rates(outcomes, columns.budget_cut, resamples, seed),
+        "budget_cut": int(columns.budget_cuts.sum()),
+        "figures": _figures(metrics, tables, documents, resamples, seed),
+        "rates": _rates(columns, resamples, seed),
         "breakdowns": {
-            field: _breakdown(column, metrics, tables, resamples, seed)
+            field: _breakdown(column, metrics, tables, documents, resamples, seed)
             for field, column in zip(task.breakdowns, columns.groups, strict=True)
         },
         "confusion": _confusion(task, columns.predictions, columns.targets),
     }
+    if columns.repeats > 1:
+        found["repeats"] = repeats(task, metrics, tables, columns, resamples=resamples, seed=seed)
+    return found
 
 
-def _rates(outcomes: Counter[str], budget_cut: int, resamples: int, seed: int) -> dict[str, Any]:
-    """How often each outcome occurs, and how often the room to think ended a reasoning."""
-    rates, cuts, names = OutcomeRates(), BudgetCuts(), [outcome.value for outcome in Outcome]
-    by_outcome = np.repeat(compact(rates.statistics(names, names)), [outcomes[name] for name in names], axis=0)
-    one_of_each = compact(cuts.statistics([1.0, 0.0], [1.0, 0.0]))
-    by_cut = np.repeat(one_of_each, [budget_cut, outcomes.total() - budget_cut], axis=0)
-    return _figures((rates, cuts), [by_outcome, by_cut], resamples, seed)
+def _rates(columns: Columns, resamples: int, seed: int) -> dict[str, Any]:
+    """How often each outcome occurs, and how often a limit ended a reasoning, failed samples among the others."""
+    outcomes, cuts, failed = OutcomeRates(), Observed("budget_cut"), len(columns.failed)
+    code = {name: number for number, name in enumerate(OUTCOMES)}
+    codes = np.fromiter((code[name] for name in columns.outcomes), dtype=np.int8, count=len(columns.outcomes))
+    codes = np.append(codes, np.full(failed, code[Outcome.ERROR.value], dtype=np.int8))
+    was_cut = np.append(columns.budget_cuts, np.zeros(failed)).reshape(-1, 1).astype(np.float64)
+    tables = [compact(outcomes.statistics(OUTCOMES, OUTCOMES))[codes], compact(cuts.table(was_cut))]
+    documents = np.append(columns.documents, columns.failed) if columns.repeats > 1 else None
+    return _figures((outcomes, cuts), tables, documents, resamples, seed)
 
 
 def _breakdown(
-    groups: Sequence[str], metrics: Sequence[Metric], tables: Sequence[FloatArray], resamples: int, seed: int
+    groups: Sequence[str],
+    metrics: Sequence[Metric],
+    tables: Sequence[FloatArray],
+    documents: IntArray | None,
+    resamples: int,
+    seed: int,
 ) -> dict[str, Any]:
     """The main figures of each group of samples: rows of the tables that all samples have already."""
     main = [(metric, table) for metric, table in zip(metrics, tables, strict=True) if all(map(is_main, metric.names))]
     return {
-        group: _figures([metric for metric, _ in main], [table[inside] for _, table in main], resamples, seed)
+        group: _figures(
+            [metric for metric, _ in main],
+            [table[inside] for _, table in main],
+            None if documents is None else documents[inside],
+            resamples,
+            seed,
+        )
         for group, inside in by_group(groups).items()
     }
 
@@ -116,9 +137,9 @@ def _confusion(task: Task, predictions: Sequence[Any], targets: Sequence[Any]) -
 
 
 def _figures(
-    metrics: Sequence[Metric], tables: Sequence[FloatArray], resamples: int, seed: int
+    metrics: Sequence[Metric], tables: Sequence[FloatArray], documents: IntArray | None, resamples: int, seed: int
 ) -> dict[str, dict[str, Any]]:
-    figures = score_statistics(metrics, tables, resamples=resamples, seed=seed)
+    figures = score_statistics(metrics, tables, clusters=documents, resamples=resamples, seed=seed)
     return {name: asdict(figure) for name, figure in figures.items()}
 
 
@@ -137,6 +158,7 @@ def score_task(
     scores = score_rows(replace(task, metrics=(TOP_K,)), by_verdict, resamples=resamples, seed=seed)
     asked = [[v["match"] for v in row["verdicts"] if v["source"] != EXACT] for row in judged]
     if any(asked):
-        unreadable = score([UnreadableVerdicts()], asked, asked, resamples=resamples, seed=seed)
+        documents = cluster_numbers([row["id"] for row in judged])
+        unreadable = score([UnreadableVerdicts()], asked, asked, clusters=documents, resamples=resamples, seed=seed)
         scores["figures"] |= {name: asdict(figure) for name, figure in unreadable.items()}
     return scores | {"headline": task.headline if task.headline in TOP_K.names else TOP_K.names[0]}

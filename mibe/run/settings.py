@@ -168,6 +168,10 @@ def _check_generation(settings: Settings) -> None:
         value = getattr(settings, name)
         if value is not None and not low <= value <= high:
             raise UsageError(f"{_flag(name)} {value} is out of range; it is {what}")
+    if settings.scoring == "loglikelihood":
+        idle = {"repeats": settings.repeats > 1, "temperature": settings.temperature}
+        if found := next((name for name, asked in idle.items() if asked), None):
+            raise UsageError(f"{_flag(found)} does nothing to likelihoods, which no dice decide; leave it out")
     named = next((name for name in ("top_p", "top_k", "min_p") if getattr(settings, name) is not None), None)
     if settings.generation == "greedy" and (settings.temperature or named):
         raise UsageError(

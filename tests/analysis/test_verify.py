@@ -143,6 +143,10 @@ def test_the_mean_over_several_draws(tmp_path):
     mean = (rows["prediction"] == rows["target"]).groupby(rows["draw"]).mean().mean()
     assert found.failed == []
     assert by_name["accuracy"].theirs == pytest.approx(mean, abs=1e-12) and 0 < mean < 1
+    spread = (rows["prediction"] == rows["target"]).groupby(rows["draw"]).mean().std()
+    assert by_name["accuracy_sd"].theirs == pytest.approx(spread, abs=1e-12) and spread > 0
+    (unverified,) = found.not_verified.values()
+    assert "changed" in {check.figure for check in unverified} and not any("_sd" in c.figure for c in unverified)
 
 
 def test_a_figure_that_is_wrong_is_named_and_fails(tmp_path, capsys):

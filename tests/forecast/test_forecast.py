@@ -27,6 +27,7 @@ from mibe.forecast.hardware import (
 )
 from mibe.forecast.prompts import forecast, tally
 from mibe.forecast.text import render
+from mibe.models.base import Response
 from mibe.models.local.counting import Estimate, load_counter
 from mibe.registry import load_task
 from mibe.run.plan import plan_task
@@ -40,6 +41,7 @@ TALLY = Tally(
     max_new_tokens=10,
     longest=900,
     row_bytes=42_000,
+    draws=1,
 )
 
 
@@ -93,6 +95,46 @@ def test_counted_tokens_are_those_that_a_run_sends(tmp_path):
     assert counted.longest == max(map(len, model.asked)) + counted.max_new_tokens
     head = len(os.path.commonprefix(model.asked))  # noqa: RUF071
     assert counted.shared_tokens == 39 * head > 0.5 * counted.prompt_tokens
+
+
+def test_draws_are_answers_whose_prompt_is_shared(tmp_path):
+    model = Scripted(lambda _: "yes")
+    mibe.evaluate(
+        model=model, tasks="pubmedqa", limit=40, repeats=5, resamples=10, output_dir=tmp_path, use_cache=False
+    )
+    once, five = (tally(plan_task(load_task("pubmedqa"), Settings(limit=40, repeats=k)), Estimate(1)) for k in (1, 5))
+    assert (five.documents, five.samples, five.most_new_tokens) == (40, 200, 200 * once.max_new_tokens)
+    assert five.prompt_tokens == sum(map(len, model.asked)) == 5 * once.prompt_tokens
+    # What is read is what one draw reads.
+    assert five.prompt_tokens - five.shared_tokens == once.prompt_tokens - once.shared_tokens
+    assert (five.longest, five.row_bytes) == (once.longest, 5 * once.row_bytes)
+    prices = [
+        cost(each, output_share=0.5, characters_per_token=4, throughput=Throughput(prefill=100, decode=10))
+        for each in (once, five)
+    ]
+    assert prices[1].new_tokens == 5 * prices[0].new_tokens == 200 * once.max_new_tokens / 2
+    assert prices[1].cache_bytes == 5 * prices[0].cache_bytes
+    assert prices[1].seconds - prices[0].seconds == pytest.approx(4 * prices[0].new_tokens / 10)
+
+
+def test_a_plan_of_several_draws(capsys, monkeypatch):
+    options = ["plan", "--tasks", "pubmedqa,ddi,pubmedsum", "--limit", "10", "--throughput", "1000"]
+    tables = []
+    for repeats in ((), ("--repeats", "3")):
+        assert main([*options, *repeats]) == 0
+        tables.append(capsys.readouterr().out)
+    once, thrice = (
+        {line.split()[0]: [int(n) for n in line.replace(",", "").split() if n.isdecimal()] for line in rows if line}
+        for rows in (table.splitlines()[2:] for table in tables)
+    )
+    documents, tokens, shared, most, expected = once["pubmedqa"][:5]
+    assert thrice["pubmedqa"][:5] == [documents, 3 * tokens, shared + 2 * tokens, 3 * most, 3 * expected]
+    assert thrice["pubmedsum"] == [once["pubmedsum"][0], 3 * once["pubmedsum"][1]]
+    assert "draws: 3 of each document" in tables[1] and "draws:" not in tables[0]
+    model = Scripted(lambda _: Response(text="yes", finish_reason="stop", new_tokens=7))
+    monkeypatch.setattr(forecasts, "as_model", lambda name, args: model)
+    found = plan("pubmedqa", model="dummy", probe=4, limit=8, repeats=3)
+    assert len(model.asked) == 3 * (1 + 4) and found.costs[0].new_tokens == 8 * 3 * 7
 
 
 def test_shared_heads_are_those_of_each_subject(tmp_path):

@@ -18,12 +18,14 @@ from mibe.data_use import is_credentialed
 from mibe.errors import DataError, DataUseError, RunError, UsageError
 from mibe.leaderboard.board import leaderboard
 from mibe.leaderboard.page import write_page
+from mibe.leaderboard.runs import read_results
 from mibe.rating import cases as rating_cases
 from mibe.rating.cases import database_of, in_order, items_of, listed_in
 from mibe.rating.reading import agreement
 from mibe.rating.scores import scores
 from mibe.rating.store import Ratings, Review, read_reviews
 from mibe.registry import load_task
+from mibe.results.log import latest_rows
 from mibe.results.run import load_run
 from mibe.task import credentialed
 
@@ -295,6 +297,21 @@ def test_people_have_a_column_of_their_own_on_the_leaderboard(runs, database, tm
     assert "NEJM CPC, rated by people" in text and "top-5 accuracy" in text
     data = json.loads(text.split('id="data">')[1].split("</script>")[0])["boards"][0]
     assert len(data["topk"]) == 4 and len(data["outcomes"][0]["tasks"]) == 1
+
+
+def test_people_rate_one_draw_of_several(runs, database):
+    rate(database, runs[0], "A", lambda number: [rank_of(number)])
+    once = {result.task: result for result in read_results([runs[0].path])[0]}
+    log = runs[0].samples_path(TASK)
+    rows = [row | {"draw": draw} for row in latest_rows(log) for draw in (0, 1)]
+    log.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    record = json.loads((runs[0].path / "run.json").read_text(encoding="utf-8"))
+    record["tasks"][TASK]["repeats"] = {"draws": 2, "documents": CASES, "figures": {}}
+    (runs[0].path / "run.json").write_text(json.dumps(record), encoding="utf-8")
+    found = {result.task: result for result in read_results([runs[0].path])[0]}
+    assert [found[task].name for task in (TASK, f"{TASK}_human")] == [f"{MODELS[0]} (avg@2)", MODELS[0]]
+    assert found[f"{TASK}_human"].part == once[f"{TASK}_human"].part
+    assert found[f"{TASK}_human"].model == once[TASK].model != found[TASK].model
 
 
 def test_ratings_that_cannot_be_read_are_a_note_and_no_end(runs, tmp_path):

@@ -94,6 +94,8 @@ def record_of(done):
         ({"repeats": 0}, "--repeats 0 is out of range"),
         ({"system_prompt": " \n"}, "--system-prompt is empty"),
         ({"constrain": True, "prompt_style": "cot"}, "--constrain leaves no room for what --prompt-style cot asks for"),
+        ({"repeats": 2, "scoring": "loglikelihood"}, "--repeats does nothing to likelihoods"),
+        ({"temperature": 0.7, "scoring": "loglikelihood"}, "--temperature does nothing to likelihoods"),
         ({"constrain": True, "scoring": "loglikelihood"}, "--constrain is for text"),
         ({"prompt_style": "cot", "scoring": "loglikelihood"}, "--prompt-style cot is for text"),
         (

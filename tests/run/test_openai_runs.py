@@ -26,6 +26,7 @@ from mibe.models.pricing import Price, find_price
 from mibe.registry import load_task
 from mibe.run.evaluate import evaluate
 from mibe.run.plan import plan_task
+from mibe.run.settings import Settings
 from mibe.run.settle import wanted
 from mibe.task import credentialed
 
@@ -173,6 +174,26 @@ def test_an_estimate_counts_what_the_run_would_send():
     assert task.prompt_tokens > 5 * len(prompts[0]) / 3
     assert task.most_cost == pytest.approx((2 * task.prompt_tokens + 4 * 500) / 1e6)
     assert estimate_run(model="dummy", tasks="medqa", limit=5).total.most_cost is None
+
+
+def test_an_estimate_counts_every_draw():
+    price = Price(prompt=2.0, completion=4.0, cached=1.0, batch=0.5, source="here")
+    remote = load_model("openai", {"model": "m", "base_url": "http://127.0.0.1:1/v1"})
+    [task] = wanted("medqa", None, {})[0]
+    once, five = (
+        estimate([plan_task(task, Settings(limit=5, repeats=repeats))], remote, price).total for repeats in (1, 5)
+    )
+    # What a server will have cached nobody knows: each draw is billed in full.
+    assert (five.prompts, five.prompt_tokens) == (25, 5 * once.prompt_tokens)
+    assert five.expected_new_tokens == 5 * once.expected_new_tokens
+    assert five.most_new_tokens == 5 * once.most_new_tokens
+    assert five.most_cost == pytest.approx(5 * once.most_cost) and five.expected_cost == pytest.approx(
+        5 * once.expected_cost
+    )
+    here = [estimate_run(model="dummy", tasks="medqa", limit=5, repeats=repeats).total for repeats in (1, 5)]
+    # A model on this machine reads the prompt of all draws once.
+    assert here[1].prompt_tokens == here[0].prompt_tokens
+    assert (here[1].prompts, here[1].most_new_tokens) == (25, 5 * here[0].most_new_tokens)
 
 
 def test_show_prints_the_turns(tmp_path):

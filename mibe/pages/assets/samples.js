@@ -61,6 +61,7 @@ const samples = (() => {
     task.searched ??= { outputs: task.ids.map((each) => each.toLowerCase()), prompts: null };
     labels("filter-gold", task.gold);
     labels("filter-read", task.read);
+    draws(task.draws);
     byId("filter-right").parentElement.hidden = task.right.every((right) => right === null);
     byId("find-in").parentElement.hidden = task.outputs === 0;
     clear();
@@ -75,6 +76,14 @@ const samples = (() => {
     task.labels.forEach((label, number) => used.has(number) && select.add(new Option(label, number)));
     if (column.some((each) => each.length === 0)) select.add(new Option("none", "none"));
     select.parentElement.hidden = used.size === 0;
+  }
+
+  function draws(column) {
+    const used = [...new Set(column)].filter((draw) => draw !== null).sort((a, b) => a - b);
+    const select = byId("filter-draw");
+    select.replaceChildren(new Option("any", ""));
+    used.forEach((draw) => select.add(new Option(draw, draw)));
+    select.parentElement.hidden = used.length === 0;
   }
 
   // Outputs come in the background, so that the page opens before they are here.
@@ -101,7 +110,7 @@ const samples = (() => {
 
   // --- filters -------------------------------------------------------------------------------------------------------
 
-  const FILTERS = ["filter-outcome", "filter-right", "filter-gold", "filter-read"];
+  const FILTERS = ["filter-outcome", "filter-right", "filter-gold", "filter-read", "filter-draw"];
   const chosen = (id) => byId(id).value;
   const clear = () => [...FILTERS, "find"].forEach((id) => { byId(id).value = ""; });
   const labelled = (wanted, of) => wanted === "" || (wanted === "none" ? of.length === 0 : of.includes(Number(wanted)));
@@ -124,12 +133,13 @@ const samples = (() => {
       }
       if (turn !== asked) return;
     }
-    const [outcome, right, gold, read] = FILTERS.map(chosen);
+    const [outcome, right, gold, read, drawn] = FILTERS.map(chosen);
     const searched = needle === "" ? null : task.searched[where];
     found = [];
     for (let number = 0; number < task.ids.length; number += 1) {
       if (outcome !== "" && task.outcomes[number] !== Number(outcome)) continue;
       if (right !== "" && task.right[number] !== Number(right)) continue;
+      if (drawn !== "" && task.draws[number] !== Number(drawn)) continue;
       if (!labelled(gold, task.gold[number]) || !labelled(read, task.read[number])) continue;
       if (searched !== null && !searched[number].includes(needle)) continue;
       found.push(number);

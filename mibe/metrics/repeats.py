@@ -1,0 +1,129 @@
+"""What several draws of one document tell beside their mean: spread, majority vote and pass@k (`docs/repeats.md`)."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Callable, Hashable, Sequence
+from typing import NamedTuple
+
+from mibe.metrics.arrays import FloatArray, IntArray, np
+from mibe.metrics.qa import normalise
+from mibe.task import Value
+
+STEPS = 200
+"""Halvings in the search for a quantile: more than a float has digits."""
+
+
+class Spread(NamedTuple):
+    """Standard deviations between draws with bounds and standard errors, four arrays of shape (figures,)."""
+
+    value: FloatArray
+    low: FloatArray
+    high: FloatArray
+    stderr: FloatArray
+
+
+def spread(figures: FloatArray, *, level: float = 0.95) -> Spread:
+    """Standard deviation of each figure over the draws, divisor draws − 1; `figures` has shape (draws, figures).
+
+    A draw's figure is over all documents, and the draws of a document are independent, so the figures are as many
+    independent observations, about normal. The interval is therefore that of a normal standard deviation,
+    s √((K − 1) / χ²) with the quantiles of χ² for K − 1 degrees of freedom (Snedecor & Cochran 1989, section 5.11), and
+    the standard error s / √(2 (K − 1)). Resampling documents would not do: each resample adds to the spread once more
+    what the documents' draws differ by.
+    """
+    freedom = len(figures) - 1
+    value = figures.std(axis=0, ddof=1)
+    low, high = (
+        value * math.sqrt(freedom / chi_square_quantile(p, freedom)) for p in ((1 + level) / 2, (1 - level) / 2)
+    )
+    return Spread(value, low, high, value / math.sqrt(2 * freedom))
+
+
+def chi_square_quantile(p: float, freedom: int) -> float:
+    """Where the distribution function of χ² with so many degrees of freedom is `p`, between 0 and 1."""
+    low, high = 0.0, 1.0
+    while _chi_square_cdf(high, freedom) < p:
+        high *= 2
+    for _ in range(STEPS):
+        middle = (low + high) / 2
+        low, high = (middle, high) if _chi_square_cdf(middle, freedom) < p else (low, middle)
+    return (low + high) / 2
+
+
+def _chi_square_cdf(x: float, freedom: int) -> float:
+    """The regularised lower incomplete gamma function of freedom / 2 and x / 2, by its power series."""
+    if x <= 0:
+        return 0.0
+    shape, half = freedom / 2, x / 2
+    term = total = 1 / shape
+    step = shape
+    while term > total * 1e-16:
+        step += 1
+        term *= half / step
+        total += term
+    return math.exp(shape * math.log(half) - half - math.lgamma(shape) + math.log(total))
+
+
+def pass_at_k(draws: int, right: int, k: int) -> float:
+    """Probability that one of k of the draws is right, the k drawn without putting back: 1 − C(n − c, k) / C(n, k).
+
+    The unbiased estimator of Chen et al. 2021, "Evaluating large language models trained on code", equation 1, for n
+    `draws` of which c are `right`; k is at most n.
+    """
+    return 1 - math.comb(draws - right, k) / math.comb(draws, k)
+
+
+def pass_sizes(draws: int) -> list[int]:
+    """The k of pass@k: the powers of two up to the number of draws, and that number."""
+    powers = [1 << power for power in range(draws.bit_length())]
+    return powers if powers[-1] == draws else [*powers, draws]
+
+
+def majority(answers: Sequence[Value | None], same: Callable[[Value], Hashable]) -> Value | None:
+    """The answer that most draws gave (Wang et al. 2023, "Self-consistency"), as the first of these draws wrote it.
+
+    Answers are one where `same` of them is equal. Draws without an answer (None) have no vote; of answers with as many
+    votes the one that was drawn first wins. None where no draw has an answer.
+    """
+    written: dict[Hashable, Value] = {}
+    votes: Counter[Hashable] = Counter()
+    for answer in answers:
+        if answer is not None:
+            key = same(answer)
+            written.setdefault(key, answer)
+            votes[key] += 1
+    return written[max(votes, key=votes.__getitem__)] if votes else None
+
+
+def as_answer(value: Value) -> Hashable:
+    """What is equal for two answers that say the same: a short text without case, punctuation and articles, a set.
+
+    A text of which nothing else is left, as the letter A, stands for itself.
+    """
+    if isinstance(value, str):
+        return normalise(value) or value
+    if isinstance(value, list | tuple) and all(isinstance(each, str) for each in value):
+        return frozenset(value)
+    return as_written(value)
+
+
+def as_written(value: Value) -> Hashable:
+    """What is equal for two values that are: their JSON, so that order counts."""
+    return json.dumps(value, sort_keys=True)
+
+
+def is_changing(answers: Sequence[Value | None], same: Callable[[Value], Hashable]) -> bool:
+    """Whether the draws have not all the same answer; having none differs from every answer."""
+    return len({None if answer is None else same(answer) for answer in answers}) > 1
+
+
+def figures_by_draw(
+    figures: Callable[[FloatArray], FloatArray], statistics: FloatArray, numbers: IntArray
+) -> FloatArray:
+    """Shape (draws, figures): the figures of each draw by itself; `numbers` says which draw a sample is of."""
+    return np.array(
+        [figures(statistics[numbers == number].sum(axis=0, dtype=np.float64)) for number in np.unique(numbers)]
+    )

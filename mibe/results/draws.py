@@ -1,0 +1,60 @@
+"""Runs that ask each document several times: what a task's part of the record says of the draws.
+
+It has "repeats" where there are several, and none in other runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from mibe.results.digests import draw_of
+
+
+def first_draws(rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Of each document the first draw alone: what a person rates, and what a judge is compared with a person on."""
+    return (row for row in rows if draw_of(row) == 0)
+
+
+CHANGED = "changed"
+"""The figure that says of how many documents the answer changes between draws."""
+
+
+def mean_name(metric: str, draws: int) -> str:
+    """How a figure over all draws is called where a reader might take it for that of one."""
+    return f"{metric}_avg@{draws}"
+
+
+def spread_name(metric: str) -> str:
+    """The standard deviation of a figure between draws."""
+    return f"{metric}_sd"
+
+
+def vote_name(metric: str, draws: int) -> str:
+    """A figure of the majority's answers."""
+    return f"{metric}_maj@{draws}"
+
+
+def pass_name(metric: str, k: int) -> str:
+    """How often one of k draws is right."""
+    return f"{metric}_pass@{k}"
+
+
+def repeats_figures(task: Mapping[str, Any]) -> dict[str, Any]:
+    """The figures that a task's draws give beside their mean; none where there is one draw a document."""
+    return dict((task.get("repeats") or {}).get("figures", {}))
+
+
+def every_figure(task: Mapping[str, Any]) -> dict[str, Any]:
+    """All figures of a task, those of its draws after the others."""
+    return {**task["figures"], **repeats_figures(task)}
+
+
+def draws_of(task: Mapping[str, Any]) -> int:
+    """How many draws of each document a task's figures are the mean of."""
+    return int((task.get("repeats") or {}).get("draws", 1))
+
+
+def documents_scored(task: Mapping[str, Any]) -> int:
+    """Documents that have a score, in one draw at least."""
+    return int(task["repeats"]["documents"] if task.get("repeats") else task["scored"])
