@@ -1,7 +1,8 @@
 """Figures as packages that are not ours compute them, from predictions and targets alone: what `mibe verify` asks.
 
 Each function here says in the package's own words what a metric of ours means. Only what shapes the data for the
-package is ours: an answer that is missing becomes a class of its own, entities become tags.
+package is ours: an answer that is missing becomes a class of its own, entities become tags. The file is as long as the
+list of metrics.
 """
 
 from __future__ import annotations
@@ -46,9 +47,10 @@ NOTHING = "⟨nothing⟩"
 """A label that no answer has."""
 
 UNKNOWN = "no package of the extra computes it"
+SQUAD = "SQuAD's script is in no package of the extra; the tests hold the figure to its definition"
 REASONS: Mapping[type, str] = {
-    ExactMatch: "SQuAD's script is in no package of the extra; the tests hold the figure to its definition",
-    TokenF1: "SQuAD's script is in no package of the extra; the tests hold the figure to its definition",
+    ExactMatch: SQUAD,
+    TokenF1: SQUAD,
     CharacterScores: "a habit of the paper's code that no package has",
     BootstrapMedian: "a median over random resamples, which differs with the seed; the mean of the same scores stands "
     "beside it",
@@ -92,12 +94,8 @@ def _answers(predictions: Values) -> list[Value]:
 
 
 def _f1(predictions: Values, targets: Values, labels: Sequence[str], average: str) -> float:
-    sk = package("sklearn.metrics")
-    return float(
-        sk.f1_score(targets, _answers(predictions), labels=list(labels), average=average, zero_division=0)
-        if labels
-        else 0
-    )
+    f1_score = package("sklearn.metrics").f1_score
+    return float(f1_score(targets, _answers(predictions), labels=list(labels), average=average, zero_division=0))
 
 
 def _each(names: Sequence[str], gold: Any, predicted: Any, labels: Values) -> Figures:
@@ -119,8 +117,10 @@ def _(metric: MacroF1, predictions: Values, targets: Values) -> Figures:
 
 @by_packages.register
 def _(metric: MacroF1Gold, predictions: Values, targets: Values) -> Figures:
-    occurring = set(targets)
-    return {metric.name: _f1(predictions, targets, [x for x in metric.labels if x in occurring], "macro")}
+    gold = set(targets)
+    occurring = [label for label in metric.labels if label in gold]
+    # Over no label at all scikit-learn has no mean.
+    return {metric.name: _f1(predictions, targets, occurring, "macro") if occurring else 0.0}
 
 
 @by_packages.register
