@@ -218,7 +218,8 @@ class Task:
     number of examples in the paper's few-shot setting. `dataset` names the folder of the prepared data where it is
     not the task's own name; `subset` keeps only the examples whose metadata has one of the given values.
     `shots_match` names the metadata field in which a few-shot example must agree with the document (MMLU's
-    subject). `version` goes up whenever prompt, parser or metrics change their results.
+    subject). With `equal_options`, the letter of an option that has the very text of the right one is right too.
+    `version` goes up whenever prompt, parser or metrics change their results.
     """
 
     name: str
@@ -238,6 +239,7 @@ class Task:
     subset: Mapping[str, frozenset[str]] = field(default_factory=dict)
     breakdowns: tuple[str, ...] = ()
     shots_match: str | None = None
+    equal_options: bool = True
 
     @property
     def data_name(self) -> str:
@@ -257,6 +259,16 @@ class Task:
     def answers(self, example: Example) -> tuple[str, ...]:
         """The closed set of answers as a model should write them: labels, or the letters of the options."""
         return tuple(value for value, _ in self.candidates(example))
+
+    def counts_as(self, example: Example, value: Value | None) -> Value | None:
+        """The answer that a value read from an output counts as: the target for an option of its text, else itself.
+
+        White space aside, texts are the same or not: "BB Bb" and "Bb bb" are two answers of genetics.
+        """
+        if not (self.equal_options and example.choices and isinstance(value, str)):
+            return value
+        texts = {letter(i): text.split() for i, text in enumerate(example.choices)}
+        return example.target if texts.get(value) == texts[example.target] else value
 
 
 def letter(index: int) -> str:

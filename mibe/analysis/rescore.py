@@ -20,7 +20,7 @@ from mibe.results.folder import RunFolder, read_record
 from mibe.results.log import Row, SampleLog, latest_rows
 from mibe.results.run import Run
 from mibe.run.documents import Documents
-from mibe.run.reading import best_candidate, judge_response, judged
+from mibe.run.reading import ANSWERED, best_candidate, judge_response, judged
 from mibe.run.scoring import late_metrics, score_task, with_late_scores
 from mibe.task import Example, Outcome, Task
 from mibe.terminal.version import VERSION
@@ -97,6 +97,7 @@ def _judge_again(task: Task, samples: Path, part: dict[str, Any]) -> list[Row]:
 def _judged_row(task: Task, example: Example, row: Row, opened: Format | None) -> Row:
     if row["outcome"] == Outcome.ERROR:
         return row
+    row = {name: value for name, value in row.items() if name != ANSWERED}
     if "loglikelihoods" in row:
         return row | judged(task, example, best_candidate(task, example, row["loglikelihoods"]))
     # An empty output holds no reasoning: that of some APIs is never shown.

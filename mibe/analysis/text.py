@@ -11,7 +11,9 @@ from dataclasses import asdict
 from typing import Any
 
 from mibe.analysis.agreement import Agreement
+from mibe.analysis.check import Checked, Misread
 from mibe.analysis.compare import Comparison, Difference
+from mibe.analysis.verify import Check, Verification
 
 FORMATS = ("text", "json", "csv", "markdown")
 STYLES = {"text": "simple", "markdown": "github"}
@@ -107,3 +109,59 @@ def write_csv(rows: Sequence[Mapping[str, Any]]) -> str:
         writer.writeheader()
         writer.writerows(rows)
     return out.getvalue().rstrip("\n")
+
+
+def render_verification(found: Verification, form: str) -> str:
+    """The figures of a run beside those of other packages, as text or JSON."""
+    if form == "json":
+        checks = [asdict(check) | {"difference": check.difference, "holds": check.holds} for check in found.checks]
+        sums = {"run": str(found.path), "largest_difference": found.largest, "holds": not found.failed}
+        return json.dumps(sums | {"checks": checks}, ensure_ascii=False, indent=1)
+    from tabulate import tabulate
+
+    rows = [
+        (check.task, check.figure, f"{check.ours:.12g}", f"{check.theirs:.12g}", f"{check.difference:.1e}")
+        for check in found.verified
+    ]
+    header = ("task", "figure", "ours", "theirs", "difference")
+    align = ("left", "left", "right", "right", "right")
+    table = tabulate(rows, headers=header, disable_numparse=True, colalign=align if rows else None)
+    reasons = [f"not verified: {_names(checks)}; {reason}" for reason, checks in found.not_verified.items()]
+    wrong = [
+        f"does not hold: {check.task} {check.figure} is {check.ours!r} in the record, {check.theirs!r} by the package"
+        for check in found.failed
+    ]
+    end = f"{len(found.verified)} figures verified, the largest difference is {found.largest:.1e}"
+    return "\n".join([table, "", *reasons, *wrong, end])
+
+
+def _names(checks: Sequence[Check]) -> str:
+    """Task and figures: "sumpubmed a, b; mmlu c"."""
+    by_task: dict[str, list[str]] = {}
+    for check in checks:
+        by_task.setdefault(check.task, []).append(check.figure)
+    return "; ".join(f"{task} {', '.join(figures)}" for task, figures in by_task.items())
+
+
+def render_checks(found: Sequence[Checked], form: str) -> str:
+    """What a task makes of its own gold answers, as text or JSON."""
+    if form == "json":
+        return json.dumps(
+            [asdict(checked) | {"holds": checked.holds} for checked in found], ensure_ascii=False, indent=1
+        )
+    return "\n".join(line for checked in found for line in _check_lines(checked))
+
+
+def _check_lines(checked: Checked) -> list[str]:
+    what = f"{checked.task} {checked.split}: {checked.count:,} gold answers, {checked.headline} {checked.value:.6g}"
+    if checked.holds:
+        return [f"{what}: each is read as itself"]
+    if not checked.misread:
+        return [f"{what}: each is read as itself, and yet a perfect model would not score 1; has each label an answer?"]
+    return [f"{what}: {len(checked.misread):,} are not read as themselves", *map(_misread_line, checked.misread)]
+
+
+def _misread_line(bad: Misread) -> str:
+    shown = "" if bad.answer is None else f" {textwrap.shorten(bad.answer, CELL, placeholder=' …')!r}"
+    what = bad.outcome if bad.read is None else textwrap.shorten(_flat(bad.read), CELL, placeholder=" …")
+    return f"  {bad.id}:{shown} is read as {what}"

@@ -47,7 +47,9 @@ def _data_prepare(a: argparse.Namespace) -> int:
     from mibe.data.prepare import prepare
 
     task = task_of_data(a.name)
-    manifest = prepare(task.data_name, task.source, Path(a.path), variant=a.variant, access=task.access)
+    manifest = prepare(
+        task.data_name, task.source, Path(a.path), variant=a.variant, access=task.access, labels=task.labels
+    )
     print(manifest_text(task.data_name, manifest))
     return 0
 

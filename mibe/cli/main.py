@@ -1,7 +1,7 @@
 """The whole command line. Results go to standard output, news and errors to standard error.
 
 Exit codes: 0 success; 1 more failed samples than `--max-errors`, or stopped by a limit on cost or quota; 2 bad usage,
-data or model; 130 interrupted.
+data or model, or a figure or gold answer that does not hold; 130 interrupted.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from functools import partial
 
 import mibe
-from mibe.cli import compare, data, evaluate, leaderboard, lm_eval, plan, rate, report, score, tasks
+from mibe.cli import compare, data, evaluate, leaderboard, lm_eval, plan, rate, report, score, tasks, verify
 from mibe.terminal.exit import exit_code
 from mibe.terminal.news import heard_by
 
-SUBJECTS = (evaluate, plan, tasks, data, score, compare, leaderboard, rate, report, lm_eval)
+SUBJECTS = (evaluate, plan, tasks, data, score, compare, verify, leaderboard, rate, report, lm_eval)
 """In the order of `mibe --help`."""
 
 

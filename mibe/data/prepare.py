@@ -10,15 +10,16 @@ import secrets
 import shutil
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from mibe.data.contents import content_notes
+from mibe.data.labels import check_splits
 from mibe.data.raw import RawFiles
 from mibe.data.schema import to_line
-from mibe.data.splits import normalised
 from mibe.data.store import MANIFEST, SPLIT_ORDER, Manifest, data_dir, previous
 from mibe.errors import DataError, UsageError
 from mibe.task import OPEN, Access, AccessLevel, Example, Source
@@ -33,17 +34,24 @@ Splits = Mapping[str, Sequence[Example]]
 
 
 def prepare(
-    name: str, source: Source, raw_path: Path, *, variant: str | None = None, access: Access = OPEN
+    name: str,
+    source: Source,
+    raw_path: Path,
+    *,
+    variant: str | None = None,
+    access: Access = OPEN,
+    labels: Collection[str] = (),
 ) -> Manifest:
     """Read the raw files at `raw_path` and write the data set `name` to the data directory; returns its manifest.
 
     What is there already is replaced at the end and at once: a failure, or a kill at any moment, leaves it whole.
     Credentialed data is for its owner's eyes alone (files 0600 in a folder 0700).
 
-    Raises `DataError` when the files are not what they should be or cannot be written, `UsageError` for a variant that
-    the source does not know.
+    Raises `DataError` when the files are not what they should be or cannot be written, or a target is not among the
+    `labels` (none: it is no label), `UsageError` for a variant that the source does not know.
     """
     splits, about = read_splits(name, source, raw_path, variant=variant)
+    check_splits(name, splits, labels)
     return write(data_dir() / name, splits, about, private=access.level is AccessLevel.CREDENTIALED)
 
 
@@ -124,25 +132,6 @@ def write(target: Path, splits: Splits, about: Manifest, *, private: bool = Fals
             "Free some space there, or choose another folder with MIBE_DATA_DIR"
         ) from None
     return manifest
-
-
-def content_notes(splits: Splits) -> list[str]:
-    """What a user of the data should know: documents without text, and documents that stand in two splits."""
-    notes = []
-    seen: dict[str, set[str]] = {}
-    for split, examples in splits.items():
-        empty = Counter(field for e in examples for field, text in e.inputs.items() if not text.strip())
-        notes += [f"{split}: {count:,} examples with an empty {field}" for field, count in empty.items()]
-        seen[split] = {digest for e in examples if (digest := _content_key(e))}
-    for other in (split for split in seen if split != "test" and "test" in seen):
-        if shared := len(seen[other] & seen["test"]):
-            notes.append(f"{other}: {shared:,} documents also stand in test")
-    return notes
-
-
-def _content_key(example: Example) -> str:
-    content = normalised("\n".join((*example.inputs.values(), *example.choices)))
-    return hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest() if content else ""
 
 
 def _check_ids(name: str, split: str, examples: Sequence[Example]) -> None:

@@ -150,6 +150,13 @@ def _occurs_before(path: Path, number: int, ident: str) -> bool:
     return any(_example(line, f"{path}, line {at}").id == ident for at, _, line in before)
 
 
+def shipped_fingerprint(name: str, split: str) -> str | None:
+    """The sha256 of a split of the copy in the package, whatever the user's own may be; None where none ships."""
+    path = BUNDLED / name / MANIFEST
+    splits = json.loads(path.read_text(encoding="utf-8"))["splits"] if path.exists() else {}
+    return cast(str, splits[split]["sha256"]) if split in splits else None
+
+
 def load_manifest(name: str) -> Manifest | None:
     """The manifest, or None for data made by hand. Raises `DataError` when the data is not here or it is damaged."""
     path = _require(name).path / MANIFEST

@@ -168,13 +168,14 @@ class MibeTask(LmEvalTask):  # type: ignore[misc]  # lm_eval has no types
     def process_results(self, doc: Document, results: Sequence[str]) -> dict[str, Any]:
         """What one output adds to each figure: its value where a figure is a mean, else the metric's statistics."""
         prediction = self.predict(doc, results[0])
+        value = self.definition.counts_as(example_of(doc), prediction.value)
         added: dict[str, Any] = {}
         for metric in self.definition.metrics:
             if is_sample_mean(metric):
-                values = metric.values([prediction.value], [doc["target"]])[0].tolist()
+                values = metric.values([value], [doc["target"]])[0].tolist()
                 added |= {name: value for name, value in zip(metric.names, values, strict=True) if is_main(name)}
             else:
-                row = metric.statistics([prediction.value], [doc["target"]])[0].tolist()
+                row = metric.statistics([value], [doc["target"]])[0].tolist()
                 added |= dict.fromkeys(filter(is_main, metric.names), row)
         rates = dict(zip(OutcomeRates().names, OutcomeRates().values([prediction.outcome.value])[0], strict=True))
         added |= {name: float(rates[name]) for name in RATES}

@@ -1,17 +1,19 @@
 """Does an own figure reproduce a published one? Only where both were had in the same way does the question make sense.
 
 The answer is yes where the published figure, which has three decimals, may lie inside the 95 % interval of the own one,
-and no where it cannot. It is neither where the own run differs from the paper in protocol, data or settings: then the
-reason stands in its place.
+and no where it cannot. It is neither where the own run differs from the paper in protocol, documents or settings, or
+nothing shows that it does not: then the reason stands in its place.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from mibe.data import store
+from mibe.data.download import VARIANT as HUB
 from mibe.leaderboard.runs import Result
 from mibe.protocols.paper import NEW_TOKENS
-from mibe.published.figures import TEST_DOCUMENTS, Published
+from mibe.published.figures import HUMAN, OFFICIAL_TEST_SETS, TEST_DOCUMENTS, Published
 from mibe.run.settings import changes_of
 
 BERTSCORE_MODEL = "bert-base-multilingual-cased"
@@ -59,6 +61,8 @@ def consistent(result: Result, figure: Published) -> Answer:
     if reason := why_not(result, figure):
         return Answer(None, reason)
     own = result.part["figures"][own_name(figure.metric, figure.dataset, result.protocol)]
+    if own["low"] == own["high"]:
+        return Answer(None, "the own interval has no width")
     partial = f"on {result.scored} of {result.documents} documents" if result.partial else ""
     return Answer(own["low"] - ROUNDING <= figure.value <= own["high"] + ROUNDING, partial)
 
@@ -77,11 +81,31 @@ def why_not(result: Result, figure: Published) -> str:
         return f"text is generated in another way ({', '.join(changes)})"
     if result.draws > 1:
         return f"the mean of {result.draws} draws, the paper has one"
-    if result.documents != TEST_DOCUMENTS[result.task]:
-        return f"{result.documents:,} test documents, the paper has {TEST_DOCUMENTS[result.task]:,}"
+    if other := other_documents(result):
+        return other
     if result.part["max_new_tokens"] != NEW_TOKENS:
         return f"answers of up to {result.part['max_new_tokens']} tokens, the paper has {NEW_TOKENS}"
     encoder = str(result.settings.get("bertscore") or "").split(":")[0]
     if figure.metric == "bertscore" and not encoder.endswith(BERTSCORE_MODEL):
         return f"BERTScore's encoder is not {BERTSCORE_MODEL}"
     return ""
+
+
+def other_documents(result: Result) -> str:
+    """Why the documents of a test split are not, or need not be, the paper's; "" where their content says they are.
+
+    They are where they are the authors' own, from the hub, or the official test set that the paper takes: the content
+    is then that of the copy in the package or, where none ships, as `mibe data prepare` wrote it.
+    """
+    name, data = result.task.removesuffix(HUMAN), result.part["data"]
+    if result.documents != TEST_DOCUMENTS[name]:
+        return f"{result.documents:,} test documents, the paper has {TEST_DOCUMENTS[name]:,}"
+    manifest = data["manifest"] or {"variant": None, "splits": {}}
+    as_prepared = manifest["splits"].get("test", {}).get("sha256") == data["sha256"]
+    if manifest["variant"] == HUB and as_prepared:
+        return ""
+    if name not in OFFICIAL_TEST_SETS:
+        return f"the paper does not say which {result.documents:,} documents are its test set"
+    shipped = store.shipped_fingerprint(name, "test")
+    same = data["sha256"] == shipped if shipped else as_prepared
+    return "" if same else "the documents are not known to be those of the official test set"

@@ -42,7 +42,7 @@ class BertScore(Mean):
 
     def check(self) -> None:
         """Look at the encoder's configuration, without its weights."""
-        source, layer = _encoder(self.model, self.layer)
+        source, layer = encoder_of(self.model, self.layer)
         from transformers import AutoConfig
 
         try:
@@ -66,7 +66,7 @@ class BertScore(Mean):
         return values
 
 
-def _encoder(model: str, layer: int | None) -> tuple[str, int]:
+def encoder_of(model: str, layer: int | None) -> tuple[str, int]:
     """Hub name or folder, and the layer to compare. Raises `ModelError` when bert-score is missing or knows none."""
     try:
         from bert_score.utils import model2layers
@@ -83,7 +83,7 @@ def _encoder(model: str, layer: int | None) -> tuple[str, int]:
 @lru_cache(maxsize=1)
 def _scorer(model: str, layer: int | None) -> Any:
     """The scorer of bert-score with its encoder loaded. Raises `ModelError` when it cannot be."""
-    source, layer = _encoder(model, layer)
+    source, layer = encoder_of(model, layer)
     import bert_score
 
     try:

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mibe.metrics.arrays import FloatArray, np
+from mibe.metrics.arrays import BoolArray, FloatArray, np
 from mibe.metrics.base import RightOrWrong, SampleMean, SingleFigure, as_column, ratio
-from mibe.metrics.counts import Counted, EachLabel, MacroMean, count, membership, split
+from mibe.metrics.counts import Counted, EachLabel, MacroMean, MicroMean, count, membership, split
 from mibe.task import Value
 
 
@@ -69,6 +69,33 @@ class WeightedF1(OneLabel, SingleFigure):
         """Shape (..., 3 · labels) → (..., 1)."""
         counts = split(totals)
         return ratio((counts.f1 * counts.gold).sum(axis=-1, keepdims=True), counts.gold.sum(axis=-1, keepdims=True))
+
+
+class MicroF1OfLabels(OneLabel, MicroMean):
+    """F1 of the counts of some labels together; an answer of any other label is a miss, and no false positive.
+
+    Over the four types of interaction alone it is the figure of DDI 2013's classification task and of BLUE and BLURB
+    (Segura-Bedmar et al. 2013; Peng et al. 2019; Gu et al. 2021). Over all labels it would be accuracy.
+    """
+
+
+@dataclass(frozen=True)
+class DetectionF1(SingleFigure):
+    """F1 of saying that one of the `labels` applies, whichever: DDI 2013's detection (Segura-Bedmar et al. 2013)."""
+
+    labels: tuple[str, ...]
+    name: str = "detection_f1"
+
+    def statistics(self, predictions: Sequence[Value | None], targets: Sequence[Value]) -> FloatArray:
+        """Shape (samples, 3): hits, predictions and gold of any of the labels."""
+        return count(self._applies(predictions), self._applies(targets))
+
+    def _applies(self, values: Sequence[Value | None]) -> BoolArray:
+        return np.array([value in self.labels for value in values], dtype=np.bool_).reshape(-1, 1)
+
+    def figures(self, totals: FloatArray) -> FloatArray:
+        """Shape (..., 3) → (..., 1)."""
+        return split(totals).f1
 
 
 class PerLabel(OneLabel, EachLabel):

@@ -46,7 +46,7 @@ def apply(task: Task) -> Task:
             f'the released code has no task {task.name!r}, so the protocol "paper" cannot score it; '
             f"it has {', '.join(RULES)}"
         )
-    return replace(RULES[task.name](task), max_new_tokens=NEW_TOKENS)
+    return replace(RULES[task.name](task), max_new_tokens=NEW_TOKENS, equal_options=False)
 
 
 def for_model(task: Task, model: Model) -> Task:

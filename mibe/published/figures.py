@@ -49,6 +49,9 @@ TEST_DOCUMENTS = {
 }
 """Data set → documents in the paper's test set (v2, table 3 and text; MedNLI's as released, see the notes)."""
 
+OFFICIAL_TEST_SETS = frozenset({"pubmedqa", "medqa", "medmcqa", "pubmedsum", "mednli", "mmlu"})
+"""Data sets of which the paper takes the official test set; of the others it does not say which documents it has."""
+
 CATEGORIES = {
     "question answering": ("pubmedqa", "medqa", "medmcqa", "emrqa"),
     "named entity recognition": ("i2b2",),

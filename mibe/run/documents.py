@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from mibe.data.documents import check_split, examples, examples_at, placed_examples
+from mibe.data.labels import checked
 from mibe.errors import UsageError
 from mibe.prompting import question, shot_order
 from mibe.run.shards import Shard
@@ -34,7 +35,8 @@ class Documents:
     def select(cls, task: Task, split: str, limit: int | None, seed: int, shard: Shard | None = None) -> Documents:
         """Choose `limit` documents (None: all), and of these one shard. A limit above the size of the split is none.
 
-        Raises `UsageError` for a limit out of range, and for more shards than there are documents.
+        Raises `UsageError` for a limit out of range, and for more shards than there are documents; `DataError` for data
+        that is not here, is not in the schema, or has targets that are not among the task's labels, selected or not.
         """
         if limit is not None and limit < 1:
             raise UsageError(f"--limit {limit} is out of range; it is a number of documents, at least 1")
@@ -45,13 +47,13 @@ class Documents:
     @classmethod
     def _sample(cls, task: Task, split: str, limit: int | None, seed: int) -> Documents:
         if limit is None:
-            total = sum(1 for _ in examples(task, split))
+            total = sum(1 for _ in checked(task, placed_examples(task, split)))
             return cls(task, split, None, total, total)
         total = 0
 
         def keys() -> Iterator[tuple[str, str, int]]:
             nonlocal total
-            for place, example in placed_examples(task, split):
+            for place, example in checked(task, placed_examples(task, split)):
                 total += 1
                 yield shot_order(seed, example.id), example.id, place
 

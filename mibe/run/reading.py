@@ -13,6 +13,9 @@ from mibe.parsers.outcome import read
 from mibe.results.log import Row
 from mibe.task import Example, Outcome, Prediction, Task
 
+ANSWERED = "answered"
+"""Key of a row for the letter that was answered, where that of an equal option stands as its prediction."""
+
 
 def judge_response(task: Task, example: Example, response: Response) -> Row:
     """The fields of a sample's row that follow from its response: outcome, prediction, target and own scores.
@@ -25,16 +28,21 @@ def judge_response(task: Task, example: Example, response: Response) -> Row:
 
 
 def judged(task: Task, example: Example, prediction: Prediction) -> Row:
-    """Outcome, prediction, target and, where a figure is a mean over samples, this sample's part of it."""
+    """Outcome, prediction, target and, where a figure is a mean over samples, this sample's part of it.
+
+    Where another letter was answered than the one it counts as, the row has it as `answered`.
+    """
     scores: dict[str, float] = {}
+    value = task.counts_as(example, prediction.value)
     if prediction.outcome is not Outcome.ERROR:
         for metric in task.metrics:
             if is_sample_mean(metric):
-                values = metric.values([prediction.value], [example.target])[0]
+                values = metric.values([value], [example.target])[0]
                 scores.update((name, float(v)) for name, v in zip(metric.names, values, strict=True) if is_main(name))
     return {
         "outcome": prediction.outcome.value,
-        "prediction": prediction.value,
+        "prediction": value,
+        **({ANSWERED: prediction.value} if value != prediction.value else {}),
         "target": example.target,
         "scores": scores,
         **({"metadata": dict(example.metadata)} if example.metadata else {}),

@@ -1,7 +1,15 @@
 """DDI 2013: which interaction, if any, a sentence states between two drugs (Herrero-Zazo et al. 2013)."""
 
 from mibe.data.readers.ddi import DdiCorpus
-from mibe.metrics.classification import Accuracy, MacroF1, PerLabel, PredictedShare, WeightedF1
+from mibe.metrics.classification import (
+    Accuracy,
+    DetectionF1,
+    MacroF1,
+    MicroF1OfLabels,
+    PerLabel,
+    PredictedShare,
+    WeightedF1,
+)
 from mibe.parsers.labels import OneLabel
 from mibe.parsers.vocabularies import DDI_ALIASES, DDI_AS_ANSWER_ONLY
 from mibe.task import NON_COMMERCIAL, Category, Prompt, Task
@@ -34,6 +42,8 @@ TASK = Task(
     metrics=(
         MacroF1(LABELS),
         MacroF1(POSITIVE, name="macro_f1_positive"),
+        MicroF1OfLabels(POSITIVE, name="micro_f1_positive"),
+        DetectionF1(POSITIVE),
         Accuracy(),
         WeightedF1(LABELS),
         PerLabel(LABELS),

@@ -50,6 +50,8 @@ def test_what_is_written_can_be_read_and_is_sound(words, own_folders):
 def test_documents_in_two_splits_are_noted(words):
     (words / "words.txt").write_text("train,Same  text\ntrain,b\ntest,c\ntest,same text\ntest,e\n")
     assert prepare("words", Words(), words)["notes"] == ["train: 1 documents also stand in test"]
+    (words / "words.txt").write_text("train,Same  text\ntrain,b\ntest,same text\ntest,same text\ntest,e\n")
+    assert prepare("words", Words(), words)["notes"] == ["train: 1 documents also stand in test, 2 examples there"]
 
 
 @pytest.mark.parametrize(

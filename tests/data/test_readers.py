@@ -411,6 +411,15 @@ def test_ddi_by_the_lists_of_blurb():
     assert {e.id for e in splits["test"]} == {e.id for e in plain["test"]}
 
 
+def test_ddi_in_blue_has_the_first_part_of_a_drug_alone(monkeypatch):
+    ours, _ = official(DdiCorpus(), "ddi2013")
+    monkeypatch.setattr(ddi, "envelope", lambda offsets, span=ddi.envelope: span(offsets.split(";")[0]))
+    blue = read(DdiCorpus(), DATA / "ddi2013")
+    # docs/data.md; BLUE's `create_ddi_bert.py` matches "(\d+)-(\d+)" at the beginning of charOffset.
+    differing = {s: sum(a.inputs != b.inputs for a, b in zip(ours[s], blue[s], strict=True)) for s in ours}
+    assert differing == {"train": 129, "test": 28}
+
+
 @pytest.mark.parametrize(
     ("first", "second", "marked"),
     [
@@ -510,6 +519,28 @@ def test_hoc_by_the_lists_of_blurb():
         "valid": 164,
         "test": 318,
     }
+    plain, _ = official(HallmarksOfCancer(), "hoc")
+    assert len({e.id for e in plain["test"]} & {e.id for e in splits["test"]}) == 67  # docs/data.md
+
+
+def test_hoc_by_the_lists_of_blue(tmp_path, monkeypatch):
+    monkeypatch.setattr(hoc, "DOCUMENTS", 6)
+    monkeypatch.setitem(hoc.SIZES, "blue", {"train": 3, "valid": 1, "test": 2})
+    make_hoc(tmp_path / "hoc.tar.gz", 6)
+    for listed, ids in (("train", "5\n0\n3\n"), ("dev", "1\n"), ("test", "2\n4\n")):
+        (tmp_path / f"{listed}_docid.txt").write_text(ids)
+    splits = read(HallmarksOfCancer(), tmp_path, "blue")
+    assert {split: [e.id for e in found] for split, found in splits.items()} == {
+        "train": ["5", "0", "3"],
+        "valid": ["1"],
+        "test": ["2", "4"],
+    }
+    (tmp_path / "dev_docid.txt").write_text("1\n2\n")
+    with pytest.raises(DataError, match="BLUE's valid split: expected 1, found 2; give BLUE's own lists"):
+        read(HallmarksOfCancer(), tmp_path, "blue")
+    (tmp_path / "dev_docid.txt").write_text("77\n")
+    with pytest.raises(DataError, match="dev_docid.txt names '77', which is not in the corpus"):
+        read(HallmarksOfCancer(), tmp_path, "blue")
 
 
 @pytest.mark.parametrize(

@@ -206,6 +206,15 @@ def test_lm_evals_seed_chooses_the_worked_examples_as_ours_does(tmp_path):
     assert task.fewshot_context(task.eval_docs[0], 1) in prompts
 
 
+def test_the_letter_of_an_equal_option_is_right_through_this_door_too():
+    from mibe.harness.task import MibeTask
+
+    task = MibeTask({"task": "mibe_medmcqa", "dataset_name": "medmcqa"})
+    (doc,) = (d for d in task.test_docs() if d["id"] == "6946c04c-eee9-4b9d-ad2d-dbf5ccd40b94")
+    assert doc["choices"][1] == doc["choices"][3] and doc["target"] == "B"
+    assert [task.process_results(doc, [letter])["mibe_accuracy"] for letter in "ABCD"] == [0, 1, 0, 1]
+
+
 def test_there_is_a_definition_for_every_task_and_group_and_it_holds_references_alone():
     files = definitions()
     assert set(files) == {f"{prefixed(name)}.yaml" for name in [*list_tasks(), *list_groups()]}

@@ -6,13 +6,17 @@ import json
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from scripted import Scripted
 
 import mibe
+from mibe.data import store
 from mibe.errors import RunError, UsageError
 from mibe.leaderboard.board import leaderboard, same_model
+from mibe.leaderboard.consistency import consistent, other_documents
+from mibe.leaderboard.runs import Result
 from mibe.leaderboard.tables import render
 from mibe.published.figures import TEST_DOCUMENTS, all_figures, forgetting_figures, load_notes, load_published
 
@@ -242,6 +246,58 @@ def test_what_differs_from_the_paper_is_said_in_place_of_an_answer(tmp_path, set
 def test_another_test_set_is_not_comparable(tmp_path):
     found = board(run(lambda _: "Surgery", tmp_path, tasks="mtsample", protocol="paper"), references={"": "LLaMA2-13B"})
     assert f"the paper has {TEST_DOCUMENTS['mtsample']}" in str(cell(found, "own", "mtsample", "macro_f1").answer)
+
+
+def result_of(name, data, *, documents=None):
+    number = TEST_DOCUMENTS[name] if documents is None else documents
+    figure = {"value": 0.5, "low": 0.4, "high": 0.6}
+    return Result(
+        model="m", name="own", setting="zero_shot", task=name, protocol="paper", path=Path("runs/own"), ended="",
+        conditions={"split": "test", "scoring": "generate", "style": "direct"},
+        settings={},
+        part={"scored": number, "max_new_tokens": 256, "data": {"of": number, **data}, "figures": {"macro_f1": figure}},
+    )  # fmt: skip
+
+
+def prepared(sha256, variant="official", written=None):
+    return {"sha256": sha256, "manifest": {"variant": variant, "splits": {"test": {"sha256": written or sha256}}}}
+
+
+OFFICIAL = store.shipped_fingerprint("medqa", "test")
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "reason"),
+    [
+        ("medqa", prepared(OFFICIAL), ""),
+        ("medqa", {"sha256": OFFICIAL, "manifest": None}, ""),
+        ("medqa", prepared("another"), "the documents are not known to be those of the official test set"),
+        ("medqa", prepared("another", "hub"), ""),
+        (
+            "medqa",
+            prepared("another", "hub", written="as downloaded"),
+            "not known to be those of the official test set",
+        ),
+        ("hoc", prepared("by seed", "labelled"), "the paper does not say which 315 documents are its test set"),
+        ("hoc", prepared("the authors' own", "hub"), ""),
+        ("mtsample", prepared("by seed"), "the paper does not say which 999 documents are its test set"),
+        ("mednli", prepared("as prepared"), ""),
+        ("mednli", prepared("edited", written="as prepared"), "not known to be those of the official test set"),
+        ("mednli", {"sha256": "made by hand", "manifest": None}, "not known to be those of the official test set"),
+    ],
+)
+def test_documents_are_compared_and_not_their_number(name, data, reason):
+    found = other_documents(result_of(name, data))
+    assert reason in found and bool(found) == bool(reason)
+    assert other_documents(result_of(name, data, documents=7)).startswith("7 test documents, the paper has")
+
+
+def test_an_interval_without_width_answers_nothing():
+    figure = next(f for f in load_published("v2") if (f.dataset, f.metric) == ("medqa", "macro_f1"))
+    result = result_of("medqa", prepared(OFFICIAL))
+    assert consistent(result, figure).consistent is (0.4 - 5e-4 <= figure.value <= 0.6 + 5e-4)
+    result.part["figures"]["macro_f1"] |= {"low": 0.5, "high": 0.5}
+    assert str(consistent(result, figure)) == "not comparable: the own interval has no width"
 
 
 def test_a_model_of_the_papers_name_is_compared_with_itself(tmp_path):

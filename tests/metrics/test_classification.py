@@ -9,7 +9,16 @@ from hypothesis import strategies as st
 from sklearn import metrics as sk
 
 from mibe.errors import DataError
-from mibe.metrics.classification import Accuracy, MacroF1, MacroF1Gold, PerLabel, PredictedShare, WeightedF1
+from mibe.metrics.classification import (
+    Accuracy,
+    DetectionF1,
+    MacroF1,
+    MacroF1Gold,
+    MicroF1OfLabels,
+    PerLabel,
+    PredictedShare,
+    WeightedF1,
+)
 from mibe.metrics.confusion import confusion_matrix
 from mibe.metrics.multilabel import ExampleF1, LabelwiseMacroF1, LabelwiseScores, MicroF1, SubsetAccuracy
 from mibe.metrics.outcomes import OutcomeRates
@@ -76,6 +85,28 @@ def test_a_subset_of_the_labels_still_sees_errors_of_the_others(pairs):
     assert figures(MacroF1(subset), predictions, targets)["macro_f1"] == pytest.approx(
         sk_f1(predictions, targets, "macro", subset), abs=1e-12
     )
+
+
+@given(one_label)
+def test_micro_f1_of_some_labels_and_detection_equal_scikit_learn(pairs):
+    predictions, targets = transpose(pairs)
+    positive = LABELS[:2]
+    assert figures(MicroF1OfLabels(positive), predictions, targets)["micro_f1"] == pytest.approx(
+        sk_f1(predictions, targets, "micro", positive), abs=1e-12
+    )
+    sides = [[label in positive for label in side] for side in (targets, predictions)]
+    assert figures(DetectionF1(positive), predictions, targets)["detection_f1"] == pytest.approx(
+        sk.f1_score(*sides, zero_division=0), abs=1e-12
+    )
+
+
+def test_interactions_of_the_wrong_type_are_detected_all_the_same():
+    targets = ["effect", "advise", "false", "false", "int"]
+    predictions = ["advise", "advise", "int", "false", None]
+    positive = ("effect", "advise", "int")
+    # Of 3 interactions 1 has its type, 2 are detected; 3 answers name one.
+    assert figures(MicroF1OfLabels(positive), predictions, targets)["micro_f1"] == pytest.approx(2 * 1 / (3 + 3))
+    assert figures(DetectionF1(positive), predictions, targets)["detection_f1"] == pytest.approx(2 * 2 / (3 + 3))
 
 
 @given(one_label)

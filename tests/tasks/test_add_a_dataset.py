@@ -20,7 +20,7 @@ def test_the_page_adds_a_data_set(tmp_path):
             path.write_text(block["body"], encoding="utf-8")
         else:
             commands += block["body"].splitlines()
-    assert len(commands) == 4
+    assert len(commands) == 5
 
     site = tmp_path / "site"
     programs = {
@@ -29,7 +29,7 @@ def test_the_page_adds_a_data_set(tmp_path):
         "pip": [sys.executable, "-m", "pip", "--quiet"],
     }
     pip_extra = ["--no-deps", "--no-build-isolation", "--target", str(site)]
-    env = {**os.environ, "PYTHONPATH": str(site)}
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(site), os.environ.get("PYTHONPATH", "")])}
     printed = []
     for command in commands:
         program, *arguments = shlex.split(command)
@@ -38,5 +38,6 @@ def test_the_page_adds_a_data_set(tmp_path):
         assert done.returncode == 0, done.stderr
         printed.append(done.stdout)
     assert "train 3, test 3" in printed[1]
-    assert printed[2].count("ANSWER:") == 4 and 'target:  "urgent"' in printed[2]
-    assert re.search(r"triage +macro_f1 +0\.167", printed[3]) and re.search(r"accuracy +0\.333", printed[3])
+    assert "triage test: 3 gold answers, macro_f1 1: each is read as itself" in printed[2]
+    assert printed[3].count("ANSWER:") == 4 and 'target:  "urgent"' in printed[3]
+    assert re.search(r"triage +macro_f1 +0\.167", printed[4]) and re.search(r"accuracy +0\.333", printed[4])

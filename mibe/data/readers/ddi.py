@@ -110,7 +110,8 @@ def envelope(offsets: str) -> Span:
     """The span, end exclusive, from the first to the last character of an entity.
 
     In the corpus the end is inclusive and some entities have several parts ("59-65;75-78", for "nonheme" and "iron" in
-    "nonheme or heme iron"). As in BLURB, what stands between the parts belongs to the span.
+    "nonheme or heme iron"). As in BLURB, what stands between the parts belongs to the span; BLUE's span is the first
+    part alone (`create_ddi_bert.py`).
     """
     if not re.fullmatch(r"\d+-\d+(;\d+-\d+)*", offsets):
         raise ValueError(offsets)

@@ -30,8 +30,17 @@ LABELS = (
 
 DOCUMENTS, LABELLED = 1_852, 1_580
 
-# BLURB's lists: split of the list → our split, and its number of documents.
-BLURB = {"train": ("train", 1_295), "dev": ("valid", 186), "test": ("test", 371)}
+SPLITS = {"train": "train", "dev": "valid", "test": "test"}
+"""Split as the lists of BLUE and BLURB call it → ours."""
+
+SIZES = {
+    "blurb": {"train": 1_295, "valid": 186, "test": 371},
+    "blue": {"train": 1_108, "valid": 157, "test": 315},
+}
+"""Variant → the number of abstracts that its lists have."""
+
+LISTS = {"blurb": ("blurb_split_{}_pmid.tsv", "{}_pmid.tsv"), "blue": ("{}_docid.txt",)}
+"""Variant → names of a list, of which the first that is there counts."""
 
 
 @dataclass(frozen=True)
@@ -39,8 +48,8 @@ class HallmarksOfCancer:
     """The 1,580 abstracts with a hallmark, as in the paper; in the variant `blurb` all 1,852, by BLURB's lists.
 
     The target is the list of the hallmarks of all sentences, in the order of `LABELS`; in the variant `blurb` it may be
-    empty. The paper gives the sizes of its splits and not their members: here they are drawn by a seed, stratified by
-    the rarest hallmark of each abstract.
+    empty. The paper gives the sizes of its splits, which are BLUE's, and not their members: here they are drawn by a
+    seed, stratified by the rarest hallmark of each abstract, or taken from BLUE's lists in the variant `blue`.
     """
 
     licence: ClassVar[str] = "GPL-3.0"
@@ -48,11 +57,12 @@ class HallmarksOfCancer:
     obtain: ClassVar[str] = (
         "Download https://github.com/sb895/Hallmarks-of-Cancer as a zip file; for the variant blurb put it in one "
         "folder with train_pmid.tsv, dev_pmid.tsv and test_pmid.tsv of BLURB's data_generation.tar.gz "
-        "(https://microsoft.github.io/BLURB; folder indexing/HoC)."
+        "(https://microsoft.github.io/BLURB; folder indexing/HoC), for the variant blue with train_docid.txt, "
+        "dev_docid.txt and test_docid.txt of the data of BLUE (https://github.com/ncbi-nlp/BLUE_Benchmark)."
     )
     hub: ClassVar[str] = "clinicalnlplab/HoC_test"
     counts: ClassVar[Mapping[str, int]] = {"train": 1_108, "valid": 157, "test": 315}
-    variants: ClassVar[tuple[str, ...]] = ("labelled", "blurb")
+    variants: ClassVar[tuple[str, ...]] = ("labelled", "blurb", "blue")
     version: ClassVar[int] = 1
 
     def read(self, raw: RawFiles, *, variant: str) -> dict[str, list[Example]]:
@@ -63,8 +73,8 @@ class HallmarksOfCancer:
             odd = sorted(texts.keys() ^ labels.keys())[0]
             raise DataError(f"{odd} has no text or no labels; download the whole repository")
         abstracts = {pmid: _abstract(raw, pmid, texts[pmid], labels[pmid]) for pmid in sorted(texts)}
-        if variant == "blurb":
-            return _by_lists(raw, abstracts)
+        if variant in SIZES:
+            return _by_lists(raw, abstracts, variant)
         labelled = [abstract for abstract in abstracts.values() if abstract.target]
         expect_count("abstracts with a hallmark", len(labelled), LABELLED, "download the whole repository")
         frequency = Counter(label for abstract in labelled for label in abstract.target)
@@ -107,14 +117,15 @@ def _by_pmid(raw: RawFiles, pattern: str) -> dict[str, str]:
     return {PurePosixPath(name).stem: name for name in names}
 
 
-def _by_lists(raw: RawFiles, abstracts: Mapping[str, Example]) -> dict[str, list[Example]]:
-    splits = {}
-    for listed, (split, expected) in BLURB.items():
-        name = raw.one(f"blurb_split_{listed}_pmid.tsv", f"{listed}_pmid.tsv")
-        pmids = [PurePosixPath(file.strip()).stem for file in raw.text(name).split(",")]
+def _by_lists(raw: RawFiles, abstracts: Mapping[str, Example], variant: str) -> dict[str, list[Example]]:
+    """The splits by the lists of a benchmark: PubMed ids or names of files, by commas (BLURB) or a line each (BLUE)."""
+    title, splits = variant.upper(), {}
+    for listed, split in SPLITS.items():
+        name = raw.one(*(pattern.format(listed) for pattern in LISTS[variant]))
+        pmids = [PurePosixPath(file).stem for file in raw.text(name).replace(",", " ").split()]
         unknown = [pmid for pmid in pmids if pmid not in abstracts]
         if unknown:
-            raise DataError(f"{name} names {unknown[0]!r}, which is not in the corpus; give BLURB's own list")
-        expect_count(f"BLURB's {split} split", len(pmids), expected, "give BLURB's own lists")
+            raise DataError(f"{name} names {unknown[0]!r}, which is not in the corpus; give {title}'s own list")
+        expect_count(f"{title}'s {split} split", len(pmids), SIZES[variant][split], f"give {title}'s own lists")
         splits[split] = [abstracts[pmid] for pmid in pmids]
     return splits

@@ -1,0 +1,200 @@
+"""Every figure of a finished run computed again, from its sample log alone, by packages that are not ours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import stdev
+from typing import Any
+
+from mibe import protocols
+from mibe.analysis.packages import NO_ANSWER, by_packages, package, share, why_not
+from mibe.errors import RunError
+from mibe.judge.judges import EXACT
+from mibe.judge.verdicts import TOP_K, matches
+from mibe.metrics.bertscore import BertScore
+from mibe.metrics.diagnosis import UnreadableVerdicts
+from mibe.registry import load_task
+from mibe.results.digests import draw_of
+from mibe.results.draws import repeats_figures, spread_name
+from mibe.results.log import Row, latest_rows
+from mibe.results.run import Run, load_run
+from mibe.run.scoring import late_of
+from mibe.task import Metric, Outcome, Task
+
+TOLERANCE = 1e-9
+ENCODER_TOLERANCE = 1e-5
+"""For BERTScore: an encoder computes in 32 bits, whose last digits change with the machine."""
+
+NO_METRIC = "the task has no such figure today; mibe rescore RUN brings the record up to date"
+OF_DRAWS = "no package of the extra compares the draws of a document"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One figure of a task: as the record has it, and as a package computes it (None: none does, for the `reason`)."""
+
+    task: str
+    figure: str
+    ours: float
+    theirs: float | None
+    reason: str = ""
+    tolerance: float = TOLERANCE
+
+    @property
+    def difference(self) -> float | None:
+        """How far the two are apart; None where there is nothing to compare with."""
+        return None if self.theirs is None else abs(self.ours - self.theirs)
+
+    @property
+    def holds(self) -> bool:
+        """Whether they are the same, or nothing says that they are not. A figure that is no number never is."""
+        return self.difference is None or self.difference <= self.tolerance
+
+
+@dataclass(frozen=True)
+class Verification:
+    """All figures of a run, checked."""
+
+    path: Path
+    checks: tuple[Check, ...]
+
+    @property
+    def failed(self) -> list[Check]:
+        """The figures that do not hold."""
+        return [check for check in self.checks if not check.holds]
+
+    @property
+    def verified(self) -> list[Check]:
+        """The figures that a package computed too."""
+        return [check for check in self.checks if check.theirs is not None]
+
+    @property
+    def not_verified(self) -> dict[str, list[Check]]:
+        """Reason → the figures that no package computed for it."""
+        found: dict[str, list[Check]] = {}
+        for check in self.checks:
+            if check.theirs is None:
+                found.setdefault(check.reason, []).append(check)
+        return found
+
+    @property
+    def largest(self) -> float:
+        """The largest difference; 0 where nothing was compared."""
+        return max((check.difference or 0.0 for check in self.checks), default=0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """What one metric saw: a prediction and a target of each row."""
+
+    metric: Metric
+    predictions: Sequence[Any]
+    targets: Sequence[Any]
+
+
+def verify(path: str | Path) -> Verification:
+    """Compute the figures of a finished run again by scikit-learn, seqeval, nervaluate, rouge-score and bert-score.
+
+    Predictions and targets are those of the sample log: what a parser read is not looked at again.
+
+    Raises
+    ------
+    RunError
+        When there is no run, it has no figures yet, or its log is damaged.
+    ModelError
+        When a package that is needed is not installed, with the command that brings it in.
+    """
+    run = load_run(path)
+    return Verification(run.path, tuple(check for name in run.record["tasks"] for check in _of_task(run, name)))
+
+
+def _of_task(run: Run, name: str) -> Iterator[Check]:
+    part = run.record["tasks"][name]
+    if "figures" not in part:
+        raise RunError(f"{run.path}: {name} has no scores yet; run its command again first")
+    task = protocols.recorded(run.record, load_task(name))
+    rows = list(latest_rows(run.samples_path(name)))
+    if len(rows) != part["samples"]:
+        raise RunError(f"{run.samples_path(name)} holds {len(rows)} samples, the record {part['samples']}")
+    scored = [row for row in rows if row["outcome"] != Outcome.ERROR]
+    bertscore = run.record["settings"].get("bertscore")
+    yield from _of_figures(name, part["figures"], what_was_scored(task, scored, bertscore))
+    yield from _of_rates(name, part["rates"], rows)
+    for field, groups in part["breakdowns"].items():
+        for group, figures in groups.items():
+            inside = [row for row in scored if (row.get("metadata") or {}).get(field, "") == group]
+            found = _of_figures(name, figures, what_was_scored(task, inside, bertscore))
+            yield from (replace(check, figure=f"{check.figure}, {field} {group}") for check in found)
+    if part["confusion"]:
+        yield from _of_confusion(name, part["confusion"], scored)
+    yield from _of_draws(task, repeats_figures(part), scored, bertscore)
+
+
+def what_was_scored(task: Task, rows: Sequence[Row], bertscore: str | None) -> list[Scored]:
+    """The metrics behind the figures of these rows, with what each saw: verdicts of a judge where there are any."""
+    targets = [row["target"] for row in rows]
+    judged = [row for row in rows if "verdicts" in row]
+    if judged:
+        asked = [[v["match"] for v in row["verdicts"] if v["source"] != EXACT] for row in judged]
+        verdicts = [matches(row) if "verdicts" in row else row["prediction"] for row in rows]
+        return [Scored(TOP_K, verdicts, targets), Scored(UnreadableVerdicts(), asked, asked)]
+    predictions = [row["prediction"] for row in rows]
+    return [Scored(metric, predictions, targets) for metric in (*task.metrics, *late_of(task, bertscore))]
+
+
+def _of_figures(task: str, figures: Mapping[str, Any], scored: Sequence[Scored]) -> Iterator[Check]:
+    """A check for each figure that the record has."""
+    left = dict(figures)
+    for one in scored:
+        ours = {name: left.pop(name)["value"] for name in one.metric.names if name in left}
+        theirs = by_packages(one.metric, one.predictions, one.targets) if ours else {}
+        for name, value in ours.items():
+            reason = "" if name in theirs else why_not(one.metric)
+            yield Check(task, name, value, theirs.get(name), reason, _tolerance(name))
+    for name, figure in left.items():
+        yield Check(task, name, figure["value"], None, NO_METRIC)
+
+
+def _of_draws(task: Task, figures: Mapping[str, Any], rows: Sequence[Row], bertscore: str | None) -> Iterator[Check]:
+    """A check for each figure of a run with several draws a document, of which packages have the spread alone."""
+    if not figures:
+        return
+    by_draw: dict[int, list[Row]] = {}
+    for row in rows:
+        by_draw.setdefault(draw_of(row), []).append(row)
+    theirs = [
+        {name: value for one in scored for name, value in by_packages(one.metric, one.predictions, one.targets).items()}
+        for scored in (what_was_scored(task, of_draw, bertscore) for of_draw in by_draw.values())
+    ]
+    for name, figure in figures.items():
+        metric = name.removesuffix(spread_name(""))
+        values = [found[metric] for found in theirs if name == spread_name(metric) and metric in found]
+        spread = stdev(values) if len(values) == len(by_draw) > 1 else None
+        yield Check(task.name, name, figure["value"], spread, OF_DRAWS if spread is None else "", _tolerance(metric))
+
+
+def _tolerance(figure: str) -> float:
+    return ENCODER_TOLERANCE if figure in BertScore().names else TOLERANCE
+
+
+def _of_rates(task: str, rates: Mapping[str, Any], rows: Sequence[Row]) -> Iterator[Check]:
+    for name, rate in rates.items():
+        has = [bool(row.get(name)) if name == "budget_cut" else row["outcome"] == name for row in rows]
+        yield Check(task, f"rate of {name}", rate["value"], share(has))
+
+
+def _of_confusion(task: str, confusion: Mapping[str, Any], rows: Sequence[Row]) -> Iterator[Check]:
+    """A check for each cell that either side has something in."""
+    known = confusion["labels"]
+    answers = [row["prediction"] if row["prediction"] in known else NO_ANSWER for row in rows]
+    columns = [*known, NO_ANSWER]
+    targets = [row["target"] for row in rows]
+    # scikit-learn has no matrix without a sample.
+    theirs = package("sklearn.metrics").confusion_matrix(targets, answers, labels=columns).tolist() if rows else None
+    for gold, counts in enumerate(confusion["counts"]):
+        for predicted, ours in enumerate(counts):
+            count = theirs[gold][predicted] if theirs else 0
+            if ours or count:
+                yield Check(task, f"samples of {columns[gold]} answered {columns[predicted]}", ours, count)

@@ -1,0 +1,43 @@
+"""A run of before a task had all its figures is read as it is, and brought up to date by scoring it again."""
+
+import json
+import random
+
+from scripted import Scripted
+
+import mibe
+from mibe.analysis.rescore import rescore
+from mibe.analysis.verify import verify
+from mibe.data.store import data_dir
+from mibe.registry import load_task
+from mibe.results.table import render
+
+NEW = {"micro_f1_positive", "detection_f1"}
+
+
+def test_an_older_run_of_ddi_gets_the_figures_of_the_field(tmp_path):
+    task = load_task("ddi")
+    rng = random.Random(1)
+    (data_dir() / "ddi").mkdir(parents=True)
+    targets = [rng.choice(task.labels) for _ in range(60)]
+    rows = [{"id": str(n), "inputs": {"text": f"text {n}"}, "target": target} for n, target in enumerate(targets)]
+    (data_dir() / "ddi" / "test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    model = Scripted(lambda prompt: random.Random(prompt).choice(task.labels))
+    done = mibe.evaluate(model=model, tasks="ddi", resamples=5, output_dir=tmp_path / "runs")
+    today = done.scores("ddi")
+    part = done.record["tasks"]["ddi"]
+    part["version"] = 1
+    part["figures"] = {name: figure for name, figure in part["figures"].items() if name not in NEW}
+    (done.path / "run.json").write_text(json.dumps(done.record))
+
+    old = mibe.load_run(done.path)
+    assert "macro_f1_positive" in render(old.record["tasks"], "text") and not NEW & set(old.scores("ddi"))
+    assert verify(done.path).failed == []
+
+    new = rescore(done.path)
+    assert new.scores("ddi") == today and new.record["tasks"]["ddi"]["version"] == 2
+    table = render(new.record["tasks"], "text")
+    assert "micro_f1_positive" in table and "detection_f1" in table
+    assert 0 < today["micro_f1_positive"] < today["detection_f1"] < 1
+    earlier = json.loads((new.path / new.record["earlier"] / "run.json").read_text())
+    assert earlier["tasks"]["ddi"]["version"] == 1
