@@ -28,9 +28,10 @@ _ANSWER_LINE = re.compile(
 
 @dataclass(frozen=True)
 class AnswerLine:
-    """Reads by `parser` what follows the last line that states the answer; without such a line there is none.
+    """Reads by `parser` what follows the last line that states the answer.
 
-    A thought that was cut off names answers too, and none of them is the model's.
+    Without such a line an answer counts where it is stated outright or is all there is, as `parser` reads an output
+    that was cut off: thoughts name answers too, and none of them is the model's. A thought that was cut off has none.
     """
 
     parser: Parser
@@ -39,8 +40,23 @@ class AnswerLine:
         self, output: str, *, choices: Sequence[str] = (), inputs: Mapping[str, str] | None = None
     ) -> Value | None:
         """The answer, or None."""
-        ends = [line.end() for line in _ANSWER_LINE.finditer(output)]
-        return self.parser(output[ends[-1] :].strip(), choices=choices, inputs=inputs) if ends else None
+        if (stated := _stated(output)) is not None:
+            return self.parser(stated, choices=choices, inputs=inputs)
+        strict: Parser | None = getattr(self.parser, "of_cut", None)
+        return None if strict is None else strict(output, choices=choices, inputs=inputs)
+
+    def of_cut(
+        self, output: str, *, choices: Sequence[str] = (), inputs: Mapping[str, str] | None = None
+    ) -> Value | None:
+        """The same from an output that the length limit ended: what follows such a line, or None."""
+        stated = _stated(output)
+        return None if stated is None else self.parser(stated, choices=choices, inputs=inputs)
+
+
+def _stated(output: str) -> str | None:
+    """What follows the last line that states the answer; None without one."""
+    ends = [line.end() for line in _ANSWER_LINE.finditer(output)]
+    return output[ends[-1] :].strip() if ends else None
 
 
 def in_style(style: str, task: Task) -> Task:

@@ -21,6 +21,7 @@ from mibe.leaderboard.runs import read_results
 from mibe.models import load_model
 from mibe.models.arguments import parse_template_args
 from mibe.models.reasoning import Reasoning
+from mibe.parsers.outcome import read
 from mibe.prompting import layout
 from mibe.prompting.layout import plain_text
 from mibe.protocols.styles import SENTENCE
@@ -33,6 +34,7 @@ from mibe.results.log import read_rows
 from mibe.run import settings as fields
 from mibe.run.documents import Documents
 from mibe.run.settings import Settings, changes_of, style_of
+from mibe.task import Outcome, Prediction
 
 
 class Able(Scripted):
@@ -129,7 +131,7 @@ def test_what_a_run_does_without_leaves_its_fingerprint_and_its_cache_key_as_the
     example = next(iter(Documents.select(load_task("pubmedqa"), "test", 6, 1234)))
     text = plain_text(load_task("pubmedqa").prompt, (), example)
     sampling = {"max_new_tokens": 64, "stop": ["\n\nINPUT:"], "temperature": 0.0, "seed": 1234}
-    asked = [model.identity, text, sampling, "pubmedqa", [1, "default"]]
+    asked = [model.identity, text, sampling, "pubmedqa", [load_task("pubmedqa").version, "default"]]
     key = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).digest()
     cache = ResponseCache(cache_path())
     assert cache.get([key])[key]["response"]["text"] == "yes"
@@ -276,7 +278,9 @@ def test_a_template_without_a_system_turn_is_one_line(tmp_path, refuses):
         ("Answer: yes\nBut on second thought the groups differ.\nAnswer: no", "no"),
         ("So, the answer is **no**.", "no"),
         ("One might say the answer is yes. But the", None),
-        ("yes", None),
+        ("yes", "yes"),
+        ("Yes, the answer is yes.", "yes"),
+        ("The drug helped. It could be yes. The authors say no", None),
         ("Answer:", None),
         ("", None),
     ],
@@ -284,6 +288,12 @@ def test_a_template_without_a_system_turn_is_one_line(tmp_path, refuses):
 def test_the_stated_answer_line_is_what_is_read(said, value):
     task = protocols.in_style("cot", load_task("pubmedqa"))
     assert task.parser(said) == value
+
+
+def test_a_thought_that_was_cut_off_has_no_answer_but_a_stated_line():
+    parser = protocols.in_style("cot", load_task("pubmedqa")).parser
+    assert read("Yes, the answer is yes. The study", "length", parser) == Prediction(None, Outcome.TRUNCATED)
+    assert read("It is small.\nAnswer: no\nThe study", "length", parser) == Prediction("no", Outcome.PARSED)
 
 
 def test_a_list_after_the_answer_line_is_read_whole():
