@@ -22,7 +22,8 @@ test: $(VENV)/.dev
 
 # The tests with vLLM's real engine, on the CPU.
 test-vllm: $(VLLM_VENV)/.ready
-	$(VLLM_VENV)/bin/python -m pytest -m vllm tests/models/test_vllm.py tests/models/test_vllm_serve.py
+	$(VLLM_VENV)/bin/python -m pytest -m vllm tests/models/test_vllm.py tests/models/test_vllm_serve.py \
+		tests/models/test_families.py
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

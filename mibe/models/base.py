@@ -157,7 +157,7 @@ class Model(Protocol):
 
     A model may also have `can`, the names of what it can do beyond greedy text (fields of `Sampling`, "close",
     "constrain", "chat_template_args", "reasoning_effort"; without it nothing); `recommended`, the sampling that its
-    checkpoint recommends, or None; `use_template_args(args)`, called right after loading with the switches of its chat
+    checkpoint recommends, or None; `use_template_args(args)`, called before each run with all the switches of its chat
     template, whose names are `template_switches` where they are known; and `reasoning`: how it reasons before it
     answers (`mibe.models.reasoning.Reasoning`), None where it does not.
 

@@ -10,7 +10,7 @@ from typing import Any
 from mibe.models.base import FinishReason, Renderer, Sampling
 from mibe.models.templates import Render, shortest_prompt, template_switches
 from mibe.models.text import first_stop
-from mibe.parsers.reasoning import FORMATS, Format, behind_closing, closed_by, opened_by, split
+from mibe.parsers.reasoning import ANSWER_ENDS, FORMATS, Format, behind_closing, closed_by, opened_by, split
 
 ROOM = 8192
 """Tokens of reasoning before an answer, where nobody says otherwise and the window has them."""
@@ -18,7 +18,7 @@ ROOM = 8192
 GIVEN = "given"
 """The form of reasoning that a server keeps in a field of its own, or to itself."""
 
-THINKING_SWITCHES = ("enable_thinking", "thinking")
+THINKING_SWITCHES = ("enable_thinking", "thinking", "reasoning")
 """Variables by which chat templates turn reasoning on and off, the commonest first."""
 
 
@@ -93,14 +93,14 @@ def answers_behind(answers: Sequence[str], form: Format) -> list[str]:
 
 
 def tell_apart(text: str, opened: Format | None, stop: Sequence[str] = ()) -> tuple[str, int | None]:
-    """A model's text up to the first stop string of its answer, and where the answer begins (None: it never does).
+    """A model's text up to the end of its answer, by mark or stop string, and where this begins (None: it never does).
 
     `opened` is the form of reasoning that the prompt had opened.
     """
     at = split(text, opened)
     if at is None:
         return text, None
-    end = first_stop(text[at:], stop)
+    end = first_stop(text[at:], (*stop, *ANSWER_ENDS) if at else stop)
     return (text if end is None else text[: at + end]), at
 
 

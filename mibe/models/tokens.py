@@ -86,7 +86,7 @@ def end_tokens(tokenizer: Any, configurations: Iterable[Any], *, chat: bool) -> 
 
 
 def turn_end(tokenizer: Any, special: Iterable[str]) -> tuple[str, ...]:
-    """The token that the chat template puts after an answer, the last of several that stand together; () for none."""
+    """The tokens that the chat template puts after an answer: some end the answer first, and then the turn."""
     turns = [{"role": "user", "content": "a"}, {"role": "assistant", "content": _ANSWER}]
     try:
         text: str = tokenizer.apply_chat_template(turns, tokenize=False)
@@ -95,8 +95,8 @@ def turn_end(tokenizer: Any, special: Iterable[str]) -> tuple[str, ...]:
         return ()
     after = text.rpartition(_ANSWER)[2]
     one = "|".join(re.escape(token) for token in sorted(special, key=len, reverse=True))
-    found = re.match(rf"\s*(?:{one})*({one})", after) if one else None
-    return () if found is None else (found[1],)
+    found = re.match(rf"(?:\s*(?:{one}))+", after) if one else None
+    return () if found is None else tuple(re.findall(one, found[0]))
 
 
 def without_end(tokens: Sequence[int], ends: Collection[int]) -> Sequence[int]:

@@ -52,7 +52,9 @@ class Format:
 
 
 _TAG_NAMES = r"(?:seed:)?(?:think|thinking|thoughts?|reasoning|scratchpad|analysis|reflection)\b[^<>◁▷]{0,80}[>▷]"
-TAGS = Grammar(rf"(?i:[<◁]\s{{0,3}}\|?{_TAG_NAMES})", rf"(?i:[<◁]\s{{0,3}}(?:/\|?|\|/){_TAG_NAMES})")
+TAGS = Grammar(
+    rf"(?i:[<◁]\s{{0,3}}\|?{_TAG_NAMES})", rf"(?i:[<◁]\s{{0,3}}(?:/\|?|\|/){_TAG_NAMES})(?:\s{{0,9}}<response>)?"
+)
 BRACKETS = Grammar(r"(?i:\[THINK\])", r"(?i:\[/THINK\])")
 # Any channel but a whole final one: a text that was cut inside the name of a channel has no answer either.
 CHANNELS = Grammar(
@@ -62,6 +64,8 @@ CHANNELS = Grammar(
 )
 # The same after a decoder that left out special tokens, as it stands in old logs.
 BARE_CHANNELS = Grammar(r"\A\s*analysis(?=[A-Z]|(?s:.*)assistantfinal)", r"assistantfinal", lone=False, restarts=True)
+# The turn of one who thinks, and that of one who answers, within the assistant's.
+TURNS = Grammar(r"<\|im_start\|>think\b", r"<\|im_start\|>answer\b")
 HEADINGS = Grammar(r"\A\s*#{1,3}[ ]*Thinking\b", r"(?m:^)[ ]*#{1,3}[ ]*Final Response\b:?", lone=False, restarts=True)
 SENTENCES = Grammar(
     r"\A\s*Here (?:is my thought process|are my reasoning steps):",
@@ -96,7 +100,8 @@ FORMATS: tuple[Format, ...] = (
         "cohere",
         "<|START_THINKING|>",
         "<|END_THINKING|><|START_RESPONSE|>",
-        Grammar(r"<\|START_THINKING\|>", r"<\|END_THINKING\|>(?:\s{0,9}<\|START_RESPONSE\|>)?"),
+        # With reasoning switched off only the answer is marked.
+        Grammar(r"<\|START_THINKING\|>", r"<\|END_THINKING\|>(?:\s{0,9}<\|START_RESPONSE\|>)?|<\|START_RESPONSE\|>"),
         known_by=("<|START_THINKING|>", "<|END_THINKING|>"),
     ),
     Format(
@@ -106,11 +111,15 @@ FORMATS: tuple[Format, ...] = (
         Grammar(r"<\|begin_of_thought\|>", r"<\|end_of_thought\|>(?:\s{0,9}<\|begin_of_solution\|>)?"),
         known_by=("<|begin_of_thought|>", "<|end_of_thought|>"),
     ),
+    Format("s1", "<|im_start|>think\n", "\n<|im_start|>answer\n", TURNS),
     Format("huatuo", "## Thinking\n\n", "\n\n## Final Response\n\n", HEADINGS),
     Format("granite", "Here is my thought process:\n\n", "\n\nHere is my response:\n\n", SENTENCES),
     Format("apriel", "Here are my reasoning steps:\n", "\n[BEGIN FINAL RESPONSE]\n", SENTENCES),
 )
 """Every form that is known. Of the forms of one grammar the first stands for those without a name of their own."""
+
+ANSWER_ENDS = ("</response>", "<|END_RESPONSE|>", "<|end_of_solution|>")
+"""Marks after an answer, of models that put one before it too."""
 
 _GRAMMARS: tuple[Grammar, ...] = tuple(dict.fromkeys(form.grammar for form in FORMATS))
 # Closing marks first: that of channels begins as an opening one does.

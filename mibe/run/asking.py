@@ -25,6 +25,8 @@ def prepare(model: Renderer, settings: Settings) -> Settings:
     Raises `UsageError`, in one line, for what this model cannot do.
     """
     use_template(model, settings)
+    if settings.scoring == "loglikelihood":
+        _check_answered_at_once(model)
     resolved = replace(settings, **_sampling(model, settings)) if settings.generation == "model" else settings
     wanted = {f"--{name.replace('_', '-')}": name for name in (*SAMPLING, "constrain") if getattr(resolved, name)}
     if resolved.at_budget == "close":
@@ -37,13 +39,13 @@ def prepare(model: Renderer, settings: Settings) -> Settings:
 
 def use_template(model: Renderer, settings: Settings) -> None:
     """The part of `prepare` that prompts depend on: template switches, and whether there is a system turn."""
-    if args := template_args(model, settings):
-        use = getattr(model, "use_template_args", None)
-        if use is None:
-            raise UsageError(
-                f"{model.name} has no chat template with switches; leave out {', '.join(_flags(settings))}"
-            )
+    args = template_args(model, settings)
+    use = getattr(model, "use_template_args", None)
+    if use is not None:
+        # Without any, too: a model that was handed over may have those of the run before.
         use(args)
+    elif args:
+        raise UsageError(f"{model.name} has no chat template with switches; leave out {', '.join(_flags(settings))}")
     if settings.system_prompt is not None and not has_system_turn(model):
         raise UsageError(
             f"the chat template of {model.name} has no place for a system prompt; put its text before the question by "
@@ -107,6 +109,19 @@ def news_of(model: Renderer, settings: Settings) -> list[str]:
     if settings.repeats > 1 and not settings.temperature:
         told.append(f"--repeats {settings.repeats} of greedy text are the same text; give a --temperature with it")
     return told
+
+
+def _check_answered_at_once(model: Renderer) -> None:
+    """Raise `UsageError` where a prompt opens reasoning: how likely an answer is inside of it says nothing."""
+    reasoning = reasoning_of(model)
+    if reasoning is None or not reasoning.opened:
+        return
+    switches = [name for name in THINKING_SWITCHES if name in reasoning.switches]
+    way = "add --thinking off" if switches else "take chat_template=off for plain prompts"
+    raise UsageError(
+        f"{model.name} would be scored inside its reasoning ({reasoning.how}), where no answer is likely; {way}, or "
+        "leave out --scoring loglikelihood"
+    )
 
 
 def _thinking_switch(model: Renderer, known: frozenset[str] | None, can: frozenset[str]) -> str:

@@ -160,7 +160,8 @@ def _check_generation(settings: Settings) -> None:
     """Raise `UsageError` for numbers out of range, and for those that would do nothing."""
     _one_of("generation", settings.generation, GENERATIONS)
     for name, low, high, what in (
-        ("temperature", 0.0, 100.0, "a number from 0 (greedy)"),
+        # vLLM and OpenAI's servers take no more.
+        ("temperature", 0.0, 2.0, "a number from 0 (greedy) to 2"),
         ("top_p", 1e-9, 1.0, "a share above 0 and at most 1"),
         ("top_k", 1, 10**9, "a number of tokens, at least 1"),
         ("min_p", 0.0, 1.0, "a share from 0 to 1"),

@@ -1,4 +1,7 @@
-"""A tiny GPT-2 whose weights are set by hand: it writes one given text, whatever it reads, a token a position."""
+"""A tiny GPT-2 whose weights are set by hand: after a given prompt it writes a given text.
+
+A token follows from the one before it and from its place: whatever else stands there, the same is written.
+"""
 
 from itertools import pairwise
 
@@ -8,7 +11,9 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 from mibe.models.hf.model import HfModel
 
-POSITIONS = 320
+WINDOW = 320
+WEIGHT = 0.25
+"""Of what a token follows from: a temperature of 2 leaves no text as it is, one of 0.1 leaves every text."""
 
 
 def chain_tokenizer(template, special=()):
@@ -27,33 +32,41 @@ def chain_tokenizer(template, special=()):
     return made
 
 
-def chain_model(tokenizer, prompt, text, *, after=("", "")):
-    """A model that writes `text` after `prompt`; and, wherever the end of the first of `after` stands, the second."""
+def chain_model(tokenizer, texts, *, after=("", ""), window=WINDOW):
+    """A model that writes a text after each prompt of `texts`; and, where the end of the first of `after` stands,
+    the second.
+    """
+    ids = lambda text: tokenizer(text, add_special_tokens=False)["input_ids"]  # noqa: E731
+    chains = [(len(ids(prompt)) - 1, [*ids(prompt)[-1:], *ids(text)]) for prompt, text in texts.items()]
+    first = min(place for place, _ in chains)
+    count = max(place + len(chain) for place, chain in chains) - first
     size = len(tokenizer)
+    # In heads of 64 numbers, as every engine takes them.
+    heads = -(-(size + count) // 64)
     config = transformers.GPT2Config(
         vocab_size=size,
-        n_positions=POSITIONS,
-        n_embd=2 * size + POSITIONS,
+        n_positions=window,
+        n_embd=64 * heads,
+        n_inner=64,
         n_layer=1,
-        n_head=1,
+        n_head=heads,
         tie_word_embeddings=False,
         bos_token_id=None,
         eos_token_id=tokenizer.eos_token_id,
     )
     model = transformers.GPT2LMHeadModel(config).float().eval()
-    ids = lambda text: tokenizer(text, add_special_tokens=False)["input_ids"]  # noqa: E731
     with torch.no_grad():
         for name, weight in model.named_parameters():
             weight.fill_(float("ln_" in name and name.endswith("weight")))
         # What is read and where it stands are one number each; no layer adds to them, and the head looks them up.
         model.transformer.wte.weight[:, :size] = torch.eye(size)
-        model.transformer.wpe.weight[:, size : size + POSITIONS] = torch.eye(POSITIONS)
-        first = len(ids(prompt)) - 1
-        for number, token in enumerate(ids(text)):
-            model.lm_head.weight[token, size + first + number] = 1.0
-        rule = [*ids(after[0])[-1:], *ids(after[1])]
-        for token, following in pairwise(rule):
-            model.lm_head.weight[following, token] = 4.0
+        model.transformer.wpe.weight[first : first + count, size : size + count] = torch.eye(count)
+        for place, chain in chains:
+            for number, (token, following) in enumerate(pairwise(chain)):
+                model.lm_head.weight[following, token] = WEIGHT
+                model.lm_head.weight[following, size + place - first + number] = WEIGHT
+        for token, following in pairwise([*ids(after[0])[-1:], *ids(after[1])]):
+            model.lm_head.weight[following, token] = 4 * WEIGHT
     return model
 
 
@@ -63,5 +76,5 @@ def chain(form, answer, *, prompt="Q", after=("", "")):
     turns = [{"role": "user", "content": prompt}]
     rendered = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
     text = form.written + answer + form.end
-    model = chain_model(tokenizer, rendered, text, after=after)
+    model = chain_model(tokenizer, {rendered: text}, after=after)
     return HfModel.wrap(model, tokenizer, name="chain", batch_size=8), rendered

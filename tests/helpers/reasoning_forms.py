@@ -61,6 +61,10 @@ FORMS = {
     "EXAONE Deep": Form(f"<thought>\n{THOUGHT}\n</thought>\n\n", hint="<thought>"),
     "Kimi": Form(f"◁think▷{THOUGHT}◁/think▷", hint="◁think▷"),
     "HuatuoGPT-o1": Form(f"## Thinking\n\n{THOUGHT}\n\n## Final Response\n\n"),
+    "m1": Form(
+        f"<|im_start|>think\n{THOUGHT}\n<|im_start|>answer\n",
+        special=("<|im_start|>",),
+    ),
     "Granite 3.2": Form(f"Here is my thought process:\n{THOUGHT}\n\nHere is my response:\n"),
     "OpenThinker": Form(
         f"<|begin_of_thought|>\n\n{THOUGHT}\n\n<|end_of_thought|>\n\n<|begin_of_solution|>\n\n",

@@ -67,6 +67,16 @@ def test_a_switch_that_no_prompt_shows_is_part_of_the_cache_key(evaluated):
     assert kwargs == [None] * 3 + [{"enable_thinking": True}] * 3 + [{"enable_thinking": False}] * 3
 
 
+def test_switches_of_one_run_are_gone_in_the_next():
+    model = load_model("openai", {"model": "m", "reasoning_effort": "high"})
+    before = model.identity, model.endpoint
+    model.use_template_args({"enable_thinking": False, "reasoning_effort": "low"})
+    assert model.identity["reasoning_effort"] == "low" and model.endpoint.template_args == {"enable_thinking": False}
+    model.use_template_args({})
+    assert (model.identity, model.endpoint) == before
+    model.close()
+
+
 @pytest.mark.parametrize(
     ("url", "api", "can"),
     [

@@ -149,7 +149,7 @@ def test_a_turn_ends_where_the_template_says_and_no_message_does():
 def test_a_template_says_that_a_model_reasons_and_how():
     said_of = {name: model_of(name)[0].reasoning for name in NAMES}
     assert {name for name, found in said_of.items() if found is None} == {
-        *("MedGemma", "HuatuoGPT-o1", "Granite 3.2", "OpenThinker")
+        *("MedGemma", "HuatuoGPT-o1", "m1", "Granite 3.2", "OpenThinker")
     }
     opened = said_of["DeepSeek-R1, opened by the prompt"]
     assert (opened.format, opened.opened, opened.how) == ("think", True, "its prompt ends in <think>")
@@ -270,3 +270,21 @@ def test_every_closing_mark_closes_its_form_and_every_opening_mark_opens_it():
         assert text[answer_at:] == "no", form.name
         if form.opening[0] in "<[◁#":
             assert opened_by(f"Q\n{form.opening}") is form
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<think>yes</think>\n\n<response>no</response>",
+        "<|START_THINKING|>yes<|END_THINKING|><|START_RESPONSE|>no<|END_RESPONSE|>",
+        "<|START_RESPONSE|>no<|END_RESPONSE|>",
+        "<|begin_of_thought|>yes<|end_of_thought|>\n\n<|begin_of_solution|>\n\nno<|end_of_solution|>",
+    ],
+)
+def test_marks_around_an_answer_are_no_part_of_it(text):
+    kept, answer_at = tell_apart(text, None)
+    assert kept[answer_at:] == "no"
+
+
+def test_marks_behind_an_answer_mean_nothing_where_none_came_before():
+    assert tell_apart("no</response>", None) == ("no</response>", 0)

@@ -83,6 +83,7 @@ def record_of(done):
     [
         ({"temperature": -0.1}, "--temperature -0.1 is out of range; it is a number from 0"),
         ({"temperature": float("nan")}, "--temperature nan is out of range"),
+        ({"temperature": 2.1}, "--temperature 2.1 is out of range"),
         ({"temperature": 1, "top_p": 0}, "--top-p 0 is out of range; it is a share above 0"),
         ({"temperature": 1, "top_p": 1.1}, "--top-p 1.1 is out of range"),
         ({"temperature": 1, "top_k": 0}, "--top-k 0 is out of range"),

@@ -44,7 +44,7 @@ class OpenAIModel:
         self.is_remote = not (endpoint.is_loopback or endpoint.trusted)
         self.is_chat = endpoint.api == "chat"
         self.context_window = endpoint.context_window
-        self.identity: Mapping[str, Any] | None = {
+        known: Mapping[str, Any] = {
             "model": "openai",
             "name": endpoint.model,
             "endpoint": endpoint.place,
@@ -52,6 +52,8 @@ class OpenAIModel:
             "reasoning_effort": endpoint.reasoning_effort,
             **({} if endpoint.reasoning is None else {"reasoning": endpoint.reasoning.name}),
         }
+        self.identity: Mapping[str, Any] | None = known
+        self._given = endpoint, known
         self.can = endpoint.can
         self.price = price
         self.batch = endpoint.batch
@@ -81,11 +83,12 @@ class OpenAIModel:
 
         Nobody sees them in a prompt's text, so they are a part of what the model is known by.
         """
+        given, known = self._given
         others = {name: value for name, value in args.items() if name != "reasoning_effort"}
-        effort = args.get("reasoning_effort", self.endpoint.reasoning_effort)
-        self.endpoint = replace(self.endpoint, reasoning_effort=effort, template_args=others)
+        effort = args.get("reasoning_effort", given.reasoning_effort)
+        self.endpoint = replace(given, reasoning_effort=effort, template_args=others)
         switches = {"chat_template_kwargs": others} if others else {}
-        self.identity = {**(self.identity or {}), "reasoning_effort": effort, **switches}
+        self.identity = {**known, "reasoning_effort": effort, **switches}
 
     def render(self, messages: Sequence[Message]) -> str:
         """The prompt for people to read: turns under their roles. The server lays out what the model reads."""
