@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from mibe import registry
+
 # No deadline: a busy machine is no counterexample. And the same examples in every run of CI: a new counterexample is
 # found at a desk, not in somebody's unrelated change.
 settings.register_profile("desk", deadline=None)
@@ -27,6 +29,15 @@ def own_folders(tmp_path_factory, monkeypatch):
     monkeypatch.setenv("MIBE_DATA_DIR", str(base / "data"))
     monkeypatch.setenv("MIBE_CACHE_DIR", str(base / "cache"))
     return base
+
+
+@pytest.fixture(autouse=True)
+def own_tasks():
+    """What a test registers is forgotten after it."""
+    before = dict(registry._REGISTERED)
+    yield
+    registry._REGISTERED.clear()
+    registry._REGISTERED.update(before)
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from mibe.data.prepare import prepare
 from mibe.data.store import data_dir
 from mibe.errors import DataError, UsageError
 from mibe.parsers.labels import OneLabel
-from mibe.registry import list_tasks, load_task
+from mibe.registry import load_task
 from mibe.task import credentialed
 
 SHIPPED = {"pubmedqa": 1000, "medqa": 1273, "medqa_4": 1273, "medmcqa": 4183, "mmlu_medical": 1242, "mtsample": 401}
@@ -56,8 +56,7 @@ def test_each_answer_that_is_not_read_as_itself_is_named(capsys):
     task = replace(
         load_task("pubmedqa"), name="plugged_in", dataset="plugged_in", parser=OneLabel(("yes", "no", "perhaps"))
     )
-    if "plugged_in" not in list_tasks():
-        mibe.register_task(task)
+    mibe.register_task(task)
     own_data("plugged_in", ["yes", "maybe", "no", "maybe"], "question")
     assert main(["check", "plugged_in"]) == 2
     assert capsys.readouterr().out.splitlines() == [

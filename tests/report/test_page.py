@@ -15,9 +15,9 @@ pytestmark = pytest.mark.browser
 
 HOSTILE = {
     "script": '<script>document.title="gone"</script><img src=x onerror="document.title=1">&amp; yes',
-    "broken": "</pre></article></body><table><b><!-- </bdi> yes ",
-    "long": "yes " + "x" * 1_000_000 + " end",
-    "turned": "\u202eyes\u2066 evil \u05d0\u05d1 \u0000\u001b[31m red",
+    "broken": "</pre></article></body><table><b><!-- </bdi>\nyes ",
+    "long": "yes: " + "x" * 999_999 + " end",
+    "turned": "\u202eyes\u2066, evil \u05d0\u05d1 \u0000\u001b[31m red",
 }
 
 
@@ -150,7 +150,7 @@ def test_all_of_it_goes_by_keyboard(opened):
     [
         ("document.title", HOSTILE["script"]),
         ("</article>", HOSTILE["broken"]),
-        ("evil", "U+202EyesU+2066 evil \u05d0\u05d1 ␀␛[31m red"),
+        ("evil", "U+202EyesU+2066, evil \u05d0\u05d1 ␀␛[31m red"),
     ],
 )
 def test_a_hostile_output_is_text(opened, needle, shown):

@@ -170,9 +170,9 @@ def test_a_finished_run_is_taken_as_it_is_and_another_request_is_another_run(tmp
     arguments = ["--models", "dummy", "--tasks", "pubmedqa", "--output-dir", str(tmp_path), "--resamples", "20"]
     assert main(table, [*arguments, "--limit", "3"]) == 0
     first = list(tmp_path.glob("table_5_v2/*/*/run.json"))
-    monkeypatch.setattr(running, "evaluate", lambda **_: pytest.fail("ran again"))
-    assert main(table, [*arguments, "--limit", "3"]) == 0
-    monkeypatch.undo()
+    with monkeypatch.context() as without_runs:
+        without_runs.setattr(running, "evaluate", lambda **_: pytest.fail("ran again"))
+        assert main(table, [*arguments, "--limit", "3"]) == 0
     assert main(table, [*arguments, "--limit", "4"]) == 0
     assert len(first) == 1 and len(list(tmp_path.glob("table_5_v2/*/*/run.json"))) == 2
 
