@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 
 from mibe.parsers.answers import NOTHING_READ, Grammar, Reading
 from mibe.parsers.marks import without_foreign
@@ -40,3 +41,35 @@ def read_closed(grammar: Grammar, output: str, *, cut: bool = False) -> Reading:
 
 def _read(grammar: Grammar, text: str, *, cut: bool) -> Reading:
     return grammar.read(text, certain=not (is_refusal(text) or states_no_answer(text)), cut=cut)
+
+
+class ClosedAnswer:
+    """A parser that reads one answer of a closed set, by the grammar of the answers that there are."""
+
+    def grammar(self, choices: Sequence[str]) -> Grammar | None:
+        """How the answers are read; None where there is none to give."""
+        raise NotImplementedError
+
+    def __call__(
+        self, output: str, *, choices: Sequence[str] = (), inputs: Mapping[str, str] | None = None
+    ) -> str | None:
+        """The answer, or None."""
+        return self.explain(output, choices=choices).value
+
+    def of_cut(
+        self, output: str, *, choices: Sequence[str] = (), inputs: Mapping[str, str] | None = None
+    ) -> str | None:
+        """The same from an output that the length limit ended: what is stated outright, or None."""
+        return self.explain(output, choices=choices, cut=True).value
+
+    def explain(
+        self,
+        output: str,
+        *,
+        choices: Sequence[str] = (),
+        inputs: Mapping[str, str] | None = None,
+        cut: bool = False,
+    ) -> Reading:
+        """What is read, by which rule and from which words."""
+        grammar = self.grammar(choices)
+        return NOTHING_READ if grammar is None else read_closed(grammar, output, cut=cut)

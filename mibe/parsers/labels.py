@@ -7,11 +7,11 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from mibe.parsers.answers import Grammar, Reading, corrections
-from mibe.parsers.closed import read_closed
+from mibe.parsers.answers import Grammar, corrections
+from mibe.parsers.closed import ClosedAnswer
 from mibe.parsers.marks import ANSWER, ANY, Kind, Mention, index_of, without_foreign, write
 from mibe.parsers.rewriting import JOIN, turned_down
-from mibe.parsers.statements import END
+from mibe.parsers.statements import PHRASE_END
 from mibe.parsers.structured import NOTHING, find_json, json_answer
 from mibe.parsers.text import closed_text, documents, is_refusal, strip_markup
 from mibe.parsers.words import Names, folded_words
@@ -64,7 +64,7 @@ class _Vocabulary:
 
 
 @dataclass(frozen=True)
-class OneLabel:
+class OneLabel(ClosedAnswer):
     """Reads one of `labels`.
 
     `aliases` maps other spellings to labels; case, number, British spelling, hyphens, slashes and "and" need none.
@@ -80,28 +80,9 @@ class OneLabel:
     def __post_init__(self) -> None:
         object.__setattr__(self, "_vocabulary", _Vocabulary(self.labels, self.aliases, self.as_answer_only))
 
-    def __call__(
-        self, output: str, *, choices: Sequence[str] = (), inputs: Mapping[str, str] | None = None
-    ) -> str | None:
-        """A label, or None."""
-        return self.explain(output).value
-
-    def of_cut(
-        self, output: str, *, choices: Sequence[str] = (), inputs: Mapping[str, str] | None = None
-    ) -> str | None:
-        """The same from an output that the length limit ended: what is stated outright, or None."""
-        return self.explain(output, cut=True).value
-
-    def explain(
-        self,
-        output: str,
-        *,
-        choices: Sequence[str] = (),
-        inputs: Mapping[str, str] | None = None,
-        cut: bool = False,
-    ) -> Reading:
-        """What is read, by which rule and from which words."""
-        return read_closed(self._vocabulary.grammar, output, cut=cut)
+    def grammar(self, choices: Sequence[str]) -> Grammar:
+        """That of the labels, whatever the choices."""
+        return self._vocabulary.grammar
 
 
 _EXPLANATION = re.compile(
@@ -140,7 +121,6 @@ _OPENING = re.compile(
     r"(?:(?:the |my )?(?:answer|labels?|topics?|hallmarks?)[ ]?[\"'(\[]*)?\Z",
     re.I,
 )
-_CLOSED = re.compile(END, re.I)
 _NEXT_LINE = re.compile(r"[ .,;]*\n[\s\-*•\d.)(]*")
 
 
@@ -148,10 +128,8 @@ def _listed(text: str, groups: Sequence[re.Match[str]]) -> list[re.Match[str]]:
     """The groups that are sentences or items of their own, and one on the line before them ("related to A\\nB")."""
     listed: list[re.Match[str]] = []
     for group in reversed(groups):
-        alone = _OPENING.search(
-            text[max(0, group.start() - 60) : group.start()] if group.start() > 60 else text[: group.start()]
-        )
-        if (alone and _CLOSED.match(text, group.end())) or (
+        alone = _OPENING.search(text[max(0, group.start() - 60) : group.start()])
+        if (alone and PHRASE_END.match(text, group.end())) or (
             listed and _NEXT_LINE.fullmatch(text, group.end(), listed[-1].start())
         ):
             listed.append(group)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from mibe.parsers.answers import NOTHING_READ, Grammar, Reading
-from mibe.parsers.closed import read_closed
+from mibe.parsers.answers import Grammar
+from mibe.parsers.closed import ClosedAnswer
 from mibe.parsers.marks import Kind, Mention
 from mibe.parsers.text import normalise, strip_markup
 from mibe.parsers.words import WORD, Names, fold, folded_words
@@ -222,32 +222,13 @@ def _options(choices: tuple[str, ...]) -> _Options:
 
 
 @dataclass(frozen=True)
-class OptionLetter:
+class OptionLetter(ClosedAnswer):
     """Reads one of the letters A, B, C, … of `choices`: from a letter, or from the text of an option.
 
     A letter has to stand as an answer ("B", "(b)", "option B", "the answer is B"): the article "A", "vitamin D" and
     "E. coli" are no answers. An option's text counts where it is stated or nothing else is, the longest first.
     """
 
-    def __call__(
-        self, output: str, *, choices: Sequence[str] = (), inputs: Mapping[str, str] | None = None
-    ) -> str | None:
-        """A letter within `choices`, or None."""
-        return self.explain(output, choices=choices).value
-
-    def of_cut(
-        self, output: str, *, choices: Sequence[str] = (), inputs: Mapping[str, str] | None = None
-    ) -> str | None:
-        """The same from an output that the length limit ended: what is stated outright, or None."""
-        return self.explain(output, choices=choices, cut=True).value
-
-    def explain(
-        self,
-        output: str,
-        *,
-        choices: Sequence[str] = (),
-        inputs: Mapping[str, str] | None = None,
-        cut: bool = False,
-    ) -> Reading:
-        """What is read, by which rule and from which words."""
-        return read_closed(_options(tuple(choices)).grammar, output, cut=cut) if choices else NOTHING_READ
+    def grammar(self, choices: Sequence[str]) -> Grammar | None:
+        """That of these options."""
+        return _options(tuple(choices)).grammar if choices else None

@@ -27,7 +27,7 @@ from mibe.parsers.marks import (
     kind_of,
     mark,
 )
-from mibe.parsers.statements import END, FILLER, NOUN
+from mibe.parsers.statements import END, FILLER, NOUN, PHRASE_END
 
 _ANY = re.compile(ANY)
 
@@ -50,7 +50,6 @@ _RESTATED = re.compile(
     rf"(?:that )?(?:an? |the )?[\"']?({NAME}|{WORD})",
     re.I,
 )
-_END = re.compile(END, re.I)
 
 
 _BRACKETED_LIST = re.compile(rf"[(\[]\s?{ANSWER}(?:[ \"']*(?:[,;/|]| or )[ \"']*(?:or )?{ANSWER})+\s?[)\]]")
@@ -97,7 +96,7 @@ def _says_again(text: str, last: str, gap: str, found: re.Match[str]) -> bool:
         kind is not Kind.WORD
         or kind_of(last) in LETTER_KINDS
         or not gap.strip()
-        or _END.match(text, found.end()) is not None
+        or PHRASE_END.match(text, found.end()) is not None
     )
 
 

@@ -91,6 +91,8 @@ END = (
 )
 """Where a word that is an answer ends its phrase: "No: …", "no because …", "No Both …", and not "no difference"."""
 
+PHRASE_END = re.compile(END, re.I)
+
 _EVERY = rf"(?:{ANSWER}|{SEVERAL}|{OUTSIDE}|{DOWN})"
 _NOT_ANOTHER = r"(?!\s*(?:check|criteria|evaluation|assessment|test|analysis)\b)"
 
