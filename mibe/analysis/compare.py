@@ -136,12 +136,13 @@ def compare(
     notes = [*(f"not comparable: {reason}" for reason in reasons), *_generated(run_a, run_b)]
     for name in common:
         task = protocols.recorded(run_a.record, load_task(name))
-        joined = _joined(run_a, run_b, name)
+        scored = [list(_scored(run, name)) for run in (run_a, run_b)]
+        joined = _joined(*scored)
         if not joined[0]:
             raise UsageError(f"{name}: no sample was scored in both runs; give both the same --limit and --seed")
         late, why_not = _late(task, run_a, run_b, joined)
         rows += _differences(task, joined, late, resamples, seed)
-        notes += [*_left_out(run_a, run_b, name, joined), *_drawn(name, joined), *why_not]
+        notes += [*_left_out(name, scored, joined), *_drawn(name, joined), *why_not]
     notes += [f"{name}: in one run only, not compared" for name in _in_one(run_a, run_b)]
     return Comparison(run_a, run_b, tuple(_corrected(rows)), tuple(notes))
 
@@ -206,9 +207,8 @@ def _pairs(a: Run, b: Run, task: str) -> Iterator[Pair]:
     return ((row, scored_b[identity(row)]) for row in _scored(a, task) if identity(row) in scored_b)
 
 
-def _joined(a: Run, b: Run, task: str) -> Joined:
+def _joined(rows_a: Sequence[Row], rows_b: Sequence[Row]) -> Joined:
     """All draws of the documents with an outcome other than error in both runs, in the order of run A."""
-    rows_a, rows_b = list(_scored(a, task)), list(_scored(b, task))
     in_b = {row["id"] for row in rows_b}
     place = {ident: number for number, ident in enumerate(dict.fromkeys(r["id"] for r in rows_a if r["id"] in in_b))}
     kept_a, kept_b = (
@@ -222,8 +222,8 @@ def _scored(run: Run, task: str) -> Iterator[Row]:
     return (row for row in latest_rows(run.path / SAMPLES / f"{task}.jsonl") if row["outcome"] != Outcome.ERROR)
 
 
-def _left_out(a: Run, b: Run, task: str, joined: Joined) -> list[str]:
-    counts = [len({row["id"] for row in rows}) for rows in (_scored(a, task), _scored(b, task))]
+def _left_out(task: str, scored: Sequence[Sequence[Row]], joined: Joined) -> list[str]:
+    counts = [len({row["id"] for row in rows}) for rows in scored]
     common = len({row["id"] for row in joined[0]})
     if counts == [common, common]:
         return []
