@@ -19,7 +19,7 @@ from lm_eval.models.utils import resolve_max_length
 from transformers import GenerationConfig
 
 from mibe.errors import ModelError
-from mibe.models.base import NO_NUMBERS, ChoiceRequest, Message, Request, Response, Sampling
+from mibe.models.base import NO_NUMBERS, ChoiceRequest, Request, Response, Sampling
 from mibe.models.checkpoint import recommended_by
 from mibe.models.hf.batches import (
     CPU_SLOTS,
@@ -41,22 +41,15 @@ from mibe.models.hf.loading import load_engine, quiet
 from mibe.models.hf.plain import Row, generate_batch, rows_of, score_batch
 from mibe.models.hf.reader import Reader, uses_virtual_tokens
 from mibe.models.identity import Hashing
+from mibe.models.laid_out import TEMPLATED, LaidOut
 from mibe.models.pairs import Pair, encode_pairs
-from mibe.models.reasoning import (
-    Reasoning,
-    reasoning_by_template,
-    reasoning_tokens,
-    tell_apart,
-    was_cut,
-)
-from mibe.models.templates import check_template, render_turns, template_switches
-from mibe.models.text import plain_text
+from mibe.models.reasoning import reasoning_tokens, tell_apart, was_cut
+from mibe.models.templates import check_template
 from mibe.models.tokens import Encoder, added_before, end_tokens, window_problem, without_end
-from mibe.parsers.reasoning import opened_by
+from mibe.parsers.reasoning import Format, opened_by
 
 SAMPLED = frozenset({"temperature", "top_p", "top_k", "min_p", "seed", "close", "constrain"})
-TEMPLATED = frozenset({"chat_template_args", "reasoning_effort"})
-"""What the model can do beyond greedy text; and, with a chat template, what its prompts can."""
+"""What the model can do beyond greedy text."""
 
 NO_LIMIT = 10**9
 """Tokenizers without a known limit report a number above this one."""
@@ -70,8 +63,13 @@ class _Job:
     tokens: list[int]
     request: Request
 
+    @property
+    def opened(self) -> Format | None:
+        """The reasoning that its prompt has opened."""
+        return opened_by(self.request.text)
 
-class HfModel:
+
+class HfModel(LaidOut):
     """A causal language model on this machine.
 
     `batch_size` None means as many as memory should hold. With `chat` the tokenizer's chat template renders the
@@ -85,19 +83,16 @@ class HfModel:
     def __init__(
         self, engine: HFLM, *, name: str, identity: Mapping[str, Any] | None, batch_size: int | None, chat: bool
     ) -> None:
+        super().__init__(engine.tokenizer, label=name, chat=chat)
         self.name = name
         self.identity = identity
-        self.is_chat = chat
         self._engine = engine
         self._model = engine.model
-        self._tokenizer = engine.tokenizer
         self._end_tokens = end_tokens(engine.tokenizer, (engine.model.generation_config, engine.config), chat=chat)
         self._reader = Reader(engine.model)
         self._encoder = Encoder(engine.tokenizer, [] if chat else added_before(engine.tokenizer))
         self.context_window = context_window(engine)
         self.can = SAMPLED | TEMPLATED if chat else SAMPLED
-        self.template_switches = template_switches(engine.tokenizer.get_chat_template() if chat else None)
-        self._template_args: Mapping[str, Any] = {}
         self._answers: dict[tuple[str, tuple[str, ...], bool], tuple[Answers, dict[str, Answers]]] = {}
         own = engine.model.generation_config
         self.recommended = None if own is None else recommended_by(own.to_diff_dict())
@@ -137,21 +132,6 @@ class HfModel:
         chat = bool(getattr(engine.tokenizer, "chat_template", None))
         return cls(engine, name=name, identity=None, batch_size=batch_size, chat=chat)
 
-    def use_template_args(self, args: Mapping[str, Any]) -> None:
-        """Set switches of the chat template: `template_switches` are their names."""
-        self._template_args = args
-
-    def render(self, messages: Sequence[Message]) -> str:
-        """The text of the messages: by the chat template, up to where the answer begins, or as they are."""
-        if not self.is_chat:
-            return plain_text(messages)
-        return render_turns(self._tokenizer, messages, name=self.name, **self._template_args)
-
-    @property
-    def reasoning(self) -> Reasoning | None:
-        """How the model reasons, as its chat template says with the switches that are set."""
-        return reasoning_by_template(self._tokenizer.get_chat_template(), self.render) if self.is_chat else None
-
     def count_tokens(self, text: str) -> int:
         """Exact number of tokens of a rendered prompt."""
         return len(self._encoder.whole([text])[0])
@@ -190,7 +170,7 @@ class HfModel:
             self._batches,
             slots=self._slots(len(jobs[0].tokens) + endings.room, endings.room, most),
             within=self._ready,
-            opened=[opened_by(job.request.text) for job in jobs],
+            opened=[job.opened for job in jobs],
         )
         for ended, seconds in generator.run([job.tokens for job in jobs], [self._draw(job) for job in jobs]):
             for number, row in ended:
@@ -203,7 +183,7 @@ class HfModel:
             start = time.perf_counter()
             with self._ready():
                 prompts = [job.tokens for job in batch]
-                opened = [opened_by(job.request.text) for job in batch]
+                opened = [job.opened for job in batch]
                 draws = [self._draw(job) for job in batch]
                 rows = generate_batch(
                     self._model, prompts, draws, sampling, endings, self._tokenizer.pad_token_id, opened
@@ -233,7 +213,7 @@ class HfModel:
         if row == "logits":
             return _failed(job, f"the model's logits are {NO_NUMBERS}")
         whole = self._decode(without_end(row.tokens, self._end_tokens))
-        text, answer_at = tell_apart(whole, opened_by(job.request.text), job.request.sampling.stop)
+        text, answer_at = tell_apart(whole, job.opened, job.request.sampling.stop)
         return Response(
             text=text,
             finish_reason=row.finish_reason,

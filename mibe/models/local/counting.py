@@ -11,8 +11,8 @@ from mibe.errors import ModelError, UsageError
 from mibe.models.arguments import switch
 from mibe.models.base import Message, Renderer
 from mibe.models.folders import check_exists
-from mibe.models.reasoning import Reasoning, reasoning_by_template
-from mibe.models.templates import check_template, render_turns, template_switches
+from mibe.models.laid_out import TEMPLATED, LaidOut
+from mibe.models.templates import check_template
 from mibe.models.text import one_line, plain_text
 
 
@@ -35,34 +35,16 @@ class Estimate:
         return ceil(len(text) / self._characters)
 
 
-class TokenizerOnly:
+class TokenizerOnly(LaidOut):
     """A model folder's (or hub model's) own tokenizer and chat template."""
 
     def __init__(self, label: str, tokenizer: Any, *, chat_template: bool, context_window: int | None) -> None:
+        chat = chat_template and bool(getattr(tokenizer, "chat_template", None))
+        super().__init__(tokenizer, label=label, chat=chat)
         self.name = f"counted by the tokenizer of {label}"
         self.context_window = context_window
-        self.is_chat = chat_template and bool(getattr(tokenizer, "chat_template", None))
-        self.can = frozenset({"chat_template_args", "reasoning_effort"} if self.is_chat else ())
-        self.template_switches = template_switches(tokenizer.get_chat_template() if self.is_chat else None)
-        self._template_args: Mapping[str, Any] = {}
-        self._label = label
-        self._tokenizer = tokenizer
-        self._added = 0 if self.is_chat else tokenizer.num_special_tokens_to_add(pair=False)
-
-    @property
-    def reasoning(self) -> Reasoning | None:
-        """How the model reasons, as its chat template says."""
-        return reasoning_by_template(self._tokenizer.get_chat_template(), self.render) if self.is_chat else None
-
-    def use_template_args(self, args: Mapping[str, Any]) -> None:
-        """Set switches of the chat template."""
-        self._template_args = args
-
-    def render(self, messages: Sequence[Message]) -> str:
-        """As the model would lay them out."""
-        if not self.is_chat:
-            return plain_text(messages)
-        return render_turns(self._tokenizer, messages, name=self._label, **self._template_args)
+        self.can = TEMPLATED if chat else frozenset()
+        self._added = 0 if chat else tokenizer.num_special_tokens_to_add(pair=False)
 
     def count_tokens(self, text: str) -> int:
         """Tokens of a rendered prompt, with what the tokenizer adds to a plain one."""

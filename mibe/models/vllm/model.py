@@ -14,27 +14,25 @@ from vllm import SamplingParams
 from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
 
 from mibe.errors import ModelError
-from mibe.models.base import ChoiceRequest, Message, Request, Response, Sampling
+from mibe.models.base import ChoiceRequest, Request, Response, Sampling
 from mibe.models.checkpoint import recommended_by
 from mibe.models.finish import finish_of, not_an_end
 from mibe.models.identity import Hashing
+from mibe.models.laid_out import TEMPLATED, LaidOut
 from mibe.models.pairs import Pair, encode_pairs
 from mibe.models.reasoning import (
-    Reasoning,
     answer_texts,
-    reasoning_by_template,
     reasoning_tokens,
     tell_apart,
     was_cut,
     within_limits,
 )
 from mibe.models.streaming import chunks
-from mibe.models.templates import check_template, render_turns, template_switches
-from mibe.models.text import plain_text
+from mibe.models.templates import check_template
 from mibe.models.tokens import Encoder, added_before, check_vocabulary, end_tokens, window_problem, without_end
 from mibe.models.vllm.engine import Engine, Job, engine_arguments
 from mibe.models.vllm.identity import identity, sources
-from mibe.parsers.reasoning import opened_by, under_way
+from mibe.parsers.reasoning import Format, opened_by, under_way
 
 K = TypeVar("K")
 
@@ -42,8 +40,7 @@ ENCODED = 64
 """Prompts that the tokenizer gets at once: it works on them side by side."""
 
 SAMPLED = frozenset({"temperature", "top_p", "top_k", "min_p", "seed", "close", "constrain"})
-TEMPLATED = frozenset({"chat_template_args", "reasoning_effort"})
-"""What the engine can do beyond greedy text; and, with a chat template, what its prompts can."""
+"""What the engine can do beyond greedy text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +55,13 @@ class _Asked:
     prompt: list[int]
     begun: Sequence[int] = ()
 
+    @property
+    def opened(self) -> Format | None:
+        """The reasoning that its prompt has opened."""
+        return opened_by(self.request.text)
 
-class VllmModel:
+
+class VllmModel(LaidOut):
     """A causal language model run by vLLM, prompted exactly as `hf` prompts it.
 
     With `chat` the tokenizer's chat template renders the prompts, and nothing is added to the rendered text; plain
@@ -73,13 +75,10 @@ class VllmModel:
     """For likelihoods: at each end of a chunk the engine runs half empty until the last answer is there."""
 
     def __init__(self, engine: Engine, *, name: str, identity: Mapping[str, Any] | None, chat: bool) -> None:
+        super().__init__(engine.tokenizer, label=name, chat=chat)
         self.name = name
         self.identity = identity
-        self.is_chat = chat
         self._engine = engine
-        self._tokenizer = engine.tokenizer
-        self.template_switches = template_switches(self._tokenizer.get_chat_template() if chat else None)
-        self._template_args: Mapping[str, Any] = {}
         self.recommended = recommended_by(engine.config.try_get_generation_config())
         self._encoder = Encoder(self._tokenizer, [] if chat else added_before(self._tokenizer))
         self._end_tokens = end_tokens(self._tokenizer, configurations(engine.config), chat=chat)
@@ -112,21 +111,6 @@ class VllmModel:
         """What can be asked for. Without a parser of reasoning the engine would hold all of a text to the answers."""
         can = SAMPLED | TEMPLATED if self.is_chat else SAMPLED
         return can if self.reasoning is None or self._engine.parses_reasoning else can - {"constrain"}
-
-    def use_template_args(self, args: Mapping[str, Any]) -> None:
-        """Set switches of the chat template: `template_switches` are their names."""
-        self._template_args = args
-
-    def render(self, messages: Sequence[Message]) -> str:
-        """The text of the messages: by the chat template, up to where the answer begins, or as they are."""
-        if not self.is_chat:
-            return plain_text(messages)
-        return render_turns(self._tokenizer, messages, name=self.name, **self._template_args)
-
-    @property
-    def reasoning(self) -> Reasoning | None:
-        """How the model reasons, as its chat template says with the switches that are set."""
-        return reasoning_by_template(self._tokenizer.get_chat_template(), self.render) if self.is_chat else None
 
     def count_tokens(self, text: str) -> int:
         """Exact number of tokens of a rendered prompt."""
@@ -190,9 +174,8 @@ class VllmModel:
         reason = finish_of(str(completion.finish_reason))
         if reason is None:
             return None
-        opened = opened_by(asked.request.text)
-        found = within_limits(completion.token_ids, reason, sampling, opened, self._decode)
-        form = under_way(self._decode(found.tokens), opened)
+        found = within_limits(completion.token_ids, reason, sampling, asked.opened, self._decode)
+        form = under_way(self._decode(found.tokens), asked.opened)
         if not found.cut or form is None:
             return None
         (mark,) = self._encoder.bare([form.closing])
@@ -223,7 +206,7 @@ class VllmModel:
 
     def _response(self, asked: _Asked, output: Any, *, seconds: float) -> Response:
         """The response in an output of the engine."""
-        request, prompt, begun = asked.request, asked.prompt, asked.begun
+        sampling, prompt, begun = asked.request.sampling, asked.prompt, asked.begun
         if isinstance(output, str):
             return _failed(prompt, output)
         completion = output.outputs[0]
@@ -232,13 +215,12 @@ class VllmModel:
         if reason is None:
             return _failed(prompt, not_an_end(said))
         tokens = [*begun, *completion.token_ids]
-        sampling = request.sampling
         cut = bool(begun)
         if sampling.thinking_budget is not None and not begun:
-            found = within_limits(tokens, reason, sampling, opened_by(request.text), self._decode)
+            found = within_limits(tokens, reason, sampling, asked.opened, self._decode)
             tokens, reason, cut = found.tokens, found.finish_reason, found.cut
         whole = self._decode(without_end(tokens, self._end_tokens))
-        text, answer_at = tell_apart(whole, opened_by(request.text), sampling.stop)
+        text, answer_at = tell_apart(whole, asked.opened, sampling.stop)
         return Response(
             text=text,
             # The engine was not told of stop strings where there is a budget.
