@@ -25,8 +25,11 @@ PROMPT = "Question {number}: a patient presents with fever, cough and a rash. " 
 NEW_TOKENS = 16
 
 
-def serve(delay: float) -> None:
-    """Answer chat completions after `delay` seconds, until killed; the first line printed is the port."""
+def serve(delay: Callable[[bytes], float]) -> None:
+    """Answer chat completions until killed, each after the seconds that `delay` says of the request's body.
+
+    The first line printed is the port.
+    """
     body = json.dumps(
         {
             "id": "chatcmpl-1",
@@ -46,8 +49,7 @@ def serve(delay: float) -> None:
                 [length] = [
                     int(line[15:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")
                 ]
-                await reader.readexactly(length)
-                await asyncio.sleep(delay)
+                await asyncio.sleep(delay(await reader.readexactly(length)))
                 writer.write(answer)
         except (asyncio.IncompleteReadError, ConnectionError):
             writer.close()
@@ -128,7 +130,7 @@ def main() -> None:
     options.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     given = options.parse_args()
     if given.serve:
-        serve(given.delay)
+        serve(lambda _: given.delay)
         return
     clients: dict[str, Callable[[str, int, int], int]] = {"bare client": bare, "mibe": ours}
     if given.peer:

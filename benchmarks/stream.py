@@ -24,6 +24,8 @@ import tempfile
 import time
 from collections.abc import Iterator
 
+from api_client import MODEL, serve
+
 from mibe.models import load_model
 from mibe.models.base import Message, Model
 from mibe.prompting import PromptBuilder
@@ -32,7 +34,6 @@ from mibe.run.evaluate import evaluate
 from mibe.run.plan import plan_task
 from mibe.run.settings import Settings
 
-MODEL = "scripted"
 TASKS = "pubmedqa,medqa,medqa_4,medmcqa,mmlu,mtsample"
 LIMIT = 80
 
@@ -49,7 +50,7 @@ def main() -> None:
     options.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     given = options.parse_args()
     if given.serve:
-        asyncio.run(serve(given))
+        serve(lambda body: delay_of(body, given))
         return
     command = [sys.executable, __file__, "--serve"]
     for name in ("delay", "slow", "one_in"):
@@ -136,34 +137,10 @@ def is_slow(prompt: str, one_in: int) -> bool:
     return int.from_bytes(hashlib.sha256(prompt.encode()).digest()[:4], "big") % one_in == 0
 
 
-async def serve(given: argparse.Namespace) -> None:
-    """Answer chat completions until killed; the first line printed is the port."""
-    body = json.dumps(
-        {
-            "id": "chatcmpl-1",
-            "object": "chat.completion",
-            "created": 1,
-            "model": MODEL,
-            "choices": [{"index": 0, "message": {"role": "assistant", "content": "A"}, "finish_reason": "stop"}],
-            "usage": {"prompt_tokens": 300, "completion_tokens": 1, "total_tokens": 301},
-        }
-    ).encode()
-    answer = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
-
-    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            while True:
-                head = (await reader.readuntil(b"\r\n\r\n")).lower()
-                [length] = [int(line[15:]) for line in head.split(b"\r\n") if line.startswith(b"content-length:")]
-                prompt = json.loads(await reader.readexactly(length))["messages"][-1]["content"]
-                await asyncio.sleep(given.slow if is_slow(prompt, given.one_in) else given.delay)
-                writer.write(answer)
-        except (asyncio.IncompleteReadError, ConnectionError):
-            writer.close()
-
-    server = await asyncio.start_server(handle, "127.0.0.1", 0, backlog=512)
-    print(server.sockets[0].getsockname()[1], flush=True)
-    await server.serve_forever()
+def delay_of(body: bytes, given: argparse.Namespace) -> float:
+    """Seconds that the server takes for a request."""
+    prompt = json.loads(body)["messages"][-1]["content"]
+    return given.slow if is_slow(prompt, given.one_in) else given.delay
 
 
 if __name__ == "__main__":
