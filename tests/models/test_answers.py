@@ -3,12 +3,12 @@
 import json
 
 import pytest
+from api_clients import answers, clients
 from api_requests import request, requests
 from api_server import Answer, error, prompt_of, said, serving
 
 import mibe
 from mibe.errors import LimitReached, ModelError
-from mibe.models import load_model
 from mibe.models.base import Request, Sampling
 from mibe.models.finish import FINISH_REASONS, finish_of
 from mibe.models.openai.format import Problem
@@ -24,20 +24,8 @@ TOO_LARGE = (
 @pytest.fixture
 def client():
     """A model for a server, with a deadline that a request which is asked again for nothing would use up."""
-    opened = []
-
-    def make(server, **args):
-        common = {"model": "m", "base_url": server.url, "max_wait": "0.02", "timeout": "5", "deadline": "20"}
-        opened.append(load_model("openai", common | args))
-        return opened[-1]
-
-    yield make
-    for model in opened:
-        model.close()
-
-
-def answers(model, wanted):
-    return [response for _, response in sorted(model.generate(wanted), key=lambda item: item[0])]
+    with clients(max_wait="0.02", timeout="5", deadline="20") as make:
+        yield make
 
 
 def always(answer):

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 import pytest
+from api_clients import answers, clients
 from api_requests import request, requests
 from api_server import Answer, error, prompt_of, said, serving
 
@@ -24,19 +25,8 @@ FAST = {"max_wait": "0.05", "timeout": "5"}
 @pytest.fixture
 def client():
     """A model for a server, closed after the test."""
-    opened = []
-
-    def make(server, **args):
-        opened.append(load_model("openai", {"model": "m", "base_url": server.url, **FAST, **args}))
-        return opened[-1]
-
-    yield make
-    for model in opened:
-        model.close()
-
-
-def answers(model, wanted):
-    return [response for _, response in sorted(model.generate(wanted), key=lambda item: item[0])]
+    with clients(**FAST) as make:
+        yield make
 
 
 def test_what_is_asked_and_what_comes_back(client):

@@ -7,13 +7,14 @@ import subprocess
 import sys
 import threading
 import time
+from functools import partial
 
 import pytest
+from api_clients import answers, clients
 from api_requests import request, requests
 from api_server import Answer, error, said, serving
 
 from mibe.errors import LimitReached, ModelError
-from mibe.models import load_model
 from mibe.models.openai.jobs import MOST_BYTES, MOST_REQUESTS, input_files
 from mibe.models.pricing import Budget
 
@@ -97,20 +98,8 @@ def service():
 
 @pytest.fixture
 def open_model(service):
-    opened = []
-
-    def make(**args):
-        own = {"model": "m", "base_url": service.url, "batch_api": "yes", "poll_interval": "0.02", "max_wait": "0.05"}
-        opened.append(load_model("openai", {**own, **args}))
-        return opened[-1]
-
-    yield make
-    for model in opened:
-        model.close()
-
-
-def answers(model, wanted):
-    return [response for _, response in sorted(model.generate(wanted), key=lambda item: item[0])]
+    with clients(batch_api="yes", poll_interval="0.02", max_wait="0.05") as make:
+        yield partial(make, service)
 
 
 def test_a_job_is_submitted_awaited_and_collected(service, open_model):
