@@ -91,7 +91,7 @@ def _cells(row: Difference) -> list[str]:
         f"{row.b:.3f}",
         f"{row.difference:+.3f}",
         f"{row.low:+.3f} – {row.high:+.3f}",
-        str(row.n),
+        str(row.n) if row.clusters == row.n else f"{row.n} in {row.clusters}",
         f"{row.p:.3g}{test}",
         "" if row.p_holm is None else f"{row.p_holm:.3g}",
     ]

@@ -78,6 +78,11 @@ def cluster_numbers(names: Sequence[str]) -> IntArray:
     return np.array([known.setdefault(name, len(known)) for name in names], dtype=np.int64)
 
 
+def shared(clusters: IntArray) -> IntArray | None:
+    """The clusters, or None where each has one sample alone."""
+    return clusters if len(np.unique(clusters)) < len(clusters) else None
+
+
 def cluster_totals(statistics: FloatArray, clusters: IntArray) -> FloatArray:
     """Shape (samples, statistics) → (clusters, statistics): the sum of each cluster's rows, by the cluster's number.
 

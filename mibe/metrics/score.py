@@ -59,6 +59,7 @@ def score_by(
     predictions: Sequence[Value | None],
     targets: Sequence[Value],
     *,
+    clusters: IntArray | None = None,
     resamples: int = 1000,
     seed: int = 0,
 ) -> dict[str, dict[str, Figure]]:
@@ -69,7 +70,11 @@ def score_by(
     of_sample = np.array(groups, dtype=object)
     return {
         group: score_statistics(
-            metrics, [table[of_sample == group] for table in statistics], resamples=resamples, seed=seed
+            metrics,
+            [table[of_sample == group] for table in statistics],
+            clusters=None if clusters is None else clusters[of_sample == group],
+            resamples=resamples,
+            seed=seed,
         )
         for group in sorted(set(groups))
     }

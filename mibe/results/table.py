@@ -14,9 +14,10 @@ from typing import Any
 from mibe.metrics.base import is_main
 from mibe.results.draws import (
     CHANGED,
-    documents_scored,
+    counted,
     draws_of,
     every_figure,
+    is_clustered,
     mean_name,
     pass_name,
     repeats_figures,
@@ -33,6 +34,11 @@ DRAWN = (
     "Intervals go by document."
 )
 """How the figures of several draws are read, a note under the table."""
+CLUSTERED = (
+    "n in m: n samples of m documents, notes or premises; samples that share one are easy or hard together, so "
+    "intervals go by these."
+)
+"""How the number of clusters is read, a note under the table."""
 BUDGET_HEADER = ("budget-cut",)
 """Beside the other rates where a model reasons: the share of samples whose reasoning met its limit."""
 USAGE_HEADER = ("prompt tokens", "cached", "new tokens", "reasoning", "USD")
@@ -70,6 +76,7 @@ def render(tasks: Mapping[str, Any], form: str, *, skipped: Mapping[str, str] = 
     if form != "text":
         return table
     notes = [DRAWN] if any(draws_of(task) > 1 for task in tasks.values()) else []
+    notes += [CLUSTERED] if any(map(is_clustered, tasks.values())) else []
     notes += [note for name, task in tasks.items() for note in remarks_on(name, task)]
     notes += [f"{name}: {SKIPPED}; {why}" for name, why in skipped.items()]
     return "\n".join([_bold_header(table), *([""] if notes else []), *notes])
@@ -101,13 +108,12 @@ def _task_rows(name: str, task: Mapping[str, Any]) -> list[list[str]]:
     samples = max(1, task["samples"])
     rates = [f"{outcomes[kind] / samples:.1%}" for kind in ("unparsed", "truncated", "refused")]
     draws, figures = draws_of(task), every_figure(task)
-    n = str(task["scored"]) if draws == 1 else f"{documents_scored(task)} × {draws}"
     rows = []
     for number, metric in enumerate([*main, *shown_repeats(task)] if main else []):
         figure = figures[metric]
         shown = mean_name(metric, draws) if draws > 1 and number < len(main) else metric
         cells = [f"{figure['value']:.3f}", f"{figure['low']:.3f} – {figure['high']:.3f}"]
-        beside = [n, *rates, str(outcomes["error"])] if number == 0 else [""] * 5
+        beside = [counted(task), *rates, str(outcomes["error"])] if number == 0 else [""] * 5
         rows.append([name if number == 0 else "", shown, *cells, *beside])
     if not main:
         rows.append([name, task["headline"], "–", "–", "0", *rates, str(outcomes["error"])])
