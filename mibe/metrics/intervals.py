@@ -115,8 +115,10 @@ def collapse(statistics: FloatArray) -> tuple[FloatArray, IntArray]:
     size = width * statistics.itemsize
     found = Counter(data[i * size : (i + 1) * size] for i in range(samples))
     rows = np.frombuffer(b"".join(found), dtype=statistics.dtype).reshape(-1, width).astype(np.float64)
-    # The order is that of the rows as floating-point numbers, however small a type they came in.
-    order = sorted(range(len(rows)), key=lambda row: rows[row].tobytes())
+    # The bytes of floating-point numbers in big-endian order sort as the numbers do: the order, and with it what a seed
+    # draws, is the same for counts and for any multiple of them, as where each document was drawn four times.
+    ordered = rows.astype(">f8")
+    order = sorted(range(len(rows)), key=lambda row: ordered[row].tobytes())
     return rows[order], np.array(list(found.values()), dtype=np.int64)[order]
 
 

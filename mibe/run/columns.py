@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 from mibe.metrics.arrays import BoolArray, IntArray, np
 from mibe.metrics.intervals import shared
-from mibe.results.digests import SIZE, cluster_of, digest, identity
+from mibe.results.digests import identity
 from mibe.results.log import Row
 from mibe.task import Outcome
 
@@ -92,8 +92,7 @@ class Columns:
 def read_columns(rows: Iterable[Row], fields: Sequence[str], *, with_scores: bool) -> Columns:
     """The columns of the rows; `fields` are names in their metadata, and `scores` is empty unless it is wanted."""
     ids, draws, failed, budget_cuts = _Ids(), array("q"), array("b"), array("b")
-    clustered, grouped = bytearray(), False
-    outcomes, predictions, targets, scores = (_Growing() for _ in range(4))
+    outcomes, predictions, targets, scores, named = (_Growing() for _ in range(5))
     groups = tuple(_Growing() for _ in fields)
     finish_reasons: Counter[str] = Counter()
     cut, repeats = 0, 1
@@ -104,8 +103,7 @@ def read_columns(rows: Iterable[Row], fields: Sequence[str], *, with_scores: boo
         repeats = max(repeats, draw + 1)
         ids.append(ident)
         draws.append(draw)
-        clustered += digest(cluster_of(row))
-        grouped |= "cluster" in row
+        named.append(row.get("cluster"))
         failed.append(row["outcome"] == Outcome.ERROR)
         budget_cuts.append(bool(row.get("budget_cut")))
         outcomes.append(row["outcome"])
@@ -121,10 +119,7 @@ def read_columns(rows: Iterable[Row], fields: Sequence[str], *, with_scores: boo
     order = np.lexsort((numbers, names))
     names = names[order]
     documents = np.cumsum(np.append(False, names[1:] != names[:-1]))[: len(names)]
-    clusters = documents
-    if grouped:
-        # By digests, in whose order nothing of the responses' stands.
-        clusters = np.unique(np.frombuffer(clustered, dtype=f"S{SIZE}"), return_inverse=True)[1][order]
+    clusters = named.numbers(order, documents, names)
     is_shared = shared(clusters) is not None
     has_failed = np.array(failed, dtype=np.bool_)[order]
     order = order[~has_failed]
@@ -164,6 +159,25 @@ class _Growing:
     def sorted(self, order: IntArray) -> Column:
         """The column in this order of its rows."""
         return Column(array("I", np.array(self._codes, dtype=np.uint32)[order].tobytes()), self._pool)
+
+    def numbers(self, order: IntArray, documents: IntArray, ids: NDArray[Any]) -> IntArray:
+        """Shape (samples,): the number of each cluster of a column of their names, in this order of its rows.
+
+        A sample without a name is of its document's cluster, as are those that are named after that document. `ids` are
+        the sorted ids, and `documents` their numbers.
+        """
+        known = [name for name in self._pool if name is not None]
+        if not known:
+            return documents
+        names = np.array([name.encode("utf-8", "surrogatepass") for name in known], dtype=np.bytes_)
+        # Numbered in the order of the names, in which nothing of the responses' order stands.
+        number = len(ids) + np.unique(names, return_inverse=True)[1]
+        at = np.minimum(np.searchsorted(ids, names), len(ids) - 1)
+        number = np.where(ids[at] == names, documents[at], number)
+        place = {name: int(value) for name, value in zip(known, number, strict=True)}
+        of_code = np.array([place.get(name, -1) for name in self._pool], dtype=np.int64)
+        found = of_code[np.array(self._codes, dtype=np.uint32)[order]]
+        return np.where(found < 0, documents, found)
 
 
 class _Ids:
