@@ -24,6 +24,7 @@ from mibe.published.figures import (
     load_notes,
     load_published,
 )
+from mibe.results.table import few_gold_note
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -236,7 +237,7 @@ def own_cell(result: Result, figure_name: str, reference: Published | None, *, s
         n=result.scored,
         of=result.documents,
         draws=result.draws,
-        note=_cell_note(result),
+        note="; ".join(filter(None, (_cell_note(result), few_gold_note(result.part, figure_name)))),
         source=result.path.name,
         answer=consistent(result, reference) if reference and same else None,
         difference=None if reference is None else _difference(figure, reference),

@@ -30,7 +30,8 @@ def judge_response(task: Task, example: Example, response: Response) -> Row:
 def judged(task: Task, example: Example, prediction: Prediction) -> Row:
     """Outcome, prediction, target and, where a figure is a mean over samples, this sample's part of it.
 
-    Where another letter was answered than the one it counts as, the row has it as `answered`.
+    Where another letter was answered than the one it counts as, the row has it as `answered`. The cluster stands there
+    where it is not the document itself, so that most logs are no larger for it.
     """
     scores: dict[str, float] = {}
     value = task.counts_as(example, prediction.value)
@@ -39,6 +40,7 @@ def judged(task: Task, example: Example, prediction: Prediction) -> Row:
             if is_sample_mean(metric):
                 values = metric.values([value], [example.target])[0]
                 scores.update((name, float(v)) for name, v in zip(metric.names, values, strict=True) if is_main(name))
+    cluster = task.cluster(example)
     return {
         "outcome": prediction.outcome.value,
         "prediction": value,
@@ -46,6 +48,7 @@ def judged(task: Task, example: Example, prediction: Prediction) -> Row:
         "target": example.target,
         "scores": scores,
         **({"metadata": dict(example.metadata)} if example.metadata else {}),
+        **({"cluster": cluster} if cluster != example.id else {}),
     }
 
 

@@ -13,10 +13,12 @@ from mibe.judge.verdicts import TOP_K, is_judged, matches
 from mibe.metrics.arrays import FloatArray, IntArray, np
 from mibe.metrics.base import Mean, Observed, is_main
 from mibe.metrics.confusion import confusion_matrix
+from mibe.metrics.counts import LabelMean
 from mibe.metrics.diagnosis import UnreadableVerdicts
 from mibe.metrics.intervals import cluster_numbers, compact
 from mibe.metrics.outcomes import OUTCOMES, OutcomeRates
 from mibe.metrics.score import sample_statistics, score, score_statistics
+from mibe.results.digests import cluster_of
 from mibe.results.log import Row
 from mibe.run.columns import Columns, by_group, read_columns
 from mibe.run.repeats import repeats
@@ -67,27 +69,28 @@ def score_rows(
     """The scores of one task as they stand in the run record. Rows with errors are counted and not scored.
 
     Figures of `late` are made of what `with_late_scores` wrote into the rows. Where documents were drawn several times,
-    the figures are over all draws, their uncertainty goes by document, and "repeats" holds what the draws tell beside.
+    the figures are over all draws, and "repeats" holds what the draws tell beside. Uncertainty goes by cluster.
     """
     columns = read_columns(rows, task.breakdowns, with_scores=bool(late))
     metrics: tuple[Metric, ...] = (*task.metrics, *late)
     tables = sample_statistics(task.metrics, columns.predictions, columns.targets)
     tables += [stored_statistics(metric, columns.scores) for metric in late]
     outcomes = Counter(columns.outcomes) + Counter({Outcome.ERROR.value: len(columns.failed)})
-    documents = columns.documents if columns.repeats > 1 else None
     found = {
         "samples": outcomes.total(),
         "scored": len(columns.outcomes),
+        "clusters": columns.count,
         "outcomes": {name: outcomes[name] for name in OUTCOMES},
         "finish_reasons": columns.finish_reasons,
         "cut_prompts": columns.cut,
         "budget_cut": int(columns.budget_cuts.sum()),
-        "figures": _figures(metrics, tables, documents, resamples, seed),
+        "figures": _figures(metrics, tables, columns.clusters, resamples, seed),
         "rates": _rates(columns, resamples, seed),
         "breakdowns": {
-            field: _breakdown(column, metrics, tables, documents, resamples, seed)
+            field: _breakdown(column, metrics, tables, columns.clusters, resamples, seed)
             for field, column in zip(task.breakdowns, columns.groups, strict=True)
         },
+        "few_gold": _few_gold(metrics, tables),
         "confusion": _confusion(task, columns.predictions, columns.targets),
     }
     if columns.repeats > 1:
@@ -103,15 +106,15 @@ def _rates(columns: Columns, resamples: int, seed: int) -> dict[str, Any]:
     codes = np.append(codes, np.full(failed, code[Outcome.ERROR.value], dtype=np.int8))
     was_cut = np.append(columns.budget_cuts, np.zeros(failed)).reshape(-1, 1).astype(np.float64)
     tables = [compact(outcomes.statistics(OUTCOMES, OUTCOMES))[codes], compact(cuts.table(was_cut))]
-    documents = np.append(columns.documents, columns.failed) if columns.repeats > 1 else None
-    return _figures((outcomes, cuts), tables, documents, resamples, seed)
+    clusters = None if columns.clusters is None else np.append(columns.clusters, columns.failed)
+    return _figures((outcomes, cuts), tables, clusters, resamples, seed)
 
 
 def _breakdown(
     groups: Sequence[str],
     metrics: Sequence[Metric],
     tables: Sequence[FloatArray],
-    documents: IntArray | None,
+    clusters: IntArray | None,
     resamples: int,
     seed: int,
 ) -> dict[str, Any]:
@@ -121,11 +124,25 @@ def _breakdown(
         group: _figures(
             [metric for metric, _ in main],
             [table[inside] for _, table in main],
-            None if documents is None else documents[inside],
+            None if clusters is None else clusters[inside],
             resamples,
             seed,
         )
         for group, inside in by_group(groups).items()
+    }
+
+
+def _few_gold(metrics: Sequence[Metric], tables: Sequence[FloatArray]) -> dict[str, dict[str, Any]]:
+    """Figure that gives each label the same weight → the labels with few gold samples, and what a perfect model has."""
+    totals = {
+        metric: table.sum(axis=0, dtype=np.float64)
+        for metric, table in zip(metrics, tables, strict=True)
+        if isinstance(metric, LabelMean)
+    }
+    return {
+        metric.name: {"gold": few, "perfect": metric.perfect(total)}
+        for metric, total in totals.items()
+        if (few := metric.few_gold(total))
     }
 
 
@@ -137,9 +154,9 @@ def _confusion(task: Task, predictions: Sequence[Any], targets: Sequence[Any]) -
 
 
 def _figures(
-    metrics: Sequence[Metric], tables: Sequence[FloatArray], documents: IntArray | None, resamples: int, seed: int
+    metrics: Sequence[Metric], tables: Sequence[FloatArray], clusters: IntArray | None, resamples: int, seed: int
 ) -> dict[str, dict[str, Any]]:
-    figures = score_statistics(metrics, tables, clusters=documents, resamples=resamples, seed=seed)
+    figures = score_statistics(metrics, tables, clusters=clusters, resamples=resamples, seed=seed)
     return {name: asdict(figure) for name, figure in figures.items()}
 
 
@@ -158,7 +175,7 @@ def score_task(
     scores = score_rows(replace(task, metrics=(TOP_K,)), by_verdict, resamples=resamples, seed=seed)
     asked = [[v["match"] for v in row["verdicts"] if v["source"] != EXACT] for row in judged]
     if any(asked):
-        documents = cluster_numbers([row["id"] for row in judged])
-        unreadable = score([UnreadableVerdicts()], asked, asked, clusters=documents, resamples=resamples, seed=seed)
+        clusters = cluster_numbers([cluster_of(row) for row in judged])
+        unreadable = score([UnreadableVerdicts()], asked, asked, clusters=clusters, resamples=resamples, seed=seed)
         scores["figures"] |= {name: asdict(figure) for name, figure in unreadable.items()}
     return scores | {"headline": task.headline if task.headline in TOP_K.names else TOP_K.names[0]}
