@@ -15,8 +15,8 @@ from api_requests import request, requests
 from api_server import Answer, error, said, serving
 
 from mibe.errors import LimitReached, ModelError
+from mibe.models.budget import Budget
 from mibe.models.openai.jobs import MOST_BYTES, MOST_REQUESTS, input_files
-from mibe.models.pricing import Budget
 
 
 class Jobs:
