@@ -70,13 +70,11 @@ class Journal:
 
     def begin(self, balance: Balance) -> None:
         """Open the journal, and write its first line where there is none. Raises `RunError` where that fails."""
-        try:
+        with _disk_errors(self):
             if self.path.exists():
                 self._file = os.open(self.path, os.O_WRONLY | os.O_APPEND)
             else:
                 self._renew(balance)
-        except OSError as error:
-            raise disk_error(error, self.path) from error
 
     def _renew(self, balance: Balance) -> None:
         self.close()
@@ -142,6 +140,15 @@ class Journal:
         if self._file is not None:
             os.close(self._file)
             self._file = None
+
+
+@contextmanager
+def _disk_errors(journal: Journal) -> Iterator[None]:
+    """Failures of the disk as `RunError` with what to do."""
+    try:
+        yield
+    except OSError as error:
+        raise disk_error(error, journal.path) from error
 
 
 def _last(path: Path) -> tuple[Balance, Any] | None:
@@ -210,6 +217,13 @@ class Budget:
                 return False
         return True
 
+    def reserve_anew(self, worst: float) -> bool:
+        """The same, after a look at what other shards have given back meanwhile. Raises `RunError` as `book` does."""
+        if self._journal is not None:
+            with self._booking, _disk_errors(self._journal), self._journal.alone() as others:
+                self.others = others
+        return self.reserve(worst)
+
     def take_over(self, worst: float) -> None:
         """Set aside what a request costs that an earlier session has sent: its share of what was lost is found."""
         with self._numbers:
@@ -245,20 +259,17 @@ class Budget:
         journal = self._journal
         if journal is None:
             return True
-        with self._booking:
+        with self._booking, _disk_errors(journal):
             if self.is_booked:
                 return True
-            try:
-                with journal.alone() as others:
-                    with self._numbers:
-                        self.others = others
-                        if self.is_passed:
-                            return False
-                        journal.book(self._balance)
-                        self._booked = self._sum
-                    journal.sync()
-            except OSError as error:
-                raise disk_error(error, journal.path) from error
+            with journal.alone() as others:
+                with self._numbers:
+                    self.others = others
+                    if self.is_passed:
+                        return False
+                    journal.book(self._balance)
+                    self._booked = self._sum
+                journal.sync()
         return True
 
     def _lower(self, journal: Journal) -> None:

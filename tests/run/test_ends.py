@@ -1,4 +1,4 @@
-"""How runs end, and what is left of them: killed, failed or stopped by a signal, everything counts and nothing twice."""
+"""How runs end, and what is left of them: killed, failed or stopped by a signal, all counts and nothing twice."""
 
 import json
 import shutil
@@ -16,7 +16,6 @@ from run_logs import responses
 from scripted import Scripted
 
 import mibe
-from mibe.models.local.function import FunctionModel
 from mibe.results.cache import cache_path
 from mibe.results.log import read_rows
 
@@ -253,11 +252,12 @@ def test_a_run_that_fails_with_answers_goes_on(tmp_path):
 
 
 def test_an_error_that_is_not_ours_is_in_the_record(tmp_path):
-    def broken(prompts):
-        raise ZeroDivisionError("the model divided by nothing")
+    class Broken(Scripted):
+        def generate(self, requests):
+            raise ZeroDivisionError("the model divided by nothing")
 
     with pytest.raises(ZeroDivisionError):
-        mibe.evaluate(model=FunctionModel(broken), tasks="pubmedqa", limit=2, output_dir=tmp_path / "runs")
+        mibe.evaluate(model=Broken(lambda _: ""), tasks="pubmedqa", limit=2, output_dir=tmp_path / "runs")
     record = record_of(tmp_path)
     assert record["status"] == "failed"
     assert record["sessions"][0]["reason"] == "ZeroDivisionError: the model divided by nothing"

@@ -142,10 +142,12 @@ class OpenAIModel:
                     await self._gate.enter()
                     worst = self.worst(request)
                     while not stopped and not self.budget.reserve(worst):
-                        if self._gate.active == 1:
-                            stopped.append(self.too_dear())
-                        else:
+                        if self._gate.active > 1:
                             await self._gate.left()
+                        elif await asyncio.to_thread(self.budget.reserve_anew, worst):
+                            break
+                        else:
+                            stopped.append(self.too_dear())
                     if stopped:
                         self._gate.leave()
                         break
@@ -221,7 +223,7 @@ class OpenAIModel:
         return self.price.of(most, batch=self.batch)
 
     async def book(self) -> None:
-        """Wait until the budget's journal has what is reserved. Raises `LimitReached` where another shard was faster."""
+        """Wait until what is reserved is in the journal. Raises `LimitReached` where another shard was faster."""
         if not self.budget.is_booked and not await asyncio.to_thread(self.budget.book):
             raise self.too_dear()
 
