@@ -242,7 +242,7 @@ class Budget:
         with self._numbers:
             self.reserved = max(0.0, self.reserved - worst)
             self.spent += cost
-            if self._journal is not None and self._sum < self._booked:
+            if self._journal is not None and self._sum <= self._booked:
                 self._lower(self._journal)
 
     @property

@@ -16,13 +16,36 @@ from run_logs import responses
 from scripted import Scripted
 
 import mibe
+from mibe.errors import LimitReached, MibeError, ModelError
 from mibe.results.cache import cache_path
 from mibe.results.log import read_rows
+from mibe.terminal.progress import on_stderr
 
 
 def started(arguments, cwd, **options):
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     return subprocess.Popen([sys.executable, "-m", "mibe", *arguments], cwd=cwd, **pipes, **options)
+
+
+def evaluated(server, folder, *, max_cost=None, limit=3, use_cache=False, shard=None, **args):
+    """A run in this process, as `command` has it in its own."""
+    own = {"model": "m", "base_url": server.url, "max_wait": "0.05", **args}
+    return mibe.evaluate(
+        model="openai",
+        model_args=own,
+        tasks="pubmedqa",
+        limit=limit,
+        shard=shard,
+        max_cost=max_cost,
+        use_cache=use_cache,
+        resamples=50,
+        output_dir=folder / "runs",
+    )
+
+
+def worst_of(body):
+    """USD: a token a byte of the prompt with 16 for its turn, and the tokens that may be answered, at $0.001 each."""
+    return (len(prompt_of(body).encode()) + len("[user]\n") + 16 + body["max_tokens"]) / 1000
 
 
 def until(condition, process):
@@ -35,45 +58,37 @@ def until(condition, process):
 # --- money
 
 
-def test_a_limit_holds_over_kills(tmp_path):
-    """Each session is killed with four requests under way that are charged: together they stay below the limit."""
+def test_a_limit_holds_over_a_kill(tmp_path):
+    """Four requests are under way, and charged, when the process is killed: no other session may spend that again."""
     prices, limit = price_file(tmp_path), 8.0
-    stopped, money, lock = threading.Event(), [], threading.Lock()
-
-    def script(number, body):
-        # Charged when it is asked for, whoever hears the answer.
-        with lock:
-            money.append(0.11)
-        stopped.wait(timeout=20)
-        return said("yes")
-
-    with serving(script) as server:
+    stopped = threading.Event()
+    with serving(lambda number, body: stopped.wait(timeout=20) and said("yes")) as server:
         arguments = command(server, "--max-cost", str(limit), prices=prices, concurrency=4, limit=60)
-        for _ in range(5):
-            before = len(money)
-            process = started(arguments, tmp_path)
-            while process.poll() is None and len(money) < before + 4:
-                time.sleep(0.005)
-            process.kill()
-            process.communicate()
-        # Some $1.6 are held for each: the first session has room for four, and nothing is left for others.
-        assert 4 <= len(money) < 8
+        process = started(arguments, tmp_path)
+        # Some $1.6 are held for each, so that nothing is left for others.
+        until(lambda: len(server.requests) == 4, process)
+        process.kill()
+        process.communicate()
         stopped.set()
         last = run(*arguments, cwd=tmp_path)
         assert last.returncode == 1 and f"--max-cost {limit} USD would be passed" in last.stderr
-    assert sum(money) <= limit
+        assert "count as spent: a session that was cut off had requests under way" in last.stderr
+        worst = [worst_of(body) for body in server.bodies]
+    assert sum(worst[:4]) + sum(worst[4:5]) + 0.11 * len(worst[5:]) <= limit
 
 
 def test_a_limit_holds_over_sessions_that_lose_the_server(tmp_path):
     prices, limit = price_file(tmp_path), 12.0
+    late = {"timeout": "0.1", "deadline": "0.15", "max_wait": "0.02", "concurrency": "1", "prices": prices}
     with serving(lambda number, body: said("yes") if number < 3 else time.sleep(0.5) or said("late")) as server:
-        late = {"timeout": "0.1", "deadline": "0.15", "max_wait": "0.02", "concurrency": "1"}
-        arguments = command(server, "--max-cost", str(limit), prices=prices, limit=40, **late)
-        ends = [run(*arguments, cwd=tmp_path) for _ in range(3)]
-        # Each attempt that broke off may be charged in full: some $1.6 each.
-        assert all(done.returncode in (1, 2) for done in ends)
-        assert len(server.requests) * 0.9 <= limit
-        assert ends[-1].returncode == 1 and "would be passed" in ends[-1].stderr
+        for _ in range(2):
+            with pytest.raises(LimitReached if server.requests else MibeError):
+                evaluated(server, tmp_path, max_cost=limit, limit=40, **late)
+        sent = len(server.requests)
+        with pytest.raises(LimitReached, match="would be passed"):
+            evaluated(server, tmp_path, max_cost=limit, limit=40, **late)
+    # Each attempt that broke off may be charged in full: some $1.6 each, and $0.11 for each of the first three.
+    assert sent == len(server.requests) > 5 and 3 * 0.11 + (sent - 3) * 0.9 <= limit
 
 
 @pytest.mark.parametrize(
@@ -91,31 +106,29 @@ def test_usage_that_cannot_be_counts_as_the_worst_case(tmp_path, usage):
     answer = said("yes")
     answer.body["usage"] = usage
     with serving(lambda number, body: answer) as server:
-        prices = price_file(tmp_path)
-        done = run(*command(server, "--max-cost", "1000", prices=prices, concurrency=1, limit=3), cwd=tmp_path)
-        assert done.returncode == 0, done.stderr
-        # A token a byte of the prompt with 16 for its turn, and the 64 tokens that may be answered, at $0.001 each.
-        worst = [len(prompt_of(body).encode()) + len("[user]\n") + 16 + body["max_tokens"] for body in server.bodies]
-    costs = [row["cost"] for row in read_rows(next((tmp_path / "runs").glob("*/samples/pubmedqa.jsonl")))]
-    assert costs == pytest.approx([tokens / 1000 for tokens in worst])
+        done = evaluated(server, tmp_path, max_cost=1000.0, concurrency="1", prices=price_file(tmp_path))
+        worst = [worst_of(body) for body in server.bodies]
+    costs = [row["cost"] for row in read_rows(done.samples_path("pubmedqa"))]
+    assert costs == pytest.approx(worst)
 
 
+@pytest.mark.slow
 def test_shards_in_parallel_stay_below_one_limit(tmp_path):
-    """Four shards in one output folder, at once, each with the same limit: it is the limit of all together."""
+    """Three shards in one output folder, at once, each with the same limit: it is the limit of all together."""
     prices, limit = price_file(tmp_path), 12.0
     with serving(lambda number, body: said("yes")) as server:
         shards = [
             started(
-                command(server, "--max-cost", str(limit), "--shard", f"{n}/4", prices=prices, limit=400, concurrency=2),
+                command(server, "--max-cost", str(limit), "--shard", f"{n}/3", prices=prices, limit=400, concurrency=2),
                 tmp_path,
             )
-            for n in range(1, 5)
+            for n in range(1, 4)
         ]
         ends = [(*process.communicate(timeout=60), process.returncode) for process in shards]
-        assert [code for *_, code in ends] == [1] * 4, ends
+        assert [code for *_, code in ends] == [1] * 3, ends
         assert all("would be passed" in told for _, told, _ in ends)
         # $0.11 each; what is left at the end is what a request or two a shard could have cost.
-        assert limit / 4 < len(server.requests) * 0.11 <= limit
+        assert limit / 3 < len(server.requests) * 0.11 <= limit
         more = run(*command(server, "--max-cost", "100", "--shard", "1/4", prices=prices, limit=400), cwd=tmp_path)
         assert more.returncode == 0, more.stderr
 
@@ -203,37 +216,43 @@ FAILURES = {
 
 
 @pytest.mark.parametrize("kind", FAILURES)
-def test_a_run_that_fails_says_so(kind, tmp_path):
+def test_a_run_that_fails_says_so(kind, tmp_path, capsys):
     script, reason = FAILURES[kind]
-    with serving(script) as server:
-        done = run(*command(server, "--top-p", "0.9", limit=3), cwd=tmp_path)
-    assert done.returncode == 2
-    failed(tmp_path, done, reason)
-
-
-def failed(folder, done, reason):
-    """The record tells why and when; of a run without any answer the user hears what to do with its folder."""
-    record = record_of(folder)
-    assert record["status"] == "failed"
-    session = record["sessions"][-1]
-    assert reason in session["reason"] and session["reason"] in done.stderr
+    with serving(script) as server, on_stderr() as progress, pytest.raises(ModelError) as failure:
+        mibe.evaluate(
+            model="openai",
+            model_args={"model": "m", "base_url": server.url},
+            tasks="pubmedqa",
+            limit=3,
+            temperature=0.5,
+            top_p=0.9,
+            output_dir=tmp_path / "runs",
+            progress=progress,
+        )
+    assert reason in str(failure.value)
+    record = record_of(tmp_path)
+    [session] = record["sessions"]
+    assert record["status"] == "failed" and session["reason"] == str(failure.value)
     assert session["started"] <= session["ended"]
-    [path] = (folder / "runs").iterdir()
-    assert f"rm -r runs/{path.name}" in done.stderr and "no answer came" in done.stderr
+    [path] = (tmp_path / "runs").iterdir()
+    assert f"no answer came: the same command goes on in {path}, or clean up by rm -r {path}" in capsys.readouterr().err
 
 
 def test_a_server_that_is_not_there_leaves_a_failed_run(tmp_path):
     with serving() as server:
         arguments = command(server, limit=3)
     done = run(*arguments, cwd=tmp_path)  # nobody listens there any more
-    assert done.returncode == 2
-    failed(tmp_path, done, "cannot be reached")
+    assert done.returncode == 2 and "or clean up by rm -r runs/m-" in done.stderr
+    record = record_of(tmp_path)
+    assert record["status"] == "failed" and "cannot be reached" in record["sessions"][0]["reason"]
 
 
-def test_a_missing_key_leaves_no_folder(tmp_path):
-    arguments = ["eval", "--model", "openai", "--model-args", "model=m,base_url=http://192.0.2.1/v1"]
-    done = run(*arguments, "--tasks", "pubmedqa", "--limit", "2", cwd=tmp_path, OPENAI_API_KEY="")
-    assert done.returncode == 2 and "wants a key" in done.stderr and not (tmp_path / "runs").exists()
+def test_a_missing_key_leaves_no_folder(tmp_path, monkeypatch):
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    args = {"model": "m", "base_url": "http://192.0.2.1/v1"}
+    with pytest.raises(ModelError, match="wants a key"):
+        mibe.evaluate(model="openai", model_args=args, tasks="pubmedqa", limit=2, output_dir=tmp_path / "runs")
+    assert not (tmp_path / "runs").exists()
 
 
 def test_a_run_that_fails_with_answers_goes_on(tmp_path):
@@ -241,11 +260,12 @@ def test_a_run_that_fails_with_answers_goes_on(tmp_path):
         return said("yes") if number < 5 else error(404, "gone")
 
     with serving(script) as server:
-        first = run(*command(server, concurrency=1), cwd=tmp_path)
-        assert first.returncode == 2 and "no answer came" not in first.stderr
+        with pytest.raises(ModelError, match="status 404"):
+            evaluated(server, tmp_path, limit=12, concurrency="1")
         assert record_of(tmp_path)["status"] == "failed"
         server.script = lambda number, body: said("yes")
-        assert run(*command(server), cwd=tmp_path).returncode == 0
+        evaluated(server, tmp_path, limit=12, concurrency="1")
+        assert len(server.requests) == 12 + 1
     record = record_of(tmp_path)
     assert record["status"] == "finished" and "status 404" in record["sessions"][0]["reason"]
     assert "reason" not in record["sessions"][1]
