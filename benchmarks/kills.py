@@ -172,6 +172,10 @@ class Chaos:
             self.outcome.limit += STEP
         elif process.returncode == -signal.SIGKILL:
             self.outcome.kills += 1
+            if self.outcome.kills % 10 == 0:
+                print(
+                    f"{self.outcome.kills} kills, {len(answered)} answers, ${self._till.charged:.2f}", file=sys.stderr
+                )
         elif process.returncode != 0:
             raise Broken(f"exit code {process.returncode}: {told}")
 

@@ -159,9 +159,9 @@ def answer_of(row: Row) -> dict[str, Any]:
     response = Response(
         text=row["output"],
         finish_reason=row["finish_reason"],
-        prompt_tokens=row["prompt_tokens"],
-        new_tokens=row["new_tokens"],
-        seconds=row["seconds"],
+        prompt_tokens=row.get("prompt_tokens"),
+        new_tokens=row.get("new_tokens"),
+        seconds=row.get("seconds"),
         answer_at=row.get("answer_at", 0),
         budget_cut=row.get("budget_cut", False),
         **metered,

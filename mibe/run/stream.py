@@ -279,7 +279,8 @@ def _read_log(session: Session, plan: Plan) -> tuple[Digests, Mapping[bytes, Row
             "not scored"
         )
     done = Digests(_digest(row) for row in latest_rows(path) if row["outcome"] != Outcome.ERROR)
-    return done, {_digest(row): row for row in newest if not row["cached"] and row["finish_reason"] != "error"}
+    answered = (row for row in newest if not row.get("cached") and row.get("finish_reason", "error") != "error")
+    return done, {_digest(row): row for row in answered}
 
 
 def _digest(row: Row) -> bytes:
