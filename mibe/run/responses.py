@@ -151,3 +151,19 @@ def row_of(plan: Plan, job: Job, response: Response, loglikelihoods: Sequence[fl
         "cached": False,
         **{name: value for name in METERED if (value := getattr(response, name)) is not None},
     }
+
+
+def answer_of(row: Row) -> dict[str, Any]:
+    """The answer that a line of the sample log was made of."""
+    metered = {name: row[name] for name in METERED if name in row}
+    response = Response(
+        text=row["output"],
+        finish_reason=row["finish_reason"],
+        prompt_tokens=row.get("prompt_tokens"),
+        new_tokens=row.get("new_tokens"),
+        seconds=row.get("seconds"),
+        answer_at=row.get("answer_at", 0),
+        budget_cut=row.get("budget_cut", False),
+        **metered,
+    )
+    return {"response": response, **({"loglikelihoods": row["loglikelihoods"]} if "loglikelihoods" in row else {})}
