@@ -31,7 +31,7 @@
   const tooltip = (model, column, cell) =>
     `${model.name}\n${column.title}, ${column.metricTitle}: ${number(cell.value)}` +
     (cell.low === null ? "" : `\n95 % interval ${span(cell)}`) +
-    (cell.documents ? `\n${cell.documents} documents` : "");
+    (cell.marked ? `\n${cell.marked}` : "");
 
   // The end of an axis that begins at 0: the next tenth beyond all figures and intervals.
   const upTo = (cells) => Math.min(1, Math.ceil(10 * Math.max(0.05, ...cells.map((cell) => (cell ? cell.high ?? cell.value : 0)))) / 10);
