@@ -12,7 +12,7 @@ from mibe.leaderboard.cells import CONSTANT, PARTIAL, Cell, Column, Difference, 
 from mibe.leaderboard.consistency import consistent, own_name
 from mibe.leaderboard.runs import Result, read_results
 from mibe.leaderboard.standing import Place, in_order, means_of, places_of
-from mibe.leaderboard.tiers import LEVEL, Tests
+from mibe.leaderboard.tiers import LEVEL, PairTests
 from mibe.metrics.base import is_main
 from mibe.published.figures import (
     HUMAN,
@@ -80,7 +80,7 @@ def leaderboard(
     settings:
         Of `SETTINGS`; by default those that the runs have, and without runs those that were published.
     published:
-        The version of the paper, "v1" or "v2", or "none".
+        The version of the paper, "v1", "v2" or "journal", or "none".
     metrics:
         Names of figures, or "paper" for those the paper prints and each other task's headline, or "all".
     references:
@@ -174,7 +174,7 @@ def _board(
         for model in dict.fromkeys(result.model for result in results)
     ]
     rows = (*own, *(_published_row(model, cells) for model, cells in of_model.items()))
-    tests = Tests(own)
+    tests = PairTests(own)
     places, means = places_of(columns, rows, tests), means_of(columns, rows, tests)
     shown = [column.dataset for column in columns if any(column in row.cells for row in rows if not row.own)]
     protocol = results[0].protocol if results else None
@@ -283,7 +283,7 @@ def _cell_note(result: Result) -> str:
     if result.partial:
         notes.append(f"{result.scored:,} of {result.documents:,} documents")
     if is_constant(result.part):
-        notes.append(_same(result))
+        notes.append(f"the same answer {_commonest(result)} times")
     if result.draws > 1:
         notes.append(f"the mean of {result.draws} draws a document")
     if ((result.part["data"].get("manifest") or {}).get("variant")) == "excerpt":
@@ -291,9 +291,9 @@ def _cell_note(result: Result) -> str:
     return "; ".join(notes)
 
 
-def _same(result: Result) -> str:
+def _commonest(result: Result) -> str:
     read, commonest = answers_of(result.part) or (0, 0)
-    return f"the same answer {commonest:,} times of {read:,}"
+    return f"{commonest:,} of {read:,}"
 
 
 def _silent(own: Sequence[Row]) -> list[str]:
@@ -345,8 +345,12 @@ def _remarks(results: Sequence[Result], protocol: str | None, rows: Sequence[Row
         )
     if any(result.partial for result in results):
         remarks.append(f"Figures marked {PARTIAL}, and means with such a one, are of a part of the documents: no rank.")
-    if always := [result for result in results if is_constant(result.part)]:
-        where = "; ".join(f"{result.name} in {result.task}, {_same(result)}" for result in always)
+    always: dict[str, list[str]] = {}
+    for result in results:
+        if is_constant(result.part):
+            always.setdefault(result.name, []).append(f"{result.task} {_commonest(result)}")
+    if always:
+        where = "; ".join(f"{name} ({', '.join(tasks)})" for name, tasks in always.items())
         remarks.append(f"Figures marked {CONSTANT} are of a model that gives always the same answer: {where}.")
     if any(result.draws > 1 for result in results):
         remarks.append(

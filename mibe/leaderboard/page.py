@@ -137,7 +137,7 @@ def _row_view(board: Board, row: Row) -> Data:
         "mean_marks": [] if found is None else _marks(found),
         "mean_detail": "" if found is None else interval(found.low, found.high),
         "mean_tasks": tasks,
-        "mean_rank": rank,
+        "mean_rank": "" if rank == MISSING else f"rank {rank}",
         "mean_sort": None if found is None else f"{found.whole} {len(found.tasks)} {found.value}",
         "cells": [_cell_view(board, row, column) for column in board.columns],
     }
@@ -227,6 +227,7 @@ def _cell_data(cell: Cell | None) -> Data | None:
         "value": cell.value,
         "low": cell.low,
         "high": cell.high,
+        "marks": cell.marks,
         "marked": "; ".join(mark["title"] for mark in _marks(cell)),
     }
 
@@ -265,7 +266,8 @@ def _topk(board: Board) -> list[Data]:
 def forgetting_points(boards: Sequence[Board], backbones: Mapping[str, str]) -> list[Data]:
     """Accuracy in MMLU and MedQA of the paper's models and of the own ones that have both, with their backbones."""
     points: dict[str, Data] = {}
-    known = {name: row.name for board in boards for row in board.rows if row.own for name in row.names}
+    rows = {name: row.name for board in boards for row in board.rows if row.own for name in row.names}
+    backbones = {rows.get(model, model): rows.get(origin, origin) for model, origin in backbones.items()}
     if any(board.version != "none" for board in boards):
         of_model: dict[str, dict[str, float]] = {}
         for figure in forgetting_figures():
@@ -278,10 +280,9 @@ def forgetting_points(boards: Sequence[Board], backbones: Mapping[str, str]) -> 
             if row.own and all(dataset in row.results for dataset in FORGETTING_FIGURES):
                 own = {dataset: _accuracy(row, dataset) for dataset in FORGETTING_FIGURES}
                 partial = any(row.results[dataset].partial for dataset in FORGETTING_FIGURES)
-                backbone = next((backbones[name] for name in row.names if name in backbones), None)
-                points[row.name] = _point(row.name, backbone=known.get(backbone, backbone), own=True, partial=partial, **own)
+                points[row.name] = _point(row.name, backbone=backbones.get(row.name), own=True, partial=partial, **own)
     for model, backbone in backbones.items():
-        if lost := [name for name in (model, backbone) if known.get(name, name) not in points]:
+        if lost := [name for name in (model, backbone) if name not in points]:
             there = ", ".join(points) or "none"
             raise UsageError(f"--backbone: {lost[0]!r} has no figures of both MMLU and MedQA; there is {there}")
     return list(points.values())

@@ -1,4 +1,4 @@
-"""Comparisons of two runs, remembered in the user's cache: a leaderboard of ten models asks for many, time and again."""
+"""Comparisons of two runs, remembered in the user's cache: a leaderboard of ten models asks for dozens of them."""
 
 from __future__ import annotations
 

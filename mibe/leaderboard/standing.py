@@ -9,7 +9,7 @@ from functools import partial
 
 from mibe.leaderboard.cells import Cell, Column, Mean, Row
 from mibe.leaderboard.consistency import ROUNDING
-from mibe.leaderboard.tiers import Tests, tiers
+from mibe.leaderboard.tiers import PairTests, tiers
 
 DIGITS = 3
 """Decimals that the paper prints: published figures that agree in these have the same rank."""
@@ -39,7 +39,7 @@ class _Entry:
     tier: int | None = None
 
 
-def places_of(columns: Sequence[Column], rows: Sequence[Row], tests: Tests) -> dict[tuple[Column, str], Place]:
+def places_of(columns: Sequence[Column], rows: Sequence[Row], tests: PairTests) -> dict[tuple[Column, str], Place]:
     """The place of each row in each column. Figures of a part of the documents have none."""
     found: dict[tuple[Column, str], Place] = {}
     for column in columns:
@@ -53,7 +53,7 @@ def places_of(columns: Sequence[Column], rows: Sequence[Row], tests: Tests) -> d
     return found
 
 
-def means_of(columns: Sequence[Column], rows: Sequence[Row], tests: Tests) -> dict[str, Mean]:
+def means_of(columns: Sequence[Column], rows: Sequence[Row], tests: PairTests) -> dict[str, Mean]:
     """Mean of each row over the headline figures it has; ranked only among rows that have the very same tasks."""
     headlines = {row.key: [column for column in columns if column.headline and column in row.cells] for row in rows}
     found = {row.key: _mean(row, headlines[row.key]) for row in rows if headlines[row.key]}

@@ -53,7 +53,7 @@ def tiers(ordered: Sequence[Row], p_value: Callable[[Row, Row], float]) -> dict[
     return found
 
 
-class Tests:
+class PairTests:
     """The tests of differences between own rows, each pair of runs compared once, when it is first asked about.
 
     `notes` say which pairs could not be compared on the same documents, and why; these are tested by their two

@@ -103,7 +103,7 @@
       indices.flatMap((index) => {
         const cell = model.cells[index];
         const column = board.columns[index];
-        return cell ? [[model.name, column.title, column.metricTitle, number(cell.value), span(cell)]] : [];
+        return cell ? [[model.name, column.title, column.metricTitle, number(cell.value) + cell.marks, span(cell)]] : [];
       }),
     );
     return { header: ["Model", "Data set", "Figure", "Value", "95 % interval"], rows };
@@ -165,7 +165,7 @@
                 itemStyle: { color: "transparent" },
                 data: models.flatMap((model, y) => {
                   const cell = model.cells[chosen];
-                  return cell.high === null ? [] : [{ value: [cell.high, y], label: { formatter: number(cell.value) + (cell.documents ? "*" : "") } }];
+                  return cell.high === null ? [] : [{ value: [cell.high, y], label: { formatter: number(cell.value) + cell.marks } }];
                 }),
                 label: { show: true, position: "right", distance: 6, color: theme.colour("ink"), fontSize: 12, fontWeight: "bold" },
               },
