@@ -18,7 +18,7 @@ from mibe.errors import UsageError
 from mibe.judge.verdicts import TOP_K, is_judged
 from mibe.metrics.arrays import FloatArray, IntArray, np
 from mibe.metrics.base import BootstrapMedian, Mean, is_main, is_mean
-from mibe.metrics.comparison import holm, mcnemar, paired_bootstrap, sign_flip
+from mibe.metrics.comparison import holm, random_halves
 from mibe.metrics.intervals import cluster_numbers, cluster_totals, shared
 from mibe.registry import load_task
 from mibe.results.digests import cluster_of, draw_of, identity
@@ -49,11 +49,10 @@ SAME = {
 class Difference:
     """One figure of one task in both runs, and figure A minus figure B with its 95 % interval.
 
-    `n` counts documents, in so many `clusters`. `p` is that of McNemar's exact test where each sample is right or wrong
-    (`only_a` samples are right in A alone, `only_b` in B alone); where a run has several draws a document, or documents
-    stand in clusters, that of the permutation test over clusters; elsewhere that of the paired bootstrap. `p_holm` is
-    `p` corrected for having asked about several tasks; the headline of each task is such a question, other figures
-    describe and have none.
+    `n` counts documents, in so many `clusters`. `p` and the interval are of one method, random halves of the clusters,
+    so that p is below 0.05 if and only if the interval leaves 0 out. Where each sample is right or wrong, `only_a` are
+    right in A alone and `only_b` in B alone. `p_holm` is `p` corrected for having asked about several tasks; the
+    headline of each task is such a question, other figures describe and have none.
     """
 
     task: str
@@ -66,18 +65,10 @@ class Difference:
     difference: float
     low: float
     high: float
-    p_bootstrap: float
-    p_mcnemar: float | None = None
+    p: float
     only_a: int | None = None
     only_b: int | None = None
     p_holm: float | None = None
-    p_permutation: float | None = None
-
-    @property
-    def p(self) -> float:
-        """The p-value that counts."""
-        exact = self.p_mcnemar if self.p_permutation is None else self.p_permutation
-        return self.p_bootstrap if exact is None else exact
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +84,7 @@ class Comparison:
         """One row a figure: the fields of `Difference`."""
         import pandas as pd
 
-        return pd.DataFrame([asdict(row) | {"p": row.p} for row in self.rows])
+        return pd.DataFrame([asdict(row) for row in self.rows])
 
     def differing(self, task: str) -> list[dict[str, Any]]:
         """The samples of a task whose predictions differ: id, outcome, scores and prediction of each run.
@@ -318,9 +309,9 @@ def _of_metric(
     seed: int,
 ) -> list[Difference]:
     table_a, table_b = (_mean_of_draws(*of_run) for of_run in zip(tables, documents, strict=True))
-    independent = clusters is None and len(tables[0]) == len(tables[1]) == len(table_a)
+    once = len(tables[0]) == len(tables[1]) == len(table_a)
     figures_a, figures_b = metric.figures(table_a.sum(axis=0)), metric.figures(table_b.sum(axis=0))
-    paired = paired_bootstrap(table_a, table_b, metric.figures, clusters=clusters, resamples=resamples, seed=seed)
+    paired = random_halves(table_a, table_b, metric.figures, clusters=clusters, resamples=resamples, seed=seed)
     found = []
     for i, name in enumerate(metric.names):
         if not is_main(name):
@@ -336,15 +327,11 @@ def _of_metric(
             difference=float(paired.value[i]),
             low=float(paired.low[i]),
             high=float(paired.high[i]),
-            p_bootstrap=float(paired.p[i]),
+            p=float(paired.p[i]),
         )
-        if is_mean(metric) and all(_right_or_wrong(table[:, i]) for table in tables):
+        if once and is_mean(metric) and all(_right_or_wrong(table[:, i]) for table in tables):
             gains = table_a[:, i] - table_b[:, i]
-            if independent:
-                only_a, only_b = int((gains > 0).sum()), int((gains < 0).sum())
-                row = replace(row, only_a=only_a, only_b=only_b, p_mcnemar=mcnemar(only_a, only_b))
-            else:
-                row = replace(row, p_permutation=sign_flip(gains, clusters=clusters, resamples=resamples, seed=seed))
+            row = replace(row, only_a=int((gains > 0).sum()), only_b=int((gains < 0).sum()))
         found.append(row)
     return found
 
