@@ -25,7 +25,7 @@ from mibe.published.figures import (
     load_notes,
     load_published,
 )
-from mibe.results.answers import answers_of, is_constant
+from mibe.results.answers import commonest, is_constant
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -283,17 +283,12 @@ def _cell_note(result: Result) -> str:
     if result.partial:
         notes.append(f"{result.scored:,} of {result.documents:,} documents")
     if is_constant(result.part):
-        notes.append(f"the same answer {_commonest(result)} times")
+        notes.append(f"the same answer {commonest(result.part)} times")
     if result.draws > 1:
         notes.append(f"the mean of {result.draws} draws a document")
     if ((result.part["data"].get("manifest") or {}).get("variant")) == "excerpt":
         notes.append("an excerpt of the data set")
     return "; ".join(notes)
-
-
-def _commonest(result: Result) -> str:
-    read, commonest = answers_of(result.part) or (0, 0)
-    return f"{commonest:,} of {read:,}"
 
 
 def _silent(own: Sequence[Row]) -> list[str]:
@@ -348,7 +343,7 @@ def _remarks(results: Sequence[Result], protocol: str | None, rows: Sequence[Row
     always: dict[str, list[str]] = {}
     for result in results:
         if is_constant(result.part):
-            always.setdefault(result.name, []).append(f"{result.task} {_commonest(result)}")
+            always.setdefault(result.name, []).append(f"{result.task} {commonest(result.part)}")
     if always:
         where = "; ".join(f"{name} ({', '.join(tasks)})" for name, tasks in always.items())
         remarks.append(f"Figures marked {CONSTANT} are of a model that gives always the same answer: {where}.")

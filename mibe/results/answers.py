@@ -26,9 +26,15 @@ def answers_of(task: Mapping[str, Any]) -> tuple[int, int] | None:
     return None
 
 
+def commonest(task: Mapping[str, Any]) -> str:
+    """How often the commonest answer was given: "495 of 500"; "" where the record does not tell."""
+    found = answers_of(task)
+    return "" if found is None else f"{found[1]:,} of {found[0]:,}"
+
+
 def is_constant(task: Mapping[str, Any]) -> bool | None:
     """Whether the model gave always the same answer; None where the record does not tell."""
     if (found := answers_of(task)) is None:
         return None
-    read, commonest = found
-    return read >= ANSWERS and commonest >= SHARE * read
+    read, given = found
+    return read >= ANSWERS and given >= SHARE * read

@@ -20,6 +20,7 @@ from mibe.leaderboard.standing import means_of, places_of
 from mibe.leaderboard.tables import render
 from mibe.leaderboard.tiers import PairTests, tiers
 from mibe.results.answers import is_constant
+from mibe.results.table import remarks_on
 
 ACCURACY = Column("pubmedqa", "accuracy", headline=True)
 
@@ -184,6 +185,10 @@ def test_older_records_tell_by_their_confusion_or_say_that_they_do_not(tested, t
 )
 def test_from_which_share_an_answer_is_always_the_same(counts, expected):
     assert is_constant({"answers": counts}) is expected
+    # The table of a run says so too where no share of a label does.
+    remarks = remarks_on("bc5cdr", {"figures": {}, "outcomes": {"error": 0}, "answers": counts})
+    same = f"bc5cdr: {counts['commonest']} of {counts['read']} answers are one and the same, whatever the question"
+    assert remarks == [same] * expected
 
 
 # Tiers.
