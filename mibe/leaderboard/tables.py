@@ -124,7 +124,8 @@ def mean_cells(board: Board, row: Row) -> tuple[str, str, str]:
     if mean is None:
         return MISSING, MISSING, MISSING
     tasks = sum(column.headline for column in board.columns)
-    rank = MISSING if mean.rank is None else f"{mean.rank} of {mean.ranked}"
+    # The only one with these tasks is the first of nobody.
+    rank = MISSING if mean.rank is None or mean.ranked == 1 else f"{mean.rank} of {mean.ranked}"
     return number(mean.value) + mean.marks, f"{len(mean.tasks)} of {tasks}", rank
 
 

@@ -196,6 +196,8 @@ def test_the_mean_is_over_the_tasks_that_are_there_and_never_imputed(tmp_path):
     assert (mean.low, mean.high) == pytest.approx((mean.value - half, mean.value + half))
     assert (mean.rank, mean.ranked) == (1, 1)
     assert "2 of 12" in render([found], "text")
+    (ranks,) = re.findall(r"^ +rank (.*)$", render([found], "text"), flags=re.M)
+    assert ranks.split()[-1] == "–" and ranks.count("of 11") == 11
 
 
 def test_equal_figures_share_a_rank_at_the_papers_precision():
