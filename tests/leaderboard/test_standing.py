@@ -287,6 +287,19 @@ def test_a_published_figure_counts_as_different_beyond_the_own_interval(publishe
     assert places[ACCURACY, "published:paper"].tier is None and places[ACCURACY, "own:own"].tier == 1
 
 
+def test_a_published_figure_beyond_one_interval_of_a_tier_does_not_part_it():
+    rows = [
+        row("A", 0.52, low=0.42, high=0.62),
+        row("B", 0.50, low=0.40, high=0.56),
+        row("paper", 0.60, own=False),
+        row("worse", 0.30, own=False),
+    ]
+    tests = PairTests([])
+    tests.of_column = lambda column, a, b: 1.0
+    places = places_of([ACCURACY], rows, tests)
+    assert [places[ACCURACY, each.key].rank for each in rows] == [1, 1, 1, 4]
+
+
 def test_published_figures_rank_as_they_are_printed():
     rows = [row(name, value, own=False) for name, value in (("A", 0.5), ("B", 0.5), ("C", 0.4))]
     means = means_of([ACCURACY], rows, PairTests([]))
