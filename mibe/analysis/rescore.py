@@ -18,6 +18,7 @@ from mibe.registry import load_task
 from mibe.results import record
 from mibe.results.folder import RunFolder, read_record
 from mibe.results.log import Row, SampleLog, latest_rows
+from mibe.results.means import means_of
 from mibe.results.run import Run
 from mibe.run.documents import Documents
 from mibe.run.reading import ANSWERED, best_candidate, judge_response, judged
@@ -66,6 +67,7 @@ def rescore(path: str | Path, *, bertscore: str | None = None) -> Run:
             "rescored": record.now(),
             "earlier": str(kept.relative_to(folder.path)),
             "tasks": parts,
+            "means": means_of(parts),
         }
         folder.write_record(new)
     return Run(folder_path, new)

@@ -26,6 +26,7 @@ from mibe.published.figures import (
     load_published,
 )
 from mibe.results.answers import commonest, is_constant
+from mibe.results.table import few_gold_note
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -250,7 +251,7 @@ def own_cell(result: Result, figure_name: str, reference: Published | None, *, s
         of=result.documents,
         draws=result.draws,
         constant=is_constant(result.part),
-        note=_cell_note(result),
+        note="; ".join(filter(None, (_cell_note(result), few_gold_note(result.part, figure_name)))),
         source=result.path.name,
         answer=consistent(result, reference) if reference and same else None,
         difference=None if reference is None else _difference(figure, reference),

@@ -77,7 +77,7 @@ class Mean:
     """Mean of a row's headline figures over the `tasks` it has, and its rank among the `ranked` rows with the same.
 
     `whole` of the figures are of all documents, and `constant` says whether one of them is of always the same answer.
-    The interval is that of a normal sum of independent figures, and there is none where one of them has none. A mean of
+    The interval is made of theirs (`mibe.metrics.means`), and there is none where one of them has none. A mean of
     partial figures has no rank.
     """
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -10,15 +9,13 @@ from functools import partial
 from mibe.leaderboard.cells import Cell, Column, Mean, Row
 from mibe.leaderboard.consistency import ROUNDING
 from mibe.leaderboard.tiers import PairTests, tiers
+from mibe.metrics.means import Bounded, mean_of
 
 DIGITS = 3
 """Decimals that the paper prints: published figures that agree in these have the same rank."""
 
 LESS_IS_BETTER = frozenset({"missing", "unreadable_verdicts"})
 """Figures of which more is not better: they have no rank."""
-
-Z = 1.96
-"""Standard errors on either side of a normal 95 % interval."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,13 +80,18 @@ def in_order(rows: Sequence[Row], means: Mapping[str, Mean]) -> tuple[Row, ...]:
 
 def _mean(row: Row, columns: Sequence[Column]) -> Mean:
     cells = [row.cells[column] for column in columns]
-    value = sum(cell.value for cell in cells) / len(cells)
-    errors = [cell.stderr for cell in cells if cell.stderr is not None]
-    half = Z * math.sqrt(sum(error**2 for error in errors)) / len(cells) if len(errors) == len(cells) else None
+    low = high = None
+    bounded = [
+        Bounded(cell.value, cell.low, cell.high) for cell in cells if cell.low is not None and cell.high is not None
+    ]
+    if len(bounded) == len(cells):
+        # As in the table of a run: figures of the same documents are not taken as independent.
+        sources = [row.results[column.dataset].part["data"]["sha256"] for column in columns]
+        _, low, high = mean_of(bounded, sources)
     return Mean(
-        value=value,
-        low=None if half is None else value - half,
-        high=None if half is None else value + half,
+        value=sum(cell.value for cell in cells) / len(cells),
+        low=low,
+        high=high,
         tasks=tuple(column.dataset for column in columns),
         whole=sum(not cell.partial for cell in cells),
         constant=any(cell.constant for cell in cells),

@@ -77,8 +77,8 @@ def bootstrap(
 def of_means(values: FloatArray, *, clusters: IntArray | None = None, level: float = 0.95) -> Interval:
     """Interval of the mean of each column, shape (samples, figures), its standard error by formula.
 
-    Of independent samples that are right or wrong, Wilson's interval (Wilson 1927); of other values from 0 to
-    1, and of samples in clusters, the same on the effective sample size; of values beyond, Student's.
+    Of independent samples that are right or wrong, or clusters of one size that are so as a whole, Wilson's interval
+    (Wilson 1927); of other values from 0 to 1 the same on the effective sample size; of values beyond, Student's.
     """
     stderr = standard_errors(values, clusters)
     table = np.concatenate([values, np.ones((len(values), 1), dtype=values.dtype)], axis=1)
@@ -93,9 +93,10 @@ def of_means(values: FloatArray, *, clusters: IntArray | None = None, level: flo
     low, high = _scored(rows, counts, means, value, stderr, level)
     size = rows[:, -1:]
     inside = ((rows[:, :-1] >= -EDGE * size) & (rows[:, :-1] <= (1 + EDGE) * size)).all(axis=0)
-    if (size == 1).all():
-        proportion = np.isin(rows[:, :-1], (0, 1)).all(axis=0)
-        exact = wilson(value, totals[-1], NormalDist().inv_cdf((1 + level) / 2))
+    if (size == size[0]).all():
+        # A document that is drawn often and always right is as one that is right once.
+        proportion = np.isin(rows[:, :-1], (0, size[0, 0])).all(axis=0)
+        exact = wilson(value, float(counts.sum()), NormalDist().inv_cdf((1 + level) / 2))
         low, high = np.where(proportion, exact[0], low), np.where(proportion, exact[1], high)
     half = np.nan_to_num(student(level, counts.sum() - 1) * stderr)
     return Interval(np.where(inside, low, value - half), np.where(inside, high, value + half), stderr)

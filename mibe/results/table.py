@@ -25,10 +25,13 @@ from mibe.results.draws import (
     spread_name,
     vote_name,
 )
+from mibe.results.means import means_of
 
 FORMATS = ("text", "json", "csv", "markdown", "latex")
 HEADER = ("task", "metric", "value", "95 % interval", "n", "unparsed", "truncated", "refused", "errors")
 SKIPPED = "skipped, data missing"
+MEAN = "headlines"
+"""Where others have a metric, the row of a mean over tasks says what it is of."""
 DRAWN = (
     "avg@k: mean over the draws of each document; sd: standard deviation between draws; maj@k: the answer that most "
     "draws gave; pass@k: one of k draws is right; changed: documents whose answer changes between draws. "
@@ -45,6 +48,8 @@ BUDGET_HEADER = ("budget-cut",)
 USAGE_HEADER = ("prompt tokens", "cached", "new tokens", "reasoning", "USD")
 """Beside the others where a model is behind an API: what its server counted, and what that cost."""
 
+SHOWN = 5
+"""Labels with few gold samples that a note names."""
 CONSTANT_SHARE = 0.9
 """A label that makes up this much of the answers is reported: the model may answer without reading."""
 
@@ -65,6 +70,10 @@ def render(tasks: Mapping[str, Any], form: str, *, skipped: Mapping[str, str] = 
     style = {"text": "simple", "markdown": "github", "latex": "latex"}[form]
     rows = [row for name, task in tasks.items() for row in _task_rows(name, task)]
     rows += [[name, SKIPPED, "–", "–", "0", "", "", "", ""] for name in skipped]
+    rows += [
+        [name, MEAN, f"{mean['value']:.3f}", f"{mean['low']:.3f} – {mean['high']:.3f}", *[""] * 5]
+        for name, mean in means_of(tasks).items()
+    ]
     header: tuple[str, ...] = HEADER
     if _reasons(tasks):
         header += BUDGET_HEADER
@@ -135,6 +144,7 @@ def remarks_on(name: str, task: Mapping[str, Any]) -> list[str]:
     # Answers that are no labels, such as summaries or marked entities, have no share among the figures.
     if not notes and is_constant(task):
         notes.append(f"{name}: {commonest(task)} answers are one and the same, whatever the question")
+    notes += [f"{name}: {note}" for note in _few_gold_remarks(task)]
     if task.get("cut_prompts"):
         notes.append(
             f"{name}: {task['cut_prompts']} prompts were too long for the model and cut in their longest field"
@@ -154,6 +164,27 @@ def remarks_on(name: str, task: Mapping[str, Any]) -> list[str]:
     if manifest.get("variant") == "excerpt":
         notes.append(f"{name}: measured on an excerpt of the data set, not comparable with published figures")
     return notes
+
+
+def few_gold_note(task: Mapping[str, Any], metric: str) -> str:
+    """What is to be said beside a figure that gives each label the same weight, where some have few gold samples."""
+    few = task.get("few_gold", {}).get(metric)
+    return _few_gold(few["gold"], few["perfect"]) if few else ""
+
+
+def _few_gold_remarks(task: Mapping[str, Any]) -> list[str]:
+    """The same for all of a task's figures, a sentence for those of which the same is to be said."""
+    metrics: dict[str, list[str]] = {}
+    for metric in task.get("few_gold", {}):
+        metrics.setdefault(few_gold_note(task, metric), []).append(metric)
+    return [f"{', '.join(names)}: {sentence}" for sentence, names in metrics.items()]
+
+
+def _few_gold(gold: Mapping[str, int], perfect: float) -> str:
+    counts = [f"{label!r} {times or 'none'}" for label, times in gold.items()]
+    shown = ", ".join(counts[:SHOWN]) + (f" and {len(counts) - SHOWN} labels more have few" * (len(counts) > SHOWN))
+    reach = f"; a perfect model has {perfect:.3f}" if perfect < 1 else ""
+    return f"few gold samples of a label that weighs as much as any other: {shown}{reach}"
 
 
 def _budget_cell(task: Mapping[str, Any]) -> str:

@@ -14,6 +14,7 @@ from mibe.metrics.base import Mean
 from mibe.prompting import PromptBuilder
 from mibe.results import record
 from mibe.results.log import SampleLog, latest_rows
+from mibe.results.means import means_of
 from mibe.results.run import Run
 from mibe.run import description
 from mibe.run.opening import Opened
@@ -75,6 +76,7 @@ def _score_all(opened: Opened, stream: ResponseStream) -> None:
     with closing(iter(stream)) as complete:
         for plan in complete:
             _score(opened, plan, stream)
+            opened.record["means"] = means_of(opened.record["tasks"])
             record.note_services(opened.record, opened.services)
             opened.session.folder.write_record(opened.record)
 

@@ -13,6 +13,7 @@ from mibe.judge.verdicts import TOP_K, is_judged, matches
 from mibe.metrics.arrays import FloatArray, IntArray, np
 from mibe.metrics.base import Mean, Observed, is_main
 from mibe.metrics.confusion import confusion_matrix
+from mibe.metrics.counts import LabelMean
 from mibe.metrics.diagnosis import UnreadableVerdicts
 from mibe.metrics.intervals import cluster_numbers, compact
 from mibe.metrics.outcomes import OUTCOMES, OutcomeRates
@@ -90,6 +91,7 @@ def score_rows(
             field: _breakdown(column, metrics, tables, columns.clusters, resamples, seed)
             for field, column in zip(task.breakdowns, columns.groups, strict=True)
         },
+        "few_gold": _few_gold(metrics, tables),
         "confusion": _confusion(task, columns.predictions, columns.targets),
         "answers": answer_counts(columns.predictions),
     }
@@ -129,6 +131,20 @@ def _breakdown(
             seed,
         )
         for group, inside in by_group(groups).items()
+    }
+
+
+def _few_gold(metrics: Sequence[Metric], tables: Sequence[FloatArray]) -> dict[str, dict[str, Any]]:
+    """Figure that gives each label the same weight → the labels with few gold samples, and what a perfect model has."""
+    totals = {
+        metric: table.sum(axis=0, dtype=np.float64)
+        for metric, table in zip(metrics, tables, strict=True)
+        if isinstance(metric, LabelMean)
+    }
+    return {
+        metric.name: {"gold": few, "perfect": metric.perfect(total)}
+        for metric, total in totals.items()
+        if (few := metric.few_gold(total))
     }
 
 

@@ -192,8 +192,9 @@ def test_the_mean_is_over_the_tasks_that_are_there_and_never_imputed(tmp_path):
     parts = [own.record["tasks"][task]["figures"]["accuracy"] for task in ("pubmedqa", "medmcqa")]
     assert mean.tasks == ("pubmedqa", "medmcqa")
     assert mean.value == pytest.approx(sum(part["value"] for part in parts) / 2)
-    half = 1.96 * (parts[0]["stderr"] ** 2 + parts[1]["stderr"] ** 2) ** 0.5 / 2
-    assert (mean.low, mean.high) == pytest.approx((mean.value - half, mean.value + half))
+    # Two data sets: the distances to their bounds add up as the legs of a right angle.
+    below, above = (sum((part[side] - part["value"]) ** 2 for part in parts) ** 0.5 / 2 for side in ("low", "high"))
+    assert (mean.low, mean.high) == pytest.approx((mean.value - below, mean.value + above))
     assert (mean.rank, mean.ranked) == (1, 1)
     assert "2 of 12" in render([found], "text")
     (ranks,) = re.findall(r"^ +rank (.*)$", render([found], "text"), flags=re.M)

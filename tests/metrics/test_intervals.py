@@ -99,8 +99,12 @@ def test_no_interval_is_a_point(right, clusters):
 def test_of_clusters_that_are_all_right_there_are_no_more_than_they_are():
     # Whether wrong answers would come together, right ones do not tell: 8 documents are 8, not 40.
     found = score([Accuracy()], ["A"] * 40, ["A"] * 40, clusters=np.arange(40) // 5)["accuracy"]
-    quantile = t.ppf(0.975, 7)
-    assert found.low == pytest.approx(8 / (8 + quantile**2))
+    assert found.low == pytest.approx(binomtest(8, 8).proportion_ci(method="wilson").low)
+    # Documents of other sizes weigh as much as they hold: (Σ w)² / Σ w² of them.
+    sizes = np.array([1, 2, 3, 4])
+    found = score([Accuracy()], ["A"] * 10, ["A"] * 10, clusters=np.repeat(np.arange(4), sizes))["accuracy"]
+    effective = 10**2 / (sizes**2).sum()
+    assert found.low == pytest.approx(effective / (effective + t.ppf(0.975, 3) ** 2))
 
 
 def test_the_effective_sample_size_of_clusters_is_that_of_their_standard_error():
