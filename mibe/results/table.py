@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Any
 
 from mibe.metrics.base import is_main
+from mibe.results.answers import commonest, is_constant
 from mibe.results.draws import (
     CHANGED,
     counted,
@@ -140,6 +141,9 @@ def remarks_on(name: str, task: Mapping[str, Any]) -> list[str]:
             and task["scored"] > 1
         ):
             notes.append(f"{name}: {figure['value']:.0%} of the answers are {metric[6:-1]!r}, whatever the question")
+    # Answers that are no labels, such as summaries or marked entities, have no share among the figures.
+    if not notes and is_constant(task):
+        notes.append(f"{name}: {commonest(task)} answers are one and the same, whatever the question")
     notes += [f"{name}: {note}" for note in _few_gold_remarks(task)]
     if task.get("cut_prompts"):
         notes.append(

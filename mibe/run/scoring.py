@@ -17,6 +17,7 @@ from mibe.metrics.counts import LabelMean
 from mibe.metrics.diagnosis import UnreadableVerdicts
 from mibe.metrics.intervals import cluster_numbers, compact
 from mibe.metrics.outcomes import OUTCOMES, OutcomeRates
+from mibe.metrics.sameness import answer_counts
 from mibe.metrics.score import sample_statistics, score, score_statistics
 from mibe.results.digests import cluster_of
 from mibe.results.log import Row
@@ -92,6 +93,7 @@ def score_rows(
         },
         "few_gold": _few_gold(metrics, tables),
         "confusion": _confusion(task, columns.predictions, columns.targets),
+        "answers": answer_counts(columns.predictions),
     }
     if columns.repeats > 1:
         found["repeats"] = repeats(task, metrics, tables, columns, resamples=resamples, seed=seed)
@@ -173,6 +175,7 @@ def score_task(
     # Beside verdicts, a sample without them can only be one with an error, which is counted and not scored.
     by_verdict = [row | {"prediction": matches(row)} if "verdicts" in row else row for row in rows]
     scores = score_rows(replace(task, metrics=(TOP_K,)), by_verdict, resamples=resamples, seed=seed)
+    scores["answers"] = answer_counts(row["prediction"] for row in judged)
     asked = [[v["match"] for v in row["verdicts"] if v["source"] != EXACT] for row in judged]
     if any(asked):
         clusters = cluster_numbers([cluster_of(row) for row in judged])
