@@ -10,7 +10,7 @@ from mibe.leaderboard.cells import Cell, Column, Mean, Row
 DIGITS = 3
 """Decimals that the paper prints: figures that agree in these have the same rank."""
 
-LESS_IS_BETTER = frozenset({"missing", "unreadable_verdicts"})
+LESS_IS_BETTER = frozenset({"missing", "unreadable_verdicts", "brier", "ece", "ece_adaptive"})
 """Figures of which more is not better: they have no rank."""
 
 Z = 1.96

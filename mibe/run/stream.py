@@ -17,8 +17,8 @@ from mibe.prompting import PromptBuilder
 from mibe.results.cache import ResponseCache
 from mibe.results.digests import Digests, digest, identity
 from mibe.results.log import Row, SampleLog, absorb_parts, damaged_path, latest_rows, part_of
+from mibe.run.likelihood import answer_by_likelihood
 from mibe.run.plan import Plan
-from mibe.run.reading import answer_by_likelihood
 from mibe.run.responses import Job, choices, jobs, revived, row_of, stored, wanted
 from mibe.run.session import Session
 from mibe.task import Outcome, Task
