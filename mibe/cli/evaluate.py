@@ -41,11 +41,6 @@ def _eval_parser(p: argparse.ArgumentParser) -> None:
         default="generate",
         help="generate text and read it, or take the likeliest label or letter (docs/likelihood.md)",
     )
-    p.add_argument(
-        "--no-option-texts",
-        action="store_true",
-        help="by likelihood: score letters alone, without the options' texts (acc, acc_norm)",
-    )
     p.add_argument("--output-dir", default="runs", metavar="DIR", help="where run folders go (default runs)")
     p.add_argument("--no-cache", action="store_true", help="ask the model even where an earlier run has its answer")
     p.add_argument(
@@ -91,7 +86,6 @@ def _eval(a: argparse.Namespace) -> int:
             limit=a.limit,
             shard=a.shard,
             scoring=a.scoring,
-            option_texts=not a.no_option_texts,
             resamples=a.resamples,
             bertscore=a.bertscore,
             skip_missing=a.skip_missing,

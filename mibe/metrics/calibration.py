@@ -7,10 +7,12 @@ among all answers, and the `accuracy`, 1 where it is right. An array of `values`
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mibe.metrics.arrays import FloatArray, IntArray, np
 from mibe.metrics.base import Observed, RightOrWrong, SingleFigure, Stored, ratio
+from mibe.metrics.intervals import resampled_totals
+from mibe.metrics.score import Figure, score_statistics
 from mibe.task import Value
 
 BINS = 10
@@ -55,7 +57,7 @@ class CalibrationError(OfConfidence):
     """Expected calibration error: mean distance of accuracy and mean confidence over bins, weighted by their samples.
 
     Σ over bins of |Σ (accuracy − confidence)| / samples (Naeini et al. 2015), so that the statistics are additive. The
-    `edges` are found once, in all samples, and stand in every resample.
+    `edges` are found once, in all samples, and stand in every resample. Its bounds are those of `error_bounds`.
     """
 
     name: str
@@ -130,3 +132,37 @@ def of_likelihood(scores: Sequence[Mapping[str, float] | None]) -> tuple[Stored,
     """Those of `OF_LIKELIHOOD` that every sample has what it takes for, by what the log holds as its scores."""
     common = set.intersection(*(set(own or ()) for own in scores)) if scores else set()
     return tuple(metric for metric in OF_LIKELIHOOD if common.issuperset(metric.reads))
+
+
+def score_likelihoods(
+    metrics: Sequence[Stored],
+    tables: Sequence[FloatArray],
+    *,
+    clusters: IntArray | None = None,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> dict[str, Figure]:
+    """What `score_statistics` returns, calibration errors with bounds of their own (`error_bounds`)."""
+    found = score_statistics(metrics, tables, clusters=clusters, resamples=resamples, seed=seed)
+    for metric, table in zip(metrics, tables, strict=True):
+        if isinstance(metric, CalibrationError) and metric.name in found:
+            low, high = error_bounds(table, clusters=clusters, resamples=resamples, seed=seed)
+            found[metric.name] = replace(found[metric.name], low=low, high=high)
+    return found
+
+
+def error_bounds(
+    statistics: FloatArray, *, clusters: IntArray | None, resamples: int, seed: int, level: float = 0.95
+) -> tuple[float, float]:
+    """Bounds of a calibration error, from the statistics of `CalibrationError`, shape (samples, BINS + 1).
+
+    A mean of distances is larger than the truth by the noise of its bins, and its resamples larger still, so that their
+    quantiles would leave out a calibrated model's 0. Noise moves the error by no more than the sum of what it moves the
+    bins' gaps by (the triangle inequality), which resampling shows: that sum's `level` quantile is taken on both sides.
+    """
+    totals = statistics.sum(axis=0)
+    gaps = totals[:-1] / totals[-1]
+    drawn = resampled_totals(statistics, clusters=clusters, resamples=resamples, seed=seed)
+    reach = float(np.quantile(np.abs(drawn[:, :-1] / drawn[:, -1:] - gaps).sum(axis=1), level))
+    error = float(np.abs(gaps).sum())
+    return max(0.0, error - reach), min(1.0, error + reach)

@@ -12,7 +12,7 @@ from mibe.judge.judges import EXACT
 from mibe.judge.verdicts import TOP_K, is_judged, matches
 from mibe.metrics.arrays import FloatArray, IntArray, np
 from mibe.metrics.base import Mean, Observed, Stored, is_main
-from mibe.metrics.calibration import READS, bin_numbers, equal_width, of_likelihood
+from mibe.metrics.calibration import READS, bin_numbers, equal_width, of_likelihood, score_likelihoods
 from mibe.metrics.classification import Accuracy
 from mibe.metrics.confusion import confusion_matrix
 from mibe.metrics.diagnosis import UnreadableVerdicts
@@ -79,6 +79,7 @@ def score_rows(
     likely = of_likelihood(columns.scores)
     outcomes = Counter(columns.outcomes) + Counter({Outcome.ERROR.value: len(columns.failed)})
     documents = columns.documents if columns.repeats > 1 else None
+    figures = _figures(metrics, tables, documents, resamples, seed)
     found = {
         "samples": outcomes.total(),
         "scored": len(columns.outcomes),
@@ -86,13 +87,7 @@ def score_rows(
         "finish_reasons": columns.finish_reasons,
         "cut_prompts": columns.cut,
         "budget_cut": int(columns.budget_cuts.sum()),
-        "figures": _figures(
-            (*metrics, *likely),
-            [*tables, *(stored_statistics(metric, columns.scores) for metric in likely)],
-            documents,
-            resamples,
-            seed,
-        ),
+        "figures": figures,
         "rates": _rates(columns, resamples, seed),
         "breakdowns": {
             field: _breakdown(column, metrics, tables, documents, resamples, seed)
@@ -101,6 +96,9 @@ def score_rows(
         "confusion": _confusion(task, columns.predictions, columns.targets),
     }
     if likely:
+        stored = [stored_statistics(metric, columns.scores) for metric in likely]
+        own = score_likelihoods(likely, stored, clusters=documents, resamples=resamples, seed=seed)
+        figures |= {name: asdict(figure) for name, figure in own.items()}
         found["reliability"] = reliability(columns.scores, documents, resamples, seed)
     if columns.repeats > 1:
         found["repeats"] = repeats(task, metrics, tables, columns, resamples=resamples, seed=seed)

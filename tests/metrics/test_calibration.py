@@ -14,8 +14,9 @@ from mibe.metrics.calibration import (
     equal_mass,
     equal_width,
     of_likelihood,
+    score_likelihoods,
 )
-from mibe.metrics.score import score
+from mibe.metrics.intervals import bootstrap
 
 # Many ties, all edges of the bins, and numbers between.
 CONFIDENCE = st.one_of(st.sampled_from([n / BINS for n in range(BINS + 1)]), st.floats(0.0, 1.0))
@@ -74,11 +75,29 @@ def test_the_figures_have_intervals_by_the_one_mechanism():
     right = (rng.uniform(size=400) < confidence - 0.2).astype(float)
     samples = list(zip(confidence.tolist(), right.tolist(), strict=True))
     metrics = [CalibrationError("ece", equal_width), AccuracyAtCoverage()]
-    found = score(metrics, samples, samples, resamples=300, seed=3)
+    tables = [metric.statistics(samples) for metric in metrics]
+    found = score_likelihoods(metrics, tables, resamples=300, seed=3)
     for metric in metrics:
         one = found[metric.name]
         assert one.value == figure(metric, samples) and one.low < one.value < one.high and one.n == 400
     assert found["ece"].value == pytest.approx(0.2, abs=0.06)
+
+
+def test_the_interval_of_a_calibrated_models_error_reaches_zero_and_that_of_another_does_not():
+    rng = np.random.default_rng(11)
+    for over, reached in ((0.0, range(26, 31)), (0.3, range(1))):
+        lows = []
+        for seed in range(30):
+            confidence = rng.uniform(0.4, 1, 150)
+            right = rng.uniform(size=150) < confidence - over
+            metric = CalibrationError("ece", equal_width)
+            table = metric.table(np.stack([confidence, right], axis=1))
+            found = score_likelihoods([metric], [table], resamples=200, seed=seed)["ece"]
+            # The quantiles of resamples alone never reach 0, where the truth is.
+            assert bootstrap(table, metric.figures, resamples=200, seed=seed).low[0] > 0
+            assert found.low <= found.value <= found.high
+            lows.append(found.low)
+        assert sum(low == 0 for low in lows) in reached
 
 
 def test_figures_are_those_that_every_sample_has_scores_for():
