@@ -31,8 +31,11 @@ def answer_by_likelihood(values: Sequence[float], seconds: float) -> dict[str, A
 def judge_likelihoods(task: Task, example: Example, values: Sequence[float]) -> Row:
     """The fields of a sample's row that follow from the log-likelihoods of its `continuations`, in their order.
 
-    The answer is the likeliest label or letter as a whole: the sum over its tokens, as lm-eval's `acc` has it.
+    The answer is the likeliest label or letter as a whole: the sum over its tokens, as lm-eval's `acc` has it. An older
+    log may hold what is no number: an error, and no answer.
     """
+    if not all(map(math.isfinite, values)):
+        return judged(task, example, Prediction(None, Outcome.ERROR))
     answers = task.answers(example)
     own, texts = np.array(values[: len(answers)]), np.array(values[len(answers) :])
     chosen = int(own.argmax())
