@@ -18,6 +18,7 @@ from mibe.errors import UsageError
 from mibe.judge.verdicts import TOP_K, is_judged
 from mibe.metrics.arrays import FloatArray, IntArray, np
 from mibe.metrics.base import BootstrapMedian, Mean, is_main, is_mean
+from mibe.metrics.calibration import of_likelihood
 from mibe.metrics.comparison import holm, random_halves
 from mibe.metrics.intervals import cluster_numbers, cluster_totals, shared
 from mibe.registry import load_task
@@ -26,7 +27,7 @@ from mibe.results.folder import SAMPLES
 from mibe.results.log import Row, latest_rows
 from mibe.results.run import Run, load_run
 from mibe.run.scoring import late_of, stored_statistics
-from mibe.run.settings import changes_of, style_of
+from mibe.run.settings import changes_of, rule_of, style_of
 from mibe.task import Metric, Outcome, Task, own_id
 
 if TYPE_CHECKING:
@@ -163,6 +164,9 @@ def _reasons(a: Run, b: Run, common: Sequence[str]) -> list[str]:
         data_a, data_b = part_a["data"], part_b["data"]
         if (data_a["split"], data_a["sha256"]) != (data_b["split"], data_b["sha256"]):
             reasons.append(f"{name}: the data differ ({_data(data_a)} and {_data(data_b)})")
+        rule_a, rule_b = (rule_of(run.record["settings"], run.record["tasks"][name]) for run in (a, b))
+        if rule_a != rule_b:
+            reasons.append(f"{name}: the answer is {rule_a} in A, {rule_b} in B")
         reasons += [f"{name}: {why}" for key, why in SAME.items() if part_a.get(key) != part_b.get(key)]
         if part_a.get("num_fewshot") == part_b.get("num_fewshot") and _other_shots(a, b, name):
             reasons.append(f"{name}: the worked examples differ")
@@ -264,7 +268,7 @@ def _late(task: Task, a: Run, b: Run, joined: Joined) -> tuple[tuple[Mean, ...],
 
 
 def _differences(task: Task, joined: Joined, late: Sequence[Mean], resamples: int, seed: int) -> list[Difference]:
-    """Every main figure of the task, the headline first; those of `late` from what the rows hold."""
+    """Every main figure of the task, the headline first; those of `late`, and of likelihoods, from what rows hold."""
     task, values = _values(task, joined)
     documents = [cluster_numbers([row["id"] for row in rows]) for rows in joined]
     clusters = shared(cluster_numbers(_clusters(joined)))
@@ -276,8 +280,10 @@ def _differences(task: Task, joined: Joined, late: Sequence[Mean], resamples: in
             continue
         tables = [metric.statistics(*of_run) for of_run in zip(values, targets, strict=True)]
         found += _of_metric(task, metric, tables, documents, clusters, resamples, seed)
-    for metric in late:
-        tables = [stored_statistics(metric, [row["scores"] for row in rows]) for rows in joined]
+    scores = [[row.get("scores", {}) for row in rows] for rows in joined]
+    likely = of_likelihood([*scores[0], *scores[1]]) if all("loglikelihoods" in rows[0] for rows in joined) else ()
+    for metric in (*late, *likely):
+        tables = [stored_statistics(metric, of_run) for of_run in scores]
         found += _of_metric(task, metric, tables, documents, clusters, resamples, seed)
     return sorted(found, key=lambda row: not row.headline)
 

@@ -18,7 +18,7 @@ from mibe.rating.scores import scores as scores_by_people
 from mibe.results.draws import documents_scored, draws_of
 from mibe.results.folder import RECORD
 from mibe.results.run import Run, load_run
-from mibe.run.settings import changes_of, style_of
+from mibe.run.settings import changes_of, rule_of, style_of
 
 SAME = {
     "style": "way of asking (--prompt-style, --constrain)",
@@ -28,6 +28,7 @@ SAME = {
     "prompt": "wording of the prompt",
     "shots": "number of worked examples",
     "scoring": "way of scoring",
+    "rule": "rule by which likelihoods decide (mibe rescore RUN brings an older run up to date where it can)",
     "judge": "judge",
 }
 """What the results of a task must share to stand in one column, and what to call it when they do not."""
@@ -232,6 +233,7 @@ def _conditions(record: Mapping[str, Any], part: Mapping[str, Any]) -> dict[str,
         "prompt": part["prompt_template_sha256"],
         "shots": part["num_fewshot"],
         "scoring": record["settings"]["scoring"],
+        "rule": rule_of(record["settings"], part),
         "judge": (record.get("judge") or {}).get("name") if judged else None,
     }
 

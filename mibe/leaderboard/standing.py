@@ -14,7 +14,7 @@ from mibe.metrics.means import Bounded, mean_of
 DIGITS = 3
 """Decimals that the paper prints: published figures that agree in these have the same rank."""
 
-LESS_IS_BETTER = frozenset({"missing", "unreadable_verdicts"})
+LESS_IS_BETTER = frozenset({"missing", "unreadable_verdicts", "brier", "ece", "ece_adaptive"})
 """Figures of which more is not better: they have no rank."""
 
 

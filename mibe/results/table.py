@@ -43,6 +43,12 @@ CLUSTERED = (
     "intervals go by these."
 )
 """How the number of clusters is read, a note under the table."""
+BY_LIKELIHOOD = (
+    "accuracy: by the likeliest letter or label as a whole; acc, acc_norm: by the likeliest text of an option, as a "
+    "whole and per character; confidence: mean probability of the answer; brier, ece, ece_adaptive (less is better): "
+    "how far probabilities are from what is right; accuracy_at_80: of the 80 % most probable answers."
+)
+"""How the figures of answers by likelihood are read, a note under the table."""
 BUDGET_HEADER = ("budget-cut",)
 """Beside the other rates where a model reasons: the share of samples whose reasoning met its limit."""
 USAGE_HEADER = ("prompt tokens", "cached", "new tokens", "reasoning", "USD")
@@ -87,6 +93,7 @@ def render(tasks: Mapping[str, Any], form: str, *, skipped: Mapping[str, str] = 
         return table
     notes = [DRAWN] if any(draws_of(task) > 1 for task in tasks.values()) else []
     notes += [CLUSTERED] if any(map(is_clustered, tasks.values())) else []
+    notes += [BY_LIKELIHOOD] if any("reliability" in task for task in tasks.values()) else []
     notes += [note for name, task in tasks.items() for note in remarks_on(name, task)]
     notes += [f"{name}: {SKIPPED}; {why}" for name, why in skipped.items()]
     return "\n".join([_bold_header(table), *([""] if notes else []), *notes])

@@ -90,7 +90,8 @@ class Columns:
 
 
 def read_columns(rows: Iterable[Row], fields: Sequence[str], *, with_scores: bool) -> Columns:
-    """The columns of the rows; `fields` are names in their metadata, and `scores` is empty unless it is wanted."""
+    """The columns of the rows; `fields` are names in their metadata. `scores` holds None where they are not wanted:
+    those of answers by likelihood always are."""
     ids, draws, failed, budget_cuts = _Ids(), array("q"), array("b"), array("b")
     outcomes, predictions, targets, scores, named = (_Growing() for _ in range(5))
     groups = tuple(_Growing() for _ in fields)
@@ -112,8 +113,7 @@ def read_columns(rows: Iterable[Row], fields: Sequence[str], *, with_scores: boo
         metadata = row.get("metadata") or {}
         for column, field in zip(groups, fields, strict=True):
             column.append(metadata.get(field, ""))
-        if with_scores:
-            scores.append(row["scores"])
+        scores.append(row["scores"] if with_scores or "loglikelihoods" in row else None)
     names, numbers = ids.array(), np.array(draws, dtype=np.int64)
     # The order in which responses happened to arrive bears on no figure, not even in its last digit.
     order = np.lexsort((numbers, names))
@@ -132,7 +132,7 @@ def read_columns(rows: Iterable[Row], fields: Sequence[str], *, with_scores: boo
         predictions=predictions.sorted(order),
         targets=targets.sorted(order),
         groups=tuple(column.sorted(order) for column in groups),
-        scores=scores.sorted(order if with_scores else order[:0]),
+        scores=scores.sorted(order),
         failed=clusters[has_failed],
         finish_reasons=dict(finish_reasons),
         cut=cut,

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from typing import Any
-
-from mibe.metrics.arrays import np
 from mibe.metrics.base import is_main, is_sample_mean
-from mibe.models.base import NO_NUMBERS, Response
+from mibe.models.base import Response
 from mibe.parsers.outcome import read
 from mibe.results.log import Row
 from mibe.task import Example, Outcome, Prediction, Task
@@ -50,23 +45,3 @@ def judged(task: Task, example: Example, prediction: Prediction) -> Row:
         **({"metadata": dict(example.metadata)} if example.metadata else {}),
         **({"cluster": cluster} if cluster != example.id else {}),
     }
-
-
-def answer_by_likelihood(values: Sequence[float], seconds: float) -> dict[str, Any]:
-    """What becomes of the likelihoods of a document's candidates: an error where one of them is no number."""
-    if not all(map(math.isfinite, values)):
-        error = f"log-likelihoods are {NO_NUMBERS}"
-        return {"response": Response(text="", finish_reason="error", error=error, seconds=seconds)}
-    return {"response": Response(text="", finish_reason="stop", seconds=seconds), "loglikelihoods": list(values)}
-
-
-def best_candidate(task: Task, example: Example, loglikelihoods: Sequence[float]) -> Prediction:
-    """The answer whose text is likeliest per byte, so that a long answer is not worse for its length alone.
-
-    No answer where a likelihood is no number.
-    """
-    if not all(map(math.isfinite, loglikelihoods)):
-        return Prediction(None, Outcome.ERROR)
-    candidates = task.candidates(example)
-    per_byte = [value / max(1, len(text.encode())) for value, (_, text) in zip(loglikelihoods, candidates, strict=True)]
-    return Prediction(candidates[int(np.argmax(per_byte))][0], Outcome.PARSED)

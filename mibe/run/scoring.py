@@ -11,7 +11,9 @@ from mibe.errors import UsageError
 from mibe.judge.judges import EXACT
 from mibe.judge.verdicts import TOP_K, is_judged, matches
 from mibe.metrics.arrays import FloatArray, IntArray, np
-from mibe.metrics.base import Mean, Observed, is_main
+from mibe.metrics.base import Mean, Observed, Stored, is_main
+from mibe.metrics.calibration import READS, bin_numbers, equal_width, of_likelihood, score_likelihoods
+from mibe.metrics.classification import Accuracy
 from mibe.metrics.confusion import confusion_matrix
 from mibe.metrics.counts import LabelMean
 from mibe.metrics.diagnosis import UnreadableVerdicts
@@ -58,10 +60,10 @@ def with_late_scores(rows: Iterable[Row], late: Sequence[Mean]) -> list[Row]:
     return rows
 
 
-def stored_statistics(metric: Mean, scores: Sequence[Mapping[str, float]]) -> FloatArray:
+def stored_statistics(metric: Stored, scores: Sequence[Mapping[str, float]]) -> FloatArray:
     """The statistics of a metric from the `scores` of rows, where its values stand already."""
-    values = [[own[name] for name in metric.names] for own in scores]
-    return metric.table(np.array(values, dtype=np.float64).reshape(-1, len(metric.names)))
+    values = [[own[name] for name in metric.reads] for own in scores]
+    return metric.table(np.array(values, dtype=np.float64).reshape(-1, len(metric.reads)))
 
 
 def score_rows(
@@ -70,13 +72,16 @@ def score_rows(
     """The scores of one task as they stand in the run record. Rows with errors are counted and not scored.
 
     Figures of `late` are made of what `with_late_scores` wrote into the rows. Where documents were drawn several times,
-    the figures are over all draws, and "repeats" holds what the draws tell beside. Uncertainty goes by cluster.
+    the figures are over all draws, and "repeats" holds what the draws tell beside. Where answers were chosen by
+    likelihood, their own figures come last, and "reliability" holds the curve. Uncertainty goes by cluster.
     """
     columns = read_columns(rows, task.breakdowns, with_scores=bool(late))
     metrics: tuple[Metric, ...] = (*task.metrics, *late)
     tables = sample_statistics(task.metrics, columns.predictions, columns.targets)
     tables += [stored_statistics(metric, columns.scores) for metric in late]
+    likely = of_likelihood(columns.scores)
     outcomes = Counter(columns.outcomes) + Counter({Outcome.ERROR.value: len(columns.failed)})
+    figures = _figures(metrics, tables, columns.clusters, resamples, seed)
     found = {
         "samples": outcomes.total(),
         "scored": len(columns.outcomes),
@@ -85,7 +90,7 @@ def score_rows(
         "finish_reasons": columns.finish_reasons,
         "cut_prompts": columns.cut,
         "budget_cut": int(columns.budget_cuts.sum()),
-        "figures": _figures(metrics, tables, columns.clusters, resamples, seed),
+        "figures": figures,
         "rates": _rates(columns, resamples, seed),
         "breakdowns": {
             field: _breakdown(column, metrics, tables, columns.clusters, resamples, seed)
@@ -95,6 +100,11 @@ def score_rows(
         "confusion": _confusion(task, columns.predictions, columns.targets),
         "answers": answer_counts(columns.predictions),
     }
+    if likely:
+        stored = [stored_statistics(metric, columns.scores) for metric in likely]
+        own = score_likelihoods(likely, stored, clusters=columns.clusters, resamples=resamples, seed=seed)
+        figures |= {name: asdict(figure) for name, figure in own.items()}
+        found["reliability"] = reliability(columns.scores, columns.clusters, resamples, seed)
     if columns.repeats > 1:
         found["repeats"] = repeats(task, metrics, tables, columns, resamples=resamples, seed=seed)
     return found
@@ -153,6 +163,29 @@ def _confusion(task: Task, predictions: Sequence[Any], targets: Sequence[Any]) -
     if not task.labels or not all(isinstance(target, str) for target in targets):
         return None
     return {"labels": list(task.labels), "counts": confusion_matrix(predictions, targets, task.labels)}
+
+
+def reliability(
+    scores: Sequence[Mapping[str, float]], documents: IntArray | None, resamples: int, seed: int
+) -> list[dict[str, Any]]:
+    """The reliability curve: of each bin with samples its edges, their mean confidence, and their accuracy as a figure.
+
+    The bins are those of the calibration error "ece": BINS of one width, each without its lower edge.
+    """
+    confidence, right = (np.array([own[name] for own in scores], dtype=np.float64) for name in READS)
+    edges = equal_width(confidence)
+    bins = bin_numbers(confidence, edges)
+    curve = []
+    for number in np.unique(bins).tolist():
+        inside = np.flatnonzero(bins == number)
+        accuracy = Accuracy()
+        table = accuracy.table(right[inside, np.newaxis])
+        clusters = None if documents is None else documents[inside]
+        figures = score_statistics([accuracy], [table], clusters=clusters, resamples=resamples, seed=seed)
+        low, high = edges[number : number + 2].tolist()
+        of_bin = {"low": low, "high": high, "confidence": float(confidence[inside].mean())}
+        curve.append(of_bin | {"accuracy": asdict(figures[accuracy.name])})
+    return curve
 
 
 def _figures(

@@ -27,8 +27,8 @@ from mibe.results.log import (
     set_strangers_aside,
     strange_path,
 )
+from mibe.run.likelihood import answer_by_likelihood
 from mibe.run.plan import Plan
-from mibe.run.reading import answer_by_likelihood
 from mibe.run.responses import Job, answer_of, choices, jobs, revived, row_of, stored, wanted
 from mibe.run.session import Session
 from mibe.task import Outcome, Task
