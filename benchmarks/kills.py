@@ -43,10 +43,17 @@ class Till:
 
     asked: list[str] = field(default_factory=list)
     charged: float = 0.0
+    arrived: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
 
+    def arrive(self) -> int:
+        """The number of a request, charged or not."""
+        with self.lock:
+            self.arrived += 1
+            return self.arrived
+
     def ring(self, prompt: str, tokens: int) -> None:
-        """One request has arrived."""
+        """Charge for a request."""
         with self.lock:
             self.asked.append(digest(prompt))
             self.charged += tokens * PRICE / 1e6
@@ -64,7 +71,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         prompt = body["messages"][-1]["content"]
-        dice = random.Random(f"{prompt}{len(self.till.asked)}")
+        dice = random.Random(f"{prompt}{self.till.arrive()}")
         usage = {"prompt_tokens": len(prompt.encode()) // 3, "completion_tokens": dice.randint(1, body["max_tokens"])}
         fate = dice.random()
         if fate < 0.05:

@@ -36,10 +36,10 @@ class Usage:
     cached: int = 0
     reasoning: int = 0
 
-    def is_possible(self, room: int, window: int | None) -> bool:
-        """Whether a request that allowed `room` new tokens can have had these, of a model with this window."""
+    def is_possible(self, window: int | None) -> bool:
+        """Whether a model with this context window can have read and written so many tokens."""
         fits = self.prompt + self.completion <= (window or LARGEST_WINDOW)
-        return fits and 0 <= self.cached <= self.prompt and 0 <= self.completion <= room
+        return fits and 0 <= self.cached <= self.prompt and self.completion >= 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -44,9 +44,11 @@ class RunFolder:
         with _write_errors(output_dir):
             output_dir.mkdir(parents=True, exist_ok=True)
             if fingerprint is not None:
-                for path in sorted(output_dir.glob(f"*/{RECORD}"), reverse=True):
-                    if _is_unfinished(path.parent, fingerprint):
-                        return cls.hold(path.parent)
+                # One that was killed before its first record has a fingerprint alone.
+                found = {path.parent for name in (RECORD, FINGERPRINT) for path in output_dir.glob(f"*/{name}")}
+                for path in sorted(found, reverse=True):
+                    if _is_unfinished(path, fingerprint):
+                        return cls.hold(path)
             path = _new_folder(output_dir, model_name)
             # Beside the record and never written again, so that a run whose record is damaged is still found.
             (path / FINGERPRINT).write_text(f"{fingerprint}\n", encoding="ascii")

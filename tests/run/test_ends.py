@@ -18,6 +18,7 @@ from scripted import Scripted
 import mibe
 from mibe.errors import LimitReached, MibeError, ModelError
 from mibe.results.cache import cache_path
+from mibe.results.folder import RunFolder
 from mibe.results.log import read_rows
 from mibe.terminal.progress import on_stderr
 
@@ -178,6 +179,13 @@ def test_a_run_killed_between_finished_and_its_exit_is_taken_up(tmp_path):
         # That one ended as it should: the same command is a new run.
         assert run(*arguments, cwd=tmp_path).returncode == 0
     assert len(list((tmp_path / "runs").iterdir())) == 2
+
+
+def test_a_run_killed_before_its_first_record_is_taken_up(tmp_path):
+    with RunFolder.open(tmp_path, "demo", "f1") as killed:
+        assert sorted(path.name for path in killed.path.iterdir()) == ["fingerprint", "run.lock", "samples"]
+    with RunFolder.open(tmp_path, "demo", "f1") as again, RunFolder.open(tmp_path, "demo", "f2") as other:
+        assert again.path == killed.path != other.path and again.earlier_record() is None
 
 
 def test_two_runs_of_one_process_have_two_folders(tmp_path):

@@ -230,22 +230,23 @@ class OpenAIModel:
     def priced(self, request: Request, response: Response, worst: float) -> Response:
         """The response with its cost: of the tokens that the server counted, or the most there can be.
 
-        Counts that cannot be are none.
+        Counts that cannot be are none, and an answer longer than was allowed is no ground for a price.
         """
         usage = None
         if response.prompt_tokens is not None and response.new_tokens is not None:
             cached = response.cached_tokens or 0
             usage = Usage(prompt=response.prompt_tokens, completion=response.new_tokens, cached=cached)
-            if usage.is_possible(request.sampling.room, self.context_window):
-                self._unseen = max(self._unseen, usage.prompt - _prompt_size(request))
-            else:
+            if not usage.is_possible(self.context_window):
                 usage = None
                 response = replace(
                     response, prompt_tokens=None, new_tokens=None, cached_tokens=None, reasoning_tokens=None
                 )
         if self.price is None:
             return response
-        return replace(response, cost=worst if usage is None else self.price.of(usage, batch=self.batch))
+        if usage is None or usage.completion > request.sampling.room:
+            return replace(response, cost=worst)
+        self._unseen = max(self._unseen, usage.prompt - _prompt_size(request))
+        return replace(response, cost=self.price.of(usage, batch=self.batch))
 
     def _charge(self, worst: float) -> None:
         """Book an attempt that came to nothing here and may be charged for all the same."""
