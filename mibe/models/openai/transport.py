@@ -52,8 +52,8 @@ class Broken:
     useless: bool = False
 
 
-class _UselessError(Exception):
-    """A reply that cannot be taken."""
+class _UselessError(openai.OpenAIError):
+    """A reply that cannot be taken. The package lets its own kind of error pass."""
 
 
 class _Client(openai.DefaultAsyncHttpxClient):
@@ -61,7 +61,11 @@ class _Client(openai.DefaultAsyncHttpxClient):
 
     async def send(self, request: Any, **options: Any) -> Any:
         """The whole reply."""
-        response = await super().send(request, **{**options, "stream": True})
+        try:
+            response = await super().send(request, **{**options, "stream": True})
+        except (_HTTP.InvalidURL, ValueError) as error:
+            # A Location that is no address, a header in no encoding.
+            raise _UselessError(f"the reply cannot be read ({type(error).__name__})") from None
         try:
             content = await _content(response, _most.get())
         finally:
@@ -161,14 +165,14 @@ class Transport:
             return Broken("no answer in time" if reached else "no connection in time", reached, late=True)
         except openai.APIConnectionError as error:
             return _broken(error.__cause__)
+        except _UselessError as error:
+            return Broken(str(error), reached=True, useless=True)
 
     def _reply(self, response: Any) -> Reply:
         return Reply(response.status_code, response.headers, response.content, self._key)
 
 
 def _broken(cause: BaseException | None) -> Broken:
-    if isinstance(cause, _UselessError):
-        return Broken(str(cause), reached=True, useless=True)
     if isinstance(cause, _HTTP.ConnectError):
         return Broken(f"ConnectError: {cause}", reached=False)
     # The library's words may quote what was sent, the key among it, or what came back.
