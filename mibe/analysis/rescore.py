@@ -23,6 +23,7 @@ from mibe.run.documents import Documents
 from mibe.run.reading import ANSWERED, best_candidate, judge_response, judged
 from mibe.run.scoring import late_metrics, score_task, with_late_scores
 from mibe.task import Example, Outcome, Task
+from mibe.terminal.characters import sound
 from mibe.terminal.version import VERSION
 
 
@@ -97,7 +98,7 @@ def _judge_again(task: Task, samples: Path, part: dict[str, Any]) -> list[Row]:
 def _judged_row(task: Task, example: Example, row: Row, opened: Format | None) -> Row:
     if row["outcome"] == Outcome.ERROR:
         return row
-    row = {name: value for name, value in row.items() if name != ANSWERED}
+    row = {name: value for name, value in row.items() if name != ANSWERED} | {"output": sound(row["output"])}
     if "loglikelihoods" in row:
         return row | judged(task, example, best_candidate(task, example, row["loglikelihoods"]))
     # An empty output holds no reasoning: that of some APIs is never shown.

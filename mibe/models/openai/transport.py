@@ -173,6 +173,9 @@ class Transport:
 
 
 def _broken(cause: BaseException | None) -> Broken:
+    if isinstance(cause, _HTTP.ConnectError) and "CERTIFICATE_VERIFY_FAILED" in str(cause):
+        said = str(cause).rpartition("certificate verify failed: ")[2]
+        return Broken(f"its certificate is not accepted: {said}; SSL_CERT_FILE names the ones that are", reached=False)
     if isinstance(cause, _HTTP.ConnectError):
         return Broken(f"ConnectError: {cause}", reached=False)
     # The library's words may quote what was sent, the key among it, or what came back.
