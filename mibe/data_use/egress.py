@@ -9,11 +9,14 @@ import traceback
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from mibe.errors import DataUseError, MibeError, ModelError
 from mibe.models.base import Model
 from mibe.registry import load_task
 from mibe.task import AccessLevel, Task
+
+T = TypeVar("T")
 
 _PACKAGE = Path(__file__).parents[1]
 
@@ -71,16 +74,16 @@ def note(task: Task, model: Model) -> str | None:
     return None
 
 
-def without_text_in_errors(task: Task, model: Model, action: Callable[[], None]) -> None:
-    """Run `action`; of errors whose message may quote a credentialed task's text, only the kind and place are kept.
+def without_text_in_errors(task: Task, model: Model, action: Callable[[], T]) -> T:
+    """The result of `action`; of errors whose message may quote a credentialed task's text, kind and place are kept.
 
     A server, a plugin or a library may put the prompt into its message, wherever it runs, and messages end in terminals
     and logs. Our own words never quote text and stay; those of others that stand among them are left out.
     """
-    without_text_of_any([task], model.name, action)
+    return without_text_of_any([task], model.name, action)
 
 
-def without_text_of_any(tasks: Collection[Task], name: str, action: Callable[[], None]) -> None:
+def without_text_of_any(tasks: Collection[Task], name: str, action: Callable[[], T]) -> T:
     """The same for several tasks at once, of which nobody can say whose text an error quotes; `name` is the model's.
 
     `tasks` are looked at when there is an error: those that are on their way then.

@@ -10,6 +10,7 @@ SHORTEST = 8
 
 _NAMES = re.compile("(KEY|TOKEN|SECRET|PASSWORD)$", re.I)
 _VISIBLE = re.compile("[!-~]*")
+_CONTROLS = {"n": "\n", "r": "\r", "t": "\t", "b": "\b", "f": "\f"}
 _ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|(.))", re.S)
 
 
@@ -42,4 +43,4 @@ def _spelt_out(key: str, text: str) -> str:
 
 
 def _character(found: re.Match[str]) -> str:
-    return chr(int(found[1], 16)) if found[1] else found[2]
+    return chr(int(found[1], 16)) if found[1] else _CONTROLS.get(found[2], found[2])
