@@ -12,6 +12,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import partial
 
 from mibe.data_use import without_text_of_any
 from mibe.models.locality import Hold, Reach, hold_to, this_machine
@@ -45,10 +46,19 @@ def executed(action: Callable[[], None], model: str, reach: Reach) -> None:
     with _restored():
         before = _KEPT.set((hold, tasks))
         try:
-            without_text_of_any(tasks, model, lambda: hold.watched(action))
+            without_text_of_any(tasks, model, partial(_watched, action, hold))
         finally:
             _KEPT.reset(before)
             hold_to(None)
+
+
+def _watched(action: Callable[[], None], hold: Hold) -> None:
+    try:
+        action()
+    except Exception:
+        # Only here: an engine in this process may well do without an answer of the hub's.
+        hold.raise_refused()
+        raise
 
 
 @contextmanager

@@ -118,17 +118,8 @@ class Hold:
         self._refused = f"{address[0]}:{address[1]}"
         raise ConnectionRefusedError(f"{self._refused} is not the server that was named")
 
-    def watched(self, action: Callable[[], T]) -> T:
-        """The result of `action`. Raises `ElsewhereError` if anything was refused, whatever a library made of it."""
-        try:
-            result = action()
-        except Exception:
-            self._raise_refused()
-            raise
-        self._raise_refused()
-        return result
-
-    def _raise_refused(self) -> None:
+    def raise_refused(self) -> None:
+        """Raise `ElsewhereError` if anything was refused, whatever a library made of it."""
         if self._refused is not None:
             raise ElsewhereError(
                 f"what was meant for this machine was led to {self._refused}, by a redirect or a proxy, and was not "
@@ -153,8 +144,15 @@ def held(hold: Hold) -> Iterator[None]:
 def kept(reach: Reach, action: Callable[[], T]) -> T:
     """The result of `action`, with connections within `reach`. Raises `ElsewhereError` where one would not be."""
     hold = Hold(reach)
-    with held(hold):
-        return hold.watched(action)
+    try:
+        with held(hold):
+            result = action()
+    except Exception:
+        hold.raise_refused()
+        raise
+    # What swallowed it had no answer of the server's.
+    hold.raise_refused()
+    return result
 
 
 def hold_to(hold: Hold | None) -> None:

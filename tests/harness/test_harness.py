@@ -6,6 +6,7 @@ import re
 import socket
 import subprocess
 import sys
+from contextlib import suppress
 from hashlib import sha256
 
 import pytest
@@ -16,7 +17,7 @@ from mibe.errors import DataUseError
 from mibe.harness import definitions, harness_path, prefixed
 from mibe.harness.definitions import PREFIX
 from mibe.metrics.base import is_main
-from mibe.models.locality import hold_to
+from mibe.models.locality import hold_to, this_machine
 from mibe.registry import list_groups, list_tasks, load_task
 from mibe.results.log import latest_rows
 
@@ -292,6 +293,24 @@ def test_from_the_first_credentialed_task_on_the_process_connects_to_this_machin
             socket.create_connection(("192.0.2.1", 80), timeout=0.05)
         socket.create_connection(("127.0.0.1", server.server_port)).close()
         assert os.environ["no_proxy"] == "*"
+
+
+def test_a_run_that_does_without_what_was_refused_is_none_the_worse(prepared, here):
+    from mibe.harness.keeping import executed
+    from mibe.harness.task import MibeTask
+
+    def asks_the_hub():
+        MibeTask({"dataset_name": "mednli"})
+        with suppress(ConnectionRefusedError):
+            socket.create_connection(("192.0.2.1", 443), timeout=0.05)
+        done.append(os.environ["no_proxy"])
+
+    done = []
+    executed(asks_the_hub, "hf", this_machine)
+    assert done == ["*"] and os.environ["no_proxy"] == ""
+    with pytest.raises(OSError, match="timed out|unreachable|in progress|refused") as free:
+        socket.create_connection(("192.0.2.1", 443), timeout=0.05)
+    assert "not the server that was named" not in str(free.value)
 
 
 def note_in_words(number, body):
