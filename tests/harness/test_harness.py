@@ -318,37 +318,34 @@ def note_in_words(number, body):
 
 
 HOSTILE = {
-    # how the server answers, environment, what is said
+    # what the server answers, whether the environment names a proxy and the user vouches, what is said
     "a redirect": (
         lambda other: lambda number, body: Answer(307, {}, {"Location": f"{other.url}/completions"}),
-        {},
+        False,
         "what was meant for this machine was led to 127.0.0.1",
     ),
-    "a proxy": (lambda other: note_in_words, {"proxy": True}, "mednli is under an agreement"),
-    "a proxy and the user's word": (
+    "a proxy, and its own words": (
         lambda other: note_in_words,
-        {"proxy": True, "MIBE_LM_EVAL_LOCAL": "1"},
+        True,
         "local-completions failed on mednli (HTTPError at",
     ),
-    "words": (lambda other: note_in_words, {}, "local-completions failed on mednli (HTTPError at"),
 }
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", HOSTILE)
 def test_a_hostile_local_server_gets_no_note_off_this_machine_or_onto_the_terminal(kind, prepared):
-    script, env, says = HOSTILE[kind]
+    script, proxied, says = HOSTILE[kind]
     with serving() as other, serving() as server:
         server.script = script(other)
         args = f"model=m,base_url={server.url}/completions,tokenizer_backend=None,max_retries=1"
         command = ["lm-eval", "--tasks", "mibe_mednli", "--limit", "2", "--model", "local-completions"]
-        names = ("http_proxy", "HTTP_PROXY", "all_proxy") if env.get("proxy") else ()
-        proxies = {name: other.url.removesuffix("/v1") for name in names}
-        own = {name: value for name, value in env.items() if name != "proxy"}
         plain = {name: value for name, value in os.environ.items() if name.lower() != "no_proxy"}
+        proxies = dict.fromkeys(("http_proxy", "HTTP_PROXY", "all_proxy"), other.url.removesuffix("/v1"))
+        own = {**proxies, "MIBE_LM_EVAL_LOCAL": "1"} if proxied else {}
         done = subprocess.run(
             [sys.executable, "-m", "mibe", *command, "--model_args", args],
-            env={**plain, "HF_HUB_OFFLINE": "1", **proxies, **own},
+            env={**plain, "HF_HUB_OFFLINE": "1", **own},
             capture_output=True,
             text=True,
         )

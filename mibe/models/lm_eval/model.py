@@ -42,6 +42,7 @@ from mibe.models.reasoning import Reasoning, reasoning_by_template, tell_apart, 
 from mibe.models.templates import TEMPLATE_ERRORS, template_problem
 from mibe.models.text import byte_count, one_line, plain_text
 from mibe.parsers.reasoning import opened_by
+from mibe.terminal.characters import sound
 from mibe.terminal.news import say
 
 T = TypeVar("T")
@@ -253,10 +254,11 @@ class LmEvalModel:
 
     def _response(self, request: Request, text: str, seconds: float) -> Response:
         sampling = request.sampling
-        new = None if self._new_tokens is None else len(self._new_tokens(text))
+        # A tokenizer takes no text with half a character in it.
+        whole = sound(str(text))
+        new = None if self._new_tokens is None else len(self._new_tokens(whole))
         counted: FinishReason = "length" if new is not None and new >= sampling.room else "stop"
         finish_reason = text.finish_reason if isinstance(text, Ended) else counted
-        whole = str(text)
         text, answer_at = tell_apart(whole, opened_by(request.text), sampling.stop)
         # A class was not told of stop strings where there is a thinking budget: what stands behind one is no answer.
         finish_reason = "stop" if len(text) < len(whole) else finish_reason
