@@ -97,7 +97,7 @@ def test_an_odd_reply_is_one_sample_and_the_others_are_answered(client, group):
 
     with serving(script) as server:
         asked = [*requests(2), *map(request, kinds), request("last")]
-        got = answers(client(server, max_reply_mb="1", timeout="2", deadline="2", concurrency="16"), asked)
+        got = answers(client(server, max_reply_mb="1", timeout="3", deadline="3", concurrency="16"), asked)
     assert [response.text for response in (*got[:2], got[-1])] == ["question 0", "question 1", "last"]
     found = dict(zip(kinds, got[2:-1], strict=True))
     assert {kind: (response.finish_reason, response.text) for kind, response in found.items()} == {
@@ -110,7 +110,7 @@ def test_an_odd_reply_is_one_sample_and_the_others_are_answered(client, group):
 
 def test_a_reply_that_is_too_long_is_asked_for_a_few_times_alone(client):
     with serving(lambda number, body: packed(b"0" * 20_000_000)) as server:
-        [response] = answers(client(server, max_reply_mb="1", deadline="20"), [request("x")])
+        [response] = answers(client(server, max_reply_mb="1", timeout="60", deadline="60"), [request("x")])
         assert len(server.requests) == 3
     assert response.error == "the reply is longer than 1 MB (max_reply_mb)"
 
@@ -119,7 +119,7 @@ def test_a_long_answer_within_the_limit_comes_whole_packed_or_not(client):
     text = "word " * 100_000
     plain = json.dumps(said(text).body).encode()
     with serving(lambda number, body: [said(text), packed(plain)][number % 2]) as server:
-        model = client(server, concurrency="1")
+        model = client(server, concurrency="1", timeout="60", deadline="60")
         assert [response.text for response in answers(model, requests(2))] == [text] * 2
 
 

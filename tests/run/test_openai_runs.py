@@ -256,8 +256,8 @@ def test_a_local_servers_words_about_credentialed_text_stay_off_the_terminal(kin
     task = replace(load_task("pubmedqa"), access=credentialed("Notes DUA"))
     quoting, says = QUOTING[kind]
     asked = [replace(each, sampling=replace(each.sampling, top_p=0.5)) for each in requests(16)]
-    with serving(lambda number, body: quoting(body)) as server, clients(max_wait="0.01", deadline="0.1") as make:
-        model = make(server, concurrency="8")
+    with serving(lambda number, body: quoting(body)) as server, clients(max_wait="0.01") as make:
+        model = make(server, concurrency="8", deadline="0.3" if "row" in kind else "60")
         with pytest.raises(ModelError) as caught:
             without_text_in_errors(task, model, lambda: list(model.generate(asked)))
     assert says in str(caught.value) and "it may quote credentialed text" in str(caught.value)
