@@ -7,7 +7,19 @@ from difflib import get_close_matches
 
 
 class MibeError(Exception):
-    """Base of all errors below; the command line prints it as one line and exits with code 2."""
+    """Base of all errors below; the command line prints it as one line and exits with code 2.
+
+    `said` is the part of the message that is a server's or a library's own: it may quote what they were given.
+    """
+
+    def __init__(self, message: str, *, said: str = "") -> None:
+        super().__init__(message)
+        self.said = said
+
+    @property
+    def own_words(self) -> str:
+        """The message without what others said."""
+        return str(self).replace(self.said, "[left out]") if self.said else str(self)
 
 
 class UsageError(MibeError):

@@ -24,6 +24,7 @@ from mibe.run.documents import Documents
 from mibe.run.reading import judge_response
 from mibe.run.scoring import late_metrics, score_task, with_late_scores
 from mibe.task import Task
+from mibe.terminal.characters import sound
 from mibe.terminal.progress import Progress, Silent
 
 
@@ -41,10 +42,11 @@ def parse_outputs(
             raise DataError(f'{source}, line {number}: "output" is missing or not text')
         if not isinstance(choices, list | tuple) or not all(isinstance(choice, str) for choice in choices):
             raise DataError(f'{source}, line {number}: "choices" is not a list of texts')
+        item["output"] = output = sound(output)
         finish_reason = item.get("finish_reason") or "stop"
         answer_at = _answer_at(item)
         answer = None if answer_at is None else output[answer_at:]
-        shown, inputs = tuple(choices), item.get("inputs") or {}
+        shown, inputs = tuple(map(sound, choices)), item.get("inputs") or {}
         found = read(answer, finish_reason, task.parser, choices=shown, inputs=inputs)
         said = {}
         if why:
@@ -72,7 +74,7 @@ def read_outputs(path: Path, known: set[str], *, partial: bool) -> dict[str, dic
                 f"{path}, line {number}: the id {ident!r} is not in the data; "
                 f"ids look like {next(iter(sorted(known)), '')!r}"
             )
-        found[ident] = item
+        found[ident] = item | {"output": sound(item["output"])}
     missing = known - set(found)
     if missing and not partial:
         raise DataError(

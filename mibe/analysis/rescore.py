@@ -26,6 +26,7 @@ from mibe.run.reading import ANSWERED, judge_response
 from mibe.run.scoring import late_metrics, score_task, with_late_scores
 from mibe.run.settings import BY_LIKELIHOOD, rule_of
 from mibe.task import Example, Outcome, Task
+from mibe.terminal.characters import sound
 from mibe.terminal.version import VERSION
 
 
@@ -105,7 +106,7 @@ def _judged_row(task: Task, example: Example, row: Row, opened: Format | None, r
     if row["outcome"] == Outcome.ERROR:
         return row
     found = judge_likelihoods_again(task, example, row, rule) if "loglikelihoods" in row else None
-    row = {name: value for name, value in row.items() if name != ANSWERED}
+    row = {name: value for name, value in row.items() if name != ANSWERED} | {"output": sound(row["output"])}
     if found is not None:
         return row | found
     # An empty output holds no reasoning: that of some APIs is never shown.

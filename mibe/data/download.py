@@ -138,6 +138,8 @@ def _answer(record: Mapping[str, Any], where: str) -> str | list[str]:
     answer, choices, gold = record.get("answer"), record.get("choices"), record.get("gold")
     if not isinstance(answer, str):
         raise DataError(f"{where}: answer must be a text, found {answer!r:.60}")
+    if choices is not None and not (isinstance(choices, list) and all(isinstance(each, str) for each in choices)):
+        raise DataError(f"{where}: choices must be texts, found {choices!r:.60}")
     if isinstance(gold, list):
         labels = [label.strip() for label in answer.split(";") if label.strip()]
         marked = [label for label, one in zip(choices or [], gold, strict=False) if one]
@@ -149,50 +151,77 @@ def _answer(record: Mapping[str, Any], where: str) -> str | list[str]:
     return answer.strip()
 
 
+# Each pattern finds one mark, and the marks are looked for one after the other, so that a query of any length and form
+# is read in linear time: one pattern over all of them tries every way to place them.
+
+
+def _between(query: str, opening: str, closing: str) -> str | None:
+    """What stands between the first `opening` and a `closing` that ends the query."""
+    query = query.rstrip()
+    end = re.search(rf"\b(?:{closing})\Z", query)
+    start = re.compile(rf"\b(?:{opening})").search(query, 0, end.start()) if end else None
+    return query[start.end() : end.start()] if start and end else None
+
+
+def _last_line(text: str) -> tuple[str, str] | None:
+    """All lines but the last, and the last one; white space at the end aside."""
+    head, newline, line = text.rstrip().rpartition("\n")
+    return (head, line.strip()) if newline else None
+
+
 def _input(field: str, query: str) -> Fields | None:
-    match = re.search(r"\b(?:INPUT|Input):(.*)\b(?:OUTPUT|Output):\s*$", query, re.DOTALL)
-    return ({field: match[1].strip()}, ()) if match else None
+    found = _between(query, "INPUT:|Input:", "OUTPUT:|Output:")
+    return None if found is None else ({field: found.strip()}, ())
 
 
 def _premise_and_hypothesis(query: str) -> Fields | None:
-    match = re.search(r"\bINPUT:\s*\[PRE\](.*)\[HYP\](.*)\bOUTPUT:\s*$", query, re.DOTALL)
-    if match is None or query.count("[HYP]") > 1:
+    found = _between(query, r"INPUT:\s*\[PRE\]", "OUTPUT:")
+    if found is None or "[HYP]" not in found or query.count("[HYP]") > 1:
         return None
-    return {"premise": match[1].strip(), "hypothesis": match[2].strip()}, ()
+    premise, _, hypothesis = found.partition("[HYP]")
+    return {"premise": premise.strip(), "hypothesis": hypothesis.strip()}, ()
 
 
 def _note_and_question(query: str) -> Fields | None:
     # The question is the last line that begins so: those of the note stand before it.
-    match = re.search(r"\bContext:(.*)\n\s*Question:?[ \t]([^\n]+)\n\s*Answer:\s*$", query, re.DOTALL)
-    return ({"context": match[1].strip(), "question": match[2].strip()}, ()) if match else None
+    found = _between(query, "Context:", "Answer:")
+    lines = _last_line(found) if found is not None and "\n" in found[len(found.rstrip()) :] else None
+    asked = re.fullmatch(r"Question:?[ \t](.+)", lines[1]) if lines else None
+    return ({"context": lines[0].strip(), "question": asked[1].strip()}, ()) if lines and asked else None
 
 
 def _question_and_context(query: str) -> Fields | None:
-    paper = re.search(r"\bINPUT:(.*?)\bCONTEXT:(.*)\bOUTPUT:\s*$", query, re.DOTALL)
-    if paper:
-        return {"question": paper[1].strip(), "context": paper[2].strip()}, ()
+    paper = _between(query, "INPUT:", "OUTPUT:")
+    if paper is not None and (mark := re.search(r"\bCONTEXT:", paper)):
+        return {"question": paper[: mark.start()].strip(), "context": paper[mark.end() :].strip()}, ()
     # The released code puts the contexts and then the question after its instruction, without marks between them:
     # only a question on a line of its own can be told from the contexts.
-    released = re.search(r"\byes, no, or maybe\.\s*(.+)\n\s*([^\n]+\?)\s*The answer is:?\s*$", query, re.DOTALL)
-    return ({"question": released[2].strip(), "context": released[1].strip()}, ()) if released else None
+    released = _between(query, r"yes, no, or maybe\.", "The answer is:?")
+    lines = _last_line(released) if released is not None else None
+    if lines is None or lines[1] == "?" or not lines[1].endswith("?") or not lines[0].strip():
+        return None
+    return {"question": lines[1], "context": lines[0].strip()}, ()
+
+
+_ASKS = re.compile(r"\bQuestion:")
+_OFFERS = re.compile(r"^(?:Options:\s*)?(?=\(?A[.:)])", re.MULTILINE)
+_WAITS = re.compile(r"(?:Answer:|The answer is:?)[^\S\n]*$", re.MULTILINE)
 
 
 def _question_and_options(query: str) -> Fields | None:
-    match = re.search(
-        r"\bQuestion:\s*(.*?)\s*^(?:Options:\s*)?((?:\(?A[.:)]).*?)\s*(?:Answer:|The answer is:?)\s*$",
-        query,
-        re.DOTALL | re.MULTILINE,
-    )
-    if match is None:
+    asks = _ASKS.search(query)
+    offers = _OFFERS.search(query, asks.end()) if asks else None
+    waits = _WAITS.search(query, offers.end()) if offers else None
+    if asks is None or offers is None or waits is None:
         return None
-    question = match[1].removesuffix("Options:").strip()
-    choices = _lettered(match[2])
+    question = query[asks.end() : offers.start()].strip().removesuffix("Options:").strip()
+    choices = _lettered(query[offers.end() : waits.start()])
     return ({"question": question}, choices) if choices else None
 
 
 def _lettered(block: str) -> tuple[str, ...]:
     """The texts of lines "A. …", "B. …", …; empty where the lines are not lettered in order."""
-    parts = re.split(r"^\s*\(?([A-Z])[.:)]\s*", block, flags=re.MULTILINE)
+    parts = re.split(r"^[^\S\n]*\(?([A-Z])[.:)]", block, flags=re.MULTILINE)
     letters, texts = parts[1::2], parts[2::2]
     in_order = parts[0].strip() == "" and letters == [letter(i) for i in range(len(letters))]
     return tuple(text.strip() for text in texts) if in_order and len(letters) > 1 else ()

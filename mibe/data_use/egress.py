@@ -6,14 +6,19 @@ Everything that sends text to a model, a judge included, asks `check_egress` bef
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from mibe.errors import DataUseError, MibeError, ModelError
 from mibe.models.base import Model
 from mibe.registry import load_task
 from mibe.task import AccessLevel, Task
+
+T = TypeVar("T")
+
+_PACKAGE = Path(__file__).parents[1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +52,11 @@ def check_egress(
     terms = task.access.agreement or "data use agreement of its owners"
     stated = (agreement or "").strip()
     if task.name not in allowed or not stated:
+        own = getattr(model, "if_ours", None)
         raise DataUseError(
             f"{task.name} came under the {terms} and {model.name} is remote: its text would leave this machine, "
-            f"and nothing was sent. Use a local model, or, where an agreement permits the sending, name both: "
-            f'--allow-egress {task.name} --agreement "…"'
+            f"and nothing was sent. Use a local model, or, {f'if that server is yours, {own}, or, ' if own else ''}"
+            f'where an agreement permits the sending, name both: --allow-egress {task.name} --agreement "…"'
         )
     return Egress(task.name, terms, model.name, stated)
 
@@ -68,31 +74,48 @@ def note(task: Task, model: Model) -> str | None:
     return None
 
 
-def without_text_in_errors(task: Task, model: Model, action: Callable[[], None]) -> None:
-    """Run `action`; of errors whose message may quote a credentialed task's text, only the kind and place are kept.
+def without_text_in_errors(task: Task, model: Model, action: Callable[[], T]) -> T:
+    """The result of `action`; of errors whose message may quote a credentialed task's text, kind and place are kept.
 
-    A server, a plugin or a library may put the prompt into its message, and messages end in terminals and logs. Our
-    own errors never quote text and pass, but for what a remote model's server had to say.
+    A server, a plugin or a library may put the prompt into its message, wherever it runs, and messages end in terminals
+    and logs. Our own words never quote text and stay; those of others that stand among them are left out.
     """
-    without_text_of_any([task], model, action)
+    return without_text_of_any([task], model.name, action)
 
 
-def without_text_of_any(tasks: Collection[Task], model: Model, action: Callable[[], None]) -> None:
-    """The same for several tasks at once, of which nobody can say whose text an error quotes.
+def without_text_of_any(tasks: Collection[Task], name: str, action: Callable[[], T]) -> T:
+    """The same for several tasks at once, of which nobody can say whose text an error quotes; `name` is the model's.
 
     `tasks` are looked at when there is an error: those that are on their way then.
     """
     try:
         return action()
     except Exception as error:
-        ours = isinstance(error, MibeError) and not (isinstance(error, ModelError) and model.is_remote)
         secret = [task.name for task in tasks if is_credentialed(task)]
-        if ours or not secret:
+        if not secret or (_is_ours(error) and not getattr(error, "said", "")):
             raise
-        frame = traceback.extract_tb(error.__traceback__)[-1]
-        failure = f"{type(error).__name__} at {Path(frame.filename).name}:{frame.lineno}"
+        clean = _without_text(error, name, secret)
     # Raised out here, the new error has no __context__ through which a log could print the old one.
-    raise ModelError(
-        f"{model.name} failed on {', '.join(secret)} ({failure}); the message is left out, since it may quote "
-        "credentialed text: run an open task (--tasks pubmedqa --limit 1) to see it"
+    raise clean
+
+
+def _is_ours(error: Exception) -> bool:
+    """Whether mibe wrote the message. Plugins raise `ModelError` too, and may put a server's words into it."""
+    return isinstance(error, MibeError) and (
+        not isinstance(error, ModelError) or _place(error).is_relative_to(_PACKAGE)
+    )
+
+
+def _place(error: Exception) -> Path:
+    return Path(traceback.extract_tb(error.__traceback__)[-1].filename)
+
+
+def _without_text(error: Exception, name: str, secret: Sequence[str]) -> MibeError:
+    where = "it may quote credentialed text: run an open task (--tasks pubmedqa --limit 1) to see it"
+    if isinstance(error, MibeError) and _is_ours(error):
+        return type(error)(f"{error.own_words} (what is left out was not said by mibe; {where})")
+    line = traceback.extract_tb(error.__traceback__)[-1].lineno
+    return ModelError(
+        f"{name} failed on {', '.join(secret)} ({type(error).__name__} at {_place(error).name}:{line}); the message is "
+        f"left out, since {where}"
     )

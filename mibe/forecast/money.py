@@ -13,9 +13,10 @@ import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
-from mibe.data_use import check_egress, check_names
+from mibe.data_use import check_egress, check_names, without_text_of_any
 from mibe.errors import UsageError
 from mibe.models import load_model
 from mibe.models.base import Model
@@ -120,9 +121,9 @@ def estimate_run(
         plans = [plan.for_model(llm, prepared) for plan in plans]
         for plan in plans:
             check_egress(plan.task, llm, allow_egress, agreement)
-        if isinstance(llm, Service):
-            return estimate(plans, llm, llm.price, batch=llm.batch)
-        return estimate(plans, llm, None)
+        price, batch = (llm.price, llm.batch) if isinstance(llm, Service) else (None, False)
+        counted = partial(estimate, plans, llm, price, batch=batch)
+        return without_text_of_any([plan.task for plan in plans], llm.name, counted)
 
 
 def render(found: Estimate, form: str) -> str:

@@ -6,16 +6,27 @@ import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import lm_eval.tasks
 from lm_eval._cli import HarnessCLI
 from lm_eval.config.evaluate_config import EvaluatorConfig
 from lm_eval.utils import setup_logging, simple_parse_args_string
 
+from mibe.harness.keeping import executed
 from mibe.harness.task import LOCAL
-from mibe.models.locality import CLIENTS, IN_PROCESS, asks_this_machine
+from mibe.models.locality import (
+    CLIENTS,
+    IN_PROCESS,
+    Reach,
+    asks_this_machine,
+    is_loopback,
+    server_here,
+    this_machine,
+)
 
 REMOTE_LOGGERS = ("wandb_args", "trackio_args", "hf_hub_log_args")
 
@@ -33,8 +44,9 @@ def run_lm_eval(argv: Sequence[str], definitions: Path) -> None:
     with _replaced(sys, "argv", ["lm-eval", *argv]), _replaced(lm_eval.tasks, "TaskManager", manager):
         cli = HarnessCLI()
         arguments = cli.parse_args()
-        with _vouched(stays_here(_settings(vars(arguments)))):
-            cli.execute(arguments)
+        settings = _settings(vars(arguments))
+        with _vouched(stays_here(settings)):
+            executed(partial(cli.execute, arguments), str(settings.get("model") or "hf"), _reach(settings))
 
 
 def stays_here(settings: Mapping[str, Any]) -> bool:
@@ -44,9 +56,19 @@ def stays_here(settings: Mapping[str, Any]) -> bool:
     model = settings.get("model") or "hf"
     if model not in CLIENTS:
         return model in IN_PROCESS
+    return asks_this_machine(_address(settings))
+
+
+def _reach(settings: Mapping[str, Any]) -> Reach:
+    """Where connections may go once credentialed text is here: to a local server that is named, or this machine."""
+    address = _address(settings)
+    return server_here(address) if is_loopback(urlsplit(address).hostname or "") else this_machine
+
+
+def _address(settings: Mapping[str, Any]) -> str:
     given = settings.get("model_args") or {}
     model_args = simple_parse_args_string(given) if isinstance(given, str) else given
-    return asks_this_machine(str(model_args.get("base_url", "")))
+    return str(model_args.get("base_url", ""))
 
 
 def _settings(arguments: Mapping[str, Any]) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from mibe.data.store import StoredSplit
 from mibe.data_use import is_credentialed
 from mibe.errors import DataUseError
 from mibe.harness.definitions import prefixed
+from mibe.harness.keeping import keep_here
 from mibe.metrics.arrays import np
 from mibe.metrics.base import is_main, is_sample_mean
 from mibe.metrics.outcomes import OutcomeRates
@@ -51,6 +52,8 @@ class MibeTask(LmEvalTask):  # type: ignore[misc]  # lm_eval has no types
         settings = {key: value for key, value in config.items() if key != "class"}
         self.definition = load_task(settings["dataset_name"])
         refuse_unless_local(self.definition)
+        if is_credentialed(self.definition):
+            keep_here(self.definition)
         self._config = TaskConfig(**self._defaults() | settings)
         self._instances = None
         self._filters = [build_filter_ensemble("none", [["take_first", None]])]
@@ -218,15 +221,11 @@ def example_of(doc: Document) -> Example:
 def refuse_unless_local(task: Task) -> None:
     """Raise `DataUseError` for credentialed data unless the user, or `mibe lm-eval`, vouches for the model.
 
-    lm-eval never tells a task which model its prompts go to. Files that lm-eval writes from here on are the user's
-    alone to read.
+    lm-eval never tells a task which model its prompts go to.
     """
-    if not is_credentialed(task):
-        return
-    if os.environ.get(LOCAL) != "1":
+    if is_credentialed(task) and os.environ.get(LOCAL) != "1":
         raise DataUseError(
             f"{task.name} is under an agreement ({task.access.agreement}), and lm-eval does not say where its prompts "
             f"go. Use `mibe lm-eval` with a local model, set {LOCAL}=1 if model and loggers run on this machine, or "
             f"use `mibe eval`"
         )
-    os.umask(0o077)

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Literal, Protocol, TypedDict
 
+from mibe.terminal.characters import sound
+
 NO_NUMBERS = "NaN or infinite: where float16 overflows, dtype=bfloat16 or float32 helps; else the weights are damaged"
 """What is said of logits and likelihoods that are no numbers, and so must not become an answer."""
 
@@ -75,7 +77,8 @@ FinishReason = Literal["stop", "length", "filter", "error"]
 class Response:
     """What came back for one request.
 
-    `text` is all that the model wrote, reasoning and its marks included; the answer begins at `answer_at` of it (None:
+    `text` is all that the model wrote, reasoning and its marks included, but for characters that are none, which are
+    marked (`mibe.terminal.characters`); the answer begins at `answer_at` of it (None:
     a reasoning that never ended, so that there is no answer).
     `finish_reason` is "stop" (the model ended or a stop string was met), "length" (the token limit), "filter" (the
     model or a content filter declined) or "error" (`error` says why, `text` is empty). Token counts are of the
@@ -96,6 +99,12 @@ class Response:
     cost: float | None = None
     answer_at: int | None = 0
     budget_cut: bool = False
+
+    def __post_init__(self) -> None:
+        # The border: whatever a server, an engine, a plugin or a function gave, files and pages can hold it.
+        object.__setattr__(self, "text", sound(self.text))
+        if self.error is not None:
+            object.__setattr__(self, "error", sound(self.error))
 
     @property
     def answer(self) -> str:
@@ -160,6 +169,8 @@ class Model(Protocol):
     checkpoint recommends, or None; `use_template_args(args)`, called before each run with all the switches of its chat
     template, whose names are `template_switches` where they are known; and `reasoning`: how it reasons before it
     answers (`mibe.models.reasoning.Reasoning`), None where it does not.
+
+    A remote model may have `if_ours`: what its user says where the server behind it is their own and counts as local.
 
     A model may also have `chunk_size`: how many prompts it wants at once, if not the usual number; or `stream`, which
     takes requests one by one (see `mibe.models.streaming`).

@@ -46,8 +46,10 @@ def render_turns(tokenizer: Any, messages: Sequence[Message], *, name: str, **sw
 
 def template_problem(name: str, reason: str) -> ModelError:
     """The error for a template that fails, with what to do about it."""
+    reason = reason.rstrip(".")
     return ModelError(
-        f"the chat template of {name} fails: {reason.rstrip('.')}; mend it, or take chat_template=off for plain prompts"
+        f"the chat template of {name} fails: {reason}; mend it, or take chat_template=off for plain prompts",
+        said=reason,
     )
 
 

@@ -202,7 +202,8 @@ _DEFINED = re.compile(rf"{ANSWER}[,:]?[ ](?:this|which) (?:type|label|class|cate
 _UNREAL = re.compile(
     rf"\b(?:if|unless|had|were)\b[^.!?\n]{{0,100}}\bwould\b(?:(?![.;!?\n]){NO_MARK}){{0,40}}{_X}", re.I
 )
-_ASKED = re.compile(rf"[^.!?\n]*{ANY}[^.!?\n]*\?")
+# A sentence is looked at from its beginning alone: from each of its characters, a long one takes a time of its square.
+_ASKED = re.compile(r"(?<![^.!?\n])[^.!?\n]*\?")
 _DESCRIBED = re.compile(
     rf"^[ *>#|-]*(?:\(?\d{{1,2}}[.)][ ]*)?(?:{BOTH}|{NAME})[.,)\]]{{0,3}}[ ]?(?::|-)[ ]?(?=\w)", re.M
 )

@@ -37,7 +37,7 @@ def run(opened: Opened) -> Run:
     opened.session.progress.message(f"run folder: {folder.path}")
     stream = ResponseStream(opened.session, opened.plans, partial(_describe, opened))
     try:
-        without_text_of_any(stream.in_flight, model, partial(_score_all, opened, stream))
+        without_text_of_any(stream.in_flight, model.name, partial(_score_all, opened, stream))
     except BaseException as error:
         _end(opened, _status(error), _reason(error))
         raise
@@ -89,7 +89,7 @@ def _run_beside(opened: Opened) -> Run:
         for _ in stream:
             continue
 
-    without_text_of_any(stream.in_flight, session.model, respond)
+    without_text_of_any(stream.in_flight, session.model.name, respond)
     return Run(session.folder.path, session.ranks.agree(opened.record))
 
 

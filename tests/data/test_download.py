@@ -2,9 +2,13 @@
 
 import json
 from dataclasses import dataclass, field, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from task_splits import splits_of
 
 from mibe import protocols
@@ -262,3 +266,50 @@ def test_without_a_network_the_other_way_is_named(monkeypatch):
         "Instead: Download it from https://example.org. Then: mibe data prepare ddi --from PATH"
     )
     assert "\n" not in str(error.value)
+
+
+LONG = 50_000
+HOSTILE = {
+    "blank lines": "Question: " + "\n " * LONG,
+    "options without an end": "Question: " + "\nA. x" * LONG,
+    "questions without an end": "Context: " + "\nQuestion: a" * LONG,
+    "openings": "INPUT: CONTEXT: [PRE]" * LONG,
+    "ends": "INPUT: CONTEXT: [PRE][HYP]" + "OUTPUT:" * LONG + "x",
+    "spaces": "Question: " + " " * LONG + "x",
+    "instructions": "yes, no, or maybe. " * LONG + "\n?" * LONG,
+    "letters": "Question: x" + "\nA." * LONG + "\n" * LONG + "Answer:",
+}
+
+
+@pytest.mark.parametrize("query", HOSTILE.values(), ids=HOSTILE)
+def test_a_query_of_any_form_is_read_in_linear_time(query):
+    """With patterns that try every way to place their marks, a third of these took minutes at a tenth of the length."""
+    for split in SPLITTERS.values():
+        assert split(query) is None
+
+
+ODD = st.recursive(
+    st.none() | st.booleans() | st.integers(-1, 3) | st.floats() | st.text(max_size=3) | st.just("DDI-int"),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
+    max_leaves=5,
+)
+
+
+RECORDS = st.fixed_dictionaries(
+    {"answer": st.sampled_from(DDI) | ODD}, optional=dict.fromkeys(("choices", "gold", "id"), ODD)
+)
+
+
+@settings(max_examples=150)
+@given(
+    st.fixed_dictionaries(
+        {"answer": st.sampled_from(DDI) | ODD}, optional=dict.fromkeys(("choices", "gold", "id"), ODD)
+    )
+)
+def test_a_hostile_copys_records_are_read_or_named_in_one_line(record):
+    with TemporaryDirectory() as folder:
+        records = [{"query": "INPUT: a \ud800 OUTPUT:"} | record]
+        try:
+            download(task("ddi", DDI), repository(Path(folder), records))
+        except DataError as error:
+            assert len(str(error).splitlines()) == 1

@@ -3,17 +3,21 @@
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
+from contextlib import suppress
 from hashlib import sha256
 
 import pytest
+from api_server import Answer, error, prompt_of, serving
 
 import mibe
 from mibe.errors import DataUseError
 from mibe.harness import definitions, harness_path, prefixed
 from mibe.harness.definitions import PREFIX
 from mibe.metrics.base import is_main
+from mibe.models.locality import hold_to, this_machine
 from mibe.registry import list_groups, list_tasks, load_task
 from mibe.results.log import latest_rows
 
@@ -50,11 +54,14 @@ OUTPUTS = [
 
 @pytest.fixture
 def here(monkeypatch):
-    """The user's word that the model is on this machine; what it does to new files ends with the test."""
+    """The user's word that the model is on this machine; what it does to the process ends with the test."""
     monkeypatch.setenv("MIBE_LM_EVAL_LOCAL", "1")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.setenv(name, "")
     before = os.umask(0o022)
     yield
     os.umask(before)
+    hold_to(None)
 
 
 @pytest.fixture
@@ -272,6 +279,79 @@ def test_files_of_a_run_on_credentialed_text_are_the_users_alone(prepared, here)
     assert os.umask(0o022) == 0o022
     MibeTask({"dataset_name": "mednli"})
     assert os.umask(0o022) == 0o077
+
+
+def test_from_the_first_credentialed_task_on_the_process_connects_to_this_machine_alone(prepared, here, caplog):
+    from mibe.harness.task import MibeTask
+
+    MibeTask({"dataset_name": "nejm_cpc"})
+    with serving() as server:
+        with pytest.raises(OSError, match="timed out|unreachable|in progress|refused"):
+            socket.create_connection(("192.0.2.1", 80), timeout=0.05)
+        MibeTask({"dataset_name": "mednli"})
+        with pytest.raises(ConnectionRefusedError, match=r"192\.0\.2\.1:80 is not the server that was named"):
+            socket.create_connection(("192.0.2.1", 80), timeout=0.05)
+        socket.create_connection(("127.0.0.1", server.server_port)).close()
+        assert os.environ["no_proxy"] == "*"
+
+
+def test_a_run_that_does_without_what_was_refused_is_none_the_worse(prepared, here):
+    from mibe.harness.keeping import executed
+    from mibe.harness.task import MibeTask
+
+    def asks_the_hub():
+        MibeTask({"dataset_name": "mednli"})
+        with suppress(ConnectionRefusedError):
+            socket.create_connection(("192.0.2.1", 443), timeout=0.05)
+        done.append(os.environ["no_proxy"])
+
+    done = []
+    executed(asks_the_hub, "hf", this_machine)
+    assert done == ["*"] and os.environ["no_proxy"] == ""
+    with pytest.raises(OSError, match="timed out|unreachable|in progress|refused") as free:
+        socket.create_connection(("192.0.2.1", 443), timeout=0.05)
+    assert "not the server that was named" not in str(free.value)
+
+
+def note_in_words(number, body):
+    return error(500, prompt_of(body))
+
+
+HOSTILE = {
+    # what the server answers, whether the environment names a proxy and the user vouches, what is said
+    "a redirect": (
+        lambda other: lambda number, body: Answer(307, {}, {"Location": f"{other.url}/completions"}),
+        False,
+        "what was meant for this machine was led to 127.0.0.1",
+    ),
+    "a proxy, and its own words": (
+        lambda other: note_in_words,
+        True,
+        "local-completions failed on mednli (HTTPError at",
+    ),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_a_hostile_local_server_gets_no_note_off_this_machine_or_onto_the_terminal(kind, prepared):
+    script, proxied, says = HOSTILE[kind]
+    with serving() as other, serving() as server:
+        server.script = script(other)
+        args = f"model=m,base_url={server.url}/completions,tokenizer_backend=None,max_retries=1"
+        command = ["lm-eval", "--tasks", "mibe_mednli", "--limit", "2", "--model", "local-completions"]
+        plain = {name: value for name, value in os.environ.items() if name.lower() != "no_proxy"}
+        proxies = dict.fromkeys(("http_proxy", "HTTP_PROXY", "all_proxy"), other.url.removesuffix("/v1"))
+        own = {**proxies, "MIBE_LM_EVAL_LOCAL": "1"} if proxied else {}
+        done = subprocess.run(
+            [sys.executable, "-m", "mibe", *command, "--model_args", args],
+            env={**plain, "HF_HUB_OFFLINE": "1", **own},
+            capture_output=True,
+            text=True,
+        )
+        assert other.requests == [] and "chest pain" not in done.stdout + done.stderr
+        told = [line for line in done.stderr.splitlines() if line.startswith("mibe: ")]
+        assert done.returncode == 2 and len(told) == 1 and told[0].startswith(f"mibe: {says}"), done.stderr
 
 
 @pytest.mark.slow

@@ -20,6 +20,8 @@ class Answer:
     delay: float = 0.0
     reset_after: int | None = None
     """Send so many bytes of the body, then reset the connection."""
+    trickle: float = 0.0
+    """Seconds between two bytes of the body."""
 
 
 def said(text, *, finish="stop", usage=True, **message):
@@ -134,7 +136,11 @@ class _Handler(BaseHTTPRequestHandler):
             self.connection.close()
             self.close_connection = True
             return
-        self.wfile.write(body)
+        for byte in body if answer.trickle else b"":
+            time.sleep(answer.trickle)
+            self.wfile.write(bytes([byte]))
+            self.wfile.flush()
+        self.wfile.write(b"" if answer.trickle else body)
 
     def log_message(self, *_):
         pass

@@ -326,6 +326,9 @@ def test_nothing_of_a_credentialed_task_reaches_a_remote_judge_unasked(cases, tm
     assert judge.questions
     (leaving,) = run.record["egress"]
     assert leaving["receiver"] == "asked" and leaving["agreement"] == "signed"
+    asked = list(judge.questions)
+    # Scored again, verdicts are kept: nobody is asked, and the permission stays on record.
+    assert rescore(run.path).record["egress"] == run.record["egress"] and judge.questions == asked
 
 
 def test_a_remote_judges_failure_quotes_nothing(cases, tmp_path):

@@ -259,6 +259,21 @@ def test_an_error_of_status_200_is_an_error_and_no_text(server, concurrent):
     assert (response.finish_reason, response.text) == ("error", "") and "upstream is gone" in response.error
 
 
+@pytest.mark.parametrize("concurrent", ["1", "2"])
+def test_odd_replies_are_errors_or_texts_that_files_can_hold(server, concurrent):
+    model = api(server, num_concurrent=concurrent)
+    for choices, text in (
+        ([{"index": 0, "text": "yes \ud800\0", "finish_reason": "stop"}], "yes \ufffd\ufffd"),
+        ([{"index": "x", "text": "yes", "finish_reason": "stop"}], ""),
+        ([{"index": 9, "text": "yes"}], ""),
+        ([5], ""),
+        ({"a": 1}, ""),
+    ):
+        server.instead = {"choices": choices}
+        (response,) = generate(model, [ask("question")])
+        assert (response.text, response.finish_reason) == (text, "stop" if text else "error"), choices
+
+
 def test_stop_strings_are_sent_and_kept(server):
     (response,) = generate(api(server), [ask("one two>three", stop=("two",))])
     assert server.asked[0][1]["stop"] == ["two"] and response.text == "<"

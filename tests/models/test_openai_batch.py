@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -15,9 +16,12 @@ from api_requests import request, requests
 from api_runs import price_file
 from api_server import Answer, error, said, serving
 
+from mibe.data_use import without_text_in_errors
 from mibe.errors import LimitReached, ModelError
 from mibe.models.budget import Balance, Budget, Journal
 from mibe.models.openai.jobs import MOST_BYTES, MOST_REQUESTS, input_files
+from mibe.registry import load_task
+from mibe.task import credentialed
 
 
 class Jobs:
@@ -290,6 +294,115 @@ def test_files_keep_the_limits_of_the_api():
     assert all(count <= MOST_REQUESTS and size <= MOST_BYTES for count, size in sizes)
     assert sizes[0][0] == MOST_BYTES // 9_000
     assert [len(keys) for keys, _ in input_files((str(i), b"{}\n") for i in range(120_000))] == [50_000, 50_000, 20_000]
+
+
+ODD_LINES = {
+    "no JSON": b"{",
+    "nested": b"[" * 100_000,
+    "no object": b"[1]",
+    "an id that is none": b'{"custom_id": ["x"], "response": {"status_code": 200}}',
+    "another's id": b'{"custom_id": "x", "response": {"status_code": 200}}',
+    "nothing": b"",
+}
+
+
+def test_odd_lines_of_a_job_are_left_out_and_the_others_taken(service, open_model):
+    def download(path, raw):
+        content = service.jobs.files[path.split("/")[3]].splitlines()
+        return Answer(body=b"\n".join([*ODD_LINES.values(), *content[:-1], *ODD_LINES.values()]))
+
+    service.other[("GET", "/v1/files/")] = download
+    got = answers(open_model(), requests(4))
+    assert sorted(response.finish_reason for response in got) == ["error", "stop", "stop", "stop"]
+    [lost] = [response for response in got if response.finish_reason == "error"]
+    assert lost.error == "Batch job batch_0 is completed and has no answer for this"
+
+
+ODD_RESPONSES = (None, "no", {"status_code": None}, {"status_code": "x", "body": 5}, {"status_code": 200, "body": []})
+ODD_RESPONSES += ({"status_code": 410, "body": {}}, {"status_code": -1, "body": {}}, {"status_code": 200})
+
+
+@pytest.mark.parametrize("response", ODD_RESPONSES)
+def test_a_line_that_is_no_answer_is_one_error_and_asked_once(service, open_model, response):
+    """A line of status 410, or -1, is no word that the server has forgotten the job, which would be paid for again."""
+    service.jobs.line = lambda number, body: {"response": response} if number == 1 else echoed(number, body)
+    got = answers(open_model(), requests(3))
+    assert [each.finish_reason for each in got] == ["stop", "error", "stop"]
+    assert len(service.jobs.jobs) == 1
+
+
+ODD_JOBS = [
+    {"request_counts": 5},
+    {"request_counts": {"completed": "<b>", "total": []}},
+    {"output_file_id": 7},
+    {"output_file_id": {"a": 1}, "error_file_id": [2]},
+    {"errors": 5},
+]
+
+
+@pytest.mark.parametrize("odd", ODD_JOBS)
+def test_a_job_with_odd_fields_ends_in_samples(service, open_model, odd):
+    poll = service.jobs.poll
+    service.other[("GET", "/v1/batches/")] = lambda path, raw: Answer(body=poll(path, raw).body | odd)
+    got = answers(open_model(), requests(2))
+    assert len(got) == 2 and {response.finish_reason for response in got} <= {"stop", "error"}
+
+
+@pytest.mark.parametrize("errors", [5, {"data": 5}, {"data": []}, {"data": [7]}, {"data": {"message": "x"}}, None])
+def test_a_refused_job_whose_reasons_are_odd_is_one_line(service, open_model, errors):
+    service.jobs.status = "failed"
+    poll = service.jobs.poll
+    service.other[("GET", "/v1/batches/")] = lambda path, raw: Answer(body=poll(path, raw).body | {"errors": errors})
+    with pytest.raises(ModelError, match="refused Batch job batch_0"):
+        answers(open_model(), requests(2))
+
+
+def test_a_status_that_is_none_is_looked_at_again(service, open_model):
+    poll, asked = service.jobs.poll, []
+
+    def odd(path, raw):
+        asked.append(path)
+        answer = poll(path, raw)
+        return Answer(body=answer.body | {"status": ["completed"]}) if len(asked) < 3 else answer
+
+    service.other[("GET", "/v1/batches/")] = odd
+    assert [response.finish_reason for response in answers(open_model(), requests(2))] == ["stop", "stop"]
+
+
+def test_a_server_that_forgets_every_job_is_not_given_jobs_for_ever(service, open_model):
+    service.other[("GET", "/v1/batches/")] = lambda path, raw: error(404, "No batch found")
+    with pytest.raises(ModelError, match="forgets every Batch job; leave --batch-api out"):
+        answers(open_model(), requests(2))
+    assert len(service.jobs.jobs) == 4
+
+
+@pytest.mark.parametrize("ident", [5, "../../files", "a b", "", "x" * 200, None])
+def test_an_id_that_is_none_is_taken_for_trouble_on_the_way(service, open_model, ident):
+    service.other[("POST", "/v1/files")] = lambda path, raw: Answer(body={"id": ident})
+    with pytest.raises(ModelError, match="refused a Batch job"):
+        answers(open_model(deadline="0.1"), requests(2))
+    assert not service.jobs.jobs
+
+
+def test_a_list_of_jobs_that_is_none_ends_no_run(service, open_model):
+    service.jobs.lose_next_creation = True
+    lists = iter([{"data": 5}, {"data": [5, {"input_file_id": "other"}]}, {}])
+    service.other[("GET", "/v1/batches?")] = lambda path, raw: Answer(body=next(lists, {}))
+    got = answers(open_model(), requests(2))
+    assert [response.finish_reason for response in got] == ["stop", "stop"]
+
+
+def test_what_a_server_says_of_a_job_on_credentialed_text_stays_off_the_terminal(service, open_model):
+    """Jobs are refused as a whole with a line's text in the reason."""
+    task = replace(load_task("pubmedqa"), access=credentialed("Notes DUA"))
+    service.jobs.status = "failed"
+    poll = service.jobs.poll
+    told = {"data": [{"message": "line 1: question 0", "code": "token_limit_exceeded"}]}
+    service.other[("GET", "/v1/batches/")] = lambda path, raw: Answer(body=poll(path, raw).body | {"errors": told})
+    model = open_model()
+    with pytest.raises(LimitReached, match="takes no Batch job now: \\[left out\\]; run the same") as caught:
+        without_text_in_errors(task, model, lambda: answers(model, requests(2)))
+    assert "question" not in str(caught.value)
 
 
 def test_a_run_that_is_killed_while_it_waits_goes_on_with_the_same_jobs(service, tmp_path):

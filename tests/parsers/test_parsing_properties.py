@@ -223,7 +223,7 @@ def test_a_reading_says_its_rule() -> None:
     ("task", "protocol", "unit"),
     [
         ("medqa", "default", "answer is "), ("medqa", "default", "A, "), ("ddi", "default", "if "),
-        ("hoc", "default", "["),
+        ("medqa", "default", "a"), ("medqa", "default", "("), ("pubmedqa", "default", "0"), ("hoc", "default", "["),
         ("nejm_cpc", "default", "1. "), ("emrqa", "default", "'"), ("i2b2", "default", "<span "),
         ("i2b2", "paper", "<a "),
         ("i2b2", "paper", "<!--"), ("i2b2", "paper", "<span "), ("medqa", "paper", "A, "), ("ddi", "paper", "DDI-"),

@@ -18,6 +18,7 @@ from secret_task import WORDS
 
 from mibe.data_use import check_egress, note, without_text_in_errors
 from mibe.errors import DataUseError, ModelError, RunError
+from mibe.models import as_model
 from mibe.models.local.dummy import DummyModel
 from mibe.registry import load_task
 from mibe.task import NON_COMMERCIAL, credentialed
@@ -84,7 +85,7 @@ def test_a_remote_model_gets_nothing_unless_task_and_agreement_are_named(mibe, s
     assert_nothing_was_sent(server, done, tmp_path)
     assert len(done.stderr.splitlines()) == 1
     assert "secret came under the Notes Data Use Agreement 1.5 and served is remote" in done.stderr
-    assert '--allow-egress secret --agreement "…"' in done.stderr
+    assert '--allow-egress secret --agreement "…"' in done.stderr and "--trusted-endpoint" not in done.stderr
 
 
 def test_one_credentialed_task_among_others_stops_the_run_before_the_first(mibe, server, tmp_path):
@@ -222,8 +223,12 @@ def test_replaced_errors_carry_no_trace_of_the_old_one_and_our_own_pass():
     with pytest.raises(ModelError) as caught:
         without_text_in_errors(secret, DummyModel(), fails(ValueError("the note")))
     assert caught.value.__context__ is None and caught.value.__cause__ is None and "note" not in str(caught.value)
-    for model, error in ((remote_model(), RunError("disk full")), (DummyModel(), ModelError("out of memory"))):
-        with pytest.raises(type(error), match=str(error)):
-            without_text_in_errors(secret, model, fails(error))
+    with pytest.raises(RunError, match="disk full"):
+        without_text_in_errors(secret, remote_model(), fails(RunError("disk full")))
+    # Plugins raise this one too: it passes where mibe itself wrote it.
+    with pytest.raises(ModelError, match=r"dummy failed on pubmedqa \(ModelError at test_data_use.py:\d+\)"):
+        without_text_in_errors(secret, DummyModel(), fails(ModelError("a note")))
+    with pytest.raises(ModelError, match="gives no likelihoods; score it by generation"):
+        without_text_in_errors(secret, DummyModel(), lambda: as_model(list).loglikelihood([]))
     with pytest.raises(KeyboardInterrupt):
         without_text_in_errors(secret, remote_model(), fails(KeyboardInterrupt()))

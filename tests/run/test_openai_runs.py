@@ -11,14 +11,15 @@ import traceback
 from dataclasses import replace
 
 import pytest
+from api_clients import clients
 from api_requests import requests
 from api_runs import command, price_file, record_of, run
 from api_server import Answer, error, prompt_of, said, serving
 from run_logs import responses
 from secret_task import WORDS
 
-from mibe.data_use import check_egress
-from mibe.errors import DataUseError, MibeError
+from mibe.data_use import check_egress, without_text_in_errors
+from mibe.errors import DataUseError, MibeError, ModelError
 from mibe.forecast.money import estimate, estimate_run
 from mibe.judge.judges import Case, ModelJudge, load_judge
 from mibe.models import load_model
@@ -30,7 +31,7 @@ from mibe.run.settings import Settings
 from mibe.run.settle import wanted
 from mibe.task import credentialed
 
-CANARY = "sk-canary-4711-do-not-print"
+CANARY = "sk-canary/4711-do-not-print"
 
 
 def test_a_run_scores_counts_and_says_what_it_cost(tmp_path):
@@ -238,6 +239,50 @@ def test_credentialed_text_goes_to_no_server_but_a_local_or_a_trusted_one(mibe, 
     assert json.loads((other / "run.json").read_text())["model"]["is_remote"] is False
 
 
+QUOTING = {
+    "403": (lambda body: error(403, prompt_of(body)), "status 403: the key in OPENAI_API_KEY has no right to use m"),
+    "404": (lambda body: error(404, prompt_of(body)), "status 404: it knows no model 'm'"),
+    "eight in a row": (lambda body: error(500, prompt_of(body)), "8 requests in a row without an answer: [left out]"),
+    "what was asked for": (
+        lambda body: error(400, f"unknown parameter for {prompt_of(body)}", param="top_p"),
+        "m does not take top_p, which was asked for: [left out]; leave it out",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", QUOTING)
+def test_a_local_servers_words_about_credentialed_text_stay_off_the_terminal(kind):
+    """Kind and place are kept, and what to do; the words may be those of a note."""
+    task = replace(load_task("pubmedqa"), access=credentialed("Notes DUA"))
+    quoting, says = QUOTING[kind]
+    asked = [replace(each, sampling=replace(each.sampling, top_p=0.5)) for each in requests(16)]
+    with serving(lambda number, body: quoting(body)) as server, clients(max_wait="0.01") as make:
+        model = make(server, concurrency="8", deadline="0.3" if "row" in kind else "60")
+        with pytest.raises(ModelError) as caught:
+            without_text_in_errors(task, model, lambda: list(model.generate(asked)))
+    assert says in str(caught.value) and "it may quote credentialed text" in str(caught.value)
+    assert caught.value.__context__ is None and "question " not in str(caught.value)
+
+
+def test_a_403_of_a_local_server_brings_no_note_to_the_terminal(mibe):
+    with serving(lambda number, body: error(403, f"You may not ask: {prompt_of(body)}")) as server:
+        done = secret(mibe, server)
+    assert done.returncode == 2 and "status 403" in done.stderr and server.requests
+    assert not [word for word in WORDS if word in done.stdout + done.stderr], done.stderr
+
+
+@pytest.mark.parametrize(
+    ("base_url", "named"), [("http://gpu.hospital.example:8000/v1", True), ("https://api.openai.com/v1", False)]
+)
+def test_a_refusal_names_what_makes_the_hospitals_own_server_local(base_url, named):
+    task = replace(load_task("pubmedqa"), access=credentialed("Notes DUA"))
+    model = load_model("openai", {"model": "m", "base_url": base_url})
+    with pytest.raises(DataUseError, match="is remote") as caught:
+        check_egress(task, model)
+    assert ("if that server is yours, --trusted-endpoint" in str(caught.value)) is named
+    assert "--allow-egress pubmedqa --agreement" in str(caught.value)
+
+
 def test_a_remote_judge_is_a_receiver_like_any_other():
     task = replace(load_task("pubmedqa"), access=credentialed("Notes DUA"))
     for arguments, refused in (("gpt-4o", True), ("model=m,base_url=http://127.0.0.1:1/v1", False)):
@@ -265,7 +310,17 @@ FAILURES = {
     "filter": lambda key: error(400, key, code="content_filter"),
     "parameter": lambda key: error(400, f"Unsupported parameter 'seed' {key}", param="seed"),
     "slow": lambda key: Answer(body=said("x").body, delay=0.3),
+    "escaped": lambda key: Answer(400, escaped(key)),
+    "escaped twice": lambda key: error(400, escaped(key).decode()),
+    "escaped and cut": lambda key: Answer(400, escaped(key)[:-2]),
+    "in an answer": lambda key: Answer(body=escaped(key, form=said)),
 }
+
+
+def escaped(key, form=lambda text: error(400, text)):
+    """JSON that spells the key so that its bytes are not in it."""
+    odd = key.replace("k", "\\u006B").replace("/", "\\/")
+    return json.dumps(form("HERE").body).replace("HERE", odd).encode()
 
 
 @pytest.mark.parametrize("kind", FAILURES)
@@ -302,6 +357,27 @@ def _whole(failure):
         shown += [str(failure), repr(failure), repr(vars(failure))]
         failure = failure.__cause__ or failure.__context__
     return shown
+
+
+@pytest.mark.parametrize("key", ["sk-first\nsecond", "sk-canary-é", "sk canary 4711", "sk-\x7fcanary"])
+def test_a_key_that_no_header_can_hold_is_one_line_before_anything_is_sent(key, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", key)
+    with serving() as server:
+        model = load_model("openai", {"model": "m", "base_url": server.url})
+        with pytest.raises(ModelError, match="OPENAI_API_KEY holds no key: there is a line break") as caught:
+            model.connect()
+        with pytest.raises(ModelError):
+            list(model.generate(requests(1)))
+        assert server.requests == [] and key not in str(caught.value) and caught.value.__context__ is None
+        model.close()
+
+
+def test_a_placeholder_for_a_key_is_no_secret_and_an_answer_may_say_it(monkeypatch):
+    monkeypatch.setenv("ANOTHER", "yes")
+    with serving(lambda number, body: said("yes")) as server:
+        model = load_model("openai", {"model": "m", "base_url": server.url, "api_key_env": "ANOTHER"})
+        assert [response.text for _, response in model.generate(requests(1))] == ["yes"]
+        model.close()
 
 
 @pytest.mark.parametrize("kind", ["400", "401", "quota"])

@@ -7,12 +7,14 @@ fails. Here they get few requests at a time, and where one fails the others are 
 from __future__ import annotations
 
 import gc
+import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from mibe.errors import ModelError, UsageError, unknown
 from mibe.models.arguments import positive
@@ -20,23 +22,30 @@ from mibe.models.base import ChoiceRequest, FinishReason, Message, Model, Reques
 from mibe.models.folders import check_exists
 from mibe.models.hf.arguments import ARGUMENTS
 from mibe.models.identity import source_identity
+from mibe.models.keys import in_environment, without
 from mibe.models.lm_eval import LM_EVAL
 from mibe.models.lm_eval.endings import Ended, tell_endings
 from mibe.models.lm_eval.traits import (
+    Tokenize,
     chat_string,
+    check_key,
     context_window,
+    if_ours,
     is_remote,
     quiet,
     renderer,
     takes_messages,
     tokenizer,
 )
-from mibe.models.locality import IN_PROCESS
+from mibe.models.locality import IN_PROCESS, ElsewhereError, kept, server_here
 from mibe.models.reasoning import Reasoning, reasoning_by_template, tell_apart, was_cut
 from mibe.models.templates import TEMPLATE_ERRORS, template_problem
 from mibe.models.text import byte_count, one_line, plain_text
 from mibe.parsers.reasoning import opened_by
+from mibe.terminal.characters import sound
 from mibe.terminal.news import say
+
+T = TypeVar("T")
 
 SOURCES = ("pretrained", "tokenizer", "peft", "delta", "model_path", "base_model")
 """Arguments that may name a folder or a hub's repository."""
@@ -92,12 +101,16 @@ def load(name: str, args: Mapping[str, str]) -> Model:
         raise UsageError(f"arguments of the model {LM_EVAL + name!r}: {error}") from None
     say(f"loading {args.get('pretrained') or args.get('model') or name} …")
     passed = {key: read(text) for key, text in args.items() if key not in ("chat_template", "at_once")}
+    lm: Any = None
     try:
         with quiet():
             lm = registry[name](**passed)
-    except Exception as error:
-        # A class for any engine or service may raise what it likes; a missing package and a missing key are common.
-        raise ModelError(f"lm-eval cannot load {name}: {one_line(error)}") from error
+    except Exception as error:  # noqa: BLE001  (a class for any engine or service may raise what it likes)
+        reason = without(in_environment(os.environ), one_line(error))
+    if lm is None:
+        # Out here, so that no traceback shows the class's own words, which may quote a key.
+        raise ModelError(f"lm-eval cannot load {name}: {reason}")
+    check_key(lm)
     return LmEvalModel(lm, name=name, args=args, chat=chat_template, at_once=at_once)
 
 
@@ -129,14 +142,18 @@ class LmEvalModel:
         self.name = Path(source).name if Path(source).is_dir() else source
         self._lm = lm
         tell_endings(lm)
+        self.is_remote = is_remote(name, lm)
+        self.if_ours = if_ours(lm)
+        # What asks a server on this machine is held to that server, with all its redirects and proxies.
+        self._reach = None if self.is_remote or name in IN_PROCESS else server_here(str(lm.base_url))
         self._takes_messages = takes_messages(lm)
         self._render = renderer(lm) if chat or self._takes_messages else None
-        self._prompt_tokens = tokenizer(lm)
-        self._new_tokens = tokenizer(lm, add_special_tokens=False)
+        self._prompt_tokens = self._kept(tokenizer(lm))
+        self._new_tokens = self._kept(tokenizer(lm, add_special_tokens=False))
         self.is_chat = self._render is not None
-        self.is_remote = is_remote(name, lm)
         self.context_window = context_window(name, lm, args)
         self.identity: Mapping[str, Any] | None = identity(name, args, chat=self.is_chat)
+        self._keys = in_environment(os.environ)
         self._at_once = at_once or _at_once(lm, remote=name not in IN_PROCESS)
         self._failures = 0
 
@@ -147,12 +164,19 @@ class LmEvalModel:
         template = getattr(getattr(self._lm, "tokenizer", None), "chat_template", None) if self.is_chat else None
         return reasoning_by_template(template, self.render) if template else None
 
+    def _here(self, action: Callable[[], T]) -> T:
+        """The result of something that the class does, be it that its server does it."""
+        return action() if self._reach is None else kept(self._reach, action)
+
+    def _kept(self, tokens: Tokenize | None) -> Tokenize | None:
+        return None if tokens is None else lambda text: self._here(partial(tokens, text))
+
     def render(self, messages: Sequence[Message]) -> str:
         """The messages as the class renders them: by a chat template, as JSON for a chat API, or as plain text."""
         if self._render is None:
             return plain_text(messages)
         try:
-            return self._render(messages)
+            return self._here(partial(self._render, messages))
         except TEMPLATE_ERRORS as error:
             raise template_problem(self.name, one_line(error)) from error
 
@@ -179,8 +203,10 @@ class LmEvalModel:
         failure = _NOTHING
         try:
             texts = self._call("generate_until", [self._asked(requests[index]) for index in indices])
+        except ElsewhereError:
+            raise
         except Exception as error:  # noqa: BLE001  (a class for any engine or service may raise what it likes)
-            failure = _Failure(one_line(error), _status(error))
+            failure = _Failure(without(self._keys, one_line(error)), _status(error))
             # Those that were answered before one failed are in the hook; they need not be asked, or paid, again.
             texts = [answers.get(requests[index].text) for index in indices]
         if failure is not _NOTHING and len(indices) > 1:
@@ -219,20 +245,20 @@ class LmEvalModel:
 
     def _call(self, method: str, arguments: Sequence[tuple[Any, Any]]) -> list[Any]:
         instance = import_module("lm_eval.api.instance").Instance
+        asked = [instance(method, {}, pair, number) for number, pair in enumerate(arguments)]
         with quiet():
-            results = list(
-                getattr(self._lm, method)([instance(method, {}, pair, n) for n, pair in enumerate(arguments)])
-            )
+            results = self._here(lambda: list(getattr(self._lm, method)(asked)))
         if len(results) != len(arguments):
             raise RuntimeError(f"{len(arguments)} requests got {len(results)} answers")
         return results
 
     def _response(self, request: Request, text: str, seconds: float) -> Response:
         sampling = request.sampling
-        new = None if self._new_tokens is None else len(self._new_tokens(text))
+        # A tokenizer takes no text with half a character in it.
+        whole = sound(str(text))
+        new = None if self._new_tokens is None else len(self._new_tokens(whole))
         counted: FinishReason = "length" if new is not None and new >= sampling.room else "stop"
         finish_reason = text.finish_reason if isinstance(text, Ended) else counted
-        whole = str(text)
         text, answer_at = tell_apart(whole, opened_by(request.text), sampling.stop)
         # A class was not told of stop strings where there is a thinking budget: what stands behind one is no answer.
         finish_reason = "stop" if len(text) < len(whole) else finish_reason
@@ -248,12 +274,13 @@ class LmEvalModel:
 
     def _failed(self, failure: _Failure) -> Response:
         if failure.status in REFUSED:
-            raise ModelError(f"{self.name}: {failure.reason}")
+            raise ModelError(f"{self.name}: {failure.reason}", said=failure.reason)
         self._failures += failure.status not in OWN_FAULT
         if self._failures == FAILURES_IN_A_ROW:
             raise ModelError(
                 f"{self.name}: {FAILURES_IN_A_ROW} requests failed one after the other, the last one so: "
-                f"{failure.reason}. Every response so far is kept; the same command goes on from there"
+                f"{failure.reason}. Every response so far is kept; the same command goes on from there",
+                said=failure.reason,
             )
         return Response(text="", finish_reason="error", error=failure.reason)
 
@@ -265,8 +292,11 @@ class LmEvalModel:
             pairs = [(self._context(request.text), text) for request in group for text in request.continuations]
             try:
                 values = iter(self._call("loglikelihood", pairs) if pairs else [])
+            except ElsewhereError:
+                raise
             except Exception as error:
-                raise ModelError(f"{self.name} gives no likelihoods: {one_line(error)}") from error
+                reason = without(self._keys, one_line(error))
+                raise ModelError(f"{self.name} gives no likelihoods: {reason}", said=reason) from error
             for index, request in enumerate(group, first):
                 yield index, tuple(float(next(values)[0]) for _ in request.continuations)
 

@@ -12,7 +12,9 @@ from typing import Any
 
 from jinja2 import TemplateError
 
+from mibe.errors import ModelError
 from mibe.models.base import Message
+from mibe.models.keys import can_be_sent
 from mibe.models.locality import IN_PROCESS, SERVERS, asks_this_machine
 from mibe.models.templates import Render
 
@@ -39,6 +41,27 @@ def _is_plain_api(lm: Any) -> bool:
     """Whether the class sends by lm-eval's own two functions, which know no address but `base_url`."""
     api = import_module("lm_eval.models.api_models").TemplateAPI
     return _is_api(lm) and all(getattr(type(lm), m) is getattr(api, m) for m in ("model_call", "amodel_call"))
+
+
+def if_ours(lm: Any) -> str | None:
+    """What to say where the class asks a server of its user's own; None for a class that asks none."""
+    return "ask it by --model openai with base_url=… and --trusted-endpoint" if _is_api(lm) else None
+
+
+def check_key(lm: Any) -> None:
+    """Raise `ModelError` for a key that no header can hold: HTTP libraries quote it when they say so."""
+    if not _is_api(lm):
+        return
+    try:
+        values = [str(value) for value in lm.header.values()]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        # No key in the environment: the class says so itself, with its first request.
+        return
+    if not all(can_be_sent(value.replace(" ", "")) for value in values):
+        raise ModelError(
+            "the key that lm-eval reads from the environment is none: there is a line break or a character outside "
+            "ASCII in it; set the variable to the key alone"
+        )
 
 
 def takes_messages(lm: Any) -> bool:

@@ -28,8 +28,8 @@ def read_answer(endpoint: Endpoint, body: Any, request: Request) -> Response | P
     choices = body.get("choices")
     if not choices:
         return _without_choices(body)
-    choice = choices[0] if isinstance(choices, list) else None
-    if not isinstance(choice, Mapping):
+    choice = _first(choices)
+    if choice is None:
         return None
     reason = choice.get("finish_reason")
     if reason and finish_of(str(reason)) is None:
@@ -40,6 +40,17 @@ def read_answer(endpoint: Endpoint, body: Any, request: Request) -> Response | P
         # A filter, or reasoning up to the limit, left nothing to put into a message.
         choice = {**choice, "message": {}}
     return response_of(endpoint, {**body, "choices": [choice]}, request)
+
+
+def _first(choices: Any) -> Mapping[str, Any] | None:
+    """The choice of the lowest index, wherever it stands: one is asked for."""
+    found = [choice for choice in choices if isinstance(choice, Mapping)] if isinstance(choices, list) else []
+    return min(found, key=_index, default=None)
+
+
+def _index(choice: Mapping[str, Any]) -> int:
+    index = choice.get("index")
+    return index if isinstance(index, int) else 0
 
 
 def _without_choices(body: Mapping[str, Any]) -> Problem | None:

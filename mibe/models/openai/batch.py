@@ -10,30 +10,39 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from typing import Any, NoReturn, TypeVar
+from urllib.parse import quote
 
 from mibe.data.disk import cache_dir
 from mibe.errors import LimitReached, ModelError
 from mibe.models.base import Request, Response
 from mibe.models.openai.answers import read_answer
 from mibe.models.openai.caller import raise_if_shared
+from mibe.models.openai.content import Reply
 from mibe.models.openai.endpoint import Endpoint
 from mibe.models.openai.format import Problem, body_of, path_of, problem_in
 from mibe.models.openai.jobs import MOST_REQUESTS, Job, Ledger, input_files
 from mibe.models.openai.model import OpenAIModel, failed
 from mibe.models.openai.policy import Action, action_for
-from mibe.models.openai.transport import Broken, Reply
+from mibe.models.openai.transport import MEGABYTE, Broken
 from mibe.models.pricing import Price
 from mibe.models.streaming import in_chunks
 
 FIRST_POLL = 5.0
 LOST = "lost"
+UNDER_WAY = frozenset({"validating", "in_progress", "finalizing", "cancelling"})
 OVER = frozenset({"completed", "failed", "expired", "cancelled", LOST})
-GONE = 410
-"""Stands for a request whose job the server does not know any more: it is submitted anew."""
+GONE = -1
+"""Stands for a request whose job the server does not know any more: it is submitted anew. No line has this status."""
+ANEW = 3
+"""So often in a row; then the server forgets every job that it takes."""
+
+_IDENT = re.compile(r"\w[\w.:-]{0,127}", re.A)
+"""What is shown and kept as the id of a file or a job; it is a server's word."""
 
 K = TypeVar("K")
 T = TypeVar("T")
@@ -83,25 +92,30 @@ class OpenAIBatchModel(OpenAIModel):
         return {**super().report(), "batch_jobs": list(self._ids)}
 
     async def _answer_jobs(self, waiting: dict[str, Request], emit: Callable[[tuple[str, Response]], None]) -> None:
+        forgotten = 0
         while waiting:
             asked = self.dialect
             await self._submit(waiting)
             again: dict[str, Request] = {}
+            gone = False
             for file in dict.fromkeys(self._file_of[key] for key in waiting):
                 job = self._jobs[file]
                 mine = {key: waiting[key] for key in job.keys if key in waiting}
                 async for key, found in self._collect(job, mine):
                     if isinstance(found, Response):
                         emit((key, self._settled(key, mine[key], found)))
+                    elif found.status == GONE and forgotten == ANEW:
+                        raise ModelError(f"{self.endpoint.place} forgets every Batch job; leave --batch-api out")
                     elif found.status == GONE or self.adopt(body_of(self.endpoint, asked, mine[key]), found):
                         self._settle(key, 0.0)
                         again[key] = mine[key]
+                        gone = gone or found.status == GONE
                     else:
                         self._settle(key, 0.0)
                         emit((key, failed(found)))
                 if not again.keys().isdisjoint(job.keys):
                     self._forget(job)
-            waiting = again
+            waiting, forgotten = again, forgotten + 1 if gone else 0
 
     async def _submit(self, requests: Mapping[str, Request]) -> None:
         missing = {key: request for key, request in requests.items() if key not in self._file_of}
@@ -117,7 +131,7 @@ class OpenAIBatchModel(OpenAIModel):
             await self.book()
             lines = ((key, self._line(key, request)) for key, request in missing.items())
             for keys, content in input_files(lines):
-                reply = await self._ask(partial(self.wire.upload, "mibe.jsonl", content))
+                reply = await self._ask(partial(self.wire.upload, "mibe.jsonl", content), patient=True)
                 await self._start(Job(reply["id"], None, keys))
         finally:
             for key in missing.keys() - self._file_of.keys():
@@ -139,8 +153,7 @@ class OpenAIBatchModel(OpenAIModel):
                 listed = await self.wire.get("/batches?limit=100")
                 if not isinstance(listed, Reply) or listed.status != 200:
                     return listed
-                known = _json(listed) or {}
-                for batch in known.get("data") or ():
+                for batch in _entries((_json(listed) or {}).get("data")):
                     if batch.get("input_file_id") == job.file:
                         return Reply(200, {}, json.dumps(batch).encode())
             path = f"/v1{path_of(self.endpoint)}"
@@ -150,7 +163,7 @@ class OpenAIBatchModel(OpenAIModel):
 
         if not resumed:
             self._hold(job)
-        started = replace(job, id=str((await self._ask(create))["id"]))
+        started = replace(job, id=(await self._ask(create))["id"])
         self._hold(started)
         self.news(f"Batch job {started.id}: {len(started.keys)} requests; the same command finds it again")
         return started
@@ -162,13 +175,16 @@ class OpenAIBatchModel(OpenAIModel):
         assert job.id is not None
         self._ids.append(job.id)
         batch = await self._ended(job.id)
-        status = str(batch.get("status"))
+        status = batch["status"]
         if status == "failed":
             self._forget(job)
             self._raise_failure(job.id, batch)
         missing = set(mine)
-        for file in filter(None, (batch.get("output_file_id"), batch.get("error_file_id"))):
-            content = await self._call(partial(self.wire.get, f"/files/{file}/content"), lambda reply: reply.content)
+        for file in (batch.get("output_file_id"), batch.get("error_file_id")):
+            if not isinstance(file, str) or not file:
+                continue
+            path = f"/files/{quote(file, safe='')}/content"
+            content = await self._call(partial(self.wire.download, path), lambda reply: reply.content, patient=True)
             for key, found in self._read_lines(content, mine):
                 if key in missing:
                     missing.remove(key)
@@ -182,11 +198,11 @@ class OpenAIBatchModel(OpenAIModel):
         wait = min(FIRST_POLL, self.endpoint.poll_interval)
         told = ""
         while True:
-            batch = await self._call(partial(self.wire.get, f"/batches/{ident}"), _job_state, accept=(404,))
-            if batch.get("status") in OVER:
+            path = f"/batches/{quote(ident, safe='')}"
+            batch = await self._call(partial(self.wire.get, path), _job_state, accept=(404,))
+            if (status := batch["status"]) in OVER:
                 return batch
-            counts = batch.get("request_counts") or {}
-            news = f"Batch job {ident}: {batch.get('status')}, {counts.get('completed', 0)} of {counts.get('total', 0)}"
+            news = f"Batch job {ident}: {status if status in UNDER_WAY else 'not over'}{_progress(batch)}"
             if news != told:
                 self.news(news)
                 told = news
@@ -195,42 +211,50 @@ class OpenAIBatchModel(OpenAIModel):
 
     def _read_lines(self, content: bytes, mine: Mapping[str, Request]) -> Iterator[tuple[str, Response | Problem]]:
         for line in content.splitlines():
-            try:
-                entry = json.loads(line)
-                key, error, reply = entry["custom_id"], entry.get("error"), entry.get("response") or {}
-                status, body = int(reply.get("status_code") or 0), reply.get("body")
-            except (ValueError, KeyError, TypeError, AttributeError):
+            if len(line) > self.endpoint.max_reply_mb * MEGABYTE:
                 continue
-            if key not in mine:
+            entry = _json(Reply(200, {}, line, self.endpoint.key)) or {}
+            key = entry.get("custom_id")
+            if not isinstance(key, str) or key not in mine:
                 continue
+            reply = entry.get("response")
+            status, body = (reply.get("status_code"), reply.get("body")) if isinstance(reply, dict) else (0, None)
             found = read_answer(self.endpoint, body, mine[key]) if status == 200 else None
-            yield key, found or problem_in(status, error or body)
+            known = status if isinstance(status, int) and 100 <= status < 600 else 0
+            yield key, found or problem_in(known, entry.get("error") or body)
 
     def _raise_failure(self, ident: str, batch: Mapping[str, Any]) -> NoReturn:
         """Raise for a job that the server refused as a whole."""
-        errors = (batch.get("errors") or {}).get("data") or [{}]
-        problem = problem_in(400, errors[0])
+        told = batch.get("errors")
+        errors = _entries(told.get("data") if isinstance(told, dict) else None)
+        problem = problem_in(400, next(errors, {}))
         if (action := action_for(problem)) is Action.NO_MONEY:
             raise_if_shared(self.endpoint, problem, action)
         if "limit" in problem.code:
             raise LimitReached(
-                f"{self.endpoint.place} takes no Batch job now: {problem.message}; run the same command again later"
+                f"{self.endpoint.place} takes no Batch job now: {problem.message}; run the same command again later",
+                said=problem.message,
             )
-        raise ModelError(f"{self.endpoint.place} refused Batch job {ident}: {problem.message}")
+        raise ModelError(f"{self.endpoint.place} refused Batch job {ident}: {problem.message}", said=problem.message)
 
-    async def _ask(self, send: Callable[[], Awaitable[Reply | Broken]]) -> dict[str, Any]:
+    async def _ask(self, send: Callable[[], Awaitable[Reply | Broken]], *, patient: bool = False) -> dict[str, Any]:
         """The JSON of an answer that must come."""
-        return await self._call(send, _identified)
+        return await self._call(send, _identified, patient=patient)
 
     async def _call(
         self,
         send: Callable[[], Awaitable[Reply | Broken]],
         read: Callable[[Reply], T | None],
         accept: Collection[int] = (),
+        *,
+        patient: bool = False,
     ) -> T:
-        found = await self.caller.call(send, read, accept=accept)
+        found = await self.caller.call(send, read, accept=accept, patient=patient)
         if isinstance(found, Problem):
-            raise ModelError(f"{self.endpoint.place} refused a Batch job (status {found.status}): {found.message}")
+            raise ModelError(
+                f"{self.endpoint.place} refused a Batch job (status {found.status}): {found.message}",
+                said=found.message,
+            )
         return found
 
     def _line(self, key: str, request: Request) -> bytes:
@@ -276,12 +300,27 @@ class OpenAIBatchModel(OpenAIModel):
 
 
 def _job_state(reply: Reply) -> dict[str, Any] | None:
-    return {"status": LOST} if reply.status == 404 else _json(reply)
+    if reply.status == 404:
+        return {"status": LOST}
+    job = _json(reply)
+    return job if job is not None and isinstance(job.get("status"), str) else None
+
+
+def _progress(job: Mapping[str, Any]) -> str:
+    """How far a job is, where the server counts."""
+    counts = job.get("request_counts")
+    done, total = (counts.get("completed"), counts.get("total")) if isinstance(counts, dict) else (None, None)
+    return f", {done} of {total}" if isinstance(done, int) and isinstance(total, int) else ""
+
+
+def _entries(value: Any) -> Iterator[dict[str, Any]]:
+    """The objects in what should be a list of them."""
+    return (entry for entry in value if isinstance(entry, dict)) if isinstance(value, list) else iter(())
 
 
 def _json(reply: Reply) -> dict[str, Any] | None:
     try:
-        content = json.loads(reply.content)
+        content = reply.json()
     except ValueError:
         return None
     return content if isinstance(content, dict) else None
@@ -289,4 +328,5 @@ def _json(reply: Reply) -> dict[str, Any] | None:
 
 def _identified(reply: Reply) -> dict[str, Any] | None:
     content = _json(reply)
-    return content if content and isinstance(content.get("id"), str) else None
+    ident = content.get("id") if content else None
+    return content if isinstance(ident, str) and _IDENT.fullmatch(ident) else None

@@ -8,14 +8,16 @@ import time
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from itertools import count
+from math import inf
 from typing import TypeVar
 
 from mibe.errors import LimitReached, ModelError
+from mibe.models.openai.content import Reply
 from mibe.models.openai.endpoint import Endpoint
 from mibe.models.openai.format import Problem, problem_of
 from mibe.models.openai.pace import Gate
 from mibe.models.openai.policy import Action, action_for, backoff, exhausted, retry_after
-from mibe.models.openai.transport import Broken, Reply
+from mibe.models.openai.transport import Broken
 
 T = TypeVar("T")
 
@@ -38,6 +40,10 @@ class Tally:
     failed: int = 0
 
 
+async def _at_once() -> None:
+    """Where nothing has to be waited for."""
+
+
 class Caller:
     """The retry policy of one endpoint. `gate` is told what happened, and asked for silence where the server does."""
 
@@ -56,23 +62,32 @@ class Caller:
         *,
         accept: Collection[int] = (),
         uncertain: Callable[[], None] = lambda: None,
+        ready: Callable[[], Awaitable[None]] = _at_once,
+        patient: bool = False,
     ) -> T | Problem:
         """What `read` makes of a good reply, or the problem that this one request has.
 
         `send` makes one attempt. `read` gets replies of status 2xx and those in `accept`; a problem that it finds in
         one is treated as any other, and None from it means that the reply is not what it should be, which is tried
         again like any passing failure. `uncertain` is called after an attempt without an answer that the server may
-        have charged for.
+        have charged for. `ready` waits before each attempt, until the user's rates permit it; the deadline's clock
+        begins with the first attempt. An attempt is over after `timeout` seconds and at the deadline, however slowly a
+        server goes on sending; one that is `patient`, for what is large, at the deadline alone.
 
         Raises `ModelError` for what all requests share (key, model, address, a server that is gone) and
         `LimitReached` where the account is empty or the server asks for a pause longer than the deadline.
         """
-        deadline = time.monotonic() + self._endpoint.deadline
+        deadline = inf
+        problem = Problem(0, "")
         spent = 0
         for attempt in count():
+            await ready()
             await self._gate.clear()
             begun = time.monotonic()
-            reply = await send()
+            deadline = min(deadline, begun + self._endpoint.deadline)
+            if begun >= deadline:
+                return self._lost(problem, attempt)
+            reply = await _within(deadline - begun if patient else min(deadline - begun, self._endpoint.timeout), send)
             self.tally.requests += 1
             if isinstance(reply, Reply):
                 self._heard = True
@@ -82,14 +97,14 @@ class Caller:
                     self._gate.well()
                     self._lost_in_a_row = 0
                     return found
-                problem = found or problem_of(reply.status, reply.content)
+                problem = found or problem_of(reply)
                 if reply.status < 300 and not 400 <= problem.status < 500:
                     uncertain()
                 action = action_for(problem)
                 asked = retry_after(reply.headers)
             else:
-                problem = Problem(0, reply.reason)
-                action = Action.SLOW_DOWN if reply.late else Action.RETRY
+                problem = Problem(0, reply.reason, spent=reply.useless)
+                action = Action.SLOW_DOWN if reply.late else action_for(problem)
                 asked = None
                 if reply.reached:
                     uncertain()
@@ -137,9 +152,19 @@ class Caller:
         if self._lost_in_a_row >= GIVE_UP:
             raise ModelError(
                 f"{self._endpoint.place} has left {GIVE_UP} requests in a row without an answer: {text}; everything "
-                "so far is kept, and the same command goes on when the server is back"
+                "so far is kept, and the same command goes on when the server is back",
+                said=problem.message,
             )
         return Problem(problem.status, text, problem.code, problem.param)
+
+
+async def _within(seconds: float, send: Callable[[], Awaitable[Reply | Broken]]) -> Reply | Broken:
+    """One attempt, ended in truth: the HTTP library's own limit begins anew with every byte that a server sends."""
+    try:
+        async with asyncio.timeout(seconds):
+            return await send()
+    except TimeoutError:
+        return Broken("no answer in time", reached=True, late=True)
 
 
 def raise_if_shared(endpoint: Endpoint, problem: Problem, action: Action) -> None:
@@ -162,4 +187,6 @@ def raise_if_shared(endpoint: Endpoint, problem: Problem, action: Action) -> Non
         404: f"it knows no model {endpoint.model!r}, or base_url is not right (most end in /v1)",
         422: f"it knows no model {endpoint.model!r}",
     }.get(problem.status, "base_url is not right, or the server is not an OpenAI-compatible one")
-    raise ModelError(f"{place} answered with status {problem.status}: {hint}. It said: {problem.message}")
+    raise ModelError(
+        f"{place} answered with status {problem.status}: {hint}. It said: {problem.message}", said=problem.message
+    )

@@ -43,6 +43,7 @@ class Endpoint:
     timeout: float = 300.0
     deadline: float = 900.0
     max_wait: float = 60.0
+    max_reply_mb: int = 32
     context_window: int | None = None
     reasoning_effort: str | None = None
     reasoning: Format | None = None
@@ -71,6 +72,11 @@ class Endpoint:
         return asked if self._is_strict else asked | SERVED_SAMPLING | {"chat_template_args"}
 
     @property
+    def if_ours(self) -> str | None:
+        """What makes the server local where it is its user's own; None for those of model makers."""
+        return None if self._is_strict else "--trusted-endpoint (of a judge, trusted_endpoint=yes)"
+
+    @property
     def _is_strict(self) -> bool:
         return self.host == OPENAI_HOST or self.host.endswith(STRICT)
 
@@ -78,6 +84,11 @@ class Endpoint:
     def is_loopback(self) -> bool:
         """Whether the address is this machine's own."""
         return is_loopback(self.host)
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether text may go there as to this machine: it is this machine, or its user trusts that one server."""
+        return self.is_loopback or self.trusted
 
 
 def limit_parameter_of(base_url: str) -> str:
@@ -144,6 +155,7 @@ ARGUMENTS: Mapping[str, Callable[[str], Any]] = {
     "timeout": _seconds,
     "deadline": _seconds,
     "max_wait": _seconds,
+    "max_reply_mb": positive,
     "context_window": positive,
     "reasoning_effort": str,
     "reasoning": _reasoning,

@@ -10,10 +10,12 @@ from typing import Any
 
 from mibe.models.base import FinishReason, Request, Response
 from mibe.models.finish import FINISH_REASONS
+from mibe.models.openai.content import Reply, read_json
 from mibe.models.openai.endpoint import Endpoint
 from mibe.models.pricing import Usage
 from mibe.models.reasoning import tell_apart, was_cut
 from mibe.parsers.reasoning import opened_by
+from mibe.terminal.characters import sound
 
 LIMITS = ("max_tokens", "max_completion_tokens")
 OPTIONAL = ("temperature", "seed", "stop")
@@ -105,15 +107,15 @@ def _one_answer_of(answers: Sequence[str]) -> dict[str, Any]:
 def _answer_in(text: str, answers: Sequence[str]) -> str | None:
     """The answer in the JSON that such a format asks for; None where it is not one of them."""
     try:
-        found = json.loads(text)[MEMBER]
+        found = read_json(text)[MEMBER]
     except (ValueError, KeyError, TypeError):
         return None
     return found if isinstance(found, str) and found in answers else None
 
 
 def _sendable(text: str) -> str:
-    """Half a surrogate pair is in no encoding: such a character is sent as a question mark."""
-    return text.encode("utf-8", "replace").decode("utf-8")
+    """What is no character is sent as a question mark."""
+    return sound(text, "?")
 
 
 def learn(dialect: Dialect, sent: Mapping[str, Any], problem: Problem) -> Dialect | None:
@@ -144,13 +146,13 @@ def _names(problem: Problem, name: str) -> bool:
     return re.search(rf"(?<![\w]){name}(?![\w])", problem.message) is not None
 
 
-def problem_of(status: int, content: bytes) -> Problem:
-    """The error in a body, whichever of the usual forms it has."""
+def problem_of(reply: Reply) -> Problem:
+    """The error in a reply, whichever of the usual forms it has."""
     try:
-        body: Any = json.loads(content)
+        body = reply.json()
     except ValueError:
-        return Problem(status, _short(content.decode("utf-8", "replace")) or f"HTTP status {status}")
-    return problem_in(status, body)
+        return Problem(reply.status, _short(reply.text()) or f"HTTP status {reply.status}")
+    return problem_in(reply.status, body)
 
 
 def problem_in(status: int, body: Any) -> Problem:
@@ -187,7 +189,8 @@ def response_of(endpoint: Endpoint, body: Any, request: Request) -> Response | N
         choice = body["choices"][0]
         message = choice["message"] if "message" in choice else {"content": choice["text"]}
         refusal = message.get("refusal")
-        text = refusal or _content(message.get("content"))
+        # Some servers say only that there is one, and the words stand where an answer would.
+        text = refusal if isinstance(refusal, str) and refusal else _content(message.get("content"))
         reasoning = message.get("reasoning_content") or message.get("reasoning")
         usage = usage_of(body)
         is_full = usage is not None and usage.completion >= request.sampling.room

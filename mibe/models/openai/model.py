@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
@@ -14,13 +13,15 @@ from mibe.errors import LimitReached, MibeError, ModelError
 from mibe.models.base import ChoiceRequest, Message, Request, Response
 from mibe.models.budget import Budget
 from mibe.models.event_loop import EventLoop
+from mibe.models.keys import can_be_sent
 from mibe.models.openai.answers import read_answer
 from mibe.models.openai.caller import Caller
+from mibe.models.openai.content import Reply
 from mibe.models.openai.endpoint import Endpoint
 from mibe.models.openai.format import Dialect, Problem, body_of, learn, path_of, refused_request
 from mibe.models.openai.pace import Gate, Rate
 from mibe.models.openai.policy import Action, action_for
-from mibe.models.openai.transport import Broken, Reply, Transport
+from mibe.models.openai.transport import Broken, Transport
 from mibe.models.pricing import Price, Usage
 from mibe.models.reasoning import GIVEN, Reasoning
 from mibe.models.text import byte_count, plain_text, roughly_tokens
@@ -42,7 +43,8 @@ class OpenAIModel:
 
     def __init__(self, endpoint: Endpoint, price: Price | None = None) -> None:
         self.name = endpoint.model
-        self.is_remote = not (endpoint.is_loopback or endpoint.trusted)
+        self.is_remote = not endpoint.is_ours
+        self.if_ours = endpoint.if_ours
         self.is_chat = endpoint.api == "chat"
         self.context_window = endpoint.context_window
         known: Mapping[str, Any] = {
@@ -104,7 +106,12 @@ class OpenAIModel:
         return roughly_tokens(text)
 
     def connect(self) -> None:
-        """Raise `ModelError` where the environment has no key; servers of our own may do without."""
+        """Raise `ModelError` where the environment has no key, or none that can be sent; our own servers need none."""
+        if not can_be_sent(self.endpoint.key or ""):
+            raise ModelError(
+                f"the environment variable {self.endpoint.key_name} holds no key: there is a line break, a space or a "
+                "character outside ASCII in it; set it to the key alone"
+            )
         if self.endpoint.key is None and self.is_remote:
             raise ModelError(
                 f"{self.endpoint.place} wants a key: put it into the environment variable {self.endpoint.key_name}"
@@ -168,9 +175,10 @@ class OpenAIModel:
             while True:
                 body = body_of(self.endpoint, self.dialect, request)
                 found = await self.caller.call(
-                    partial(self._attempt, request, body),
+                    partial(self._attempt, body),
                     partial(read_response, self.endpoint, request),
                     uncertain=partial(self._charge, worst),
+                    ready=partial(self._ready, request),
                 )
                 if isinstance(found, Response):
                     response = self.priced(request, found, worst)
@@ -185,11 +193,12 @@ class OpenAIModel:
             self.budget.settle(worst, cost)
             self.spent += cost
 
-    async def _attempt(self, request: Request, body: Mapping[str, Any]) -> Reply | Broken:
+    async def _ready(self, request: Request) -> None:
         await self._request_rate.take(1)
         await self._token_rate.take(_prompt_size(request) / 3 + request.sampling.room)
-        await self._gate.clear()
         await self.book()
+
+    async def _attempt(self, body: Mapping[str, Any]) -> Reply | Broken:
         return await self.wire.post(path_of(self.endpoint), body)
 
     @property
@@ -205,7 +214,10 @@ class OpenAIModel:
         Raises `ModelError` where it does not know what the user asked for.
         """
         if (name := refused_request(sent, problem)) is not None:
-            raise ModelError(f"{self.name} does not take {name}, which was asked for: {problem.message}; leave it out")
+            raise ModelError(
+                f"{self.name} does not take {name}, which was asked for: {problem.message}; leave it out",
+                said=problem.message,
+            )
         learnt = learn(self.dialect, sent, problem)
         if learnt is None:
             return False
@@ -302,7 +314,7 @@ class OpenAIModel:
 def read_response(endpoint: Endpoint, request: Request, reply: Reply) -> Response | Problem | None:
     """The response in a reply, or the problem that it tells of; None where it is neither."""
     try:
-        return read_answer(endpoint, json.loads(reply.content), request)
+        return read_answer(endpoint, reply.json(), request)
     except ValueError:
         return None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import re
 from collections.abc import Mapping
@@ -25,7 +26,7 @@ _MODEL = re.compile(
 )
 _TOO_LARGE = re.compile(r"request too large|must be reduced in order to run", re.I)
 _ASKED = re.compile(r"\blimit:? *([\d,]+).*?\brequested:? *([\d,]+)", re.I | re.S)
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+_DURATION = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,12})?)(ms|s|m|h|d)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
@@ -83,15 +84,16 @@ def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> floa
     """Seconds that the server asks to wait: `retry-after-ms`, or `retry-after` as seconds or as a date."""
     for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
         try:
-            return max(0.0, float(headers[name]) * unit)
+            seconds = float(headers[name]) * unit
         except (KeyError, ValueError):
             continue
+        return max(0.0, seconds) if math.isfinite(seconds) else None
     try:
         at = parsedate_to_datetime(headers["retry-after"])
-    except (KeyError, ValueError):
+        at = at if at.tzinfo else at.replace(tzinfo=UTC)
+        return max(0.0, (at - (now or datetime.now(UTC))).total_seconds())
+    except (KeyError, ValueError, OverflowError):
         return None
-    at = at if at.tzinfo else at.replace(tzinfo=UTC)
-    return max(0.0, (at - (now or datetime.now(UTC))).total_seconds())
 
 
 def backoff(attempt: int, longest: float, rng: random.Random) -> float:
@@ -105,10 +107,10 @@ def backoff(attempt: int, longest: float, rng: random.Random) -> float:
 
 def duration(text: str) -> float | None:
     """Seconds of "6m0s", "1.5s" or "20ms", as `x-ratelimit-reset-*` says it; None for anything else."""
-    parts = _DURATION.findall(text)
-    if not parts or "".join(number + unit for number, unit in parts) != text:
-        return None
-    return sum(float(number) * _SECONDS[unit] for number, unit in parts)
+    at, seconds = 0, 0.0
+    while (part := _DURATION.match(text, at)) is not None:
+        at, seconds = part.end(), seconds + float(part[1]) * _SECONDS[part[2]]
+    return seconds if at == len(text) > 0 else None
 
 
 def exhausted(headers: Mapping[str, str]) -> float | None:

@@ -7,12 +7,15 @@ the HTTP library hold the request and so the key; none of them leaves this modul
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
 import openai
 
+from mibe.models.locality import Hold, held, server_here
+from mibe.models.openai.content import Reply
 from mibe.models.openai.endpoint import Endpoint
 
 # The HTTP library that this release of openai stands on: httpx, or httpx2 since its version 3.
@@ -22,26 +25,72 @@ CONNECT_SECONDS = 10.0
 NO_KEY = "none"
 """What servers that need no key get in its place: the package insists on one."""
 
+MEGABYTE = 1_000_000
+MOST_OF_FILE = 2_000 * MEGABYTE
+"""Bytes of a Batch job's output, at most: it holds the replies to 50,000 requests."""
 
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """An answer of any status, with its headers in lower case."""
+ENCODINGS = ("", "identity", "gzip", "deflate")
+"""What a reply may be packed in, once: what comes in a piece of 64 kB is then at most 64 MB."""
 
-    status: int
-    headers: Mapping[str, str]
-    content: bytes
+LONGEST_HEADER = 100
+"""Characters of a header that is read; none that means anything has as many."""
+
+_most: ContextVar[int] = ContextVar("most")
 
 
 @dataclass(frozen=True, slots=True)
 class Broken:
     """No answer, or half of one.
 
-    `reached`: the server may have worked on the request, and charged for it. `late`: it took too long.
+    `reached`: the server may have worked on the request, and charged for it. `late`: it took too long. `useless`: it
+    answered, and what it sent cannot be taken.
     """
 
     reason: str
     reached: bool
     late: bool = False
+    useless: bool = False
+
+
+class _UselessError(openai.OpenAIError):
+    """A reply that cannot be taken. The package lets its own kind of error pass."""
+
+
+class _Client(openai.DefaultAsyncHttpxClient):
+    """Takes no more of a reply than may be taken, and of its headers those that are read."""
+
+    async def send(self, request: Any, **options: Any) -> Any:
+        """The whole reply."""
+        try:
+            response = await super().send(request, **{**options, "stream": True})
+        except (_HTTP.InvalidURL, ValueError) as error:
+            # A Location that is no address, a header in no encoding.
+            raise _UselessError(f"the reply cannot be read ({type(error).__name__})") from None
+        try:
+            content = await _content(response, _most.get())
+        finally:
+            await response.aclose()
+        return _HTTP.Response(response.status_code, headers=_read(response.headers), content=content, request=request)
+
+
+async def _content(response: Any, most: int) -> bytes:
+    if (encoding := response.headers.get("content-encoding", "").strip().lower()) not in ENCODINGS:
+        raise _UselessError(f"the reply is packed in a way that was not asked for ({encoding[:20]})")
+    content = bytearray()
+    async for part in response.aiter_bytes():
+        content += part
+        if len(content) > most:
+            raise _UselessError(f"the reply is longer than {most // MEGABYTE} MB (max_reply_mb)")
+    return bytes(content)
+
+
+def _read(headers: Any) -> dict[str, str]:
+    names = ("retry-after", "x-ratelimit-")
+    return {
+        name: value
+        for name, value in ((name.lower(), value) for name, value in headers.items())
+        if name.startswith(names) and len(value) <= LONGEST_HEADER
+    }
 
 
 class Transport:
@@ -49,15 +98,22 @@ class Transport:
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._key = endpoint.key
+        self._most = endpoint.max_reply_mb * MEGABYTE
+        self._base_url = endpoint.base_url
+        self._stays_here = endpoint.is_loopback
         limits = _HTTP.Limits(max_connections=endpoint.concurrency, max_keepalive_connections=endpoint.concurrency)
-        timeout = _HTTP.Timeout(endpoint.timeout, connect=min(CONNECT_SECONDS, endpoint.timeout))
-        http = openai.DefaultAsyncHttpxClient(
+        # A connection that takes half of an attempt's time leaves none for an answer.
+        timeout = _HTTP.Timeout(endpoint.timeout, connect=min(CONNECT_SECONDS, endpoint.timeout / 2))
+        http = _Client(
             limits=limits,
             timeout=timeout,
+            headers={"Accept-Encoding": "gzip, deflate"},
             # A redirect would take prompts to a place that nobody checked.
             follow_redirects=False,
-            # A proxy from the environment would take what is meant for this machine off it.
-            trust_env=not endpoint.is_loopback,
+            # A proxy from the environment would take what is meant for this machine, or for a server of ours, off it.
+            trust_env=not endpoint.is_ours,
+            # The certificates that the environment says are to be trusted (SSL_CERT_FILE) are meant for ours as well.
+            verify=_HTTP.create_ssl_context(),
         )
         self._client = openai.AsyncOpenAI(
             api_key=endpoint.key or NO_KEY,
@@ -75,6 +131,10 @@ class Transport:
         """Fetch."""
         return await self._attempt(lambda: self._client.get(path, cast_to=_HTTP.Response))
 
+    async def download(self, path: str) -> Reply | Broken:
+        """Fetch a file of a Batch job."""
+        return await self._attempt(lambda: self._client.get(path, cast_to=_HTTP.Response), MOST_OF_FILE)
+
     async def upload(self, name: str, content: bytes) -> Reply | Broken:
         """Store a file for a Batch job."""
         return await self._attempt(
@@ -91,25 +151,32 @@ class Transport:
         """Close the connections."""
         await self._client.close()
 
-    def redact(self, text: str) -> str:
-        """The text without the key, which some servers repeat in their errors."""
-        return text.replace(self._key, "[key]") if self._key else text
-
-    async def _attempt(self, send: Callable[[], Awaitable[Any]]) -> Reply | Broken:
+    async def _attempt(self, send: Callable[[], Awaitable[Any]], most: int | None = None) -> Reply | Broken:
+        _most.set(most or self._most)
         try:
-            return self._reply(await send())
+            if not self._stays_here:
+                return self._reply(await send())
+            with held(Hold(server_here(self._base_url))):
+                return self._reply(await send())
         except openai.APIStatusError as error:
             return self._reply(error.response)
         except openai.APITimeoutError as error:
             reached = not isinstance(error.__cause__, _HTTP.ConnectTimeout | _HTTP.PoolTimeout)
             return Broken("no answer in time" if reached else "no connection in time", reached, late=True)
         except openai.APIConnectionError as error:
-            cause = error.__cause__
-            reason = self.redact(f"{type(cause).__name__}: {cause}".rstrip(": "))
-            return Broken(reason, not isinstance(cause, _HTTP.ConnectError))
+            return _broken(error.__cause__)
+        except _UselessError as error:
+            return Broken(str(error), reached=True, useless=True)
 
     def _reply(self, response: Any) -> Reply:
-        content: bytes = response.content
-        if self._key and self._key.encode() in content:
-            content = content.replace(self._key.encode(), b"[key]")
-        return Reply(response.status_code, {k.lower(): v for k, v in response.headers.items()}, content)
+        return Reply(response.status_code, response.headers, response.content, self._key)
+
+
+def _broken(cause: BaseException | None) -> Broken:
+    if isinstance(cause, _HTTP.ConnectError) and "CERTIFICATE_VERIFY_FAILED" in str(cause):
+        said = str(cause).rpartition("certificate verify failed: ")[2]
+        return Broken(f"its certificate is not accepted: {said}; SSL_CERT_FILE names the ones that are", reached=False)
+    if isinstance(cause, _HTTP.ConnectError):
+        return Broken(f"ConnectError: {cause}", reached=False)
+    # The library's words may quote what was sent, the key among it, or what came back.
+    return Broken(type(cause).__name__, reached=True)

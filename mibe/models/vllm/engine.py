@@ -161,7 +161,8 @@ class Engine:
     def _death(self) -> ModelError:
         reason = _root_cause(self._log) or "its process ended without a word, as one that is killed for memory does"
         return ModelError(
-            f"vLLM's engine died: {reason}. Every response so far is kept; the same command goes on from there"
+            f"vLLM's engine died: {reason}. Every response so far is kept; the same command goes on from there",
+            said=reason,
         )
 
     def shutdown(self) -> None:

@@ -256,7 +256,7 @@ class VllmModel(LaidOut):
         found: dict[int, dict[int, float]] = {}
         for job, output in self._engine.run(jobs):
             if isinstance(output, str):
-                raise ModelError(f"{self.name}: vLLM could not score a prompt: {output}")
+                raise ModelError(f"{self.name}: vLLM could not score a prompt: {output}", said=output)
             index, choice, pair = owners[job.key]
             values = found.setdefault(index, {})
             values[choice] = _continuation(output.prompt_logprobs, pair)
