@@ -22,8 +22,7 @@ from mibe.metrics.comparison import holm, mcnemar, paired_bootstrap, sign_flip
 from mibe.metrics.intervals import cluster_numbers, cluster_totals
 from mibe.registry import load_task
 from mibe.results.digests import draw_of, identity
-from mibe.results.folder import SAMPLES
-from mibe.results.log import Row, latest_rows
+from mibe.results.log import Row
 from mibe.results.run import Run, load_run
 from mibe.run.scoring import late_of, stored_statistics
 from mibe.run.settings import changes_of, style_of
@@ -219,7 +218,7 @@ def _joined(rows_a: Sequence[Row], rows_b: Sequence[Row]) -> Joined:
 
 
 def _scored(run: Run, task: str) -> Iterator[Row]:
-    return (row for row in latest_rows(run.path / SAMPLES / f"{task}.jsonl") if row["outcome"] != Outcome.ERROR)
+    return (row for row in run.rows(task) if row["outcome"] != Outcome.ERROR)
 
 
 def _left_out(task: str, scored: Sequence[Sequence[Row]], joined: Joined) -> list[str]:

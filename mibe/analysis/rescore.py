@@ -16,9 +16,9 @@ from mibe.models.reasoning import was_cut
 from mibe.parsers.reasoning import Format, answer_at_again, opened_by
 from mibe.registry import load_task
 from mibe.results import record
-from mibe.results.folder import RunFolder, read_record
-from mibe.results.log import Row, SampleLog, latest_rows
-from mibe.results.run import Run
+from mibe.results.folder import RunFolder
+from mibe.results.log import Row, SampleLog
+from mibe.results.run import Run, load_run, whole_samples
 from mibe.run.documents import Documents
 from mibe.run.reading import ANSWERED, best_candidate, judge_response, judged
 from mibe.run.scoring import late_metrics, score_task, with_late_scores
@@ -37,7 +37,7 @@ def rescore(path: str | Path, *, bertscore: str | None = None) -> Run:
         When the run is not finished or in use, or a sample is no longer in the data.
     """
     folder_path = Path(path)
-    old = read_record(folder_path)
+    old = load_run(folder_path).record
     if not old["tasks"] or any("outcomes" not in part for part in old["tasks"].values()):
         raise RunError(f"{path} is not finished; run its command again first")
     settings = old["settings"] | {"bertscore": bertscore or old["settings"].get("bertscore")}
@@ -78,7 +78,7 @@ def _write_log(path: Path, rows: Iterable[Row], *, private: bool) -> None:
 
 def _judge_again(task: Task, samples: Path, part: dict[str, Any]) -> list[Row]:
     wanted: dict[str, list[Row]] = {}
-    for row in latest_rows(samples):
+    for row in whole_samples(task, samples):
         wanted.setdefault(row["id"], []).append(row)
     # A log of before answers were told apart; where prompts may not be kept, only marks of the model's own are seen.
     opened = opened_by(part.get("first_prompt") or "")
@@ -99,6 +99,8 @@ def _judged_row(task: Task, example: Example, row: Row, opened: Format | None) -
         return row
     row = {name: value for name, value in row.items() if name != ANSWERED}
     if "loglikelihoods" in row:
+        if len(row["loglikelihoods"]) != len(task.candidates(example)):
+            raise RunError(f"{task.name}: the sample {row['id']!r} has not one likelihood for each answer")
         return row | judged(task, example, best_candidate(task, example, row["loglikelihoods"]))
     # An empty output holds no reasoning: that of some APIs is never shown.
     answer_at = answer_at_again(row["output"], row.get("answer_at", 0), opened if row["output"] else None)

@@ -39,6 +39,14 @@ def rewriting(path: Path) -> Iterator[IO[bytes]]:
         aside.unlink(missing_ok=True)
 
 
+def open_plain(path: Path) -> IO[bytes]:
+    """A file, open to be read. Raises `OSError` for what is none: a pipe may never begin, a device never end."""
+    if not path.is_file():
+        path.stat()  # says why where there is nothing
+        raise OSError(errno.EINVAL, "it is a folder, a pipe or a device, no file")
+    return path.open("rb")
+
+
 def disk_error(error: OSError, path: Path) -> RunError:
     """What a failed write means for the user."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):

@@ -24,6 +24,7 @@ from mibe.published.figures import (
     load_notes,
     load_published,
 )
+from mibe.terminal.plain import printable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -237,7 +238,7 @@ def own_cell(result: Result, figure_name: str, reference: Published | None, *, s
         of=result.documents,
         draws=result.draws,
         note=_cell_note(result),
-        source=result.path.name,
+        source=printable(result.path.name),
         answer=consistent(result, reference) if reference and same else None,
         difference=None if reference is None else _difference(figure, reference),
     )

@@ -16,8 +16,9 @@ from mibe.published.figures import HUMAN
 from mibe.rating.scores import scores as scores_by_people
 from mibe.results.draws import documents_scored, draws_of
 from mibe.results.folder import RECORD
-from mibe.results.run import Run, load_run
+from mibe.results.run import Run, load_runs
 from mibe.run.settings import changes_of, style_of
+from mibe.terminal.plain import printable
 
 SAME = {
     "style": "way of asking (--prompt-style, --constrain)",
@@ -113,14 +114,15 @@ def read_results(paths: Iterable[str | Path], *, protocol: str | None = None) ->
     Raises
     ------
     RunError
-        For a path without a run, a damaged record, or one shard of a run that is not merged yet.
+        For a path without a run, one shard of a run that is not merged yet, and where no record can be read; beside
+        sound ones, a damaged record is a note.
     UsageError
         For results that must not stand side by side: other protocols, or other `SAME` conditions in one column.
     """
     results: dict[tuple[str, ...], Result] = {}
-    notes: list[str] = []
-    for path in find_runs(paths):
-        run = load_run(path)
+    runs, notes = load_runs(find_runs(paths))
+    for run in runs:
+        path = run.path
         if protocol is not None and run.record.get("protocol") != protocol:
             notes.append(f"{path.name}: left out, its protocol is {run.record.get('protocol')}")
             continue
@@ -133,7 +135,7 @@ def read_results(paths: Iterable[str | Path], *, protocol: str | None = None) ->
             results[key] = result
     found = _distinctly_named(list(results.values()))
     refuse_mixture(found)
-    return found, notes
+    return found, [printable(note) for note in notes]
 
 
 def refuse_mixture(results: Sequence[Result]) -> None:
@@ -199,7 +201,7 @@ def _by_people(run: Run, notes: list[str]) -> dict[str, dict[str, Any]]:
     """The run's scores by people's ratings; where these cannot be read, as those of others often cannot, a note."""
     try:
         return scores_by_people(run)
-    except (RunError, DataError) as error:
+    except (RunError, DataError, UsageError) as error:
         notes.append(f"{run.path.name}: without the ratings of people: {error}")
         return {}
 

@@ -14,6 +14,7 @@ from mibe.models.base import Response
 from mibe.models.service import Batching
 from mibe.models.streaming import chunks, likelihoods, responses
 from mibe.prompting import PromptBuilder
+from mibe.results import schema
 from mibe.results.cache import ResponseCache
 from mibe.results.digests import Digests, digest, identity
 from mibe.results.log import Row, SampleLog, absorb_parts, damaged_path, latest_rows, part_of
@@ -170,7 +171,7 @@ class _Share:
             for job in jobs(model, self.plan, self.builder, example, draws, cached=cache is not None)
         )
         for chunk in chunks(waiting, LOOKUP):
-            found = cache.get([job.key for job in chunk if job.key is not None]) if cache else {}
+            found = cache.get([job.key for job in chunk if job.key is not None], schema.answer) if cache else {}
             for job in chunk:
                 yield job, None if job.key is None else found.get(job.key)
 
@@ -231,4 +232,5 @@ def _done(session: Session, plan: Plan) -> Digests:
             f"{path}: {damaged} damaged lines are set aside in {damaged_path(path).name}, and their documents "
             "asked again"
         )
-    return Digests(digest(*identity(row)) for row in latest_rows(path) if row["outcome"] != Outcome.ERROR)
+    rows = latest_rows(path)
+    return Digests(digest(*identity(row)) for row in rows if row.get("outcome", Outcome.ERROR) != Outcome.ERROR)

@@ -1,32 +1,48 @@
 """How a command ends: its errors become one line each, and its exit code says how it went.
 
-0 success; 1 stopped by a limit on cost or quota; 2 bad usage, data or model; 130 interrupted.
+0 success; 1 stopped by a limit on cost or quota; 2 bad usage, data or model, or results that could not be written;
+130 interrupted.
 """
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable
 
 from mibe.errors import LimitReached, MibeError
+from mibe.terminal.plain import printable
+from mibe.terminal.streams import OutputError, forget
 
 
 def exit_code(command: Callable[[], int], program: str = "mibe") -> int:
     """The exit code of a command; its errors become one line each on standard error."""
+    code = _ended(command, program)
     try:
-        code = command()
-        # Here, not at the interpreter's exit, where a reader that has left could no longer be heard of.
+        # Here, not at the interpreter's exit, where a failure could no longer be told.
         sys.stdout.flush()
-        return code
+    except BrokenPipeError:
+        forget(sys.stdout.fileno())
+    except OutputError as error:
+        _say(program, str(error))
+        return code or 2
+    return code
+
+
+def _ended(command: Callable[[], int], program: str) -> int:
+    try:
+        return command()
     except MibeError as error:
-        print(f"{program}: {error}", file=sys.stderr)
+        _say(program, str(error))
         return 1 if isinstance(error, LimitReached) else 2
     except KeyboardInterrupt:
-        kept = "every response so far is kept, the same command goes on from here"
-        print(f"\n{program}: interrupted; {kept}", file=sys.stderr)
+        print(file=sys.stderr)
+        _say(program, "interrupted; every response so far is kept, the same command goes on from here")
         return 130
     except BrokenPipeError:
         # The reader of our output left (`mibe … | head`): nothing more to say, nor to flush at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        forget(sys.stdout.fileno())
         return 0
+
+
+def _say(program: str, text: str) -> None:
+    print(f"{program}: {printable(text)}", file=sys.stderr)
