@@ -106,14 +106,24 @@ def _flat(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
+class _Lines(io.StringIO):
+    """Rows with the ends of lines that the rest of our output has.
+
+    To the writer they end in both characters, since it puts only such cells in quotes that hold one of these.
+    """
+
+    def write(self, row: str, /) -> int:
+        return super().write(row.removesuffix("\r\n") + "\n")
+
+
 def write_csv(rows: Sequence[Mapping[str, Any]]) -> str:
     """Rows with the same keys as CSV with a header, without the last line's end; "" for no rows.
 
     No text in it is a formula to a spreadsheet.
     """
-    out = io.StringIO()
+    out = _Lines()
     if rows:
-        writer = csv.DictWriter(out, list(rows[0]), lineterminator="\n")
+        writer = csv.DictWriter(out, list(rows[0]))
         writer.writeheader()
         writer.writerows({key: cell(value) for key, value in row.items()} for row in rows)
     return out.getvalue().rstrip("\n")

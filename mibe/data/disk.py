@@ -14,9 +14,9 @@ from mibe.errors import RunError
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Replace a file by this text as a whole."""
+    """Replace a file by this text as a whole; half a character becomes the escape that JSON has for it."""
     with rewriting(path) as file:
-        file.write(text.encode("utf-8"))
+        file.write(text.encode("utf-8", "backslashreplace"))
 
 
 @contextmanager

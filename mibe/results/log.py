@@ -36,7 +36,12 @@ class SampleLog:
                 path.parent.chmod(0o700)
             self.damaged = mend(path)
             self._file: IO[str] = os.fdopen(
-                os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, mode), "a", encoding="utf-8", newline="\n"
+                os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, mode),
+                "a",
+                encoding="utf-8",
+                # Half a character becomes the escape that JSON has for it.
+                errors="backslashreplace",
+                newline="\n",
             )
             if private:
                 # A log that was there already, copied or restored, may be open to others.
