@@ -25,6 +25,9 @@ STRICT = ConfigDict(strict=True, extra="allow", allow_inf_nan=False)
 LARGEST = 2**53
 """The largest count: what every reader of JSON takes for the number that it is."""
 
+LARGEST_DRAWS = 1_000_000
+"""The most resamples, or draws of a document, that a run may have."""
+
 
 def _time(text: str) -> str:
     datetime.fromisoformat(text)
@@ -48,7 +51,7 @@ Count = Annotated[int, Field(ge=0, le=LARGEST)]
 Whole = Annotated[int, Field(ge=-LARGEST, le=LARGEST)]
 Number = Annotated[float, Field(ge=-1e100, le=1e100)]
 Positive = Annotated[float, Field(ge=0, le=1e100)]
-Draws = Annotated[int, Field(ge=1, le=1_000_000)]
+Draws = Annotated[int, Field(ge=1, le=LARGEST_DRAWS)]
 Name = Annotated[str, AfterValidator(printable)]
 Time = Annotated[str, AfterValidator(_time)]
 TaskName = Annotated[str, AfterValidator(_file_name)]
@@ -102,10 +105,10 @@ class Row(TypedDict, total=False):
     __pydantic_config__ = STRICT  # type: ignore[misc]
 
     id: Required[str]
-    draw: Annotated[int, Field(ge=0, lt=1_000_000)]
+    draw: Annotated[int, Field(ge=0, lt=LARGEST_DRAWS)]
     prompt_sha256: str
     output: str
-    finish_reason: Literal["stop", "length", "filter", "error"]
+    finish_reason: Name
     error: str | None
     shots: list[str]
     answer_at: Count | None
@@ -280,7 +283,7 @@ class Model(TypedDict, total=False):
     __pydantic_config__ = STRICT  # type: ignore[misc]
 
     name: Name
-    identity: dict[str, JsonValue] | None
+    identity: JsonValue
     is_remote: bool
     is_chat: bool
     context_window: Count | None

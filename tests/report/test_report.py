@@ -244,6 +244,13 @@ def test_text_that_utf8_cannot_hold_is_shown_without_it(tmp_path):
     assert "</script>" not in (folder / "data" / "0" / "outputs-0.js").read_text()
 
 
+def test_the_accelerators_of_a_run_are_among_its_facts(tmp_path):
+    done = evaluated(tmp_path, lambda prompts: ["yes"] * len(prompts))
+    record = done.record | {"hardware": {"cpu": "a CPU", "cores": 4, "accelerators": ["NVIDIA A", "NVIDIA A"]}}
+    (done.path / "run.json").write_text(json.dumps(record))
+    assert "a CPU, 4 cores, NVIDIA A, NVIDIA A" in write_report(done.path).read_text()
+
+
 def test_what_a_reader_must_not_overlook_is_said(tmp_path):
     done = evaluated(tmp_path, lambda prompts: ["yes"] * len(prompts))
     record = done.record | {
