@@ -23,8 +23,7 @@ from mibe.metrics.comparison import holm, random_halves
 from mibe.metrics.intervals import cluster_numbers, cluster_totals, shared
 from mibe.registry import load_task
 from mibe.results.digests import cluster_of, draw_of, identity
-from mibe.results.folder import SAMPLES
-from mibe.results.log import Row, latest_rows
+from mibe.results.log import Row
 from mibe.results.run import Run, load_run
 from mibe.run.scoring import late_of, stored_statistics
 from mibe.run.settings import changes_of, rule_of, style_of
@@ -216,7 +215,7 @@ def _joined(rows_a: Sequence[Row], rows_b: Sequence[Row]) -> Joined:
 
 
 def _scored(run: Run, task: str) -> Iterator[Row]:
-    return (row for row in latest_rows(run.path / SAMPLES / f"{task}.jsonl") if row["outcome"] != Outcome.ERROR)
+    return (row for row in run.rows(task) if row["outcome"] != Outcome.ERROR)
 
 
 def _left_out(task: str, scored: Sequence[Sequence[Row]], joined: Joined) -> list[str]:

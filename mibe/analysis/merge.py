@@ -175,7 +175,7 @@ def _check_task(task: Task, parts: Sequence[Run], *, partial: bool) -> None:
     seen: dict[Key, Run] = {}
     for run in parts:
         count = 0
-        for row in latest_rows(run.samples_path(task.name)):
+        for row in run.rows(task.name):
             count += 1
             key = identity(row)
             if key in seen:
@@ -193,7 +193,7 @@ def _check_task(task: Task, parts: Sequence[Run], *, partial: bool) -> None:
 
 def _rows(parts: Iterable[Run], task: str) -> Iterator[Row]:
     for run in parts:
-        yield from latest_rows(run.samples_path(task))
+        yield from run.rows(task)
 
 
 def _merged_record(parts: Sequence[Run]) -> record.Record:

@@ -16,10 +16,10 @@ from mibe.models.reasoning import was_cut
 from mibe.parsers.reasoning import Format, answer_at_again, opened_by
 from mibe.registry import load_task
 from mibe.results import record
-from mibe.results.folder import RunFolder, read_record
-from mibe.results.log import Row, SampleLog, latest_rows
+from mibe.results.folder import RunFolder
+from mibe.results.log import Row, SampleLog
 from mibe.results.means import means_of
-from mibe.results.run import Run
+from mibe.results.run import Run, load_run, whole_samples
 from mibe.run.documents import Documents
 from mibe.run.likelihood import judge_likelihoods_again
 from mibe.run.reading import ANSWERED, judge_response
@@ -41,7 +41,7 @@ def rescore(path: str | Path, *, bertscore: str | None = None) -> Run:
         When the run is not finished or in use, or a sample is no longer in the data.
     """
     folder_path = Path(path)
-    old = read_record(folder_path)
+    old = load_run(folder_path).record
     if not old["tasks"] or any("outcomes" not in part for part in old["tasks"].values()):
         raise RunError(f"{path} is not finished; run its command again first")
     settings = old["settings"] | {"bertscore": bertscore or old["settings"].get("bertscore")}
@@ -85,7 +85,7 @@ def _write_log(path: Path, rows: Iterable[Row], *, private: bool) -> None:
 
 def _judge_again(task: Task, samples: Path, part: dict[str, Any], settings: dict[str, Any]) -> list[Row]:
     wanted: dict[str, list[Row]] = {}
-    for row in latest_rows(samples):
+    for row in whole_samples(task, samples):
         wanted.setdefault(row["id"], []).append(row)
     # A log of before answers were told apart; where prompts may not be kept, only marks of the model's own are seen.
     opened = opened_by(part.get("first_prompt") or "")

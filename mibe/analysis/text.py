@@ -14,6 +14,7 @@ from mibe.analysis.agreement import Agreement
 from mibe.analysis.check import Checked, Misread
 from mibe.analysis.compare import Comparison, Difference
 from mibe.analysis.verify import Check, Verification
+from mibe.terminal.plain import cell, printable
 
 FORMATS = ("text", "json", "csv", "markdown")
 STYLES = {"text": "simple", "markdown": "github"}
@@ -35,7 +36,7 @@ def render(comparison: Comparison, form: str) -> str:
     rows = [_cells(row) for row in comparison.rows]
     align = ("left", "left", *["right"] * 8)
     table = tabulate(rows, headers=HEADER, tablefmt=STYLES[form], disable_numparse=True, colalign=align)
-    heads = [f"{letter}: {run.path}" for letter, run in (("A", comparison.a), ("B", comparison.b))]
+    heads = [f"{letter}: {printable(str(run.path))}" for letter, run in (("A", comparison.a), ("B", comparison.b))]
     return "\n".join([*heads, "", table, *(["", *comparison.notes] if comparison.notes else [])])
 
 
@@ -49,7 +50,7 @@ def render_samples(samples: Sequence[Mapping[str, Any]], form: str) -> str:
         return "no sample differs"
     from tabulate import tabulate
 
-    rows = [{key: textwrap.shorten(_flat(value), CELL, placeholder=" …") for key, value in s.items()} for s in samples]
+    rows = [{key: _short(value) for key, value in sample.items()} for sample in samples]
     return tabulate(rows, headers="keys", tablefmt=STYLES[form], disable_numparse=True)
 
 
@@ -97,17 +98,34 @@ def _cells(row: Difference) -> list[str]:
     ]
 
 
+def _short(value: Any) -> str:
+    return textwrap.shorten(printable(_flat(value)), CELL, placeholder=" …")
+
+
 def _flat(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
+class _Lines(io.StringIO):
+    """Rows with the ends of lines that the rest of our output has.
+
+    To the writer they end in both characters, since it puts only such cells in quotes that hold one of these.
+    """
+
+    def write(self, row: str, /) -> int:
+        return super().write(row.removesuffix("\r\n") + "\n")
+
+
 def write_csv(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Rows with the same keys as CSV with a header, without the last line's end; "" for no rows."""
-    out = io.StringIO()
+    """Rows with the same keys as CSV with a header, without the last line's end; "" for no rows.
+
+    No text in it is a formula to a spreadsheet.
+    """
+    out = _Lines()
     if rows:
-        writer = csv.DictWriter(out, list(rows[0]), lineterminator="\n")
+        writer = csv.DictWriter(out, list(rows[0]))
         writer.writeheader()
-        writer.writerows(rows)
+        writer.writerows({key: cell(value) for key, value in row.items()} for row in rows)
     return out.getvalue().rstrip("\n")
 
 
@@ -120,7 +138,7 @@ def render_verification(found: Verification, form: str) -> str:
     from tabulate import tabulate
 
     rows = [
-        (check.task, check.figure, f"{check.ours:.12g}", f"{check.theirs:.12g}", f"{check.difference:.1e}")
+        (check.task, printable(check.figure), f"{check.ours:.12g}", f"{check.theirs:.12g}", f"{check.difference:.1e}")
         for check in found.verified
     ]
     header = ("task", "figure", "ours", "theirs", "difference")
@@ -128,7 +146,8 @@ def render_verification(found: Verification, form: str) -> str:
     table = tabulate(rows, headers=header, disable_numparse=True, colalign=align if rows else None)
     reasons = [f"not verified: {_names(checks)}; {reason}" for reason, checks in found.not_verified.items()]
     wrong = [
-        f"does not hold: {check.task} {check.figure} is {check.ours!r} in the record, {check.theirs!r} by the package"
+        f"does not hold: {check.task} {printable(check.figure)} is {check.ours!r} in the record, "
+        f"{check.theirs!r} by the package"
         for check in found.failed
     ]
     end = f"{len(found.verified)} figures verified, the largest difference is {found.largest:.1e}"
@@ -139,7 +158,7 @@ def _names(checks: Sequence[Check]) -> str:
     """Task and figures: "sumpubmed a, b; mmlu c"."""
     by_task: dict[str, list[str]] = {}
     for check in checks:
-        by_task.setdefault(check.task, []).append(check.figure)
+        by_task.setdefault(check.task, []).append(printable(check.figure))
     return "; ".join(f"{task} {', '.join(figures)}" for task, figures in by_task.items())
 
 
@@ -162,6 +181,6 @@ def _check_lines(checked: Checked) -> list[str]:
 
 
 def _misread_line(bad: Misread) -> str:
-    shown = "" if bad.answer is None else f" {textwrap.shorten(bad.answer, CELL, placeholder=' …')!r}"
-    what = bad.outcome if bad.read is None else textwrap.shorten(_flat(bad.read), CELL, placeholder=" …")
+    shown = "" if bad.answer is None else f" {_short(bad.answer)!r}"
+    what = bad.outcome if bad.read is None else _short(bad.read)
     return f"  {bad.id}:{shown} is read as {what}"

@@ -20,7 +20,7 @@ from mibe.metrics.diagnosis import UnreadableVerdicts
 from mibe.registry import load_task
 from mibe.results.digests import draw_of
 from mibe.results.draws import repeats_figures, spread_name
-from mibe.results.log import Row, latest_rows
+from mibe.results.log import Row
 from mibe.results.run import Run, load_run
 from mibe.run.reading import ANSWERED
 from mibe.run.scoring import late_of
@@ -118,7 +118,7 @@ def _of_task(run: Run, name: str) -> Iterator[Check]:
     if "figures" not in part:
         raise RunError(f"{run.path}: {name} has no scores yet; run its command again first")
     task = protocols.recorded(run.record, load_task(name))
-    rows = list(latest_rows(run.samples_path(name)))
+    rows = list(run.rows(name))
     if len(rows) != part["samples"]:
         raise RunError(f"{run.samples_path(name)} holds {len(rows)} samples, the record {part['samples']}")
     scored = [row for row in rows if row["outcome"] != Outcome.ERROR]

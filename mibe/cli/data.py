@@ -5,9 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from mibe.cli.options import (
-    Commands,
-)
+from mibe.cli.options import Commands
+from mibe.terminal.streams import show
 
 
 def add_commands(commands: Commands) -> None:
@@ -59,7 +58,7 @@ def _data_verify(a: argparse.Namespace) -> int:
     from mibe.cli.listing import verify_text
 
     text, sound = verify_text(a.name)
-    print(text)
+    show(text)
     return 0 if sound else 2
 
 

@@ -67,6 +67,7 @@ def _eval(a: argparse.Namespace) -> int:
     from mibe.results.table import render
     from mibe.run.evaluate import evaluate
     from mibe.terminal.progress import on_stderr
+    from mibe.terminal.streams import show
 
     if a.max_errors < 0:
         raise UsageError(f"--max-errors {a.max_errors} is out of range; it is a number of samples, 0 or more")
@@ -94,7 +95,7 @@ def _eval(a: argparse.Namespace) -> int:
             **generation_settings_of(a),
         )
     if ranks.current().is_first:
-        print(render(run.record["tasks"], a.format, skipped=run.record.get("skipped", {})))
+        show(render(run.record["tasks"], a.format, skipped=run.record.get("skipped", {})))
     return 1 if run.failed > a.max_errors else 0
 
 

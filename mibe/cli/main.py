@@ -1,8 +1,8 @@
 """The whole command line. Results go to standard output, news and errors to standard error.
 
 Exit codes: 0 success; 1 more failed samples than `--max-errors`, or stopped by a limit on cost or quota; 2 bad usage,
-data or model, or a figure or gold answer that does not hold; 130 interrupted, 143 and 129 by SIGTERM
-and SIGHUP.
+data or model, results that could not be written, or a figure or gold answer that does not hold; 130 interrupted, 143
+and 129 by SIGTERM and SIGHUP.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import mibe
 from mibe.cli import compare, data, evaluate, leaderboard, lm_eval, plan, rate, report, score, tasks, verify
 from mibe.terminal.exit import exit_code
 from mibe.terminal.news import heard_by
+from mibe.terminal.streams import prepare_streams
 
 SUBJECTS = (evaluate, plan, tasks, data, score, compare, verify, leaderboard, rate, report, lm_eval)
 """In the order of `mibe --help`."""
@@ -23,7 +24,13 @@ SUBJECTS = (evaluate, plan, tasks, data, score, compare, verify, leaderboard, ra
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; its errors become one line each."""
-    arguments = parser().parse_args(argv)
+    prepare_streams()
+    try:
+        arguments = parser().parse_args(argv)
+    except SystemExit as told:
+        # Help and usage are output too: what became of it is in the exit code.
+        code = int(told.code or 0)
+        sys.exit(exit_code(lambda: code))
     with heard_by(partial(print, file=sys.stderr, flush=True)):
         return exit_code(partial(arguments.command, arguments))
 

@@ -87,9 +87,12 @@ def _account() -> str:
 
 def _show(a: argparse.Namespace) -> int:
     from mibe.rating.summary import render
-    from mibe.results.run import load_run
+    from mibe.results.run import load_runs
 
-    print(render([load_run(path) for path in a.runs], a.format))
+    runs, left_out = load_runs(a.runs)
+    for line in left_out:
+        print(line, file=sys.stderr)
+    print(render(runs, a.format))
     return 0
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from mibe.cli.options import Commands
+from mibe.terminal.streams import show
 
 
 def add_commands(commands: Commands) -> None:
@@ -32,7 +33,7 @@ def _verify(a: argparse.Namespace) -> int:
     from mibe.analysis.verify import verify
 
     found = verify(a.run)
-    print(render_verification(found, a.format))
+    show(render_verification(found, a.format))
     return 2 if found.failed else 0
 
 
@@ -43,5 +44,5 @@ def _check(a: argparse.Namespace) -> int:
     from mibe.registry import resolve
 
     found = [checked for task in resolve(a.tasks) for checked in check(task, a.split)]
-    print(render_checks(found, a.format))
+    show(render_checks(found, a.format))
     return 0 if all(checked.holds for checked in found) else 2

@@ -14,9 +14,9 @@ from mibe.errors import RunError
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Replace a file by this text as a whole."""
+    """Replace a file by this text as a whole; half a character becomes the escape that JSON has for it."""
     with rewriting(path) as file:
-        file.write(text.encode("utf-8"))
+        file.write(text.encode("utf-8", "backslashreplace"))
 
 
 @contextmanager
@@ -37,6 +37,14 @@ def rewriting(path: Path) -> Iterator[IO[bytes]]:
         aside.replace(path)
     finally:
         aside.unlink(missing_ok=True)
+
+
+def open_plain(path: Path) -> IO[bytes]:
+    """A file, open to be read. Raises `OSError` for what is none: a pipe may never begin, a device never end."""
+    if not path.is_file():
+        path.stat()  # says why where there is nothing
+        raise OSError(errno.EINVAL, "it is a folder, a pipe or a device, no file")
+    return path.open("rb")
 
 
 def disk_error(error: OSError, path: Path) -> RunError:

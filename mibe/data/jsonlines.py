@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from mibe.data.parsing import parse_json
 from mibe.errors import DataError
 
 Numbered = tuple[int, dict[str, Any]]
@@ -19,7 +19,7 @@ def json_lines(lines: Iterable[str], source: str) -> Iterator[Numbered]:
         if not text:
             continue
         try:
-            value = json.loads(text)
+            value = parse_json(text)
         except ValueError as error:
             raise DataError(f"{source}, line {number}: not JSON ({error}); each line is one object") from None
         if not isinstance(value, dict):

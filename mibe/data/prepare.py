@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
 import hashlib
 import json
@@ -61,7 +62,10 @@ def read_splits(name: str, source: Source, raw_path: Path, *, variant: str | Non
     if chosen not in source.variants:
         raise UsageError(f"{name} has no variant {chosen!r}; it has {', '.join(source.variants)}")
     raw = RawFiles(raw_path)
-    splits = source.read(raw, variant=chosen)
+    try:
+        splits = source.read(raw, variant=chosen)
+    except csv.Error as error:
+        raise DataError(f"{raw.latest} is not the official table ({error}); download it again") from None
     if chosen == source.variants[0]:
         raw.notes += check_counts(name, splits, source)
     return splits, describe(name, source, splits, raw, variant=chosen)

@@ -14,19 +14,22 @@ import os
 import tarfile
 import zipfile
 import zlib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import IO, Any
+from typing import IO, Any, cast
 
+from mibe.data.disk import open_plain
 from mibe.errors import DataError
 
 ZIP = (".zip",)
 TAR = (".tar", ".tar.gz", ".tgz")
 MAX_BYTES = 2 << 30
-"""The most that one file of an archive, or one tar archive, may hold once decompressed."""
+"""The most that a file that is read as a whole, or one of an archive, or a gzip file, may hold once decompressed."""
+MAX_LINE = 256 << 20
+"""The longest line of a file that is read line by line."""
 
 # A folder from which more files than this were read is one entry of the manifest. Where files of more than so many
 # folders were read (MIMIC-CXR has one for each patient), each folder at the top is one, with all that is below it.
@@ -49,6 +52,8 @@ class RawFiles:
         self._read: dict[Path, None] = {}
         if not path.exists():
             raise DataError(f"there is nothing at {path}; give the folder or the archive that was downloaded")
+        if not path.is_dir() and not path.is_file():
+            raise DataError(f"{path} is a pipe or a device; give the folder or the archive that was downloaded")
 
     def find(self, *patterns: str) -> list[str]:
         """Sorted names of which some trailing part matches one of the patterns (`*` also matches `/`).
@@ -85,7 +90,10 @@ class RawFiles:
     def content(self, name: str) -> bytes:
         """The content of a file."""
         with _readable(name, self.path), self._open(name) as stream:
-            return stream.read()
+            content = stream.read(MAX_BYTES + 1)
+        if len(content) > MAX_BYTES:
+            raise _too_large(name)
+        return content
 
     def text(self, name: str) -> str:
         """The content of a file as UTF-8 text, line ends as they are, without a byte order mark."""
@@ -101,12 +109,17 @@ class RawFiles:
         Only LF and CRLF end a line: text may hold other marks that Python takes for line ends.
         """
         with _readable(name, self.path), self._open(name) as stream:
-            for number, raw in enumerate(stream, 1):
+            for number, raw in enumerate(_lines(stream, name), 1):
                 line = raw.removeprefix(codecs.BOM_UTF8) if number == 1 else raw
                 try:
                     yield number, line.decode("utf-8").rstrip("\r\n")
                 except UnicodeDecodeError:
                     raise _not_utf8(name, number) from None
+
+    @property
+    def latest(self) -> str:
+        """The file or archive on disk that was opened last."""
+        return self._name(next(reversed(self._read), self.path))
 
     def sources(self) -> list[dict[str, Any]]:
         """What was read so far, for the manifest: file, bytes and sha256 of each file or archive on disk.
@@ -215,29 +228,44 @@ def _wanted(name: str) -> bool:
 
 
 def _plain_opener(path: Path) -> Opener:
-    return lambda: gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")  # type: ignore[return-value]
+    return lambda: gzip.open(open_plain(path), "rb") if path.suffix == ".gz" else open_plain(path)  # type: ignore[return-value]
+
+
+def _lines(stream: IO[bytes], name: str) -> Iterator[bytes]:
+    """The lines of a file with their ends; a packed one holds no more than an archive may."""
+    size, packed = 0, isinstance(cast(object, stream), gzip.GzipFile)
+    while line := stream.readline(MAX_LINE + 1):
+        if len(line) > MAX_LINE:
+            raise DataError(f"{name} has a line of more than {MAX_LINE >> 20} MiB; is this the official file?")
+        size += len(line)
+        if packed and size > MAX_BYTES:
+            raise _too_large(name)
+        yield line
 
 
 def _zip_members(path: Path) -> dict[str, Opener]:
-    archive = zipfile.ZipFile(path)
+    archive = zipfile.ZipFile(open_plain(path))
     members = [info for info in archive.infolist() if not info.is_dir()]
     for info in members:
         _check_member(path, info.filename, info.file_size)
+    _check_once(path, [info.filename for info in members])
     return {info.filename: lambda info=info: archive.open(info) for info in members}  # type: ignore[misc]
 
 
 def _tar_members(path: Path) -> dict[str, Opener]:
     # A compressed tar can only be read from its start: decompressed once into memory, its files are read in any order.
-    with path.open("rb") as stream:
+    with open_plain(path) as stream:
         compressed = stream.read(2) == b"\x1f\x8b"
-    with gzip.open(path, "rb") if compressed else path.open("rb") as source:
-        content = source.read(MAX_BYTES + 1)
+        stream.seek(0)
+        with gzip.open(stream, "rb") if compressed else stream as source:
+            content = source.read(MAX_BYTES + 1)
     if len(content) > MAX_BYTES:
-        raise _too_large(path)
+        raise _too_large(path.name)
     archive = tarfile.TarFile(fileobj=io.BytesIO(content))
     members = archive.getmembers()
     for info in members:
         _check_member(path, info.name, info.size)
+    _check_once(path, [info.name for info in members if info.isfile()])
     return {info.name: lambda info=info: archive.extractfile(info) for info in members if info.isfile()}  # type: ignore[misc]
 
 
@@ -246,11 +274,19 @@ def _check_member(path: Path, name: str, size: int) -> None:
     if name.startswith(("/", "\\")) or ".." in parts or (parts and parts[0].endswith(":")):
         raise DataError(f"{path.name} holds the unsafe name {name!r}; it is not the official file, download it again")
     if size > MAX_BYTES:
-        raise _too_large(path)
+        raise _too_large(path.name)
 
 
-def _too_large(path: Path) -> DataError:
-    return DataError(f"{path.name} holds more than {MAX_BYTES >> 30} GiB; unpack it and give the folder")
+def _check_once(path: Path, names: list[str]) -> None:
+    """Raise for a name that stands twice: programs differ in which of the two they take."""
+    if twice := [name for name, count in Counter(names).items() if count > 1]:
+        raise DataError(f"{path.name} holds {twice[0]!r} twice; it is not the official file, download it again")
+
+
+def _too_large(name: str) -> DataError:
+    return DataError(
+        f"{name} holds more than {MAX_BYTES >> 30} GiB; is this the official file? unpack it and give the folder"
+    )
 
 
 def _not_utf8(name: str, line: int) -> DataError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from mibe.data.parsing import parse_json
 from mibe.task import Example, letter
 
 KEYS = frozenset({"id", "inputs", "target", "choices", "metadata"})
@@ -27,7 +28,7 @@ def to_line(example: Example) -> str:
 def from_line(line: str) -> Example:
     """The example of one line. Raises ValueError, saying what is wrong, when the line is not in the schema."""
     try:
-        record = json.loads(line)
+        record = parse_json(line)
     except json.JSONDecodeError as error:
         raise ValueError(f"not JSON ({error.msg} at column {error.colno})") from None
     _check(record)

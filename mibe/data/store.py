@@ -21,6 +21,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias, cast
 
+from mibe.data.parsing import parse_json
 from mibe.data.schema import from_line
 from mibe.data.seen import Seen
 from mibe.errors import DataError, UsageError
@@ -161,7 +162,7 @@ def load_manifest(name: str) -> Manifest | None:
     """The manifest, or None for data made by hand. Raises `DataError` when the data is not here or it is damaged."""
     path = _require(name).path / MANIFEST
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
+        manifest = parse_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
     except OSError as error:

@@ -15,8 +15,7 @@ from mibe.errors import ModelError
 from mibe.registry import load_task
 from mibe.results.digests import draw_of
 from mibe.results.draws import draws_of, every_figure
-from mibe.results.folder import SAMPLES
-from mibe.results.log import Row, latest_rows
+from mibe.results.log import Row
 from mibe.results.run import Run
 
 if TYPE_CHECKING:
@@ -83,7 +82,7 @@ def sample_rows(run: Run) -> Iterator[dict[str, Any]]:
     for task, part in run.record["tasks"].items():
         if part.get("figures"):
             private = is_credentialed(load_task(task))
-            for row in latest_rows(run.path / SAMPLES / f"{task}.jsonl"):
+            for row in run.rows(task):
                 yield _sample(run, task, row, private=private)
 
 

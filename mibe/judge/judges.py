@@ -16,6 +16,7 @@ from mibe.models import as_model, load_model, parse_model
 from mibe.models.base import Message, Model, Request, Response, Sampling
 from mibe.models.reasoning import room_to_think
 from mibe.parsers.text import free_text, normalise, strip_markup
+from mibe.results import schema
 from mibe.results.cache import Key, ResponseCache, cache_key, cache_path
 
 DEPTH = 5
@@ -161,7 +162,7 @@ class ModelJudge:
     def _generate(self, questions: Sequence[str], attempt: int) -> dict[str, Response]:
         requests = [self._request(text, attempt) for text in questions]
         keys = [self._key(request) for request in requests] if self._cache else []
-        stored = self._cache.get(keys) if self._cache else {}
+        stored = self._cache.get(keys, schema.response) if self._cache else {}
         answers = {text: Response(**stored[key]) for text, key in zip(questions, keys, strict=False) if key in stored}
         missing = [number for number, text in enumerate(questions) if text not in answers]
         for index, response in self._model.generate([requests[number] for number in missing]):

@@ -27,6 +27,7 @@ from mibe.published.figures import (
 )
 from mibe.results.answers import commonest, is_constant
 from mibe.results.table import few_gold_note
+from mibe.terminal.plain import printable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -252,7 +253,7 @@ def own_cell(result: Result, figure_name: str, reference: Published | None, *, s
         draws=result.draws,
         constant=is_constant(result.part),
         note="; ".join(filter(None, (_cell_note(result), few_gold_note(result.part, figure_name)))),
-        source=result.path.name,
+        source=printable(result.path.name),
         answer=consistent(result, reference) if reference and same else None,
         difference=None if reference is None else _difference(figure, reference),
     )

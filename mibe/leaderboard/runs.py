@@ -17,8 +17,9 @@ from mibe.published.figures import HUMAN
 from mibe.rating.scores import scores as scores_by_people
 from mibe.results.draws import documents_scored, draws_of
 from mibe.results.folder import RECORD
-from mibe.results.run import Run, load_run
+from mibe.results.run import Run, load_runs
 from mibe.run.settings import changes_of, rule_of, style_of
+from mibe.terminal.plain import printable
 
 SAME = {
     "style": "way of asking (--prompt-style, --constrain)",
@@ -118,15 +119,16 @@ def read_results(paths: Iterable[str | Path], *, protocol: str | None = None) ->
     Raises
     ------
     RunError
-        For a path without a run, a damaged record, or one shard of a run that is not merged yet.
+        For a path without a run, one shard of a run that is not merged yet, and where no record can be read; beside
+        sound ones, a damaged record is a note.
     UsageError
         For results that must not stand side by side: other protocols, or other `SAME` conditions in one column.
     """
     results: dict[tuple[str, ...], Result] = {}
     named: dict[str, dict[str, str]] = {}
-    notes: list[str] = []
-    for path in find_runs(paths):
-        run = load_run(path)
+    runs, notes = load_runs(find_runs(paths))
+    for run in runs:
+        path = run.path
         if protocol is not None and run.record.get("protocol") != protocol:
             notes.append(f"{path.name}: left out, its protocol is {run.record.get('protocol')}")
             continue
@@ -140,7 +142,7 @@ def read_results(paths: Iterable[str | Path], *, protocol: str | None = None) ->
             results[key] = result
     found = _distinctly_named([_of_all_names(result, named[result.model]) for result in results.values()])
     refuse_mixture(found)
-    return found, [*notes, *_unidentified(found)]
+    return found, [printable(note) for note in (*notes, *_unidentified(found))]
 
 
 def refuse_mixture(results: Sequence[Result]) -> None:
@@ -175,38 +177,35 @@ def _results_of(run: Run, notes: list[str]) -> Iterator[Result]:
     if record["settings"].get("shard"):
         raise RunError(f"{run.path} is one shard of a run; mibe merge puts the shards together, then list the whole")
     changes = changes_of(record["settings"])
-    try:
-        by_people = _by_people(run, notes)
-        for task in record.get("task_names", record["tasks"]):
-            part = record["tasks"].get(task, {})
-            if not part.get("figures"):
-                notes.append(f"{run.path.name}: {task} has no scores yet")
-                continue
-            draws = draws_of(part)
-            result = Result(
-                **_row(run, [*changes, f"avg@{draws}"] if draws > 1 else changes),
-                setting=setting_of(record, part),
-                task=task,
-                protocol=record["protocol"],
-                path=run.path,
-                ended=str(record["sessions"][-1]["ended"] or ""),
-                conditions=_conditions(record, part),
-                settings=record["settings"],
-                part=part,
-            )
-            yield result
-            if task in by_people:
-                # People rate one draw, whatever number the run has.
-                yield replace(_rated(result, by_people[task], notes), **_row(run, changes))
-    except (KeyError, TypeError, AttributeError, IndexError) as error:
-        raise RunError(f"{run.path / RECORD} is not a whole run record ({error!r}); leave that folder out") from None
+    by_people = _by_people(run, notes)
+    for task in record.get("task_names", record["tasks"]):
+        part = record["tasks"].get(task, {})
+        if not part.get("figures"):
+            notes.append(f"{run.path.name}: {task} has no scores yet")
+            continue
+        draws = draws_of(part)
+        result = Result(
+            **_row(run, [*changes, f"avg@{draws}"] if draws > 1 else changes),
+            setting=setting_of(record, part),
+            task=task,
+            protocol=record["protocol"],
+            path=run.path,
+            ended=str(record["sessions"][-1].get("ended") or ""),
+            conditions=_conditions(record, part),
+            settings=record["settings"],
+            part=part,
+        )
+        yield result
+        if task in by_people:
+            # People rate one draw, whatever number the run has.
+            yield replace(_rated(result, by_people[task], notes), **_row(run, changes))
 
 
 def _by_people(run: Run, notes: list[str]) -> dict[str, dict[str, Any]]:
     """The run's scores by people's ratings; where these cannot be read, as those of others often cannot, a note."""
     try:
         return scores_by_people(run)
-    except (RunError, DataError) as error:
+    except (RunError, DataError, UsageError) as error:
         notes.append(f"{run.path.name}: without the ratings of people: {error}")
         return {}
 

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from mibe.metrics.arrays import BoolArray, FloatArray, np
 from mibe.metrics.base import RightOrWrong, SampleMean, SingleFigure, as_column, ratio
 from mibe.metrics.counts import Counted, EachLabel, LabelMean, MacroMean, MicroMean, count, membership, split
+from mibe.metrics.values import TEXT, Takes
 from mibe.task import Value
 
 
@@ -27,6 +29,8 @@ class Accuracy(SingleFigure, RightOrWrong):
 
 class OneLabel(Counted):
     """Counts where an answer is one label."""
+
+    takes: ClassVar[Takes] = TEXT
 
     def statistics(self, predictions: Sequence[Value | None], targets: Sequence[Value]) -> FloatArray:
         """Shape (samples, 3 · labels): hits, predictions and gold of each label."""
@@ -85,6 +89,7 @@ class DetectionF1(SingleFigure):
 
     labels: tuple[str, ...]
     name: str = "detection_f1"
+    takes: ClassVar[Takes] = TEXT
 
     def statistics(self, predictions: Sequence[Value | None], targets: Sequence[Value]) -> FloatArray:
         """Shape (samples, 3): hits, predictions and gold of any of the labels."""

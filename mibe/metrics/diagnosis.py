@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from mibe.metrics.arrays import FloatArray, np
 from mibe.metrics.base import RightOrWrong, ratio
 from mibe.metrics.diagnosis_names import accepted_names, same_diagnosis
+from mibe.metrics.values import NAMES, Takes
 from mibe.task import Value
 
 
@@ -61,6 +63,8 @@ class TopKExact(TopKAccuracy):
     A prediction is the list of ranked diagnoses and a target the accepted names. Spelling alone decides
     (`same_diagnosis`), so that a synonym is a miss and the figures are a lower bound of a judge's.
     """
+
+    takes: ClassVar[Takes] = NAMES
 
     def values(self, predictions: Sequence[Value | None], targets: Sequence[Value]) -> FloatArray:
         """Shape (samples, depth): 1 from the rank of the first match on."""

@@ -12,10 +12,11 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from mibe.metrics.arrays import FloatArray, np
 from mibe.metrics.counts import Counted, EachLabel, MacroMean, MicroMean, per_label, split
+from mibe.metrics.values import ENTITIES, Takes
 from mibe.task import Value
 
 
@@ -36,6 +37,8 @@ def entities(value: Value | None, types: Iterable[str]) -> list[Entity]:
 
 class EntityList(Counted):
     """Counts where an answer is a list of entities: one is right if type, start and end all are."""
+
+    takes: ClassVar[Takes] = ENTITIES
 
     def statistics(self, predictions: Sequence[Value | None], targets: Sequence[Value]) -> FloatArray:
         """Shape (samples, 3 · types): hits, predictions and gold of each type."""
@@ -85,6 +88,7 @@ class OverlapF1:
 
     types: tuple[str, ...]
     schema: Schema = Schema.PARTIAL
+    takes: ClassVar[Takes] = ENTITIES
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from mibe.metrics.arrays import FloatArray, np
 from mibe.metrics.base import RightOrWrong, SingleFigure, as_column, ratio
 from mibe.metrics.counts import Counted, EachLabel, MacroMean, MicroMean, count, membership
+from mibe.metrics.values import TEXTS, Takes
 from mibe.task import Value
 
 
@@ -16,6 +18,7 @@ class SubsetAccuracy(SingleFigure, RightOrWrong):
     """Share of the samples whose predicted set is the gold set. None is wrong even where the gold set is empty."""
 
     name: str = "subset_accuracy"
+    takes: ClassVar[Takes] = TEXTS
 
     def values(self, predictions: Sequence[Value | None], targets: Sequence[Value]) -> FloatArray:
         """Shape (samples, 1): 1 where the sets are equal, else 0."""
@@ -24,6 +27,8 @@ class SubsetAccuracy(SingleFigure, RightOrWrong):
 
 class LabelSet(Counted):
     """Counts where an answer is a set of labels."""
+
+    takes: ClassVar[Takes] = TEXTS
 
     def statistics(self, predictions: Sequence[Value | None], targets: Sequence[Value]) -> FloatArray:
         """Shape (samples, 3 · labels): hits, predictions and gold of each label."""
@@ -52,6 +57,7 @@ class ExampleF1:
     """
 
     prefix: str = "example_"
+    takes: ClassVar[Takes] = TEXTS
 
     @property
     def names(self) -> tuple[str, ...]:

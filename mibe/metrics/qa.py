@@ -11,9 +11,11 @@ import string
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from mibe.metrics.arrays import FloatArray
 from mibe.metrics.base import RightOrWrong, SampleMean, SingleFigure, as_column
+from mibe.metrics.values import ANY_OF_TEXTS, Takes
 from mibe.task import Value
 
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
@@ -42,6 +44,7 @@ class ExactMatch(SingleFigure, RightOrWrong):
     """Share of the answers that equal a reference after normalisation."""
 
     name: str = "exact_match"
+    takes: ClassVar[Takes] = ANY_OF_TEXTS
 
     def values(self, predictions: Sequence[Value | None], targets: Sequence[Value]) -> FloatArray:
         """Shape (samples, 1): 1 or 0."""
@@ -53,6 +56,7 @@ class TokenF1(SingleFigure, SampleMean):
     """Mean F1 of the words that answer and reference have in common."""
 
     name: str = "f1"
+    takes: ClassVar[Takes] = ANY_OF_TEXTS
 
     def values(self, predictions: Sequence[Value | None], targets: Sequence[Value]) -> FloatArray:
         """Shape (samples, 1): from 0 to 1."""

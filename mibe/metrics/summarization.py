@@ -11,9 +11,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from typing import ClassVar
 
 from mibe.metrics.arrays import FloatArray, np
 from mibe.metrics.base import SampleMean
+from mibe.metrics.values import TEXT, Takes
 from mibe.task import Value
 
 _WORD = re.compile(r"[a-z0-9]+")
@@ -27,6 +29,8 @@ class Rouge(SampleMean):
 
     ROUGE-Lsum takes each line as a sentence; for texts on one line it is ROUGE-L.
     """
+
+    takes: ClassVar[Takes] = TEXT
 
     @property
     def names(self) -> tuple[str, ...]:

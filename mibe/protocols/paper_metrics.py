@@ -5,10 +5,12 @@ from __future__ import annotations
 import string
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from mibe.metrics.arrays import FloatArray, np
 from mibe.metrics.base import SampleMean, SingleFigure, as_column
 from mibe.metrics.counts import split
+from mibe.metrics.values import ANY_OF_TEXTS, Takes, is_entities, is_texts
 from mibe.parsers.spans import Span, write_marks
 from mibe.protocols.paper_marks import align, chunks, tagged_words
 from mibe.task import Value
@@ -55,6 +57,8 @@ class CharacterScores(SampleMean):
     The released data have one answer a question; of several references the first counts.
     """
 
+    takes: ClassVar[Takes] = ANY_OF_TEXTS
+
     @property
     def names(self) -> tuple[str, ...]:
         """Two figures."""
@@ -67,6 +71,14 @@ class CharacterScores(SampleMean):
         return np.array(rows, dtype=np.float64).reshape(-1, 2)
 
 
+def _is_marked(value: Value) -> bool:
+    """What `MarkedWords` reads: {"sentence": text, "words": [[word, tag], …]}."""
+    if not isinstance(value, dict) or not isinstance(value.get("sentence"), str):
+        return False
+    words = value.get("words")
+    return isinstance(words, list) and all(is_texts(word) and len(word) == 2 for word in words)
+
+
 @dataclass(frozen=True)
 class AlignedEntities:
     """F1, precision and recall of all entities together, over the words that line up with the gold sentence (`NER`).
@@ -74,6 +86,8 @@ class AlignedEntities:
     Predictions are those of `MarkedWords`, targets lists of [type, start, end] in characters of the sentence. Gold
     entities beyond the end of a truncated output are no misses, since their words line up with nothing.
     """
+
+    takes: ClassVar[Takes] = Takes(_is_marked, is_entities)
 
     @property
     def names(self) -> tuple[str, ...]:

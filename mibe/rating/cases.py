@@ -16,8 +16,6 @@ from mibe.judge.verdicts import is_judged
 from mibe.metrics.diagnosis_names import accepted_names
 from mibe.registry import load_task
 from mibe.results.draws import first_draws
-from mibe.results.folder import SAMPLES
-from mibe.results.log import latest_rows
 from mibe.results.run import Run
 from mibe.task import Outcome, Task
 
@@ -62,7 +60,7 @@ def listed_in(run: Run, task: str) -> list[Listed]:
     """
     return [
         Listed(id=row["id"], diagnoses=tuple(row["prediction"] or ()), accepted=accepted_names(row["target"]))
-        for row in first_draws(latest_rows(run.path / SAMPLES / f"{task}.jsonl"))
+        for row in first_draws(run.rows(task))
         if row["outcome"] != Outcome.ERROR
     ]
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING
 
+from mibe.data.disk import open_plain
 from mibe.errors import DataError, RunError
 
 if TYPE_CHECKING:
@@ -161,7 +162,7 @@ class Ratings:
 def is_database(path: Path) -> bool:
     """Whether a file is an SQLite database."""
     try:
-        with path.open("rb") as file:
+        with open_plain(path) as file:
             return file.read(len(MAGIC)) == MAGIC
     except OSError:
         return False
@@ -169,6 +170,8 @@ def is_database(path: Path) -> bool:
 
 def read_reviews(path: Path) -> dict[str, dict[str, Review]]:
     """Rater → id of the case → review, from a database that is only read. Raises `RunError` or `DataError`."""
+    with _errors(path):
+        open_plain(path).close()
     with _errors(path), closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=WAIT)) as base:
         if _version(base, path) == 0:
             return {}

@@ -17,6 +17,7 @@ from mibe.rating.scores import Marks, marks_of, rated, ratings_of
 from mibe.rating.store import Review
 from mibe.results.folder import SAMPLES
 from mibe.results.run import Run
+from mibe.terminal.plain import printable
 
 EVERYBODY = "(mean)"
 JUDGE = "judge"
@@ -126,13 +127,23 @@ def render(runs: Sequence[Run], form: str) -> str:
 
     header = ("run", "task", "rater", "rated", "unsure", *(name.removesuffix("_accuracy") for name in HUMAN_FIGURES))
     rows = [
-        [s.run, s.task, s.rater, f"{s.rated}/{s.of}", s.unsure, *(_interval(f) for f in s.figures.values())]
+        [
+            *map(printable, (s.run, s.task, s.rater)),
+            f"{s.rated}/{s.of}",
+            s.unsure,
+            *(_interval(f) for f in s.figures.values()),
+        ]
         for s in lines
     ]
     tables = [tabulate(rows, headers=header, tablefmt=STYLES[form], disable_numparse=True)]
     if both:
         agreed = [
-            [p.run, p.task, p.a, p.b, p.agreement.n, _measure(p.agreement.agreement), _measure(p.agreement.kappa)]
+            [
+                *map(printable, (p.run, p.task, p.a, p.b)),
+                p.agreement.n,
+                _measure(p.agreement.agreement),
+                _measure(p.agreement.kappa),
+            ]
             for p in both
         ]
         names = ("run", "task", "A", "B", "marks", "agreement", "Cohen's kappa")

@@ -21,10 +21,11 @@ from mibe.report import samples
 from mibe.report.histogram import histogram
 from mibe.report.prompts import documents_of
 from mibe.results.draws import draws_of, repeats_figures
-from mibe.results.log import Row, latest_rows
+from mibe.results.log import Row
 from mibe.results.run import Run, load_run
 from mibe.results.table import remarks_on
 from mibe.run.settings import changes_of, rule_of, style_of
+from mibe.terminal.plain import printable
 from mibe.terminal.progress import Progress, Silent
 from mibe.terminal.version import VERSION
 
@@ -50,7 +51,7 @@ def write_report(run: str | Path | Run, folder: Path | None = None, progress: Pr
     try:
         samples.clear(folder / "data")
         for number, name in enumerate(scored):
-            rows = samples.in_order(list(latest_rows(found.samples_path(name))))
+            rows = samples.in_order(list(found.rows(name)))
             task = protocols.recorded(record, load_task(name))
             private = is_credentialed(task)
             documents = None if private else documents_of(name, record, rows)
@@ -115,7 +116,7 @@ def task_view(number: int, name: str, part: Mapping[str, Any], rows: Sequence[Ro
         "confusion": part.get("confusion"),
         "reliability": part.get("reliability"),
         "breakdowns": {
-            field: [{"name": group, **of[headline]} for group, of in groups.items() if headline in of]
+            field: [{"name": printable(group), **of[headline]} for group, of in groups.items() if headline in of]
             for field, groups in part.get("breakdowns", {}).items()
         },
         "histograms": histograms(rows),
@@ -138,8 +139,7 @@ def facts(record: Mapping[str, Any]) -> list[tuple[str, str]]:
     """What a reader must know of a run, as pairs of name and text; no path, no command line."""
     settings, model, hardware = record["settings"], record["model"], record.get("hardware") or {}
     sessions = record["sessions"]
-    named = [accelerator.get("name", "") for accelerator in hardware.get("accelerators", [])]
-    cores = f"{hardware['cpu']}, {hardware['cores']} cores" if hardware.get("cpu") else ""
+    cores = f"{hardware['cpu']}, {hardware.get('cores')} cores" if hardware.get("cpu") else ""
     shots = settings["num_fewshot"]
     found = [
         ("Model", f"{model['name']} ({'chat' if model['is_chat'] else 'plain text'})"),
@@ -157,7 +157,7 @@ def facts(record: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("Judge", (record.get("judge") or {}).get("name") or ""),
         ("Begun", f"{sessions[0]['started'][:16].replace('T', ' ')} UTC" if sessions else ""),
         ("Took", _duration(sessions)),
-        ("Machine", ", ".join(filter(None, [cores, *named]))),
+        ("Machine", ", ".join(filter(None, [cores, *hardware.get("accelerators", [])]))),
         ("mibe", record["mibe_version"]),
     ]
     return [(name, text) for name, text in found if text]
@@ -168,7 +168,8 @@ def remarks(record: Mapping[str, Any], views: Sequence[Data]) -> list[str]:
     said = []
     if record["status"] != "finished":
         said.append(f"This run is {record['status']}: its figures may still change.")
-    if waiting := [name for name in record["task_names"] if name not in {view["name"] for view in views}]:
+    shown = {view["name"] for view in views}
+    if waiting := [name for name in record.get("task_names", record["tasks"]) if name not in shown]:
         said.append(f"Not scored yet: {', '.join(waiting)}.")
     scored = ((name, part) for name, part in record["tasks"].items() if part.get("figures"))
     said += [remark for name, part in scored for remark in remarks_on(name, part)]

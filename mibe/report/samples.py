@@ -20,6 +20,7 @@ from mibe.report.prompts import Documents
 from mibe.results.digests import draw_of
 from mibe.results.log import Row
 from mibe.task import Outcome, Task
+from mibe.terminal.plain import printable
 from mibe.terminal.progress import Progress
 
 OUTPUTS, DETAILS = 500, 100
@@ -48,7 +49,8 @@ def in_order(rows: Sequence[Row]) -> list[Row]:
 
 def name_of(row: Row) -> str:
     """What a sample is called on the page, found by and linked to: its id, and its draw where there are several."""
-    return f"{row['id']}, draw {row['draw']}" if "draw" in row else str(row["id"])
+    name = printable(row["id"])
+    return f"{name}, draw {row['draw']}" if "draw" in row else name
 
 
 def _parts(ident: str) -> list[str]:

@@ -32,10 +32,12 @@ from mibe.reproduction.show import FORMATS, render
 from mibe.reproduction.table import Reproduction
 from mibe.terminal.exit import exit_code
 from mibe.terminal.progress import on_stderr
+from mibe.terminal.streams import prepare_streams
 
 
 def main(table: Reproduction, argv: Sequence[str] | None = None) -> int:
     """Run the script of a table; its exit codes are those of `mibe`."""
+    prepare_streams()
     arguments = parser(table).parse_args(argv)
     return exit_code(partial(_command, table, arguments), f"{table.name}.py")
 

@@ -11,12 +11,13 @@ import json
 import os
 import sqlite3
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from mibe.data.disk import cache_dir
+from mibe.results import schema
 
 Key = bytes
 
@@ -58,8 +59,10 @@ class ResponseCache:
         except (sqlite3.Error, OSError) as error:
             self._failed(error)
 
-    def get(self, keys: Sequence[Key]) -> dict[Key, dict[str, Any]]:
-        """The stored responses among `keys`."""
+    def get(
+        self, keys: Sequence[Key], read: Callable[[bytes], dict[str, Any]] = schema.json_object
+    ) -> dict[Key, dict[str, Any]]:
+        """The stored responses among `keys`, as `read` (of `mibe.results.schema`) has them."""
         found: dict[Key, dict[str, Any]] = {}
         if self._database is None:
             return found
@@ -69,8 +72,8 @@ class ResponseCache:
                 marks = ",".join("?" * len(part))
                 query = f"SELECT key, value FROM responses WHERE key IN ({marks})"
                 for key, value in self._database.execute(query, part):
-                    with suppress(ValueError):  # a damaged answer is none: it is asked for again and replaced
-                        found[key] = json.loads(value)
+                    with suppress(schema.Unfit):  # a damaged answer is none: it is asked for again and replaced
+                        found[key] = read(_bytes(value))
         except sqlite3.Error as error:
             self._failed(error)
         return found
@@ -109,6 +112,11 @@ class ResponseCache:
                 self._open()
                 return
         warnings.warn(f"the response cache cannot be used ({error}); the run goes on without it", stacklevel=4)
+
+
+def _bytes(value: object) -> bytes:
+    """What stands in a cell, which in a database of somebody else's making may be of any type."""
+    return value if isinstance(value, bytes) else str(value).encode("utf-8", "surrogatepass")
 
 
 def _is_damage(error: Exception) -> bool:

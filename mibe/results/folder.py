@@ -15,8 +15,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
-from mibe.data.disk import disk_error, write_atomically
+from mibe.data.disk import disk_error, open_plain, write_atomically
 from mibe.errors import RunError
+from mibe.results import schema
 from mibe.terminal.exit import at_end
 
 RECORD = "run.json"
@@ -26,6 +27,9 @@ LOCK = "run.lock"
 FINGERPRINT = "fingerprint"
 UNSEEN = "unseen"
 """A file that is there, and locked, from before a run is finished until its process is over."""
+LONGEST_FINGERPRINT = 256
+LARGEST_RECORD = 256 << 20
+"""Bytes of a `run.json` that are read: hundreds of times the largest that a run writes."""
 
 
 class RunFolder:
@@ -149,16 +153,28 @@ class RunFolder:
 
 
 def read_record(path: Path) -> dict[str, Any]:
-    """The `run.json` of a run folder. Raises `RunError` when there is none or it is not one."""
+    """The `run.json` of a run folder, or what there is of one where the run was cut off.
+
+    Raises `RunError` when there is none, or something in it is not what it should be.
+    """
     try:
-        record = json.loads((path / RECORD).read_text(encoding="utf-8"))
-    except FileNotFoundError:
+        with open_plain(path / RECORD) as file:
+            content = file.read(LARGEST_RECORD + 1)
+    except (FileNotFoundError, NotADirectoryError):
         raise RunError(f"{path} is not a run folder: it has no {RECORD}") from None
-    except (ValueError, OSError) as error:
-        raise RunError(f"{path / RECORD} cannot be read: {error}") from None
-    if not isinstance(record, dict):
-        raise RunError(f"{path / RECORD} is not a run record")
-    return record
+    except OSError as error:
+        raise RunError(f"{path / RECORD} cannot be read: {error.strerror or error}") from None
+    if len(content) > LARGEST_RECORD:
+        raise RunError(f"{path / RECORD} is no run record: it is larger than {LARGEST_RECORD >> 20} MiB")
+    try:
+        return schema.record(content)
+    except schema.Unfit as error:
+        raise not_whole(path, error) from None
+
+
+def not_whole(path: Path, why: schema.Unfit) -> RunError:
+    """The error for a record that something is wrong with."""
+    return RunError(f"{path / RECORD} is not a whole run record and cannot be read ({why}); leave that folder out")
 
 
 def _is_unfinished(path: Path, fingerprint: str) -> bool:
@@ -185,7 +201,8 @@ def _was_unseen(path: Path) -> bool:
 
 def _noted_fingerprint(path: Path) -> str | None:
     try:
-        return (path / FINGERPRINT).read_text(encoding="ascii").strip()
+        with open_plain(path / FINGERPRINT) as file:
+            return file.read(LONGEST_FINGERPRINT).decode("ascii").strip()
     except (OSError, UnicodeDecodeError):
         return None
 

@@ -15,8 +15,9 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from mibe.data.disk import disk_error, rewriting
+from mibe.data.disk import disk_error, open_plain, rewriting
 from mibe.errors import RunError
+from mibe.results import schema
 from mibe.results.digests import digest, identity, last_of_each
 
 Row = dict[str, Any]
@@ -36,7 +37,12 @@ class SampleLog:
                 path.parent.chmod(0o700)
             self.damaged = mend(path)
             self._file: IO[str] = os.fdopen(
-                os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, mode), "a", encoding="utf-8", newline="\n"
+                os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, mode),
+                "a",
+                encoding="utf-8",
+                # Half a character becomes the escape that JSON has for it.
+                errors="backslashreplace",
+                newline="\n",
             )
             if private:
                 # A log that was there already, copied or restored, may be open to others.
@@ -116,7 +122,7 @@ def drop_torn_line(path: Path) -> None:
         end = file.seek(0, os.SEEK_END)
         while end > 0:
             line, start = _last_line(file, end)
-            if line.endswith(b"\n") and _is_row(line):
+            if line.endswith(b"\n") and not _is_torn(line):
                 break
             end = start
         file.truncate(end)
@@ -138,34 +144,51 @@ def _is_row(line: bytes) -> bool:
     return _row(line) is not None
 
 
+def _is_torn(line: bytes) -> bool:
+    try:
+        schema.row(line)
+    except schema.NotJson:
+        return True
+    except schema.Unfit:
+        return False
+    return False
+
+
 def _row(line: bytes) -> Row | None:
     try:
-        row = json.loads(line)
-    except ValueError:
+        return schema.row(line)
+    except schema.Unfit:
         return None
-    return row if isinstance(row, dict) and "id" in row else None
 
 
 def read_rows(path: Path) -> Iterator[Row]:
     """The rows of a log in the order they were written; a torn last line is left out.
 
-    Raises `RunError` for a damaged line with others after it: nobody can say whose sample would be missing.
+    Raises `RunError` for any other damaged line: nobody can say whose sample would be missing.
     """
     if not path.exists():
         return
-    damaged: int | None = None
-    with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            if damaged is not None:
-                raise RunError(
-                    f"{path}, line {damaged} is damaged: run the run's command again (an unfinished run, and the "
-                    "response cache, keep all other answers), or delete the line to go on without its sample"
-                )
-            row = _row(line)
-            if row is None:
-                damaged = number
-            else:
-                yield row
+    torn: tuple[int, schema.Unfit] | None = None
+    try:
+        with open_plain(path) as file:
+            for number, line in enumerate(file, start=1):
+                if torn is not None:
+                    raise _damaged(path, *torn)
+                try:
+                    yield schema.row(line)
+                except schema.NotJson as why:
+                    torn = number, why
+                except schema.Unfit as why:
+                    raise _damaged(path, number, why) from None
+    except OSError as error:
+        raise RunError(f"cannot read {path}: {error.strerror or error}") from None
+
+
+def _damaged(path: Path, number: int, why: schema.Unfit) -> RunError:
+    return RunError(
+        f"{path}, line {number} is damaged ({why}): run the run's command again (an unfinished run, and the "
+        "response cache, keep all other answers), or delete the line to go on without its sample"
+    )
 
 
 def sound_rows(path: Path) -> Iterator[Row]:

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mibe.errors import UsageError
+from mibe import protocols
+from mibe.errors import RunError, UsageError
+from mibe.metrics.values import takes_of
+from mibe.registry import load_task
+from mibe.results import schema
 from mibe.results.draws import every_figure
-from mibe.results.folder import SAMPLES, read_record
-from mibe.results.log import latest_rows
+from mibe.results.folder import SAMPLES, not_whole, read_record
+from mibe.results.log import Row, latest_rows
+from mibe.task import Outcome, Task
+from mibe.terminal.plain import printable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,6 +62,13 @@ class Run:
         """The sample log of a task."""
         return self.path / SAMPLES / f"{task}.jsonl"
 
+    def rows(self, task: str) -> Iterator[Row]:
+        """The rows of a task's log, the last one of each sample, in its order; each is one that the task can score.
+
+        Raises `RunError` for one that is not, or cannot be read, and `UsageError` for a task that is not known here.
+        """
+        return sound_samples(protocols.recorded(self.record, load_task(task)), self.samples_path(task))
+
     def samples(self, task: str) -> pd.DataFrame:
         """One row a sample: id, output, outcome, prediction, target, scores, tokens, seconds, …
 
@@ -77,5 +91,55 @@ def _rates(task: dict[str, Any]) -> dict[str, float]:
 
 
 def load_run(path: str | Path) -> Run:
-    """The run in a folder. Raises `RunError` when there is none."""
-    return Run(Path(path), read_record(Path(path)))
+    """The run in a folder. Raises `RunError` when there is none, or its record is not whole."""
+    record = read_record(Path(path))
+    try:
+        schema.check_whole(record)
+    except schema.Unfit as why:
+        raise not_whole(Path(path), why) from None
+    return Run(Path(path), record)
+
+
+def load_runs(paths: Iterable[str | Path]) -> tuple[list[Run], list[str]]:
+    """The runs in some folders, and a line for each folder that is left out: one bad folder does not hide the others.
+
+    Raises `RunError` where no folder has a run.
+    """
+    runs: list[Run] = []
+    left_out: list[RunError] = []
+    for path in paths:
+        try:
+            runs.append(load_run(path))
+        except RunError as error:
+            left_out.append(error)
+    if left_out and not runs:
+        raise left_out[0]
+    return runs, [f"left out: {printable(str(error))}" for error in left_out]
+
+
+def whole_samples(task: Task, log: Path) -> Iterator[Row]:
+    """The last row of each sample in a log. Raises `RunError` for one that something is missing from."""
+    for row in latest_rows(log):
+        try:
+            schema.check_sample(row)
+        except schema.Unfit as why:
+            raise _unscorable(task, log, row, str(why)) from None
+        yield row
+
+
+def sound_samples(task: Task, log: Path) -> Iterator[Row]:
+    """The same, and raises `RunError` for one that the task cannot score."""
+    takes = [found for metric in task.metrics if (found := takes_of(metric)) is not None]
+    for row in whole_samples(task, log):
+        prediction, target = row["prediction"], row["target"]
+        if prediction is not None and not all(each.prediction(prediction) for each in takes):
+            raise _unscorable(task, log, row, "its prediction is no answer to the task")
+        if row["outcome"] != Outcome.ERROR and not all(each.target(target) for each in takes):
+            raise _unscorable(task, log, row, "its target is no answer to the task")
+        if task.labels and isinstance(target, str) and target not in task.labels:
+            raise _unscorable(task, log, row, "its target is none of the labels")
+        yield row
+
+
+def _unscorable(task: Task, log: Path, row: Row, why: str) -> RunError:
+    return RunError(f"{log}: the sample {row['id']!r} is none of {task.name} ({why}); leave that folder out")

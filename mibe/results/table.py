@@ -26,6 +26,7 @@ from mibe.results.draws import (
     vote_name,
 )
 from mibe.results.means import means_of
+from mibe.terminal.plain import cell
 
 FORMATS = ("text", "json", "csv", "markdown", "latex")
 HEADER = ("task", "metric", "value", "95 % interval", "n", "unparsed", "truncated", "refused", "errors")
@@ -234,8 +235,8 @@ def _csv(tasks: Mapping[str, Any], skipped: Mapping[str, str]) -> str:
             counts = [task["outcomes"][key] for key in outcomes]
             counts += [task.get("budget_cut", "")] if reasons else []
             usage = _usage_cells(task) if metered else []
-            writer.writerow([name, metric, *numbers, stderr, figure["n"], *counts, *usage])
-    writer.writerows([name, SKIPPED, "", "", "", "", 0, *[""] * (len(header) - 7)] for name in skipped)
+            writer.writerow(map(cell, [name, metric, *numbers, stderr, figure["n"], *counts, *usage]))
+    writer.writerows([cell(name), SKIPPED, "", "", "", "", 0, *[""] * (len(header) - 7)] for name in skipped)
     return out.getvalue().rstrip("\n")
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
@@ -33,7 +32,7 @@ from mibe.run.settings import Settings, arguments_under
 from mibe.run.settle import Settled
 from mibe.task import Task
 from mibe.terminal.news import heard_by
-from mibe.terminal.progress import Progress, Silent, Terminal
+from mibe.terminal.progress import Progress, Silent, Terminal, is_watched
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,7 +135,7 @@ def _news(progress: Progress | None, who: ranks.Ranks) -> Progress:
     """Who hears of the run: of several processes, the first one alone speaks."""
     if not who.is_first:
         return Silent()
-    return progress if progress is not None else (Terminal() if sys.stderr.isatty() else Silent())
+    return progress if progress is not None else (Terminal() if is_watched() else Silent())
 
 
 def _may_leave(

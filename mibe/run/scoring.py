@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-from mibe.errors import UsageError
+from mibe.errors import RunError, UsageError
 from mibe.judge.judges import EXACT
 from mibe.judge.verdicts import TOP_K, is_judged, matches
 from mibe.metrics.arrays import FloatArray, IntArray, np
@@ -61,7 +61,12 @@ def with_late_scores(rows: Iterable[Row], late: Sequence[Mean]) -> list[Row]:
 
 
 def stored_statistics(metric: Stored, scores: Sequence[Mapping[str, float]]) -> FloatArray:
-    """The statistics of a metric from the `scores` of rows, where its values stand already."""
+    """The statistics of a metric from the `scores` of rows, where its values stand already.
+
+    Raises `RunError` where they do not, as in a log of somebody else's.
+    """
+    if any(name not in own for own in scores for name in metric.reads):
+        raise RunError(f"a sample has no {metric.names[0]} of its own; mibe rescore RUN computes it")
     values = [[own[name] for name in metric.reads] for own in scores]
     return metric.table(np.array(values, dtype=np.float64).reshape(-1, len(metric.reads)))
 

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from mibe.errors import UsageError
 from mibe.protocols import STYLES
+from mibe.results.schema import LARGEST_DRAWS
 from mibe.run.shards import Shard
 
 SCORINGS = ("generate", "loglikelihood")
@@ -102,10 +103,10 @@ class Settings:
         if self.thinking_budget is not None and self.thinking_budget < 1:
             raise UsageError(f"--thinking-budget {self.thinking_budget} is out of range; at least 1")
         _one_of("at budget", self.at_budget, AT_BUDGET)
-        if self.resamples < 1:
-            raise UsageError(f"--resamples {self.resamples} is out of range; at least 1")
-        if self.repeats < 1:
-            raise UsageError(f"--repeats {self.repeats} is out of range; at least 1")
+        if not 1 <= self.resamples <= LARGEST_DRAWS:
+            raise UsageError(f"--resamples {self.resamples} is out of range; at least 1, at most {LARGEST_DRAWS:,}")
+        if not 1 <= self.repeats <= LARGEST_DRAWS:
+            raise UsageError(f"--repeats {self.repeats} is out of range; at least 1, at most {LARGEST_DRAWS:,}")
         if self.shard is not None:
             Shard.parse(self.shard)
         _check_generation(self)

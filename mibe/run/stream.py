@@ -14,6 +14,7 @@ from mibe.models.base import Response
 from mibe.models.service import Batching
 from mibe.models.streaming import chunks, likelihoods, responses
 from mibe.prompting import PromptBuilder
+from mibe.results import schema
 from mibe.results.cache import ResponseCache
 from mibe.results.digests import Digests, digest, identity
 from mibe.results.log import (
@@ -186,7 +187,7 @@ class _Share:
             for job in jobs(model, self.plan, self.builder, example, draws, cached=cache is not None)
         )
         for chunk in chunks(waiting, LOOKUP):
-            found = cache.get([job.key for job in chunk if job.key is not None]) if cache else {}
+            found = cache.get([job.key for job in chunk if job.key is not None], schema.answer) if cache else {}
             for job in chunk:
                 yield job, None if job.key is None else found.get(job.key)
 
@@ -278,7 +279,8 @@ def _read_log(session: Session, plan: Plan) -> tuple[Digests, Mapping[bytes, Row
             f"{path}: {strangers} samples of no document of this run are set aside in {strange_path(path).name}, and "
             "not scored"
         )
-    done = Digests(_digest(row) for row in latest_rows(path) if row["outcome"] != Outcome.ERROR)
+    scored = (row for row in latest_rows(path) if row.get("outcome", Outcome.ERROR) != Outcome.ERROR)
+    done = Digests(_digest(row) for row in scored)
     answered = (row for row in newest if not row.get("cached") and row.get("finish_reason", "error") != "error")
     return done, {_digest(row): row for row in answered}
 

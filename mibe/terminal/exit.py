@@ -1,7 +1,7 @@
 """How a command ends: its errors become one line each, and its exit code says how it went.
 
-0 success; 1 stopped by a limit on cost or quota; 2 bad usage, data or model; 130 interrupted, 143 and 129 by SIGTERM
-and SIGHUP, which end a command as Ctrl-C does.
+0 success; 1 stopped by a limit on cost or quota; 2 bad usage, data or model, or results that could not be written;
+130 interrupted, 143 and 129 by SIGTERM and SIGHUP, which end a command as Ctrl-C does.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from types import FrameType
 from typing import Any
 
 from mibe.errors import LimitReached, MibeError
+from mibe.terminal.plain import printable
+from mibe.terminal.streams import OutputError, forget
 
 _in_command: ContextVar[bool] = ContextVar("in_command", default=False)
 
@@ -43,24 +45,44 @@ def exit_code(command: Callable[[], int], program: str = "mibe") -> int:
     running = _in_command.set(True)
     try:
         with _stopped_by_signals():
-            code = command()
-        # Here, not at the interpreter's exit, where a reader that has left could no longer be heard of.
+            code = _ended(command, program)
+        return _flushed(code, program)
+    finally:
+        _in_command.reset(running)
+
+
+def _flushed(code: int, program: str) -> int:
+    """The exit code once all that was printed has been written."""
+    try:
+        # Here, not at the interpreter's exit, where a failure could no longer be told.
         sys.stdout.flush()
-        return code
+    except BrokenPipeError:
+        forget(sys.stdout.fileno())
+    except OutputError as error:
+        _say(program, str(error))
+        return code or 2
+    return code
+
+
+def _ended(command: Callable[[], int], program: str) -> int:
+    try:
+        return command()
     except MibeError as error:
-        print(f"{program}: {error}", file=sys.stderr)
+        _say(program, str(error))
         return 1 if isinstance(error, LimitReached) else 2
     except KeyboardInterrupt as stop:
         by, number = (f" by {stop}", stop.number) if isinstance(stop, Stopped) else ("", signal.SIGINT)
-        kept = "every response so far is kept, the same command goes on from here"
-        print(f"\n{program}: interrupted{by}; {kept}", file=sys.stderr)
+        print(file=sys.stderr)
+        _say(program, f"interrupted{by}; every response so far is kept, the same command goes on from here")
         return 128 + number
     except BrokenPipeError:
         # The reader of our output left (`mibe … | head`): nothing more to say, nor to flush at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        forget(sys.stdout.fileno())
         return 0
-    finally:
-        _in_command.reset(running)
+
+
+def _say(program: str, text: str) -> None:
+    print(f"{program}: {printable(text)}", file=sys.stderr)
 
 
 @contextmanager

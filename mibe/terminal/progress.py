@@ -148,4 +148,9 @@ def duration(seconds: float) -> str:
 
 def on_stderr() -> Terminal | Lines:
     """A bar where somebody watches, lines where standard error goes to a file or another program."""
-    return Terminal() if sys.stderr.isatty() else Lines()
+    return Terminal() if is_watched() else Lines()
+
+
+def is_watched() -> bool:
+    """Whether standard error is a terminal; a process without one has None in its place."""
+    return sys.stderr is not None and sys.stderr.isatty()

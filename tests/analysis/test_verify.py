@@ -169,7 +169,13 @@ def test_a_figure_that_is_wrong_is_named_and_fails(tmp_path, capsys):
 
 def test_a_figure_that_no_package_has_is_named_with_the_reason(tmp_path, capsys):
     done = run(tmp_path, "emrqa")
-    done.record["tasks"]["emrqa"]["figures"]["former"] = {"value": 0.5}
+    done.record["tasks"]["emrqa"]["figures"]["former"] = {
+        "value": 0.5,
+        "low": 0.4,
+        "high": 0.6,
+        "stderr": None,
+        "n": 120,
+    }
     (done.path / "run.json").write_text(json.dumps(done.record))
     assert main(["verify", str(done.path)]) == 0
     out = capsys.readouterr().out
@@ -208,7 +214,9 @@ def test_bertscore_of_a_run(tmp_path):
 
 def test_what_cannot_be_verified_is_one_line(tmp_path, capsys, monkeypatch):
     done = run(tmp_path, "pubmedqa")
-    (done.path / "samples" / "pubmedqa.jsonl").open("a").write('{"id": "another", "outcome": "parsed"}\n')
+    log = done.path / "samples" / "pubmedqa.jsonl"
+    another = json.loads(log.read_text().splitlines()[0]) | {"id": "another"}
+    log.write_text(log.read_text() + json.dumps(another) + "\n")
     with pytest.raises(RunError, match="holds 121 samples, the record 120"):
         verify(done.path)
 

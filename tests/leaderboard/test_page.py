@@ -19,6 +19,8 @@ from mibe.leaderboard.page import write_page
 from mibe.pages import embed
 
 HOSTILE = '<script>document.title="gone"</script>&"\u202eevil\u2028</td>'
+SHOWN = '<script>document.title="gone"</script>&"evil </td>'
+"""The same without the mark that turns its direction, and in one line."""
 
 
 def evaluated(folder, name, answer, **settings):
@@ -48,7 +50,7 @@ def site(tmp_path_factory):
         record["task_names"] = list(record["tasks"])
         (hostile.path / "run.json").write_text(json.dumps(record))
         boards = leaderboard([base / "runs"])
-        write_page(boards, base / "site", backbones={HOSTILE: "LLaMA2-7B"})
+        write_page(boards, base / "site", backbones={SHOWN: "LLaMA2-7B"})
     return base / "site"
 
 
@@ -70,10 +72,10 @@ def test_the_library_is_the_one_that_the_notice_names():
 
 def test_text_of_a_run_is_escaped_in_markup_and_in_data(site):
     text = (site / "index.html").read_text(encoding="utf-8")
-    assert html.escape(HOSTILE, quote=False) in text or str(html.escape(HOSTILE)) in text.replace("&#34;", "&quot;")
+    assert html.escape(SHOWN, quote=False) in text or str(html.escape(SHOWN)) in text.replace("&#34;", "&quot;")
     data = re.search(r'<script type="application/json" id="data">(.*?)</script>', text, re.S)[1]
     assert not set("<>&\u2028") & set(data)
-    assert HOSTILE in [model["name"] for model in json.loads(data)["boards"][0]["models"]]
+    assert SHOWN in [model["name"] for model in json.loads(data)["boards"][0]["models"]]
     assert json.loads(embed({"a": "</script>&\u2029"})) == {"a": "</script>&\u2029"}
 
 
@@ -148,7 +150,7 @@ def test_a_header_sorts_both_ways_by_mouse_and_keyboard_and_says_so(opened):
     missing = page.locator("#zero_shot-table thead th").filter(has_text="BioNLI")
     for _ in range(2):
         missing.locator("button").click()
-        assert {"small", HOSTILE.replace("\u2028", "\n")} & set(names_of(page)[-2:])
+        assert {"small", SHOWN} & set(names_of(page)[-2:])
     assert header.get_attribute("aria-sort") is None
 
 

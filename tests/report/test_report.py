@@ -235,13 +235,20 @@ def test_a_second_report_leaves_nothing_of_the_first_and_touches_nothing_else(tm
     ]
 
 
-def test_text_that_utf8_cannot_hold_is_kept(tmp_path):
+def test_text_that_utf8_cannot_hold_is_shown_without_it(tmp_path):
     done = evaluated(tmp_path, lambda prompts: ["yes"] * len(prompts))
     log = done.samples_path("pubmedqa")
     log.write_text(log.read_text().replace('"output": "yes"', '"output": "\\ud800 </script>"'))
     folder = write_report(done).parent
-    assert all_of(folder, 0, "outputs")[0] == ["\ud800 </script>"]
+    assert all_of(folder, 0, "outputs")[0] == ["\ufffd </script>"]
     assert "</script>" not in (folder / "data" / "0" / "outputs-0.js").read_text()
+
+
+def test_the_accelerators_of_a_run_are_among_its_facts(tmp_path):
+    done = evaluated(tmp_path, lambda prompts: ["yes"] * len(prompts))
+    record = done.record | {"hardware": {"cpu": "a CPU", "cores": 4, "accelerators": ["NVIDIA A", "NVIDIA A"]}}
+    (done.path / "run.json").write_text(json.dumps(record))
+    assert "a CPU, 4 cores, NVIDIA A, NVIDIA A" in write_report(done.path).read_text()
 
 
 def test_what_a_reader_must_not_overlook_is_said(tmp_path):
@@ -263,7 +270,8 @@ def test_a_run_without_scores_and_a_folder_that_is_none_are_refused(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(RunError, match="is not a folder"):
         write_report(done, tmp_path / "file")
-    (done.path / "run.json").write_text(json.dumps(done.record | {"tasks": {"pubmedqa": {"title": "x"}}}))
+    described = {name: value for name, value in done.record["tasks"]["pubmedqa"].items() if name != "figures"}
+    (done.path / "run.json").write_text(json.dumps(done.record | {"tasks": {"pubmedqa": described}}))
     with pytest.raises(RunError, match="no scores yet"):
         write_report(done.path)
 

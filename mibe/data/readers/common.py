@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from mibe.data.parsing import parse_json
 from mibe.data.raw import RawFiles
 from mibe.data.splits import SEED, stratified_split
 from mibe.errors import DataError
@@ -19,7 +20,7 @@ def json_lines(raw: RawFiles, name: str) -> Iterator[tuple[str, dict[str, Any]]]
             continue
         where = f"{name}, line {number}"
         try:
-            record = json.loads(line)
+            record = parse_json(line)
         except json.JSONDecodeError as error:
             raise DataError(f"{where}: not a JSON object on one line ({error.msg}); download the file again") from None
         if not isinstance(record, dict):
@@ -30,7 +31,7 @@ def json_lines(raw: RawFiles, name: str) -> Iterator[tuple[str, dict[str, Any]]]
 def json_object(raw: RawFiles, name: str) -> dict[str, Any]:
     """The one JSON object that a file holds."""
     try:
-        content = json.loads(raw.text(name))
+        content = parse_json(raw.text(name))
     except json.JSONDecodeError as error:
         raise DataError(f"{name}, line {error.lineno}: not JSON ({error.msg}); download the file again") from None
     if not isinstance(content, dict):
