@@ -103,7 +103,9 @@ class Caller:
                 action = action_for(problem)
                 asked = retry_after(reply.headers)
             else:
-                problem = Problem(0, reply.reason, spent=reply.useless)
+                if not (attempt and reply.late and time.monotonic() >= deadline):
+                    # The deadline cuts an attempt short; what was wrong before says more.
+                    problem = Problem(0, reply.reason, spent=reply.useless)
                 action = Action.SLOW_DOWN if reply.late else action_for(problem)
                 asked = None
                 if reply.reached:
