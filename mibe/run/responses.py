@@ -112,8 +112,7 @@ def _key(model: Model, plan: Plan, example: Example, rendered: Rendered, samplin
     if model.identity is None:
         raise ModelError(f"{model.name} has no identity, so its responses cannot be cached")
     asked = list(_scored(plan, example)) if plan.settings.scoring == "loglikelihood" else sampling.in_key()
-    version = [plan.task.version, plan.settings.protocol]
-    return cache_key(model.identity, rendered.text, asked, plan.task.name, version)
+    return cache_key(model.identity, rendered.text, asked)
 
 
 def stored(answer: Mapping[str, Any]) -> dict[str, Any]:

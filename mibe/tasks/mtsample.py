@@ -45,7 +45,7 @@ TASK = Task(
     headline="accuracy",
     shots=5,
     max_new_tokens=64,
-    version=2,
+    version=3,
     labels=LABELS,
     # A report may stand under several specialties.
     cluster=of_input("text"),

@@ -27,6 +27,6 @@ TASK = Task(
     headline="accuracy",
     shots=5,
     max_new_tokens=64,
-    version=2,
+    version=3,
     labels=LABELS,
 )

@@ -130,14 +130,13 @@ def test_a_record_that_is_not_one(tmp_path):
 
 def test_cache_gives_back_only_what_was_stored_under_the_whole_key(tmp_path):
     cache = ResponseCache(tmp_path / "c" / "responses.sqlite")
-    key = cache_key({"sha256": "m1"}, "prompt", {"max_new_tokens": 8}, "pubmedqa", 1)
+    key = cache_key({"sha256": "m1"}, "prompt", {"max_new_tokens": 8})
     cache.put({key: {"text": "yes"}})
     others = [
-        cache_key({"sha256": "m2"}, "prompt", {"max_new_tokens": 8}, "pubmedqa", 1),
-        cache_key({"sha256": "m1"}, "prompt ", {"max_new_tokens": 8}, "pubmedqa", 1),
-        cache_key({"sha256": "m1"}, "prompt", {"max_new_tokens": 9}, "pubmedqa", 1),
-        cache_key({"sha256": "m1"}, "prompt", {"max_new_tokens": 8}, "medqa", 1),
-        cache_key({"sha256": "m1"}, "prompt", {"max_new_tokens": 8}, "pubmedqa", 2),
+        cache_key({"sha256": "m2"}, "prompt", {"max_new_tokens": 8}),
+        cache_key({"sha256": "m1"}, "prompt ", {"max_new_tokens": 8}),
+        cache_key({"sha256": "m1"}, "prompt", {"max_new_tokens": 9}),
+        cache_key({"sha256": "m1"}, "prompt", {"max_new_tokens": 8}, "judge"),
     ]
     cache.close()
     again = ResponseCache(tmp_path / "c" / "responses.sqlite")

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -131,6 +132,16 @@ def test_the_cache_is_shared_between_runs_and_never_between_models(tmp_path):
     longer = Scripted(lambda _: "no")
     run(longer, tmp_path, max_new_tokens=7)
     assert len(longer.asked) == 20
+
+
+def test_a_new_parser_asks_nothing_again(tmp_path, monkeypatch):
+    first = Scripted(lambda _: "yes")
+    run(first, tmp_path / "a")
+    newer = replace(load_task("pubmedqa"), version=99)
+    monkeypatch.setattr("mibe.tasks.pubmedqa.TASK", newer)
+    done = run(Scripted(lambda _: "no"), tmp_path / "b")
+    assert done.record["tasks"]["pubmedqa"]["version"] == 99
+    assert done.record["tasks"]["pubmedqa"]["timing"]["from_cache"] == 20
 
 
 def test_responses_reach_the_cache_while_a_long_chunk_runs(tmp_path, monkeypatch):
