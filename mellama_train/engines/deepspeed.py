@@ -23,6 +23,7 @@ from deepspeed.runtime.zero.partition_parameters import GatheredParameters
 from transformers.integrations import HfDeepSpeedConfig
 
 from mellama_train.engines.engine import StepOutcome
+from mellama_train.engines.lockstep import Lockstep
 from mellama_train.engines.optimizers import adamw, parameter_groups
 from mellama_train.engines.ranks import Ranks
 from mellama_train.engines.zero import TAG, configuration
@@ -59,6 +60,7 @@ class DeepSpeedEngine:
             model=loss, optimizer=_optimizer(recipe, ranks, self._parameters), config=settings
         )
         self._assert_master_weights()
+        self._lockstep = Lockstep(self.model, ranks) if recipe.engine.check_ranks else None
         self._engine.train()
 
     def step(
@@ -81,6 +83,7 @@ class DeepSpeedEngine:
                     # What DeepSpeed has gathered cannot be dropped, but it leaves out a gradient that is no number.
                     weight = math.nan
             engine.backward(loss * weight)
+            self._end_pass()
             if not last:
                 engine.step()
         engine.step()
@@ -93,6 +96,7 @@ class DeepSpeedEngine:
         self._engine.eval()
         with torch.no_grad():
             value = float(self._engine(batch.to(self._ranks.device)))
+        self._end_pass()
         self._engine.train()
         return value
 
@@ -105,6 +109,10 @@ class DeepSpeedEngine:
                 yield self.model
         finally:
             self._engine.train()
+
+    def _end_pass(self) -> None:
+        if self._lockstep:
+            self._lockstep.end_pass()
 
     def weights(self) -> dict[str, torch.Tensor]:
         """See `Engine`. One weight at a time is gathered, so that no GPU needs to hold the model."""

@@ -14,6 +14,7 @@ from torch.distributed.fsdp import CPUOffloadPolicy, FSDPModule, MixedPrecisionP
 from torch.nn.parallel import DistributedDataParallel
 
 from mellama_train.engines.engine import StepOutcome
+from mellama_train.engines.lockstep import Lockstep
 from mellama_train.engines.optimizers import adamw, assert_master_weights
 from mellama_train.engines.ranks import Ranks
 from mellama_train.model.adapters import bare
@@ -45,6 +46,7 @@ class PlainEngine:
         self._fused = not recipe.engine.offload_optimizer and (ranks.device.type == "cuda" or not self._sharded)
         self._optimizer = adamw(self._parameters, recipe.optimizer, fused=self._fused)
         self._scaler = torch.amp.GradScaler(ranks.device.type, enabled=recipe.precision == "fp16")
+        self._lockstep = Lockstep(self.model, ranks) if recipe.engine.check_ranks else None
         self._loss.train()
 
     def step(
@@ -59,6 +61,7 @@ class PlainEngine:
                 with self._precision():
                     loss = self._loss(batch.to(self._ranks.device))
                 self._scaler.scale(loss * weight).backward()
+                self._end_pass()
             total += loss.detach()
         mean = self._ranks.sum([float(total)])[0] / targets
         if not accept(mean):
@@ -88,6 +91,7 @@ class PlainEngine:
         loss.eval()
         with torch.no_grad(), self._precision():
             value = float(loss(batch.to(self._ranks.device)))
+        self._end_pass()
         loss.train()
         return value
 
@@ -105,6 +109,10 @@ class PlainEngine:
             self.model.train()
             if self._sharded:
                 self._loss.reshard()
+
+    def _end_pass(self) -> None:
+        if self._lockstep:
+            self._lockstep.end_pass()
 
     def weights(self) -> dict[str, torch.Tensor]:
         """See `Engine`."""

@@ -27,6 +27,7 @@ MAY_CHANGE = (
     "engine.offload_optimizer",
     "engine.offload_parameters",
     "engine.config",
+    "engine.check_ranks",
 )
 """Keys of a recipe that do not change what is learned. Data is known by its content, not its place."""
 

@@ -195,7 +195,7 @@ class _Run:
         if self._data.held_out and (ends or step % recipe.held_out.every_steps == 0):
             figures |= held_out_losses(self._engine, self._data.held_out, recipe.held_out.rows, self._ranks)
         if recipe.probe and (ends or step % recipe.probe.every_steps == 0):
-            figures |= probe(self._engine, self._data.tokenizer, recipe.probe)
+            figures |= probe(self._engine, self._data.tokenizer, recipe.probe, self._ranks)
         if figures:
             self._report.figures(step, figures)
             self._report.message("  ".join(f"{name} {value:.4g}" for name, value in figures.items()))

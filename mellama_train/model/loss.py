@@ -55,7 +55,17 @@ class CausalLoss(nn.Module):  # type: ignore[misc]
         head = inner.get_output_embeddings()
         if self._kernel == "fused":
             return fused_loss(hidden, head.weight, batch.targets)
-        return chunked_loss(hidden, head, batch.targets)
+        return chunked_loss(hidden, head, batch.targets, head_calls(batch))
+
+
+def head_calls(batch: MicroBatch) -> int:
+    """How often the chunked loss calls the output layer: by the shape of a micro-batch, which all ranks share.
+
+    Under ZeRO-3 each call gathers the layer from all ranks. A number that followed the targets would leave a rank
+    waiting for one that has fewer.
+    """
+    tokens: int = batch.tokens.numel()
+    return -(-tokens // CHUNK)
 
 
 def choose_kernel(model: Any, wanted: str, precision: Precision) -> Kernel:
@@ -90,11 +100,14 @@ def fused_loss(hidden: torch.Tensor, weight: torch.Tensor, targets: torch.Tensor
     return F.linear_cross_entropy(hidden, weight, targets, reduction="sum", ignore_index=IGNORED, options=options)
 
 
-def chunked_loss(hidden: torch.Tensor, head: nn.Module, targets: torch.Tensor) -> torch.Tensor:
-    """The same by `CHUNK` targets at a time, whose logits are computed again in the backward pass."""
+def chunked_loss(hidden: torch.Tensor, head: nn.Module, targets: torch.Tensor, calls: int) -> torch.Tensor:
+    """The same by so many calls of `head`, whose logits are computed again in the backward pass.
+
+    The targets are shared evenly among the calls; a call may have none.
+    """
     parts = [
         checkpoint(_head_loss, head, part, wanted, use_reentrant=False)
-        for part, wanted in zip(hidden.split(CHUNK), targets.split(CHUNK), strict=True)
+        for part, wanted in zip(hidden.tensor_split(calls), targets.tensor_split(calls), strict=True)
     ]
     return torch.stack(parts).sum()
 

@@ -115,7 +115,8 @@ class EngineChoice:
     "plain" is PyTorch alone, with `sharding` by DDP (every rank holds everything) or FSDP2 (weights, gradients and
     optimizer state are sharded). "deepspeed" shards by its ZeRO `zero`: 1 the optimizer state, 2 gradients too, 3
     weights too. Offload moves optimizer state or weights to the CPU. `config` is a DeepSpeed JSON file whose keys go
-    over the package's own for this stage.
+    over the package's own for this stage. `check_ranks` compares over all ranks which layer each is about to run, and
+    ends a run that would hang (slow, for finding faults).
     """
 
     name: Literal["plain", "deepspeed"] = "plain"
@@ -124,6 +125,7 @@ class EngineChoice:
     offload_optimizer: bool = False
     offload_parameters: bool = False
     config: Path | None = None
+    check_ranks: bool = False
 
     def __post_init__(self) -> None:
         if self.name == "plain":
