@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +65,12 @@ class DeepSpeedEngine:
         self._engine.train()
 
     def step(
-        self, micro: tuple[MicroBatch, ...], targets: int, learning_rate: float, accept: Callable[[float], bool]
+        self,
+        micro: tuple[MicroBatch, ...],
+        targets: int,
+        learning_rate: float,
+        accept: Callable[[float], bool],
+        before: Callable[[], None],
     ) -> StepOutcome:
         """See `Engine`."""
         engine, ranks = self._engine, self._ranks
@@ -74,6 +80,7 @@ class DeepSpeedEngine:
         weight = ranks.size * len(micro) / targets
         total, mean = 0.0, math.nan
         for number, batch in enumerate(micro):
+            before()
             last = number == len(micro) - 1
             loss = engine(batch.to(ranks.device))
             total += float(loss.detach())
@@ -123,11 +130,17 @@ class DeepSpeedEngine:
                     whole[name] = parameter.detach().cpu().clone()
         return whole
 
-    def save(self, folder: Path) -> None:
-        """See `Engine`."""
+    def save(self, folder: Path) -> Future[Any]:
+        """See `Engine`. The ranks wait: DeepSpeed's own writer beside the steps needs libaio and is not there for all.
+
+        What it writes is on the disk when this returns.
+        """
         self._engine.save_checkpoint(
             str(folder), tag=TAG, save_latest=False, exclude_frozen_parameters=self._recipe.lora is not None
         )
+        written: Future[Any] = Future()
+        written.set_result(None)
+        return written
 
     def load(self, folder: Path) -> None:
         """See `Engine`. For another number of ranks the checkpoint is first converted, once, beside its own files."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from torch.nn.parallel import DistributedDataParallel
 from mellama_train.engines.engine import StepOutcome
 from mellama_train.engines.lockstep import Lockstep
 from mellama_train.engines.optimizers import adamw, assert_master_weights
-from mellama_train.engines.ranks import Ranks
+from mellama_train.engines.ranks import WAIT, Ranks
 from mellama_train.model.adapters import bare
 from mellama_train.model.loading import DTYPE, FLASH, load_model, trainable
 from mellama_train.model.loss import CausalLoss, choose_kernel
@@ -46,24 +47,35 @@ class PlainEngine:
         self._fused = not recipe.engine.offload_optimizer and (ranks.device.type == "cuda" or not self._sharded)
         self._optimizer = adamw(self._parameters, recipe.optimizer, fused=self._fused)
         self._scaler = torch.amp.GradScaler(ranks.device.type, enabled=recipe.precision == "fp16")
+        # What is written beside the steps has its own messages.
+        self._writers = torch.distributed.new_group(backend="gloo", timeout=WAIT)
         self._lockstep = Lockstep(self.model, ranks) if recipe.engine.check_ranks else None
         self._loss.train()
 
     def step(
-        self, micro: tuple[MicroBatch, ...], targets: int, learning_rate: float, accept: Callable[[float], bool]
+        self,
+        micro: tuple[MicroBatch, ...],
+        targets: int,
+        learning_rate: float,
+        accept: Callable[[float], bool],
+        before: Callable[[], None],
     ) -> StepOutcome:
         """See `Engine`."""
         # DDP and FSDP take the mean of the ranks' gradients, and the sum is what is wanted.
         weight = self._ranks.size / targets
-        total = torch.zeros((), dtype=torch.float64, device=self._ranks.device)
+        losses: list[torch.Tensor] = []
         for number, batch in enumerate(micro):
+            before()
+            if number > 1:
+                # A GPU is at most two micro-batches behind, so that a step can be given up between them.
+                losses[number - 2].item()
             with self._gathering(last=number == len(micro) - 1):
                 with self._precision():
                     loss = self._loss(batch.to(self._ranks.device))
                 self._scaler.scale(loss * weight).backward()
                 self._end_pass()
-            total += loss.detach()
-        mean = self._ranks.sum([float(total)])[0] / targets
+            losses.append(loss.detach())
+        mean = self._ranks.sum([sum(loss.item() for loss in losses)])[0] / targets
         if not accept(mean):
             self._optimizer.zero_grad()
             return StepOutcome(mean, math.nan, applied=False)
@@ -124,9 +136,13 @@ class PlainEngine:
                 whole[name] = value.cpu()
         return whole
 
-    def save(self, folder: Path) -> None:
-        """See `Engine`. The form is PyTorch's distributed checkpoint, which any number of ranks can read."""
-        dcp.save(self._state(), checkpoint_id=folder)
+    def save(self, folder: Path) -> Future[Any]:
+        """See `Engine`. The form is PyTorch's distributed checkpoint, which any number of ranks can read.
+
+        The state is copied into the CPU's memory and written from there, behind the steps that follow.
+        """
+        written: Any = dcp.async_save(self._state(), checkpoint_id=folder, process_group=self._writers)
+        return written  # type: ignore[no-any-return]
 
     def load(self, folder: Path) -> None:
         """See `Engine`."""

@@ -1,16 +1,20 @@
-"""Whether a checkpoint belongs to the run that wants to go on from it."""
+"""Whether a checkpoint, or a finished model, belongs to the run that is asked for."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
-from mellama_train.errors import CheckpointError
+from mellama_train.errors import CheckpointError, TrainError
 from mellama_train.loop.checkpoints import Checkpoint
 from mellama_train.recipe.config import Recipe
 from mellama_train.recipe.yaml_schema import as_json
 from mellama_train.rows.row import Rows
+
+RECORD = "run.json"
+"""In a finished model's folder: the record of its run."""
 
 MAY_CHANGE = (
     "output",
@@ -33,7 +37,7 @@ MAY_CHANGE = (
 
 
 def record(recipe: Recipe, rows: Rows) -> dict[str, Any]:
-    """What of recipe and data a checkpoint keeps."""
+    """What of recipe and data a checkpoint keeps, and the finished model."""
     # Through JSON and back, as a checkpoint's own copy went.
     kept: dict[str, Any] = json.loads(json.dumps({"recipe": as_json(recipe), "rows": rows.describe()}))
     return kept
@@ -41,17 +45,34 @@ def record(recipe: Recipe, rows: Rows) -> dict[str, Any]:
 
 def check(found: Checkpoint, wanted: Mapping[str, Any]) -> None:
     """Raise `CheckpointError`, naming the keys that differ, unless the checkpoint is of this recipe and data."""
-    for what, allowed in (("recipe", MAY_CHANGE), ("rows", ())):
-        before, now = dict(_flat(found.state[what])), dict(_flat(wanted[what]))
+    if other := _other(found.state, wanted):
+        raise CheckpointError(
+            f"{found.folder} was made by {other}; go back to the old values, or choose another output for a new run"
+        )
+
+
+def is_finished(final: Path, wanted: Mapping[str, Any]) -> bool:
+    """Whether the model of this run is there. Raises `TrainError`, naming the keys that differ, for that of another."""
+    if not final.is_dir():
+        return False
+    if other := _other(json.loads((final / RECORD).read_text()) if (final / RECORD).is_file() else {}, wanted):
+        raise TrainError(f"{final} is there already, made by {other}; choose another output, or remove it")
+    return True
+
+
+def _other(kept: Mapping[str, Any], wanted: Mapping[str, Any]) -> str | None:
+    """What another run a record is of, with the keys that differ; None for the same run."""
+    for what, name, allowed in (("recipe", "another recipe", MAY_CHANGE), ("rows", "another data set", ())):
+        if what not in kept:
+            return f"another run, of whose {what} nothing is known"
+        before, now = dict(_flat(kept[what])), dict(_flat(wanted[what]))
         differing = [
             key for key in sorted({*before, *now}) if before.get(key) != now.get(key) and not _under(key, allowed)
         ]
         if differing:
             shown = ", ".join(f"{key} ({before.get(key)} → {now.get(key)})" for key in differing[:5])
-            raise CheckpointError(
-                f"{found.folder} was made by another {'recipe' if what == 'recipe' else 'data set'}: {shown}; "
-                "go back to the old values, or choose another output for a new run"
-            )
+            return f"{name}: {shown}"
+    return None
 
 
 def _under(key: str, prefixes: tuple[str, ...]) -> bool:

@@ -74,6 +74,13 @@ def read_recipe(path: Path) -> AnyRecipe:
     return load(path, FinetuneRecipe) if isinstance(data, dict) and "task" in data else load(path, TuningRecipe)
 
 
+def stage_of(recipe: AnyRecipe) -> str:
+    """The command that runs the recipe."""
+    if isinstance(recipe, PretrainRecipe):
+        return "pretrain"
+    return "finetune --recipe" if isinstance(recipe, FinetuneRecipe) else "instruct"
+
+
 def work(recipe: AnyRecipe, asked: Asked) -> Work | None:
     """The tokens to be trained on, padding included; None where nothing tells."""
     epochs: float = 1

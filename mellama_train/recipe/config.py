@@ -144,13 +144,16 @@ class EngineChoice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckpointPlan:
-    """When to write a checkpoint, and how many to keep (the newest)."""
+    """When to write a checkpoint (after so many steps, or minutes), and how many to keep (the newest)."""
 
     every_steps: int = 500
+    every_minutes: float | None = None
     keep: int = 2
 
     def __post_init__(self) -> None:
         positive(self, "every_steps", "keep")
+        if self.every_minutes is not None:
+            positive(self, "every_minutes")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
