@@ -13,6 +13,9 @@ from mellama_train.recipe.config import Recipe
 from mellama_train.recipe.yaml_schema import as_json
 from mellama_train.rows.row import Rows
 
+PACKING = ("apart", "rows")
+"""Keys of the rows that follow from whether they are packed, which is known when the model is loaded."""
+
 RECORD = "run.json"
 """In a finished model's folder: the record of its run."""
 
@@ -51,6 +54,17 @@ def check(found: Checkpoint, wanted: Mapping[str, Any]) -> None:
         )
 
 
+def check_packing(found: Checkpoint, wanted: Mapping[str, Any]) -> None:
+    """Raise `CheckpointError` unless the rows of a checkpoint were packed, or were not, as those that are wanted."""
+    before, now = (rows.get("apart", False) for rows in (found.state["rows"], wanted["rows"]))
+    if before != now:
+        raise CheckpointError(
+            f"{found.folder} was made with {'one document' if before else 'several documents'} in a row, and here the "
+            f"model {'keeps several apart' if before else 'sees what stands before one'}; go back to the machine "
+            "or the libraries it was made with, or choose another output for a new run"
+        )
+
+
 def is_finished(final: Path, wanted: Mapping[str, Any]) -> bool:
     """Whether the model of this run is there. Raises `TrainError`, naming the keys that differ, for that of another."""
     if not final.is_dir():
@@ -62,7 +76,7 @@ def is_finished(final: Path, wanted: Mapping[str, Any]) -> bool:
 
 def _other(kept: Mapping[str, Any], wanted: Mapping[str, Any]) -> str | None:
     """What another run a record is of, with the keys that differ; None for the same run."""
-    for what, name, allowed in (("recipe", "another recipe", MAY_CHANGE), ("rows", "another data set", ())):
+    for what, name, allowed in (("recipe", "another recipe", MAY_CHANGE), ("rows", "another data set", PACKING)):
         if what not in kept:
             return f"another run, of whose {what} nothing is known"
         before, now = dict(_flat(kept[what])), dict(_flat(wanted[what]))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from mellama_train.engines.engine import Engine, StepOutcome
 from mellama_train.engines.opening import open_engine
 from mellama_train.engines.ranks import Ranks
 from mellama_train.errors import DataError, DivergenceError, ModelLoadError, StoppedError
-from mellama_train.loop import checkpoints, outputs, resuming
+from mellama_train.loop import checkpoints, isolation, outputs, resuming
 from mellama_train.loop.held_out import held_out_losses
 from mellama_train.loop.meter import Meter
 from mellama_train.loop.probes import probe
@@ -40,11 +40,15 @@ from mellama_train.rows.steps import accumulation, steps_in
 
 @dataclass(frozen=True, slots=True)
 class TrainingData:
-    """What a run reads: rows to learn from, held-out rows by the name of their set, the tokenizer of both."""
+    """What a run reads: rows to learn from, held-out rows by the name of their set, the tokenizer of both.
+
+    `apart` gives the same with one document in each row, where that can be had.
+    """
 
     rows: Rows
     held_out: Mapping[str, Rows]
     tokenizer: Any
+    apart: Callable[[], TrainingData] | None = None
 
 
 @dataclass(slots=True)
@@ -87,7 +91,11 @@ def train(recipe: Recipe, data: TrainingData, ranks: Ranks) -> Path:
         torch.manual_seed(recipe.seed)
         _check_room(recipe, ranks)
         engine = open_engine(recipe, ranks, resumed_from_ranks=found.state["ranks"] if found else None)
-        return _Run(recipe, data, ranks, engine, record, found, stop).to_end()
+        data, said = _kept_apart(engine, recipe, data, ranks)
+        record = resuming.record(recipe, data.rows)
+        if found:
+            resuming.check_packing(found, record)
+        return _Run(recipe, data, ranks, engine, record, found, stop, said).to_end()
 
 
 class _Run:
@@ -102,6 +110,7 @@ class _Run:
         record: Mapping[str, Any],
         found: checkpoints.Checkpoint | None,
         stop: Stop,
+        said: str | None,
     ) -> None:
         self._recipe, self._data, self._ranks, self._engine, self._record = recipe, data, ranks, engine, record
         self._stop = stop
@@ -124,6 +133,8 @@ class _Run:
         self._saved, self._saved_at = self._position.step, time.monotonic()
         self._writing: checkpoints.Writing | None = None
         self._meter = Meter(cost(engine.model), peak_flops(ranks.device, recipe.reporting.peak_tflops), ranks)
+        if said:
+            self._report.event(self._position.step, "apart", said)
         for problem in found.passed_over if found else ():
             self._report.message(f"passed over a damaged checkpoint, {problem}")
         if found:
@@ -280,6 +291,21 @@ class _Run:
         )
         self._report.message(f"finished: {final}")
         return final
+
+
+def _kept_apart(engine: Engine, recipe: Recipe, data: TrainingData, ranks: Ranks) -> tuple[TrainingData, str | None]:
+    """The data as this model can learn from it, and what there is to say: where it would see other documents of a row,
+    each row holds one. Raises `DataError` where there are packed rows alone."""
+    seen = ranks.from_first(isolation.seen(engine, data.tokenizer, recipe))
+    if seen is None:
+        return data, None
+    said = (
+        f"{recipe.model.path} sees the documents before one in its row (its loss changes by {seen:.2g} nats a target)"
+    )
+    if data.apart is None:
+        raise DataError(f"{said}, and these rows hold several; take a model or a model.attention that keeps them apart")
+    alone = data.apart()
+    return alone, f"{said}: each row holds one, which makes {len(alone.rows):,} rows of {len(data.rows):,}"
 
 
 def _check_room(recipe: Recipe, ranks: Ranks) -> None:

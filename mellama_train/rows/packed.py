@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from mellama_train.errors import DataError
 from mellama_train.recipe.config import Form, TooLong
-from mellama_train.rows.packing import pack_epoch
+from mellama_train.rows.packing import Pack, one_a_row, pack_epoch
 from mellama_train.rows.row import IGNORED, Row
 from mellama_train.rows.samples import Encoded, Sample, encode, read_samples
 
@@ -86,13 +86,27 @@ class SampleSet:
 class SampleRows:
     """Packed rows over all epochs of a sample set: each epoch in an order, and packed in a way, of its own."""
 
-    def __init__(self, samples: SampleSet, *, length: int, epochs: int, window: int, seed: int, padding: int) -> None:
+    def __init__(
+        self,
+        samples: SampleSet,
+        *,
+        length: int,
+        epochs: int,
+        window: int,
+        seed: int,
+        padding: int,
+        pack: Pack = pack_epoch,
+    ) -> None:
         """`padding` is the token that fills the rest of a row: a document of its own, outside the loss."""
         self.length = length
-        self._samples, self._padding = samples, padding
+        self._samples, self._padding, self._pack = samples, padding, pack
         self._settings = {"length": length, "epochs": epochs, "window": window, "seed": seed}
-        packed = (pack_epoch(samples.lengths, length, window, seed, epoch) for epoch in range(epochs))
+        packed = (pack(samples.lengths, length, window, seed, epoch) for epoch in range(epochs))
         self._rows = [row for rows in packed for row in rows]
+
+    def apart(self) -> SampleRows:
+        """The same samples in the same orders, one in each row."""
+        return SampleRows(self._samples, **self._settings, padding=self._padding, pack=one_a_row)
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -116,7 +130,8 @@ class SampleRows:
 
     def describe(self) -> dict[str, Any]:
         """JSON of hashes, counts and settings."""
-        return {**self._samples.describe(), **self._settings, "rows": len(self)}
+        apart = {"apart": True} if self._pack is one_a_row else {}
+        return {**self._samples.describe(), **self._settings, **apart, "rows": len(self)}
 
 
 def file_samples(files: Iterable[Path]) -> Iterator[Sample]:

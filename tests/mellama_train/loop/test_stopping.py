@@ -16,6 +16,8 @@ from mellama_train.loop import checkpoints
 from mellama_train.model.loss import CausalLoss
 
 ROWS = FormulaRows(42)
+MEASURED = 3
+"""Passes before the first, by which it is known that documents in a row do not see each other."""
 
 
 @pytest.fixture(scope="module")
@@ -50,10 +52,10 @@ def test_a_step_is_given_up_between_its_micro_batches(model, tmp_path, monkeypat
     whole, part = recipe(tmp_path / "whole", model), recipe(tmp_path / "part", model)
     train_here(whole, ROWS)
     with monkeypatch.context() as patch:
-        passes = signalled_at(patch, 6)
+        passes = signalled_at(patch, MEASURED + 6)
         with pytest.raises(StoppedError, match="stopped by a signal after step 1; the same command goes on"):
             train_here(part, ROWS)
-    assert len(passes) == 6
+    assert len(passes) == MEASURED + 6
     assert checkpoints.newest_folder(part.output / "checkpoints").name == "step-00000001"
     train_here(part, ROWS)
     assert losses(part.output) == losses(whole.output)
@@ -67,10 +69,10 @@ def test_held_out_text_is_no_obstacle_and_is_seen_to_afterwards(model, tmp_path,
     sets = {"held": FormulaRows(5, seed=9)}
     train_here(whole, ROWS, sets)
     with monkeypatch.context() as patch:
-        passes = signalled_at(patch, 5 + 8 + 2)
+        passes = signalled_at(patch, MEASURED + 5 + 8 + 2)
         with pytest.raises(StoppedError, match="after step 2"):
             train_here(part, ROWS, sets)
-    assert len(passes) == 15
+    assert len(passes) == MEASURED + 15
     train_here(part, ROWS, sets)
     figures = [[line for line in metrics(one.output) if "perplexity/first" in line] for one in (whole, part)]
     assert figures[0] == figures[1] and [line["step"] for line in figures[0]] == [0, 2, 4, 6, 8, 10, 11]
