@@ -13,8 +13,8 @@ from mellama_train.recipe.config import Recipe
 from mellama_train.recipe.yaml_schema import as_json
 from mellama_train.rows.row import Rows
 
-PACKING = ("apart", "rows")
-"""Keys of the rows that follow from whether they are packed, which is known when the model is loaded."""
+FOLLOWING = ("apart", "rows", "ends")
+"""Keys of the rows that follow from others, or from whether they are packed, which is known with the model loaded."""
 
 RECORD = "run.json"
 """In a finished model's folder: the record of its run."""
@@ -76,7 +76,7 @@ def is_finished(final: Path, wanted: Mapping[str, Any]) -> bool:
 
 def _other(kept: Mapping[str, Any], wanted: Mapping[str, Any]) -> str | None:
     """What another run a record is of, with the keys that differ; None for the same run."""
-    for what, name, allowed in (("recipe", "another recipe", MAY_CHANGE), ("rows", "another data set", PACKING)):
+    for what, name, allowed in (("recipe", "another recipe", MAY_CHANGE), ("rows", "another data set", FOLLOWING)):
         if what not in kept:
             return f"another run, of whose {what} nothing is known"
         before, now = dict(_flat(kept[what])), dict(_flat(wanted[what]))

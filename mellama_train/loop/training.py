@@ -42,13 +42,15 @@ from mellama_train.rows.steps import accumulation, steps_in
 class TrainingData:
     """What a run reads: rows to learn from, held-out rows by the name of their set, the tokenizer of both.
 
-    `apart` gives the same with one document in each row, where that can be had.
+    `apart` gives the same with one document in each row, where that can be had; `ends` are the tokens that answers
+    were seen to end with.
     """
 
     rows: Rows
     held_out: Mapping[str, Rows]
     tokenizer: Any
     apart: Callable[[], TrainingData] | None = None
+    ends: tuple[int, ...] = ()
 
 
 @dataclass(slots=True)
@@ -288,6 +290,7 @@ class _Run:
             steps=self._position.step,
             tokens=self._tokens(),
             record=self._record,
+            ends=self._data.ends,
         )
         self._report.message(f"finished: {final}")
         return final

@@ -27,6 +27,8 @@ class SampleSet:
         self._tokens = _joined([sample.tokens for sample in encoded], np.dtype(np.int32))
         self._learned = _joined([sample.learned for sample in encoded], np.dtype(np.bool_))
         self._sources = tuple(sources)
+        self.ends = tuple(sorted({sample.tokens[-1] for sample in encoded}))
+        """Tokens that samples were seen to end with: a model that learns them ends its answers so."""
         self._tokenizer = tokenizer_sha256
 
     @classmethod
@@ -80,6 +82,7 @@ class SampleSet:
             "tokens": int(self.lengths.sum()),
             "sources": dict(sorted(Counter(self._sources).items())),
             "tokenizer_sha256": self._tokenizer,
+            "ends": list(self.ends),
         }
 
 
@@ -103,6 +106,11 @@ class SampleRows:
         self._settings = {"length": length, "epochs": epochs, "window": window, "seed": seed}
         packed = (pack(samples.lengths, length, window, seed, epoch) for epoch in range(epochs))
         self._rows = [row for rows in packed for row in rows]
+
+    @property
+    def ends(self) -> tuple[int, ...]:
+        """Tokens that answers end with."""
+        return self._samples.ends
 
     def apart(self) -> SampleRows:
         """The same samples in the same orders, one in each row."""

@@ -42,6 +42,7 @@ def sample_data(train: SampleRows, held_out: Mapping[str, SampleRows], tokenizer
     """What a run over packed samples reads; for a model that would see neighbours, one sample in each row."""
 
     def apart() -> TrainingData:
-        return TrainingData(train.apart(), {name: rows.apart() for name, rows in held_out.items()}, tokenizer)
+        alone = {name: rows.apart() for name, rows in held_out.items()}
+        return TrainingData(train.apart(), alone, tokenizer, ends=train.ends)
 
-    return TrainingData(train, held_out, tokenizer, apart)
+    return TrainingData(train, held_out, tokenizer, apart, train.ends)
