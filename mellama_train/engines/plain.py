@@ -19,8 +19,8 @@ from mellama_train.engines.lockstep import Lockstep
 from mellama_train.engines.optimizers import adamw, assert_master_weights
 from mellama_train.engines.ranks import WAIT, Ranks
 from mellama_train.model.adapters import bare
-from mellama_train.model.loading import DTYPE, FLASH, load_model, trainable
-from mellama_train.model.loss import CausalLoss, choose_kernel
+from mellama_train.model.loading import DTYPE, load_model, trainable
+from mellama_train.model.loss import CausalLoss, open_loss
 from mellama_train.recipe.config import Recipe
 from mellama_train.rows.batches import MicroBatch
 
@@ -31,8 +31,7 @@ class PlainEngine:
     def __init__(self, recipe: Recipe, ranks: Ranks) -> None:
         self.model = load_model(recipe, ranks.device, torch.float32)
         self._recipe, self._ranks = recipe, ranks
-        kernel = choose_kernel(self.model, recipe.model.loss, recipe.precision)
-        loss = CausalLoss(self.model, kernel=kernel, flatten=self.model.config._attn_implementation in FLASH)
+        loss = open_loss(self.model, recipe, ranks.device)
         self._sharded = recipe.engine.sharding == "fsdp"
         self._loss: Any
         if self._sharded:

@@ -15,8 +15,9 @@ from torch.utils.checkpoint import checkpoint
 
 from mellama_train.errors import ModelLoadError
 from mellama_train.model.adapters import bare
+from mellama_train.model.loading import FLASH, choose_attention
 from mellama_train.model.sizes import CHUNK
-from mellama_train.recipe.config import Precision
+from mellama_train.recipe.config import Precision, Recipe
 from mellama_train.rows.batches import MicroBatch
 from mellama_train.rows.row import IGNORED
 
@@ -36,7 +37,7 @@ class CausalLoss(nn.Module):  # type: ignore[misc]
         """
         super().__init__()
         self.model = model
-        self._kernel = kernel
+        self.kernel = kernel
         self._flatten = flatten
 
     def forward(self, batch: MicroBatch) -> torch.Tensor:
@@ -47,15 +48,25 @@ class CausalLoss(nn.Module):  # type: ignore[misc]
             tokens, positions = tokens.reshape(1, -1), positions.reshape(1, -1)
         # Without a mask, the positions tell transformers where documents begin; any 2-D mask would switch that off.
         asked = {"input_ids": tokens, "position_ids": positions, "use_cache": False}
-        if self._kernel == "full":
+        if self.kernel == "full":
             logits = inner(**asked).logits
             return _summed(logits.reshape(-1, logits.shape[-1])[batch.predictors], batch.targets)
         hidden = getattr(inner, inner.base_model_prefix)(**asked).last_hidden_state
         hidden = hidden.reshape(-1, hidden.shape[-1])[batch.predictors]
         head = inner.get_output_embeddings()
-        if self._kernel == "fused":
+        if self.kernel == "fused":
             return fused_loss(hidden, head.weight, batch.targets)
         return chunked_loss(hidden, head, batch.targets, head_calls(batch))
+
+
+def open_loss(model: Any, recipe: Recipe, device: torch.device) -> CausalLoss:
+    """The loss of a loaded model as the recipe asks for it. Raises `ModelLoadError` for a form that is not exact."""
+    source = recipe.model
+    return CausalLoss(
+        model,
+        kernel=choose_kernel(model, source.loss, recipe.precision),
+        flatten=choose_attention(source.attention, recipe.precision, device) in FLASH,
+    )
 
 
 def head_calls(batch: MicroBatch) -> int:

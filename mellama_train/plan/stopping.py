@@ -20,9 +20,7 @@ LEAVING = 30.0
 
 def checkpoint_bytes(recipe: Recipe, shape: Shape) -> float:
     """Size of a checkpoint: float32 weights and AdamW's two moments; DeepSpeed adds the weights in the precision."""
-    lora = recipe.lora
-    trained = shape.adapters(lora.rank, lora.layers) if lora else shape.parameters
-    return trained * (12 + (BYTES[recipe.precision] if recipe.engine.name == "deepspeed" else 0))
+    return shape.trained(recipe.lora) * (12 + (BYTES[recipe.precision] if recipe.engine.name == "deepspeed" else 0))
 
 
 def checkpoint_seconds(recipe: Recipe, shape: Shape, disk: float = DISK) -> float:

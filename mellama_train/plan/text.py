@@ -66,7 +66,7 @@ def _memory_lines(recipe: AnyRecipe, shape: Shape, asked: Asked, gpu: Gpu) -> It
     rows = [(name, f"{size / GIB:.2f}") for name, size in parts.items() if size]
     yield tabulate(rows, ("a rank", "GiB"), colalign=("left", "right"), disable_numparse=True)
     if found.state.host:
-        per_node = asked.gpus // (asked.nodes or -(-asked.gpus // 8))
+        per_node = asked.gpus // asked.machines
         yield f"memory of a node for what is offloaded: {found.state.host * per_node / GIB:,.0f} GiB"
     yield from _stages(recipe, shape, asked, gpu)
     if gpu.memory is None:
@@ -119,10 +119,10 @@ def _stopping_lines(path: Path, recipe: AnyRecipe, shape: Shape, asked: Asked, s
     if speed is None:
         return
     warning = warning_seconds(recipe, shape, asked.gpus, speed)
-    nodes = asked.nodes or -(-asked.gpus // 8)
     yield (
         f"warning before the end: {warning} s (two micro-batches, a checkpoint, and 30 s)\n"
-        f"  sbatch --nodes {nodes} --signal=USR1@{warning} examples/cluster/train.sbatch {stage_of(recipe)} {path}\n"
+        f"  sbatch --nodes {asked.machines} --signal=USR1@{warning} "
+        f"examples/cluster/train.sbatch {stage_of(recipe)} {path}\n"
         f"  torchrun: TORCH_ELASTIC_SHUTDOWN_TIMEOUT={warning}, since it kills ranks 30 s after SIGTERM otherwise"
     )
 

@@ -51,6 +51,11 @@ class Asked:
         if self.nodes and self.gpus % self.nodes:
             raise RecipeError(f"{self.gpus} GPUs are not the same number on each of {self.nodes} nodes")
 
+    @property
+    def machines(self) -> int:
+        """As stated, or eight GPUs in each."""
+        return self.nodes or -(-self.gpus // 8)
+
 
 @dataclass(frozen=True, slots=True)
 class Work:
