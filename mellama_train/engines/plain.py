@@ -148,6 +148,9 @@ class PlainEngine:
         self._begin_optimizer()
         state = self._state()
         dcp.load(state, checkpoint_id=folder)
+        if self._sharded:
+            # A pass before this one left what stands outside the layers gathered, as it was then.
+            self._loss.reshard()
         if self._scaler.is_enabled():
             self._scaler.load_state_dict(state["scaler"])
 

@@ -146,7 +146,9 @@ def _folders(folder: Path) -> list[Path]:
 
 
 def _begin(aside: Path, state: Mapping[str, Any]) -> None:
-    shutil.rmtree(aside, ignore_errors=True)
+    # Those of runs that were killed while they wrote, too: one is written at a time.
+    for old in aside.parent.glob("step-*.partial"):
+        shutil.rmtree(old, ignore_errors=True)
     (aside / ENGINE).mkdir(parents=True)
     (aside / STATE).write_text(json.dumps(state, indent=1))
 

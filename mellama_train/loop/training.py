@@ -297,8 +297,10 @@ class _Run:
 
 
 def _kept_apart(engine: Engine, recipe: Recipe, data: TrainingData, ranks: Ranks) -> tuple[TrainingData, str | None]:
-    """The data as this model can learn from it, and what there is to say: where it would see other documents of a row,
-    each row holds one. Raises `DataError` where there are packed rows alone."""
+    """The data as this model can learn from it, and what there is to say of that.
+
+    A model that would see other documents of a row gets one in each. Raises `DataError` where that cannot be had.
+    """
     seen = ranks.from_first(isolation.seen(engine, data.tokenizer, recipe))
     if seen is None:
         return data, None

@@ -24,7 +24,8 @@ def configuration(recipe: Recipe, ranks: int, *, universal: bool) -> dict[str, A
     """DeepSpeed's configuration for this recipe on so many ranks.
 
     The stage's file, then what the recipe says, then the keys of the user's own file (`engine.config`). `universal`
-    reads checkpoints in the form that fits any number of ranks. Raises `RecipeError` for an unreadable file.
+    reads checkpoints in the form that fits any number of ranks. Raises `RecipeError` for an unreadable file, and for
+    a writer whose files are not there when a checkpoint is sealed.
     """
     engine = recipe.engine
     asked: dict[str, Any] = {
@@ -43,7 +44,13 @@ def configuration(recipe: Recipe, ranks: int, *, universal: bool) -> dict[str, A
         asked["zero_optimization"]["offload_param"] = {"device": "cpu", "pin_memory": True}
     if universal:
         asked["checkpoint"] = {"load_universal": True}
-    return _merged(_merged(_stage(engine.zero), asked), _own(recipe))
+    found = _merged(_merged(_stage(engine.zero), asked), _own(recipe))
+    if found.get("checkpoint", {}).get("writer", {}).get("decoupled"):
+        raise RecipeError(
+            f"engine.config: {engine.config} sets checkpoint.writer.decoupled, which has files written after the "
+            "checkpoint is sealed; leave it out"
+        )
+    return found
 
 
 def _stage(number: int) -> dict[str, Any]:

@@ -11,7 +11,8 @@ import pytest
 from launching import TWO_RANKS, launch, rank_environment, torchrun, written
 from training_parts import FormulaRows, losses, make_model, recipe, train_here
 
-from mellama_train.errors import StoppedError
+from mellama_train.engines.zero import configuration
+from mellama_train.errors import RecipeError, StoppedError
 from mellama_train.loop import checkpoints
 from mellama_train.model.loss import CausalLoss
 
@@ -102,6 +103,21 @@ def test_checkpoints_by_the_clock(model, tmp_path):
     one = recipe(tmp_path, model, checkpoints={"every_minutes": 1e-6, "every_steps": 1000, "keep": 20})
     train_here(one, ROWS)
     assert len(list((one.output / "checkpoints").iterdir())) == 11
+
+
+def test_what_a_kill_left_half_written_is_cleared_away(model, tmp_path):
+    (tmp_path / "run" / "checkpoints" / "step-00000003.partial").mkdir(parents=True)
+    one = recipe(tmp_path, model)
+    train_here(one, ROWS)
+    names = sorted(path.name for path in (one.output / "checkpoints").iterdir())
+    assert names == ["step-00000008", "step-00000011"]
+
+
+def test_deepspeeds_writer_behind_the_seal_is_refused(model, tmp_path):
+    (tmp_path / "own.json").write_text(json.dumps({"checkpoint": {"writer": {"decoupled": True}}}))
+    engine = {"name": "deepspeed", "config": str(tmp_path / "own.json")}
+    with pytest.raises(RecipeError, match="own.json sets checkpoint.writer.decoupled"):
+        configuration(recipe(tmp_path, model, engine=engine), 1, universal=False)
 
 
 def test_a_finished_run_given_again_is_left_as_it_is(model, tmp_path):
