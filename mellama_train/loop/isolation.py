@@ -7,12 +7,11 @@ second, without a word.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
 from mellama_train.engines.engine import Engine
+from mellama_train.model.adapters import bare
 from mellama_train.recipe.config import Recipe
 from mellama_train.rows.batches import collate
 from mellama_train.rows.row import IGNORED, Row
@@ -24,15 +23,15 @@ TOLERANCE = {"fp32": 1e-5, "bf16": 1e-2, "fp16": 1e-2}
 """Nats a target by which rounding alone may part two losses. Models that see the first document differ by 0.1 or so."""
 
 
-def seen(engine: Engine, tokenizer: Any, recipe: Recipe) -> float | None:
+def seen(engine: Engine, recipe: Recipe) -> float | None:
     """By how much the loss of a document changes with what stands before it in its row, in nats a target.
 
     None where that is no more than rounding. The document is read behind two other ones, and alone.
     """
     length = max(2, min(LENGTH, recipe.context // 3))
     chance = np.random.default_rng(0)
-    words = np.array(sorted(set(range(len(tokenizer))) - {*tokenizer.all_special_ids, *tokenizer.added_tokens_decoder}))
-    document, *others = (chance.choice(words, length) for _ in range(3))
+    vocabulary = bare(engine.model).get_input_embeddings().num_embeddings
+    document, *others = chance.integers(vocabulary, size=(3, length))
     rows = [_row([*before, document], 3 * length) for before in ([others[0]], [others[1]], [])]
     losses = [engine.summed_loss(collate([row])) / (length - 1) for row in rows]
     most = max(abs(loss - losses[0]) for loss in losses[1:])

@@ -301,7 +301,7 @@ def _kept_apart(engine: Engine, recipe: Recipe, data: TrainingData, ranks: Ranks
 
     A model that would see other documents of a row gets one in each. Raises `DataError` where that cannot be had.
     """
-    seen = ranks.from_first(isolation.seen(engine, data.tokenizer, recipe))
+    seen = ranks.from_first(isolation.seen(engine, recipe))
     if seen is None:
         return data, None
     said = (
