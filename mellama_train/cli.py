@@ -7,6 +7,8 @@ written (a scheduler may start it again); 130 interrupted.
 from __future__ import annotations
 
 import argparse
+import atexit
+import os
 import sys
 from collections.abc import Callable, Sequence
 
@@ -35,6 +37,26 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
 
 
+def run(command: Callable[[], int] = main) -> None:
+    """Run the command and end the process with its exit code, without taking Python apart.
+
+    A thread of a process group that has not yet let go of its last tensor aborts a process that takes Python apart, and
+    torchrun then counts a finished run as failed (seen with gloo, where DeepSpeed keeps the group). What other packages
+    have registered for the end of the process runs before: of such functions the first registered is the last called.
+    """
+    codes: list[int] = []
+
+    def end() -> None:
+        if codes:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(codes[0])
+
+    atexit.register(end)
+    codes.append(command())
+    sys.exit(codes[0])
+
+
 def parser() -> argparse.ArgumentParser:
     """The whole command line."""
     top = argparse.ArgumentParser(prog="mellama-train", description="Trains medical language models (Me-LLaMA).")
@@ -43,7 +65,3 @@ def parser() -> argparse.ArgumentParser:
     for subject in (corpus, instructions, training, publish, plan):
         subject.add_commands(known)
     return top
-
-
-if __name__ == "__main__":
-    sys.exit(main())

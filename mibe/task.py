@@ -188,6 +188,11 @@ def shown_fields(example: Example) -> Mapping[str, str]:
     return {**example.inputs, "options": "\n".join(f"{letter(i)}. {text}" for i, text in enumerate(example.choices))}
 
 
+def own_id(example: Example) -> str:
+    """The cluster of a document that depends on no other."""
+    return example.id
+
+
 @dataclass(frozen=True, kw_only=True)
 class Prompt:
     """A prompt template: instruction, input and cue, as in the paper's table A2.
@@ -219,7 +224,9 @@ class Task:
     not the task's own name; `subset` keeps only the examples whose metadata has one of the given values.
     `shots_match` names the metadata field in which a few-shot example must agree with the document (MMLU's
     subject). With `equal_options`, the letter of an option that has the very text of the right one is right too.
-    `version` goes up whenever prompt, parser or metrics change their results.
+    `cluster` names what a document shares with others that are therefore easy or hard together (a note, a premise;
+    `mibe.data.clusters`): uncertainty goes by it. `version` goes up whenever prompt, parser or metrics change their
+    results.
     """
 
     name: str
@@ -240,6 +247,7 @@ class Task:
     breakdowns: tuple[str, ...] = ()
     shots_match: str | None = None
     equal_options: bool = True
+    cluster: Callable[[Example], str] = own_id
 
     @property
     def data_name(self) -> str:

@@ -2,7 +2,7 @@
 
 Predictions and targets come from the sample logs, metrics from the tasks. Every document that was scored in both runs
 counts, joined by its id, so that a difference is never one of the questions asked. Of a document that was drawn several
-times, the mean over the draws counts: it is documents that are resampled.
+times, the mean over the draws counts. What is resampled are clusters: documents, or what several of them share.
 """
 
 from __future__ import annotations
@@ -18,16 +18,17 @@ from mibe.errors import UsageError
 from mibe.judge.verdicts import TOP_K, is_judged
 from mibe.metrics.arrays import FloatArray, IntArray, np
 from mibe.metrics.base import BootstrapMedian, Mean, is_main, is_mean
-from mibe.metrics.comparison import holm, mcnemar, paired_bootstrap, sign_flip
-from mibe.metrics.intervals import cluster_numbers, cluster_totals
+from mibe.metrics.calibration import of_likelihood
+from mibe.metrics.comparison import holm, random_halves
+from mibe.metrics.intervals import cluster_numbers, cluster_totals, shared
 from mibe.registry import load_task
-from mibe.results.digests import draw_of, identity
+from mibe.results.digests import cluster_of, draw_of, identity
 from mibe.results.folder import SAMPLES
 from mibe.results.log import Row, latest_rows
 from mibe.results.run import Run, load_run
 from mibe.run.scoring import late_of, stored_statistics
-from mibe.run.settings import changes_of, style_of
-from mibe.task import Metric, Outcome, Task
+from mibe.run.settings import changes_of, rule_of, style_of
+from mibe.task import Metric, Outcome, Task, own_id
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,33 +50,26 @@ SAME = {
 class Difference:
     """One figure of one task in both runs, and figure A minus figure B with its 95 % interval.
 
-    `n` counts documents. `p` is that of McNemar's exact test where each sample is right or wrong (`only_a` samples are
-    right in A alone, `only_b` in B alone); where a run has several draws a document, that of the permutation test over
-    documents for the same figures; elsewhere that of the paired bootstrap. `p_holm` is `p` corrected for having asked
-    about several tasks; the headline of each task is such a question, other figures describe and have none.
+    `n` counts documents, in so many `clusters`. `p` and the interval are of one method, random halves of the clusters,
+    so that p is below 0.05 if and only if the interval leaves 0 out. Where each sample is right or wrong, `only_a` are
+    right in A alone and `only_b` in B alone. `p_holm` is `p` corrected for having asked about several tasks; the
+    headline of each task is such a question, other figures describe and have none.
     """
 
     task: str
     metric: str
     headline: bool
     n: int
+    clusters: int
     a: float
     b: float
     difference: float
     low: float
     high: float
-    p_bootstrap: float
-    p_mcnemar: float | None = None
+    p: float
     only_a: int | None = None
     only_b: int | None = None
     p_holm: float | None = None
-    p_permutation: float | None = None
-
-    @property
-    def p(self) -> float:
-        """The p-value that counts."""
-        exact = self.p_mcnemar if self.p_permutation is None else self.p_permutation
-        return self.p_bootstrap if exact is None else exact
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +85,7 @@ class Comparison:
         """One row a figure: the fields of `Difference`."""
         import pandas as pd
 
-        return pd.DataFrame([asdict(row) | {"p": row.p} for row in self.rows])
+        return pd.DataFrame([asdict(row) for row in self.rows])
 
     def differing(self, task: str) -> list[dict[str, Any]]:
         """The samples of a task whose predictions differ: id, outcome, scores and prediction of each run.
@@ -142,7 +136,7 @@ def compare(
             raise UsageError(f"{name}: no sample was scored in both runs; give both the same --limit and --seed")
         late, why_not = _late(task, run_a, run_b, joined)
         rows += _differences(task, joined, late, resamples, seed)
-        notes += [*_left_out(name, scored, joined), *_drawn(name, joined), *why_not]
+        notes += [*_left_out(name, scored, joined), *_drawn(name, joined), *_clustered(task, joined), *why_not]
     notes += [f"{name}: in one run only, not compared" for name in _in_one(run_a, run_b)]
     return Comparison(run_a, run_b, tuple(_corrected(rows)), tuple(notes))
 
@@ -170,6 +164,9 @@ def _reasons(a: Run, b: Run, common: Sequence[str]) -> list[str]:
         data_a, data_b = part_a["data"], part_b["data"]
         if (data_a["split"], data_a["sha256"]) != (data_b["split"], data_b["sha256"]):
             reasons.append(f"{name}: the data differ ({_data(data_a)} and {_data(data_b)})")
+        rule_a, rule_b = (rule_of(run.record["settings"], run.record["tasks"][name]) for run in (a, b))
+        if rule_a != rule_b:
+            reasons.append(f"{name}: the answer is {rule_a} in A, {rule_b} in B")
         reasons += [f"{name}: {why}" for key, why in SAME.items() if part_a.get(key) != part_b.get(key)]
         if part_a.get("num_fewshot") == part_b.get("num_fewshot") and _other_shots(a, b, name):
             reasons.append(f"{name}: the worked examples differ")
@@ -238,6 +235,25 @@ def _drawn(task: str, joined: Joined) -> list[str]:
     return [f"{task}: the mean of {a} draws a document in A, of {b} in B; interval and p go by document"]
 
 
+def _clustered(task: Task, joined: Joined) -> list[str]:
+    """A note where documents stand in clusters, or did before logs said so."""
+    names = _clusters(joined)
+    if len(set(names)) < len(names):
+        return [f"{task.name}: {len(names)} documents in {len(set(names))} clusters; interval and p go by cluster"]
+    if task.cluster is not own_id and not any("cluster" in row for rows in joined for row in rows):
+        return [f"{task.name}: older logs do not say which documents belong together: mibe rescore RUN brings it in"]
+    return []
+
+
+def _clusters(joined: Joined) -> list[str]:
+    """The cluster of each document, in order; where only one run is recent enough to know it, that one says it."""
+    names: dict[str, str] = {}
+    for row in (*joined[0], *joined[1]):
+        if "cluster" in row or row["id"] not in names:
+            names[row["id"]] = cluster_of(row)
+    return list(names.values())
+
+
 def _late(task: Task, a: Run, b: Run, joined: Joined) -> tuple[tuple[Mean, ...], list[str]]:
     """The late metrics whose values stand in both sample logs; and a note where one run has them in vain."""
     asked_a, asked_b = (late_of(task, run.record["settings"].get("bertscore")) for run in (a, b))
@@ -252,9 +268,10 @@ def _late(task: Task, a: Run, b: Run, joined: Joined) -> tuple[tuple[Mean, ...],
 
 
 def _differences(task: Task, joined: Joined, late: Sequence[Mean], resamples: int, seed: int) -> list[Difference]:
-    """Every main figure of the task, the headline first; those of `late` from what the rows hold."""
+    """Every main figure of the task, the headline first; those of `late`, and of likelihoods, from what rows hold."""
     task, values = _values(task, joined)
     documents = [cluster_numbers([row["id"] for row in rows]) for rows in joined]
+    clusters = shared(cluster_numbers(_clusters(joined)))
     targets = [[row["target"] for row in rows] for rows in joined]
     found: list[Difference] = []
     for metric in task.metrics:
@@ -262,10 +279,12 @@ def _differences(task: Task, joined: Joined, late: Sequence[Mean], resamples: in
         if isinstance(metric, BootstrapMedian) or not any(map(is_main, metric.names)):
             continue
         tables = [metric.statistics(*of_run) for of_run in zip(values, targets, strict=True)]
-        found += _of_metric(task, metric, tables, documents, resamples, seed)
-    for metric in late:
-        tables = [stored_statistics(metric, [row["scores"] for row in rows]) for rows in joined]
-        found += _of_metric(task, metric, tables, documents, resamples, seed)
+        found += _of_metric(task, metric, tables, documents, clusters, resamples, seed)
+    scores = [[row.get("scores", {}) for row in rows] for rows in joined]
+    likely = of_likelihood([*scores[0], *scores[1]]) if all("loglikelihoods" in rows[0] for rows in joined) else ()
+    for metric in (*late, *likely):
+        tables = [stored_statistics(metric, of_run) for of_run in scores]
+        found += _of_metric(task, metric, tables, documents, clusters, resamples, seed)
     return sorted(found, key=lambda row: not row.headline)
 
 
@@ -291,13 +310,14 @@ def _of_metric(
     metric: Metric,
     tables: Sequence[FloatArray],
     documents: Sequence[IntArray],
+    clusters: IntArray | None,
     resamples: int,
     seed: int,
 ) -> list[Difference]:
     table_a, table_b = (_mean_of_draws(*of_run) for of_run in zip(tables, documents, strict=True))
     once = len(tables[0]) == len(tables[1]) == len(table_a)
     figures_a, figures_b = metric.figures(table_a.sum(axis=0)), metric.figures(table_b.sum(axis=0))
-    paired = paired_bootstrap(table_a, table_b, metric.figures, resamples=resamples, seed=seed)
+    paired = random_halves(table_a, table_b, metric.figures, clusters=clusters, resamples=resamples, seed=seed)
     found = []
     for i, name in enumerate(metric.names):
         if not is_main(name):
@@ -307,20 +327,17 @@ def _of_metric(
             metric=name,
             headline=name == task.headline,
             n=len(table_a),
+            clusters=len(table_a) if clusters is None else len(np.unique(clusters)),
             a=float(figures_a[i]),
             b=float(figures_b[i]),
             difference=float(paired.value[i]),
             low=float(paired.low[i]),
             high=float(paired.high[i]),
-            p_bootstrap=float(paired.p[i]),
+            p=float(paired.p[i]),
         )
-        if is_mean(metric) and all(_right_or_wrong(table[:, i]) for table in tables):
+        if once and is_mean(metric) and all(_right_or_wrong(table[:, i]) for table in tables):
             gains = table_a[:, i] - table_b[:, i]
-            if once:
-                only_a, only_b = int((gains > 0).sum()), int((gains < 0).sum())
-                row = replace(row, only_a=only_a, only_b=only_b, p_mcnemar=mcnemar(only_a, only_b))
-            else:
-                row = replace(row, p_permutation=sign_flip(gains, resamples=resamples, seed=seed))
+            row = replace(row, only_a=int((gains > 0).sum()), only_b=int((gains < 0).sum()))
         found.append(row)
     return found
 

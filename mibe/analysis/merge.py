@@ -19,6 +19,7 @@ from mibe.results import record
 from mibe.results.digests import Key, identity
 from mibe.results.folder import RunFolder
 from mibe.results.log import Row, SampleLog, latest_rows
+from mibe.results.means import means_of
 from mibe.results.run import Run, load_run
 from mibe.run.scoring import late_metrics, score_task
 from mibe.run.shards import Shard
@@ -71,6 +72,7 @@ def merge(runs: Iterable[str | Path], *, output_dir: str | Path = "runs", partia
                     seed=settings["seed"],
                 )
                 merged["tasks"][task.name] |= scores | {"timing": record.timing(samples)}
+            merged["means"] = means_of(merged["tasks"])
             merged["sessions"][-1]["ended"] = record.now()
             merged["status"] = "finished" if record.is_complete(merged) else "incomplete"
             folder.write_record(merged)

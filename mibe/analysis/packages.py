@@ -8,9 +8,11 @@ list of metrics.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from fractions import Fraction
 from functools import singledispatch
 from importlib import import_module
 from itertools import chain
+from math import ceil, inf
 from statistics import fmean, harmonic_mean
 from typing import Any
 
@@ -18,6 +20,15 @@ from mibe.analysis.tags import tag_rows
 from mibe.errors import ModelError
 from mibe.metrics.base import BootstrapMedian
 from mibe.metrics.bertscore import BertScore, encoder_of
+from mibe.metrics.calibration import (
+    BINS,
+    AccuracyAtCoverage,
+    Brier,
+    CalibrationError,
+    Confidence,
+    TextAccuracy,
+    equal_mass,
+)
 from mibe.metrics.classification import (
     Accuracy,
     DetectionF1,
@@ -210,6 +221,70 @@ def _(metric: ExampleF1, predictions: Values, targets: Values) -> Figures:
         float(score(*tables, average="samples", zero_division=0)) for score in (sk.precision_score, sk.recall_score)
     ]
     return dict(zip(metric.names, [*means, harmonic_mean(means)], strict=True))
+
+
+# ── Likelihoods: scikit-learn ────────────────────────────────────────────────────────────────────────────────────────
+# Predictions are the rows of the log here, and targets the places of the gold answers among those scored.
+
+
+@by_packages.register
+def _(metric: TextAccuracy, predictions: Values, targets: Values) -> Figures:
+    return {metric.name: share(row["scores"][metric.name] == 1 for row in predictions)}
+
+
+@by_packages.register
+def _(metric: Confidence, predictions: Values, targets: Values) -> Figures:
+    return {metric.name: fmean(probabilities(predictions).max(axis=1).tolist())}
+
+
+@by_packages.register
+def _(metric: Brier, predictions: Values, targets: Values) -> Figures:
+    table = probabilities(predictions)
+    places = list(range(table.shape[1]))
+    sk = package("sklearn.metrics")
+    return {metric.name: float(sk.brier_score_loss(targets, table, labels=places, scale_by_half=False))}
+
+
+@by_packages.register
+def _(metric: CalibrationError, predictions: Values, targets: Values) -> Figures:
+    strategy = "quantile" if metric.edges is equal_mass else "uniform"
+    curve = reliability_curve(predictions, targets, strategy)
+    return {metric.name: sum(n * abs(right - sure) for right, sure, n in curve) / len(predictions)}
+
+
+@by_packages.register
+def _(metric: AccuracyAtCoverage, predictions: Values, targets: Values) -> Figures:
+    sure = probabilities(predictions).max(axis=1)
+    kept = ceil(Fraction(metric.percent, 100) * len(sure))
+    border = sorted(sure)[-kept]
+    at_border = int((sure == border).sum())
+    share_at = (kept - int((sure > border).sum())) / at_border
+    weights = [1.0 if one > border else share_at if one == border else 0.0 for one in sure]
+    answers = probabilities(predictions).argmax(axis=1)
+    return {metric.name: float(package("sklearn.metrics").accuracy_score(targets, answers, sample_weight=weights))}
+
+
+def probabilities(rows: Values) -> Any:
+    """Shape (samples, answers): scipy's softmax of the log-likelihoods; 0 where a sample has fewer answers."""
+    most = max(len(row["loglikelihoods"]) for row in rows)
+    padded = [[*row["loglikelihoods"], *[-inf] * (most - len(row["loglikelihoods"]))] for row in rows]
+    return package("scipy.special").softmax(padded, axis=1)
+
+
+def reliability_curve(rows: Values, targets: Values, strategy: str) -> list[tuple[float, float, int]]:
+    """Accuracy, mean confidence and number of samples of each bin with samples, by scikit-learn's curve.
+
+    scikit-learn does not say how many samples a bin has: numpy counts them.
+    """
+    table = probabilities(rows)
+    sure, right = table.max(axis=1), table.argmax(axis=1) == targets
+    curve = package("sklearn.calibration").calibration_curve
+    accuracy, confidence = curve(right, sure, n_bins=BINS, strategy=strategy, pos_label=True)
+    numpy = package("numpy")
+    grid = numpy.linspace(0, 1, BINS + 1)
+    edges = numpy.percentile(sure, 100 * grid) if strategy == "quantile" else grid
+    sizes = numpy.unique(numpy.digitize(sure, edges[1:-1], right=True), return_counts=True)[1]
+    return list(zip(accuracy.tolist(), confidence.tolist(), sizes.tolist(), strict=True))
 
 
 # ── Entities: seqeval and nervaluate ─────────────────────────────────────────────────────────────────────────────────

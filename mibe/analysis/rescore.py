@@ -18,10 +18,13 @@ from mibe.registry import load_task
 from mibe.results import record
 from mibe.results.folder import RunFolder, read_record
 from mibe.results.log import Row, SampleLog, latest_rows
+from mibe.results.means import means_of
 from mibe.results.run import Run
 from mibe.run.documents import Documents
-from mibe.run.reading import ANSWERED, best_candidate, judge_response, judged
+from mibe.run.likelihood import judge_likelihoods_again
+from mibe.run.reading import ANSWERED, judge_response
 from mibe.run.scoring import late_metrics, score_task, with_late_scores
+from mibe.run.settings import BY_LIKELIHOOD, rule_of
 from mibe.task import Example, Outcome, Task
 from mibe.terminal.version import VERSION
 
@@ -47,7 +50,7 @@ def rescore(path: str | Path, *, bertscore: str | None = None) -> Run:
         # All that can fail comes before the old logs are moved away.
         rows = {
             task.name: with_late_scores(
-                _judge_again(task, folder.samples(task.name), old["tasks"][task.name]), late[task.name]
+                _judge_again(task, folder.samples(task.name), old["tasks"][task.name], settings), late[task.name]
             )
             for task in tasks
         }
@@ -56,7 +59,9 @@ def rescore(path: str | Path, *, bertscore: str | None = None) -> Run:
             scores = score_task(
                 task, rows[task.name], late=late[task.name], resamples=settings["resamples"], seed=settings["seed"]
             )
-            parts[task.name] = old["tasks"][task.name] | scores | {"version": task.version}
+            # Without the curve, the likelihoods are those of texts alone, and the older rule stands.
+            rule = {"rule": BY_LIKELIHOOD} if "reliability" in scores else {}
+            parts[task.name] = old["tasks"][task.name] | scores | rule | {"version": task.version}
         kept = folder.keep_history(rows, private=[task.name for task in tasks if is_credentialed(task)])
         for task in tasks:
             _write_log(folder.samples(task.name), rows[task.name], private=is_credentialed(task))
@@ -66,6 +71,7 @@ def rescore(path: str | Path, *, bertscore: str | None = None) -> Run:
             "rescored": record.now(),
             "earlier": str(kept.relative_to(folder.path)),
             "tasks": parts,
+            "means": means_of(parts),
         }
         folder.write_record(new)
     return Run(folder_path, new)
@@ -76,16 +82,17 @@ def _write_log(path: Path, rows: Iterable[Row], *, private: bool) -> None:
         log.extend(rows)
 
 
-def _judge_again(task: Task, samples: Path, part: dict[str, Any]) -> list[Row]:
+def _judge_again(task: Task, samples: Path, part: dict[str, Any], settings: dict[str, Any]) -> list[Row]:
     wanted: dict[str, list[Row]] = {}
     for row in latest_rows(samples):
         wanted.setdefault(row["id"], []).append(row)
     # A log of before answers were told apart; where prompts may not be kept, only marks of the model's own are seen.
     opened = opened_by(part.get("first_prompt") or "")
+    rule = rule_of(settings, part)
     rows = []
     for example in Documents.select(task, part["data"]["split"], None, 0):
         if example.id in wanted:
-            rows += [_judged_row(task, example, row, opened) for row in wanted.pop(example.id)]
+            rows += [_judged_row(task, example, row, opened, rule) for row in wanted.pop(example.id)]
     if wanted:
         raise RunError(
             f"{sum(map(len, wanted.values()))} samples of {task.name} are not in the data here, {min(wanted)!r} first; "
@@ -94,12 +101,13 @@ def _judge_again(task: Task, samples: Path, part: dict[str, Any]) -> list[Row]:
     return rows
 
 
-def _judged_row(task: Task, example: Example, row: Row, opened: Format | None) -> Row:
+def _judged_row(task: Task, example: Example, row: Row, opened: Format | None, rule: str) -> Row:
     if row["outcome"] == Outcome.ERROR:
         return row
+    found = judge_likelihoods_again(task, example, row, rule) if "loglikelihoods" in row else None
     row = {name: value for name, value in row.items() if name != ANSWERED}
-    if "loglikelihoods" in row:
-        return row | judged(task, example, best_candidate(task, example, row["loglikelihoods"]))
+    if found is not None:
+        return row | found
     # An empty output holds no reasoning: that of some APIs is never shown.
     answer_at = answer_at_again(row["output"], row.get("answer_at", 0), opened if row["output"] else None)
     response = Response(text=row["output"], finish_reason=row["finish_reason"], answer_at=answer_at)

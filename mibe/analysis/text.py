@@ -17,14 +17,14 @@ from mibe.analysis.verify import Check, Verification
 
 FORMATS = ("text", "json", "csv", "markdown")
 STYLES = {"text": "simple", "markdown": "github"}
-HEADER = ("task", "metric", "A", "B", "A − B", "95 % interval", "n", "p", "p (Holm)")
+HEADER = ("task", "metric", "A", "B", "A − B", "95 % interval", "n", "A : B alone", "p", "p (Holm)")
 CELL = 60
 """Characters of a prediction in a table; JSON and CSV have all of it."""
 
 
 def render(comparison: Comparison, form: str) -> str:
     """The comparison in one of `FORMATS`."""
-    records = [asdict(row) | {"p": row.p} for row in comparison.rows]
+    records = [asdict(row) for row in comparison.rows]
     if form == "json":
         runs = {"a": str(comparison.a.path), "b": str(comparison.b.path)}
         return json.dumps(runs | {"rows": records, "notes": comparison.notes}, ensure_ascii=False, indent=1)
@@ -33,7 +33,7 @@ def render(comparison: Comparison, form: str) -> str:
     from tabulate import tabulate
 
     rows = [_cells(row) for row in comparison.rows]
-    align = ("left", "left", *["right"] * 7)
+    align = ("left", "left", *["right"] * 8)
     table = tabulate(rows, headers=HEADER, tablefmt=STYLES[form], disable_numparse=True, colalign=align)
     heads = [f"{letter}: {run.path}" for letter, run in (("A", comparison.a), ("B", comparison.b))]
     return "\n".join([*heads, "", table, *(["", *comparison.notes] if comparison.notes else [])])
@@ -83,7 +83,6 @@ def _decimal(value: float | None) -> str:
 
 
 def _cells(row: Difference) -> list[str]:
-    test = " (McNemar)" if row.p_mcnemar is not None else " (permutation)" if row.p_permutation is not None else ""
     return [
         row.task if row.headline else "",
         row.metric,
@@ -91,8 +90,9 @@ def _cells(row: Difference) -> list[str]:
         f"{row.b:.3f}",
         f"{row.difference:+.3f}",
         f"{row.low:+.3f} – {row.high:+.3f}",
-        str(row.n),
-        f"{row.p:.3g}{test}",
+        str(row.n) if row.clusters == row.n else f"{row.n} in {row.clusters}",
+        "" if row.only_a is None else f"{row.only_a} : {row.only_b}",
+        f"{row.p:.3g}",
         "" if row.p_holm is None else f"{row.p_holm:.3g}",
     ]
 

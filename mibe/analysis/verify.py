@@ -6,20 +6,23 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import stdev
+from string import ascii_uppercase
 from typing import Any
 
 from mibe import protocols
-from mibe.analysis.packages import NO_ANSWER, by_packages, package, share, why_not
+from mibe.analysis.packages import NO_ANSWER, by_packages, package, reliability_curve, share, why_not
 from mibe.errors import RunError
 from mibe.judge.judges import EXACT
 from mibe.judge.verdicts import TOP_K, matches
 from mibe.metrics.bertscore import BertScore
+from mibe.metrics.calibration import of_likelihood
 from mibe.metrics.diagnosis import UnreadableVerdicts
 from mibe.registry import load_task
 from mibe.results.digests import draw_of
 from mibe.results.draws import repeats_figures, spread_name
 from mibe.results.log import Row, latest_rows
 from mibe.results.run import Run, load_run
+from mibe.run.reading import ANSWERED
 from mibe.run.scoring import late_of
 from mibe.task import Metric, Outcome, Task
 
@@ -129,6 +132,8 @@ def _of_task(run: Run, name: str) -> Iterator[Check]:
             yield from (replace(check, figure=f"{check.figure}, {field} {group}") for check in found)
     if part["confusion"]:
         yield from _of_confusion(name, part["confusion"], scored)
+    if part.get("reliability"):
+        yield from _of_reliability(task, part["reliability"], scored)
     yield from _of_draws(task, repeats_figures(part), scored, bertscore)
 
 
@@ -141,7 +146,24 @@ def what_was_scored(task: Task, rows: Sequence[Row], bertscore: str | None) -> l
         verdicts = [matches(row) if "verdicts" in row else row["prediction"] for row in rows]
         return [Scored(TOP_K, verdicts, targets), Scored(UnreadableVerdicts(), asked, asked)]
     predictions = [row["prediction"] for row in rows]
-    return [Scored(metric, predictions, targets) for metric in (*task.metrics, *late_of(task, bertscore))]
+    found = [Scored(metric, predictions, targets) for metric in (*task.metrics, *late_of(task, bertscore))]
+    return [*found, *_by_likelihood(task, rows)]
+
+
+def _by_likelihood(task: Task, rows: Sequence[Row]) -> list[Scored]:
+    """The metrics of answers by likelihood, which see whole rows, and as targets the places of the gold answers."""
+    found = of_likelihood([row["scores"] if "loglikelihoods" in row else None for row in rows])
+    gold = _gold_places(task, rows) if found else []
+    return [Scored(metric, rows, gold) for metric in found]
+
+
+def _gold_places(task: Task, rows: Sequence[Row]) -> list[int]:
+    """Where the gold answer stands among those scored; a letter that counts as the right one stands for it."""
+    answers = task.labels or tuple(ascii_uppercase)
+    return [
+        answers.index(row.get(ANSWERED, row["target"]) if row["prediction"] == row["target"] else row["target"])
+        for row in rows
+    ]
 
 
 def _of_figures(task: str, figures: Mapping[str, Any], scored: Sequence[Scored]) -> Iterator[Check]:
@@ -155,6 +177,18 @@ def _of_figures(task: str, figures: Mapping[str, Any], scored: Sequence[Scored])
             yield Check(task, name, value, theirs.get(name), reason, _tolerance(name))
     for name, figure in left.items():
         yield Check(task, name, figure["value"], None, NO_METRIC)
+
+
+def _of_reliability(task: Task, curve: Sequence[Mapping[str, Any]], rows: Sequence[Row]) -> Iterator[Check]:
+    """Accuracy and mean confidence of each bin of the reliability curve."""
+    theirs = reliability_curve(rows, _gold_places(task, rows), "uniform")
+    if len(theirs) != len(curve):
+        yield Check(task.name, "bins of the reliability curve", len(curve), len(theirs))
+        return
+    for ours, (accuracy, confidence, _) in zip(curve, theirs, strict=True):
+        bin_name = f"confidence {ours['low']:.1f} to {ours['high']:.1f}"
+        yield Check(task.name, f"accuracy, {bin_name}", ours["accuracy"]["value"], accuracy)
+        yield Check(task.name, f"mean confidence, {bin_name}", ours["confidence"], confidence)
 
 
 def _of_draws(task: Task, figures: Mapping[str, Any], rows: Sequence[Row], bertscore: str | None) -> Iterator[Check]:

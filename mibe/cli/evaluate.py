@@ -35,7 +35,12 @@ def _eval_parser(p: argparse.ArgumentParser) -> None:
     )
     p.add_argument("--limit", type=int, metavar="N", help="score N documents of each task, the same N for everyone")
     p.add_argument("--shard", metavar="I/N", help="score the I-th of N parts of the documents (then: mibe merge)")
-    p.add_argument("--scoring", choices=("generate", "loglikelihood"), default="generate")
+    p.add_argument(
+        "--scoring",
+        choices=("generate", "loglikelihood"),
+        default="generate",
+        help="generate text and read it, or take the likeliest label or letter (docs/likelihood.md)",
+    )
     p.add_argument("--output-dir", default="runs", metavar="DIR", help="where run folders go (default runs)")
     p.add_argument("--no-cache", action="store_true", help="ask the model even where an earlier run has its answer")
     p.add_argument(

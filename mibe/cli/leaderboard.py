@@ -20,7 +20,9 @@ def add_commands(commands: Commands) -> None:
     board.add_argument(
         "--setting", default="", metavar="A,B", help="zero_shot, few_shot, supervised (default: those of the runs)"
     )
-    board.add_argument("--published", default="v2", metavar="V", help="version of the paper: v2 (default), v1, none")
+    board.add_argument(
+        "--published", default="v2", metavar="V", help="version of the paper: v2 (default), v1, journal, none"
+    )
     board.add_argument(
         "--metric", default="paper", metavar="A,B", help="figures to show: names, paper (default) or all"
     )

@@ -164,16 +164,12 @@ class ModelJudge:
         stored = self._cache.get(keys) if self._cache else {}
         answers = {text: Response(**stored[key]) for text, key in zip(questions, keys, strict=False) if key in stored}
         missing = [number for number, text in enumerate(questions) if text not in answers]
-        fresh: dict[Key, dict[str, Any]] = {}
-        try:
-            for index, response in self._model.generate([requests[number] for number in missing]):
-                number = missing[index]
-                answers[questions[number]] = response
-                if keys and response.finish_reason != "error":
-                    fresh[keys[number]] = asdict(response)
-        finally:
-            if self._cache is not None:
-                self._cache.put(fresh)
+        for index, response in self._model.generate([requests[number] for number in missing]):
+            number = missing[index]
+            answers[questions[number]] = response
+            if self._cache is not None and response.finish_reason != "error":
+                # Each at once: no log has it before all of its case is judged, and a kill would lose what was paid.
+                self._cache.put({keys[number]: asdict(response)})
         return answers
 
     def _request(self, text: str, attempt: int) -> Request:

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mibe.errors import UsageError
-from mibe.leaderboard.cells import Cell, Column, Difference, Mean, Row
+from mibe.leaderboard.cells import CONSTANT, PARTIAL, Cell, Column, Difference, Mean, Row
 from mibe.leaderboard.consistency import consistent, own_name
 from mibe.leaderboard.runs import Result, read_results
-from mibe.leaderboard.standing import means_of, ranks_of
+from mibe.leaderboard.standing import Place, in_order, means_of, places_of
+from mibe.leaderboard.tiers import LEVEL, PairTests
 from mibe.metrics.base import is_main
 from mibe.published.figures import (
     HUMAN,
@@ -24,11 +25,13 @@ from mibe.published.figures import (
     load_notes,
     load_published,
 )
+from mibe.results.answers import commonest, is_constant
+from mibe.results.table import few_gold_note
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Board:
-    """One setting: columns, rows (own ones first), ranks by column and row key, and means by row key.
+    """One setting: columns, rows (by coverage, then mean), places by column and row key, and means by row key.
 
     `footnotes` are on the published figures, `remarks` on reading the whole, `run_notes` on runs that were left out.
     """
@@ -38,7 +41,7 @@ class Board:
     protocol: str | None
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
-    ranks: Mapping[tuple[Column, str], int]
+    places: Mapping[tuple[Column, str], Place]
     means: Mapping[str, Mean]
     footnotes: tuple[Note, ...]
     remarks: tuple[str, ...]
@@ -51,7 +54,13 @@ class Board:
 
     def rank(self, column: Column, row: Row) -> int | None:
         """A row's rank in a column, where it has one."""
-        return self.ranks.get((column, row.key))
+        place = self.places.get((column, row.key))
+        return None if place is None else place.rank
+
+    def tier(self, column: Column, row: Row) -> int | None:
+        """An own row's tier in a column, where it has one."""
+        place = self.places.get((column, row.key))
+        return None if place is None else place.tier
 
 
 def leaderboard(
@@ -72,7 +81,7 @@ def leaderboard(
     settings:
         Of `SETTINGS`; by default those that the runs have, and without runs those that were published.
     published:
-        The version of the paper, "v1" or "v2", or "none".
+        The version of the paper, "v1", "v2" or "journal", or "none".
     metrics:
         Names of figures, or "paper" for those the paper prints and each other task's headline, or "all".
     references:
@@ -137,7 +146,8 @@ def _settings(results: Sequence[Result], figures: Sequence[Published]) -> list[s
 
 
 def _check_references(references: Mapping[str, str], results: Sequence[Result], figures: Sequence[Published]) -> None:
-    own, published = {result.name for result in results}, {figure.model for figure in figures}
+    own = {name for result in results for name in (result.name, *result.names)}
+    published = {figure.model for figure in figures}
     for name, reference in references.items():
         if name and name not in own:
             raise UsageError(f"--reference: no run of a model {name!r}; there is {', '.join(sorted(own)) or 'none'}")
@@ -161,10 +171,12 @@ def _board(
         if (column := at.get((figure.dataset, figure.metric))) is not None:
             of_model.setdefault(figure.model, {})[column] = figure
     own = [
-        _own_row([result for result in results if result.name == name], columns, of_model, references)
-        for name in dict.fromkeys(result.name for result in results)
+        _own_row([result for result in results if result.model == model], columns, of_model, references)
+        for model in dict.fromkeys(result.model for result in results)
     ]
     rows = (*own, *(_published_row(model, cells) for model, cells in of_model.items()))
+    tests = PairTests(own)
+    places, means = places_of(columns, rows, tests), means_of(columns, rows, tests)
     shown = [column.dataset for column in columns if any(column in row.cells for row in rows if not row.own)]
     protocol = results[0].protocol if results else None
     return Board(
@@ -172,12 +184,12 @@ def _board(
         version=version,
         protocol=protocol,
         columns=columns,
-        rows=rows,
-        ranks=ranks_of(columns, rows),
-        means=means_of(columns, rows),
+        rows=in_order(rows, means),
+        places=places,
+        means=means,
         footnotes=load_notes(shown, setting=setting, version=version),
-        remarks=tuple(_remarks(results, protocol, beside_published=bool(of_model))),
-        run_notes=tuple(run_notes),
+        remarks=tuple(_remarks(results, protocol, rows)),
+        run_notes=(*run_notes, *tests.notes, *_silent(own)),
     )
 
 
@@ -209,8 +221,10 @@ def _own_row(
     references: Mapping[str, str],
 ) -> Row:
     by_task = {result.task: result for result in results}
-    name = results[0].name
-    named = references.get(name) or next((model for model in published if same_model(name, model)), references.get(""))
+    names = (results[0].name, *results[0].names)
+    named = next((references[name] for name in names if name in references), None) or next(
+        (model for model in published for name in names if same_model(name, model)), references.get("")
+    )
     cells = {}
     for column in columns:
         result = by_task.get(column.dataset)
@@ -220,7 +234,7 @@ def _own_row(
         cell = own_cell(result, _figure_name(column, result), reference, same=named is not None)
         if cell is not None:
             cells[column] = cell
-    return Row(name=name, own=True, cells=cells, results=by_task)
+    return Row(name=names[0], own=True, cells=cells, results=by_task)
 
 
 def own_cell(result: Result, figure_name: str, reference: Published | None, *, same: bool) -> Cell | None:
@@ -236,7 +250,8 @@ def own_cell(result: Result, figure_name: str, reference: Published | None, *, s
         n=result.scored,
         of=result.documents,
         draws=result.draws,
-        note=_cell_note(result),
+        constant=is_constant(result.part),
+        note="; ".join(filter(None, (_cell_note(result), few_gold_note(result.part, figure_name)))),
         source=result.path.name,
         answer=consistent(result, reference) if reference and same else None,
         difference=None if reference is None else _difference(figure, reference),
@@ -268,11 +283,31 @@ def _cell_note(result: Result) -> str:
     notes = []
     if result.partial:
         notes.append(f"{result.scored:,} of {result.documents:,} documents")
+    if is_constant(result.part):
+        notes.append(f"the same answer {commonest(result.part)} times")
     if result.draws > 1:
         notes.append(f"the mean of {result.draws} draws a document")
     if ((result.part["data"].get("manifest") or {}).get("variant")) == "excerpt":
         notes.append("an excerpt of the data set")
     return "; ".join(notes)
+
+
+def _silent(own: Sequence[Row]) -> list[str]:
+    """A note for each row whose record is older than the count of answers."""
+    tasks = {
+        row.name: [
+            task
+            for task, result in row.results.items()
+            if is_constant(result.part) is None and not task.endswith(HUMAN)
+        ]
+        for row in own
+    }
+    return [
+        f"{name}: the record does not say whether its answers are always the same in {', '.join(silent)}; "
+        "mibe rescore RUN brings it in"
+        for name, silent in tasks.items()
+        if silent
+    ]
 
 
 def _published_row(model: str, figures: Mapping[Column, Published]) -> Row:
@@ -286,15 +321,33 @@ def _published_row(model: str, figures: Mapping[Column, Published]) -> Row:
     )
 
 
-def _remarks(results: Sequence[Result], protocol: str | None, *, beside_published: bool) -> list[str]:
+def _remarks(results: Sequence[Result], protocol: str | None, rows: Sequence[Row]) -> list[str]:
     remarks = []
-    if beside_published and protocol == "default":
+    own, published = [row for row in rows if row.own], [row for row in rows if not row.own]
+    if own and published and protocol == "default":
         remarks.append(
             "The runs were asked and scored by the protocol default, the published rows by the released code: ranks "
             "and differences between the two give a bearing, no proof; runs of mibe eval --protocol paper do compare."
         )
+    if len(own) > 1:
+        remarks.append(
+            "Own runs share a rank, and make a tier, where they are not shown to be worse than its best: in pairs on "
+            f"the same documents, by cluster, corrected for the number of pairs, p > {LEVEL}."
+        )
+    if published:
+        remarks.append(
+            "Published figures have no interval: ranks among them are by the figure as printed and untested"
+            + ("; beside an own run they count as different where they lie outside its interval." if own else ".")
+        )
     if any(result.partial for result in results):
-        remarks.append("Figures marked * are of a part of the documents: they have no rank.")
+        remarks.append(f"Figures marked {PARTIAL}, and means with such a one, are of a part of the documents: no rank.")
+    always: dict[str, list[str]] = {}
+    for result in results:
+        if is_constant(result.part):
+            always.setdefault(result.name, []).append(f"{result.task} {commonest(result.part)}")
+    if always:
+        where = "; ".join(f"{name} ({', '.join(tasks)})" for name, tasks in always.items())
+        remarks.append(f"Figures marked {CONSTANT} are of a model that gives always the same answer: {where}.")
     if any(result.draws > 1 for result in results):
         remarks.append(
             "Rows marked avg@k are means over k draws of each document, with intervals by document; "

@@ -8,6 +8,17 @@ from dataclasses import dataclass, field
 from mibe.leaderboard.consistency import Answer
 from mibe.leaderboard.runs import Result
 
+PARTIAL = "*"
+"""The mark of a figure of a part of the documents."""
+
+CONSTANT = "†"
+"""The mark of a figure of always the same answer."""
+
+
+def marks(*, partial: bool, constant: bool | None) -> str:
+    """The marks of a figure, or of a mean of such figures."""
+    return PARTIAL * partial + CONSTANT * bool(constant)
+
 
 @dataclass(frozen=True, slots=True)
 class Column:
@@ -22,7 +33,8 @@ class Column:
 class Cell:
     """One figure of one model; of own runs with 95 % interval, standard error and documents scored (`n` of `of`).
 
-    `draws` is how many draws of each document it is the mean of.
+    `draws` is how many draws of each document it is the mean of; `constant` says whether the model gave always the same
+    answer, None where nothing tells.
     """
 
     value: float
@@ -32,6 +44,7 @@ class Cell:
     n: int | None = None
     of: int | None = None
     draws: int = 1
+    constant: bool | None = None
     note: str = ""
     source: str = ""
     answer: Answer | None = None
@@ -41,6 +54,11 @@ class Cell:
     def partial(self) -> bool:
         """Whether documents of the split are missing from the figure."""
         return self.n is not None and self.of is not None and self.n < self.of
+
+    @property
+    def marks(self) -> str:
+        """What a reader must see beside the figure."""
+        return marks(partial=self.partial, constant=self.constant)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,15 +76,30 @@ class Difference:
 class Mean:
     """Mean of a row's headline figures over the `tasks` it has, and its rank among the `ranked` rows with the same.
 
-    The interval is that of a normal sum of independent figures, and there is none where one of them has none.
+    `whole` of the figures are of all documents, and `constant` says whether one of them is of always the same answer.
+    The interval is made of theirs (`mibe.metrics.means`), and there is none where one of them has none. A mean of
+    partial figures has no rank.
     """
 
     value: float
     low: float | None
     high: float | None
     tasks: tuple[str, ...]
-    rank: int | None
-    ranked: int
+    whole: int
+    constant: bool
+    rank: int | None = None
+    ranked: int = 0
+    tier: int | None = None
+
+    @property
+    def partial(self) -> bool:
+        """Whether documents are missing from a figure that it is of."""
+        return self.whole < len(self.tasks)
+
+    @property
+    def marks(self) -> str:
+        """What a reader must see beside the mean."""
+        return marks(partial=self.partial, constant=self.constant)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,3 +115,8 @@ class Row:
     def key(self) -> str:
         """Tells a published row from an own one of the same name."""
         return f"{'own' if self.own else 'published'}:{self.name}"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every name that the model goes by: that of the row, and those that its runs have given it."""
+        return tuple(dict.fromkeys((self.name, *(name for result in self.results.values() for name in result.names))))

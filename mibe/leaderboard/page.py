@@ -9,9 +9,9 @@ from typing import Any
 from mibe.errors import UsageError
 from mibe.judge.verdicts import TOP_K
 from mibe.leaderboard.board import Board
-from mibe.leaderboard.cells import Cell, Column, Row
+from mibe.leaderboard.cells import CONSTANT, PARTIAL, Cell, Column, Mean, Row
 from mibe.leaderboard.consistency import own_name
-from mibe.leaderboard.tables import MISSING, documents, interval, mean_cells, number, signed
+from mibe.leaderboard.tables import MISSING, documents, interval, mean_cells, number, rank_text, signed
 from mibe.leaderboard.tables import TITLES as SETTING_TITLES
 from mibe.pages import write_page as write_files
 from mibe.published.figures import BACKBONES, CATEGORIES, HUMAN, TITLES, forgetting_figures
@@ -29,6 +29,9 @@ METRIC_TITLES = {
     "rougeL": "ROUGE-L",
     "bertscore": "BERTScore",
 }
+MEANINGS = {PARTIAL: "a part of the documents", CONSTANT: "always the same answer"}
+"""What the marks beside a figure mean."""
+
 OTHER_TASKS = "Other tasks"
 FORGETTING_FIGURES = ("mmlu", "medqa")
 
@@ -105,10 +108,14 @@ def board_view(board: Board) -> Data:
 
 
 def _caption(board: Board) -> str:
-    parts = ["Bold: the best complete figure of the column.", "– : not measured."]
+    parts = ["Sorted by how many figures of the mean a model has, then by the mean."]
+    parts += ["Bold: rank 1, than which none is shown to be better.", "– : not measured."]
     if any(row.own for row in board.rows):
-        parts.append(f"Own runs: protocol {board.protocol}, 95 % interval below the figure; * a part of the documents.")
-    return " ".join(parts)
+        parts += [f"Own runs: protocol {board.protocol}, 95 % interval below the figure."]
+    if any(not row.own for row in board.rows):
+        parts += ["Published figures have no interval."]
+    shown = {mark for row in board.rows for cell in row.cells.values() for mark in cell.marks}
+    return " ".join([*parts, *(f"{mark} {meaning}." for mark, meaning in MEANINGS.items() if mark in shown)])
 
 
 def _column_view(column: Column) -> Data:
@@ -120,15 +127,18 @@ def _column_view(column: Column) -> Data:
 
 
 def _row_view(board: Board, row: Row) -> Data:
-    mean, tasks, _ = mean_cells(board, row)
+    _, tasks, rank = mean_cells(board, row)
     found = board.means.get(row.key)
     return {
         "name": row.name,
         "own": row.own,
         "family": family(row.name, own=row.own),
-        "mean": mean,
+        "mean": number(None if found is None else found.value),
+        "mean_marks": [] if found is None else _marks(found),
+        "mean_detail": "" if found is None else interval(found.low, found.high),
         "mean_tasks": tasks,
-        "mean_value": None if found is None else found.value,
+        "mean_rank": "" if rank == MISSING else f"rank {rank}",
+        "mean_sort": None if found is None else f"{found.whole} {len(found.tasks)} {found.value}",
         "cells": [_cell_view(board, row, column) for column in board.columns],
     }
 
@@ -140,10 +150,18 @@ def _cell_view(board: Board, row: Row, column: Column) -> Data:
         "value": None if cell is None else cell.value,
         "text": number(None if cell is None else cell.value),
         "detail": "" if cell is None else interval(cell.low, cell.high),
-        "partial": cell is not None and cell.partial,
-        "documents": "" if cell is None else documents(cell),
+        "marks": [] if cell is None else _marks(cell),
         "rank": board.rank(column, row),
     }
+
+
+def _marks(shown: Cell | Mean) -> list[Data]:
+    """Each mark of a figure or mean, with what it means there."""
+    titles = {
+        PARTIAL: f"{documents(shown)} documents" if isinstance(shown, Cell) else MEANINGS[PARTIAL],
+        CONSTANT: MEANINGS[CONSTANT],
+    }
+    return [{"mark": mark, "title": titles[mark]} for mark in shown.marks]
 
 
 def _beside(board: Board, row: Row) -> Iterator[Data]:
@@ -156,10 +174,12 @@ def _beside(board: Board, row: Row) -> Iterator[Data]:
             "model": row.name,
             "value": cell.value,
             "text": number(cell.value),
+            "marks": _marks(cell),
             "interval": interval(cell.low, cell.high),
             "n": cell.n,
             "documents": documents(cell),
             "rank": board.rank(column, row),
+            "rank_text": rank_text(board, column, row),
             "reference": found and found.reference,
             "published": found and found.published,
             "published_text": found and number(found.published),
@@ -207,7 +227,8 @@ def _cell_data(cell: Cell | None) -> Data | None:
         "value": cell.value,
         "low": cell.low,
         "high": cell.high,
-        "documents": documents(cell) if cell.partial else "",
+        "marks": cell.marks,
+        "marked": "; ".join(mark["title"] for mark in _marks(cell)),
     }
 
 
@@ -245,6 +266,8 @@ def _topk(board: Board) -> list[Data]:
 def forgetting_points(boards: Sequence[Board], backbones: Mapping[str, str]) -> list[Data]:
     """Accuracy in MMLU and MedQA of the paper's models and of the own ones that have both, with their backbones."""
     points: dict[str, Data] = {}
+    rows = {name: row.name for board in boards for row in board.rows if row.own for name in row.names}
+    backbones = {rows.get(model, model): rows.get(origin, origin) for model, origin in backbones.items()}
     if any(board.version != "none" for board in boards):
         of_model: dict[str, dict[str, float]] = {}
         for figure in forgetting_figures():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from mibe.rating.scores import scores as scores_by_people
 from mibe.results.draws import documents_scored, draws_of
 from mibe.results.folder import RECORD
 from mibe.results.run import Run, load_run
-from mibe.run.settings import changes_of, style_of
+from mibe.run.settings import changes_of, rule_of, style_of
 
 SAME = {
     "style": "way of asking (--prompt-style, --constrain)",
@@ -27,6 +28,7 @@ SAME = {
     "prompt": "wording of the prompt",
     "shots": "number of worked examples",
     "scoring": "way of scoring",
+    "rule": "rule by which likelihoods decide (mibe rescore RUN brings an older run up to date where it can)",
     "judge": "judge",
 }
 """What the results of a task must share to stand in one column, and what to call it when they do not."""
@@ -37,11 +39,14 @@ class Result:
     """The scores of one task in one run: `part` is the task's part of the run record.
 
     `model` is a key that is the same for two runs of the same model whose text was generated in the same way and as
-    often, which stands beside its name where it is not the usual one; `conditions` are those of `SAME`.
+    often, which stands beside its name where it is not the usual one. `names` are all that the model's runs call it,
+    and `identified` says whether it can be told from others of these names. `conditions` are those of `SAME`.
     """
 
     model: str
     name: str
+    names: tuple[str, ...] = ()
+    identified: bool = True
     setting: str
     task: str
     protocol: str
@@ -118,6 +123,7 @@ def read_results(paths: Iterable[str | Path], *, protocol: str | None = None) ->
         For results that must not stand side by side: other protocols, or other `SAME` conditions in one column.
     """
     results: dict[tuple[str, ...], Result] = {}
+    named: dict[str, dict[str, str]] = {}
     notes: list[str] = []
     for path in find_runs(paths):
         run = load_run(path)
@@ -125,15 +131,16 @@ def read_results(paths: Iterable[str | Path], *, protocol: str | None = None) ->
             notes.append(f"{path.name}: left out, its protocol is {run.record.get('protocol')}")
             continue
         for result in _results_of(run, notes):
+            named.setdefault(result.model, {})[result.name] = result.names[0]
             key = (result.model, result.setting, result.task, result.conditions["style"])
             if key in results:
                 kept, other = sorted((result, results[key]), key=lambda r: (r.scored, r.ended), reverse=True)
                 notes.append(f"{kept.name}, {kept.task}: {kept.path.name} counts, not {other.path.name}")
                 result = kept
             results[key] = result
-    found = _distinctly_named(list(results.values()))
+    found = _distinctly_named([_of_all_names(result, named[result.model]) for result in results.values()])
     refuse_mixture(found)
-    return found, notes
+    return found, [*notes, *_unidentified(found)]
 
 
 def refuse_mixture(results: Sequence[Result]) -> None:
@@ -177,7 +184,7 @@ def _results_of(run: Run, notes: list[str]) -> Iterator[Result]:
                 continue
             draws = draws_of(part)
             result = Result(
-                **_row(record["model"], [*changes, f"avg@{draws}"] if draws > 1 else changes),
+                **_row(run, [*changes, f"avg@{draws}"] if draws > 1 else changes),
                 setting=setting_of(record, part),
                 task=task,
                 protocol=record["protocol"],
@@ -190,7 +197,7 @@ def _results_of(run: Run, notes: list[str]) -> Iterator[Result]:
             yield result
             if task in by_people:
                 # People rate one draw, whatever number the run has.
-                yield replace(_rated(result, by_people[task], notes), **_row(record["model"], changes))
+                yield replace(_rated(result, by_people[task], notes), **_row(run, changes))
     except (KeyError, TypeError, AttributeError, IndexError) as error:
         raise RunError(f"{run.path / RECORD} is not a whole run record ({error!r}); leave that folder out") from None
 
@@ -212,7 +219,7 @@ def _rated(result: Result, rated: Mapping[str, Any], notes: list[str]) -> Result
         result,
         task=f"{result.task}{HUMAN}",
         conditions={**result.conditions, "judge": "people"},
-        part={"data": result.part["data"], **rated},
+        part={"data": result.part["data"], "answers": result.part.get("answers"), **rated},
     )
 
 
@@ -226,18 +233,28 @@ def _conditions(record: Mapping[str, Any], part: Mapping[str, Any]) -> dict[str,
         "prompt": part["prompt_template_sha256"],
         "shots": part["num_fewshot"],
         "scoring": record["settings"]["scoring"],
+        "rule": rule_of(record["settings"], part),
         "judge": (record.get("judge") or {}).get("name") if judged else None,
     }
 
 
-def _row(model: Mapping[str, Any], marks: Sequence[str]) -> dict[str, Any]:
-    """`model` and `name` of a result: the key is the same for two runs of one model with the same marks, which say what
-    is unusual in how its text was generated. Without an identity the name must do."""
-    known = [model["identity"] or {"name": model["name"]}, *marks]
+def _row(run: Run, marks: Sequence[str]) -> dict[str, Any]:
+    """`model`, `name` and `names` of a result: the key is the same for two runs of one model with the same marks, which
+    say what is unusual in how its text was generated. Nothing shows that two runs are of one model where it has no
+    identity, as a function has none: then the run is the model."""
+    model = run.record["model"]
+    known = [model["identity"] or {"run": str(run.path)}, *marks]
     return {
         "model": hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest(),
         "name": f"{model['name']} ({', '.join(marks)})" if marks else str(model["name"]),
+        "names": (str(model["name"]),),
+        "identified": model["identity"] is not None,
     }
+
+
+def _of_all_names(result: Result, named: Mapping[str, str]) -> Result:
+    """The result under every name of its model: `named` are these as rows are called, each with the bare name."""
+    return replace(result, name=", also ".join(named), names=tuple(dict.fromkeys(named.values())))
 
 
 def _distinctly_named(results: Sequence[Result]) -> list[Result]:
@@ -249,3 +266,15 @@ def _distinctly_named(results: Sequence[Result]) -> list[Result]:
         replace(result, name=f"{result.name} ({result.model[:6]})") if len(models[result.name]) > 1 else result
         for result in results
     ]
+
+
+def _unidentified(results: Sequence[Result]) -> list[str]:
+    """A note for each model that stands for itself because nothing tells whether it is another of its name."""
+    shared = Counter(name for _, name in {(result.model, name) for result in results for name in result.names})
+    return list(
+        dict.fromkeys(
+            f"{result.name} has no identity, so nothing shows that runs are of one model: its row is {result.path.name}"
+            for result in results
+            if not result.identified and any(shared[name] > 1 for name in result.names)
+        )
+    )

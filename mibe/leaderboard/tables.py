@@ -23,6 +23,9 @@ OWN_HEADER = (
     *("published", "own − published", "consistent?"),
 )
 MEAN_LINES = (("mean", ""), ("", "over tasks"), ("", "rank"))
+BOLD = r"\textbf{"
+"""What stands before a figure that is bold in LaTeX."""
+
 WIDTH = 11
 """Characters of a column's header in the terminal; model names are broken at their hyphens."""
 
@@ -60,6 +63,8 @@ def _line(board: Board, row: Row, column: Column, cell: Cell) -> dict[str, Any]:
         "of": cell.of,
         "draws": cell.draws if row.own else None,
         "rank": board.rank(column, row),
+        "tier": board.tier(column, row),
+        "constant": cell.constant,
         "reference": difference and difference.reference,
         "published": difference and difference.published,
         "difference": difference and difference.value,
@@ -82,7 +87,8 @@ def as_data(board: Board) -> dict[str, Any]:
         "figures": list(lines(board)),
         "means": [
             {"model": row.name, "own": row.own, "value": mean.value, "low": mean.low, "high": mean.high}
-            | {"tasks": mean.tasks, "rank": mean.rank, "ranked": mean.ranked}
+            | {"tasks": mean.tasks, "rank": mean.rank, "ranked": mean.ranked, "tier": mean.tier}
+            | {"partial": mean.partial, "constant": mean.constant}
             for row in board.rows
             if (mean := board.means.get(row.key)) is not None
         ],
@@ -113,13 +119,14 @@ def documents(cell: Cell) -> str:
 
 
 def mean_cells(board: Board, row: Row) -> tuple[str, str, str]:
-    """The mean of a row, the number of tasks it is over, and its rank among the means over the same tasks."""
+    """The mean of a row with its marks, how many tasks it is over, and its rank among means over the same tasks."""
     mean = board.means.get(row.key)
     if mean is None:
         return MISSING, MISSING, MISSING
     tasks = sum(column.headline for column in board.columns)
-    rank = MISSING if mean.rank is None else f"{mean.rank} of {mean.ranked}"
-    return number(mean.value), f"{len(mean.tasks)} of {tasks}", rank
+    # The only one with these tasks is the first of nobody.
+    rank = MISSING if mean.rank is None or mean.ranked == 1 else f"{mean.rank} of {mean.ranked}"
+    return number(mean.value) + mean.marks, f"{len(mean.tasks)} of {tasks}", rank
 
 
 def _board(board: Board, form: str) -> str:
@@ -173,10 +180,10 @@ def _figure(board: Board, row: Row, column: Column, form: str) -> str:
     cell = row.cells.get(column)
     if cell is None:
         return MISSING
-    text = number(cell.value) + ("*" if cell.partial else "")
+    text = number(cell.value) + cell.marks
     if board.rank(column, row) != 1:
         return text
-    return {"text": text, "markdown": f"**{text}**", "latex": rf"\textbf{{{text}}}"}[form]
+    return {"text": text, "markdown": f"**{text}**", "latex": rf"{BOLD}{text}}}"}[form]
 
 
 def _own(board: Board) -> list[list[str]]:
@@ -185,10 +192,10 @@ def _own(board: Board) -> list[list[str]]:
             row.name,
             column.dataset,
             column.metric,
-            number(cell.value),
+            number(cell.value) + cell.marks,
             interval(cell.low, cell.high),
             documents(cell),
-            str(board.rank(column, row) or MISSING),
+            rank_text(board, column, row),
             "" if cell.difference is None else f"{number(cell.difference.published)} {cell.difference.reference}",
             difference_text(cell),
             "" if cell.answer is None else str(cell.answer),
@@ -198,6 +205,15 @@ def _own(board: Board) -> list[list[str]]:
         for column in board.columns
         if (cell := row.cells.get(column)) is not None
     ]
+
+
+def rank_text(board: Board, column: Column, row: Row) -> str:
+    """The rank of an own figure, with its tier where own models make several."""
+    rank, tier = board.rank(column, row), board.tier(column, row)
+    if rank is None:
+        return MISSING
+    tiers = {board.tier(column, other) for other in board.rows} - {None}
+    return f"{rank} (tier {tier} of {len(tiers)})" if len(tiers) > 1 else str(rank)
 
 
 def difference_text(cell: Cell) -> str:
@@ -224,10 +240,17 @@ def _markdown(text: str) -> str:
     return " ".join(text.replace("|", r"\|").replace("<", "&lt;").split())
 
 
-SPECIAL = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "−": "$-$", "–": "--"}
+SPECIAL = {
+    "†": r"\dag{}",
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "−": "$-$",
+    "–": "--",
+}
 
 
 def _latex(text: str) -> str:
-    if text.startswith(r"\textbf{"):
-        return text
+    if text.startswith(BOLD):
+        return BOLD + _latex(text.removeprefix(BOLD).removesuffix("}")) + "}"
     return "".join(SPECIAL.get(char, "\\" + char if char in "&%$#_{}" else char) for char in text)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeGuard
+from typing import Protocol, TypeGuard
 
 from mibe.metrics.arrays import FloatArray, np
 from mibe.task import Metric, Value
@@ -26,6 +26,19 @@ class SingleFigure:
         return (self.name,)
 
 
+class Stored(Metric, Protocol):
+    """A metric made of what the sample log holds of each sample."""
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """The names of a sample's scores that it is made of."""
+        ...
+
+    def table(self, values: FloatArray) -> FloatArray:
+        """The statistics of samples with these scores, shape (samples, reads)."""
+        ...
+
+
 class Mean(ABC):
     """A metric each of whose figures is the mean of a value per sample; its standard error has a closed form."""
 
@@ -33,6 +46,11 @@ class Mean(ABC):
     @abstractmethod
     def names(self) -> tuple[str, ...]:
         """Names of the figures, one for each value of a sample."""
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """The names of a sample's scores that the table is made of, where they are in its log."""
+        return self.names
 
     @abstractmethod
     def values(self, predictions: Sequence[Value | None], targets: Sequence[Value]) -> FloatArray:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from mibe.metrics.arrays import BoolArray, FloatArray, np
 from mibe.metrics.base import RightOrWrong, SampleMean, SingleFigure, as_column, ratio
-from mibe.metrics.counts import Counted, EachLabel, MacroMean, MicroMean, count, membership, split
+from mibe.metrics.counts import Counted, EachLabel, LabelMean, MacroMean, MicroMean, count, membership, split
 from mibe.task import Value
 
 
@@ -42,7 +42,7 @@ class MacroF1(OneLabel, MacroMean):
 
 
 @dataclass(frozen=True)
-class MacroF1Gold(OneLabel, SingleFigure):
+class MacroF1Gold(OneLabel, LabelMean):
     """Mean F1 over those of the labels that occur in the gold standard.
 
     The definition for data sets whose rare labels can be absent from a split (a sample of MTSamples; BioNLI, whose

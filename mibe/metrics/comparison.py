@@ -1,14 +1,15 @@
-"""Two runs on the same samples: the paired bootstrap of a difference, McNemar's exact test and what takes its place
-where samples come in clusters, Holm's correction."""
+"""Two runs on the same samples: a difference with its interval and p, both by random halves; Holm's correction."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
+from statistics import NormalDist
 from typing import NamedTuple
 
 from mibe.errors import UsageError
 from mibe.metrics.arrays import FloatArray, IntArray, np
-from mibe.metrics.intervals import cluster_totals, interval, resampled_totals
+from mibe.metrics.intervals import CHUNK_CELLS, EDGE, check_resamples, collapse, units
 
 ROUNDING = 1e-12
 """Differences up to this size are rounding in the sums: two equal runs must not differ by it in every resample."""
@@ -23,7 +24,7 @@ class Difference(NamedTuple):
     p: FloatArray
 
 
-def paired_bootstrap(
+def random_halves(
     statistics_a: FloatArray,
     statistics_b: FloatArray,
     figures: Callable[[FloatArray], FloatArray],
@@ -33,61 +34,70 @@ def paired_bootstrap(
     seed: int = 0,
     level: float = 0.95,
 ) -> Difference:
-    """Difference of every figure between two runs, the same clusters drawn for both in each resample.
+    """Difference of every figure between two runs, its interval and p from the same random halves of the clusters.
 
-    Row i of both tables must be the same sample; `clusters` is that of `mibe.metrics.intervals`. p is twice the smaller
-    share of resamples whose difference lies on or beyond zero, one resample added to both sides so that it is never 0
-    (Davison & Hinkley 1997, section 4.2).
+    Row i of both tables must be the same sample; `clusters` is that of `mibe.metrics.intervals`. A coin is tossed for
+    each cluster, and the difference is taken of both sides. A value lies between the two as often as a difference of
+    that size would come out by chance (Hartigan 1969, "Using subsample values as typical values"), so p is the share of
+    the splits that have 0 between them, and the interval holds the values that at least 1 − `level` of them have. Of
+    means this is the permutation test that swaps the runs' answers in each cluster at random (Fisher 1935, section 21),
+    where samples are right or wrong McNemar's by drawing lots. Splits at whose edge 0 lies count half, as in McNemar's
+    mid-p test (Fagerland, Lydersen & Laake 2013); all of them where the runs do not differ.
+
+    p is below 1 − `level` if and only if the interval leaves 0 out. Where 0 is its open end, the bound is `ROUNDING`.
+    Where no cluster differs, the interval of a figure between 0 and 1 is as wide as the clusters that do may be many
+    (Wilson's bound of 0 of them).
     """
     if statistics_a.shape != statistics_b.shape:
         raise UsageError(
             f"the runs differ in shape, {statistics_a.shape} and {statistics_b.shape}; compare common samples"
         )
-    width = statistics_a.shape[1]
-    pairs = np.concatenate([statistics_a, statistics_b], axis=1)
+    check_resamples(resamples)
+    if tuple(statistics_b.sum(axis=0)) > tuple(statistics_a.sum(axis=0)):
+        # The runs in one order, whichever is called A: the same lots are drawn for both.
+        turned = random_halves(
+            statistics_b, statistics_a, figures, clusters=clusters, resamples=resamples, seed=seed, level=level
+        )
+        return Difference(-turned.value, -turned.high, -turned.low, turned.p)
+    rows, counts = collapse(units(np.concatenate([statistics_a, statistics_b], axis=1), clusters))
+    totals, width = counts @ rows, statistics_a.shape[1]
 
-    def differences(totals: FloatArray) -> FloatArray:
-        return figures(totals[..., :width]) - figures(totals[..., width:])
+    def differences(sums: FloatArray) -> FloatArray:
+        return figures(sums[..., :width]) - figures(sums[..., width:])
 
-    value = differences(pairs.sum(axis=0))
-    replicates = differences(resampled_totals(pairs, clusters=clusters, resamples=resamples, seed=seed))
-    low, high, _ = interval(replicates, value, level)
-    # A difference that is no number speaks for neither run; negation counts it on both sides.
-    beyond = np.minimum((~(replicates > ROUNDING)).sum(axis=0), (~(replicates < -ROUNDING)).sum(axis=0))
-    return Difference(value, low, high, np.minimum(1.0, 2 * (1 + beyond) / (1 + resamples)))
+    value = differences(totals)
+    sides = np.concatenate([kept @ rows for kept in _tossed(counts, resamples, np.random.default_rng(seed))])
+    halves = np.stack(
+        [differences(sides), differences(totals - sides), np.broadcast_to(value, (resamples, len(value)))]
+    )
+    low, high = np.fmin.reduce(halves), np.fmax.reduce(halves)
+    across = ((low < -ROUNDING) & (high > ROUNDING)).sum(axis=0)
+    touching = ((low <= ROUNDING) & (high >= -ROUNDING)).sum(axis=0) - across
+    # The split that leaves all on one side is one of them: p is never 0.
+    p = np.where(np.abs(value) > ROUNDING, (1 + across + touching / 2) / (1 + resamples), 1.0)
+    place = min(max(math.ceil((1 - level) * (1 + resamples) - ROUNDING) - 1, 1), resamples) - 1
+    least, most = np.sort(low, axis=0)[place], np.sort(high, axis=0)[resamples - 1 - place]
+    found = p < 1 - level
+    least = np.where(found, np.where(value > 0, np.maximum(least, ROUNDING), least), np.minimum(least, 0))
+    most = np.where(found, np.where(value < 0, np.minimum(most, -ROUNDING), most), np.maximum(most, 0))
+    ends = np.stack([figures(totals[:width]), figures(totals[width:])])
+    unknown = (most - least <= ROUNDING) & ((ends >= -EDGE) & (ends <= 1 + EDGE)).all(axis=0)
+    square = NormalDist().inv_cdf((1 + level) / 2) ** 2
+    margin = square / (counts.sum() + square)
+    return Difference(value, np.where(unknown, -margin, least), np.where(unknown, margin, most), p)
 
 
-def mcnemar(only_a: int, only_b: int) -> float:
-    """Two-sided p of McNemar's exact test: samples that A alone has right against those that B alone has right.
-
-    Under the null hypothesis either is binomial with probability ½ of their sum.
-    """
-    discordant = only_a + only_b
-    # Whole numbers until the last step: the terms overflow a float from about 1,000 samples on.
-    term, tail = 1, 0
-    for k in range(min(only_a, only_b) + 1):
-        tail += term
-        term = term * (discordant - k) // (k + 1)
-    return min(1.0, tail / (1 << (discordant - 1))) if discordant else 1.0
-
-
-def sign_flip(
-    differences: FloatArray, *, clusters: IntArray | None = None, resamples: int = 1000, seed: int = 0
-) -> float:
-    """Two-sided p of the paired permutation test of a mean difference, shape (samples,), that clusters keep together.
-
-    Under the null hypothesis it is a toss which of the two runs a cluster's answers are of, so that its sum has either
-    sign (Fisher 1935, section 21; Good 2005, chapter 3). p is the share of the tosses whose sum is as far from zero as
-    the one found, that one counted among them. Where every sample is its own cluster and right or wrong, this is
-    McNemar's test, by drawing lots in place of counting.
-    """
-    column = differences.reshape(-1, 1)
-    sums = (column if clusters is None else cluster_totals(column, clusters))[:, 0].astype(np.float64)
-    # Clusters whose sums are as large draw their signs together: how many of them are positive is binomial.
-    sizes, counts = np.unique(np.abs(sums), return_counts=True)
-    positive = np.random.default_rng(seed).binomial(counts, 0.5, size=(resamples, len(counts)))
-    tossed = np.abs((2 * positive - counts) @ sizes)
-    return float((1 + (tossed >= abs(sums.sum()) - ROUNDING).sum()) / (1 + resamples))
+def _tossed(counts: IntArray, resamples: int, rng: np.random.Generator) -> Iterator[FloatArray]:
+    """Chunks of shape (resamples, rows): how many of each row's clusters a coin puts on one side."""
+    size = max(1, CHUNK_CELLS // len(counts))
+    single = counts == 1
+    for start in range(0, resamples, size):
+        shape = (min(size, resamples - start), len(counts))
+        kept = np.empty(shape)
+        # One cluster's toss is a bit, many times as quick to draw as a binomial count.
+        kept[:, single] = rng.integers(2, size=(shape[0], int(single.sum())), dtype=np.int8)
+        kept[:, ~single] = rng.binomial(counts[~single], 0.5, size=(shape[0], int((~single).sum())))
+        yield kept
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

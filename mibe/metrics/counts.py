@@ -15,6 +15,9 @@ from mibe.metrics.arrays import BoolArray, FloatArray, np
 from mibe.metrics.base import SingleFigure, ratio
 from mibe.task import Value
 
+FEW = 10
+"""Fewer gold samples than this say little of a label, which has as much weight in a macro average as any other."""
+
 
 class Counts(NamedTuple):
     """Totals of each label, three arrays of shape (..., labels)."""
@@ -90,7 +93,25 @@ class Counted(ABC):
 
 
 @dataclass(frozen=True)
-class MacroMean(SingleFigure, Counted):
+class LabelMean(SingleFigure, Counted):
+    """A mean over labels that gives each the same weight, however rare it is."""
+
+    @abstractmethod
+    def figures(self, totals: FloatArray) -> FloatArray:
+        """Shape (..., 3 · labels) → (..., 1)."""
+
+    def few_gold(self, totals: FloatArray) -> dict[str, int]:
+        """Label → its gold samples in the totals, shape (3 · labels,), where they are fewer than `FEW`."""
+        gold = split(totals).gold.astype(int).tolist()
+        return {label: times for label, times in zip(self.labels, gold, strict=True) if times < FEW}
+
+    def perfect(self, totals: FloatArray) -> float:
+        """The figure of a model that gets everything right: less than 1 where a label has no gold sample and counts."""
+        return float(self.figures(np.tile(split(totals).gold, 3))[0])
+
+
+@dataclass(frozen=True)
+class MacroMean(LabelMean):
     """Mean F1 over the labels; a label that never occurs counts as 0."""
 
     name: str = "macro_f1"

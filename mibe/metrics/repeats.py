@@ -12,9 +12,6 @@ from mibe.metrics.arrays import FloatArray, IntArray, np
 from mibe.metrics.qa import normalise
 from mibe.task import Value
 
-STEPS = 200
-"""Halvings in the search for a quantile: more than a float has digits."""
-
 
 class Spread(NamedTuple):
     """Standard deviations between draws with bounds and standard errors, four arrays of shape (figures,)."""
@@ -44,27 +41,9 @@ def spread(figures: FloatArray, *, level: float = 0.95) -> Spread:
 
 def chi_square_quantile(p: float, freedom: int) -> float:
     """Where the distribution function of χ² with so many degrees of freedom is `p`, between 0 and 1."""
-    low, high = 0.0, 1.0
-    while _chi_square_cdf(high, freedom) < p:
-        high *= 2
-    for _ in range(STEPS):
-        middle = (low + high) / 2
-        low, high = (middle, high) if _chi_square_cdf(middle, freedom) < p else (low, middle)
-    return (low + high) / 2
+    from scipy.special import chdtri
 
-
-def _chi_square_cdf(x: float, freedom: int) -> float:
-    """The regularised lower incomplete gamma function of freedom / 2 and x / 2, by its power series."""
-    if x <= 0:
-        return 0.0
-    shape, half = freedom / 2, x / 2
-    term = total = 1 / shape
-    step = shape
-    while term > total * 1e-16:
-        step += 1
-        term *= half / step
-        total += term
-    return math.exp(shape * math.log(half) - half - math.lgamma(shape) + math.log(total))
+    return float(chdtri(freedom, 1 - p))
 
 
 def pass_at_k(draws: int, right: int, k: int) -> float:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from mibe.errors import UsageError
 from mibe.metrics.arrays import FloatArray, IntArray, np
 from mibe.metrics.base import BootstrapMedian, is_mean
-from mibe.metrics.intervals import bootstrap, compact, resampled_totals, standard_errors
+from mibe.metrics.intervals import bootstrap, check_resamples, compact, of_means, resampled_totals
 from mibe.task import Metric, Value
 
 BLOCK = 4096
@@ -22,7 +22,7 @@ BLOCK = 4096
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One figure, its 95 % bootstrap interval, its standard error and the number of samples.
+    """One figure, its 95 % interval, its standard error and the number of samples.
 
     The standard error is exact where the figure is a mean over samples and the bootstrap's elsewhere; None for fewer
     than two samples, or clusters of them.
@@ -59,6 +59,7 @@ def score_by(
     predictions: Sequence[Value | None],
     targets: Sequence[Value],
     *,
+    clusters: IntArray | None = None,
     resamples: int = 1000,
     seed: int = 0,
 ) -> dict[str, dict[str, Figure]]:
@@ -69,7 +70,11 @@ def score_by(
     of_sample = np.array(groups, dtype=object)
     return {
         group: score_statistics(
-            metrics, [table[of_sample == group] for table in statistics], resamples=resamples, seed=seed
+            metrics,
+            [table[of_sample == group] for table in statistics],
+            clusters=None if clusters is None else clusters[of_sample == group],
+            resamples=resamples,
+            seed=seed,
         )
         for group in sorted(set(groups))
     }
@@ -102,6 +107,7 @@ def score_statistics(
     seed: int = 0,
 ) -> dict[str, Figure]:
     """Figure name → figure from the tables of `sample_statistics`, or from some of their rows."""
+    check_resamples(resamples)
     if repeated := [name for name, times in Counter(n for m in metrics for n in m.names).items() if times > 1]:
         raise UsageError(f"two metrics share the figure name {repeated[0]!r}; give one of them another name")
     figures: dict[str, Figure] = {}
@@ -118,12 +124,16 @@ def _score_one(
     if isinstance(metric, BootstrapMedian):
         totals = resampled_totals(table, clusters=clusters, resamples=resamples, seed=seed)
         values = np.median(metric.figures(totals), axis=0)
-    interval = bootstrap(table, metric.figures, clusters=clusters, resamples=resamples, seed=seed)
-    errors = standard_errors(table[:, :-1], clusters) if is_mean(metric) else interval.stderr
+    # The one place that chooses how a figure's uncertainty is had: by what the figure is.
+    interval = (
+        of_means(table[:, :-1], clusters=clusters)
+        if is_mean(metric)
+        else bootstrap(table, metric.figures, clusters=clusters, resamples=resamples, seed=seed)
+    )
     units = len(table) if clusters is None else len(np.unique(clusters))
     return {
         name: Figure(float(value), float(low), float(high), _number(error, units), len(table))
-        for name, value, low, high, error in zip(metric.names, values, interval.low, interval.high, errors, strict=True)
+        for name, value, low, high, error in zip(metric.names, values, *interval, strict=True)
     }
 
 

@@ -1,4 +1,4 @@
-"""What tokens cost: a price file that the user can edit, and a budget that is never passed.
+"""What tokens cost, by a price file that the user can edit.
 
 Prices are USD per million tokens, by host and model: the same weights cost something else elsewhere. A user's own file
 (`prices=PATH`, or `prices.json` in the configuration folder) has the form of the packaged one and stands before it; the
@@ -19,6 +19,9 @@ import platformdirs
 from mibe.errors import UsageError
 
 MILLION = 1_000_000
+LARGEST_WINDOW = 10 * MILLION
+"""Tokens that no model reads more than."""
+
 KINDS = ("prompt", "cached", "completion", "batch")
 
 _DATED = re.compile(r"-(\d{4}-\d{2}-\d{2}|\d{8})$")
@@ -32,6 +35,11 @@ class Usage:
     completion: int
     cached: int = 0
     reasoning: int = 0
+
+    def is_possible(self, room: int, window: int | None) -> bool:
+        """Whether a request that allowed `room` new tokens can have had these, of a model with this window."""
+        fits = self.prompt + self.completion <= (window or LARGEST_WINDOW)
+        return fits and 0 <= self.cached <= self.prompt and 0 <= self.completion <= room
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,30 +125,3 @@ def check_max_cost(usd: float | None) -> None:
     """Raise `UsageError` for a limit that is no amount of money."""
     if usd is not None and not 0 < usd < MILLION:
         raise UsageError(f"--max-cost {usd} is out of range; it is a number of USD above 0")
-
-
-class Budget:
-    """USD that may be spent. What is under way is reserved at its worst, so that the limit is never passed."""
-
-    def __init__(self, limit: float | None = None, spent: float = 0.0) -> None:
-        self.limit = limit
-        self.spent = spent
-        self.reserved = 0.0
-
-    @property
-    def is_passed(self) -> bool:
-        """Whether what was spent and what is under way at its worst are more than the limit."""
-        return self.limit is not None and self.spent + self.reserved > self.limit
-
-    def reserve(self, worst: float) -> bool:
-        """Set aside the most that a request can cost; False where that could pass the limit."""
-        self.reserved += worst
-        if self.is_passed:
-            self.reserved -= worst
-            return False
-        return True
-
-    def settle(self, worst: float, cost: float) -> None:
-        """Give back what was set aside and book what it cost."""
-        self.reserved -= worst
-        self.spent += cost

@@ -7,7 +7,8 @@ from typing import Any, Protocol, runtime_checkable
 
 from mibe.errors import UsageError
 from mibe.models.base import Model, Request
-from mibe.models.pricing import Budget, Price
+from mibe.models.budget import Budget
+from mibe.models.pricing import Price
 
 
 @runtime_checkable

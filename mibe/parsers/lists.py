@@ -19,6 +19,14 @@ _BARE = re.compile(r"[\s.,;:!|\"')\]]*\Z")
 _SENTENCES = re.compile(r"(?<=[.!?])\s+")
 _GLOSS = re.compile(r"[\"').,]{0,3}(?:[ ]?[:(=|✓✔✅❌✗✘✘]|[ ]?,[ ]?this\b|[ ]?-|(?<=\.)[ ])")
 _IN_ONE_LINE = re.compile(rf"(?:{BOTH}|{LETTER})(?:[ ]*[.;]?[ ]*(?:{BOTH}))+")
+_NUMBER = r"(?:\(?\d{1,2}[.)][ ]*)?"
+_LABELS_IN_ONE_LINE = re.compile(rf"{_NUMBER}{ANSWER}(?:[ ]*[.;]?[ ]+{_NUMBER}{ANSWER}){{2,}}")
+_SCORED = (
+    rf"{ANSWER}[\"')]*(?:[ ]?[:=(-]?[ ]?(?:\d{{1,3}}(?:\.\d{{1,6}})?[ ]?(?:%|/[ ]?\d{{1,3}})|[01]?\.\d{{1,6}})"
+    r"|[ ]?=[ ]?\d{1,3}(?:\.\d{1,6})?)\)?"
+)
+_SCORES = re.compile(rf"{_SCORED}(?:[ ]?[,;|\n][\s*|-]*{_SCORED})+")
+_SCORE = re.compile(rf"(?P<answer>{ANSWER})[^\d.]*(?P<score>[\d.]+)")
 _VERB = re.compile(
     r"[ ](?:is|are|was|were|seems?|appears?|would|could|might|may|can|should|must|has|does|fits|be|ist|est|es)\b", re.I
 )
@@ -30,7 +38,7 @@ _WRONG = re.compile(
 )
 _RIGHT = re.compile(
     r"(?<!in)(?<!not )\b(?:correct|right answer|best answer|the answer|most likely|most appropriate|true"
-    r"|is right(?=[.!,;]|$))\b|\A\W*yes\b|✓|✔|✅",
+    r"|this (?:best )?fits|fits best|is right(?=[.!,;]|$))\b|\A\W*yes\b|✓|✔|✅",
     re.I,
 )
 
@@ -54,7 +62,10 @@ class _Item:
 
 def without_lists(text: str, *, options: bool) -> str:
     """Without lists of the answers, repeated or explained; of a list that judges them, what it finds right."""
-    lines = _IN_ONE_LINE.sub(_in_one_line, text).split("\n")
+    text = _IN_ONE_LINE.sub(_in_one_line, _SCORES.sub(_likeliest, text))
+    if not options:
+        text = _LABELS_IN_ONE_LINE.sub(_unless_repeated, text)
+    lines = text.split("\n")
     for run in _runs(lines, options=options):
         right, gone = _verdict(run), _repeated(run, options=options)
         for item in run if right else gone:
@@ -69,6 +80,19 @@ def _in_one_line(found: re.Match[str]) -> str:
     chars = _ANY.findall(found[0])
     ascending = all(index_of(a) < index_of(b) for a, b in pairwise(chars))
     return "\n" if ascending else found[0]
+
+
+def _likeliest(found: re.Match[str]) -> str:
+    """Of answers with a probability each, the one that has the highest."""
+    scores = {item["answer"]: float(item["score"]) for item in _SCORE.finditer(found[0])}
+    best = [char for char, score in scores.items() if score == max(scores.values())]
+    return f"\n{best[0]} is most likely.\n" if len(best) == 1 else "\n"
+
+
+def _unless_repeated(found: re.Match[str]) -> str:
+    """Three labels and more in a row are a list; the same ones again and again an answer that runs on."""
+    chars = _ANY.findall(found[0])
+    return "\n" if len({index_of(char) for char in chars}) == len(chars) else found[0]
 
 
 def _runs(lines: Sequence[str], *, options: bool) -> list[list[_Item]]:

@@ -195,7 +195,7 @@ _CONCEDED = re.compile(
 )
 _TO_DECIDE = re.compile(
     r"\b(?:whether|(?:see|decide|determine|check|ask|tell|judge|assess|evaluate|consider|establish|know) if)\b"
-    r"(?:(?!\b(?:answer|output|label)\b)[^.;:!?\n]){0,300}",
+    r"(?:(?!\b(?:answer|output|label|therefore|thus|hence|i (?:conclude|choose|select|pick))\b)[^.;:!?\n]){0,300}",
     re.I,
 )
 _DEFINED = re.compile(rf"{ANSWER}[,:]?[ ](?:this|which) (?:type|label|class|category|option) is\b", re.I)

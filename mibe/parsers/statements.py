@@ -110,6 +110,7 @@ _ANNOUNCED = _compile(
     rf"{FILLER}(?:(?P<answer>{_EVERY}){_NOT_ANOTHER}|(?P<none>(?:unknown|none|neither|uncertain|unclear|inconclusive"
     r"|(?:all|both) of (?:the above|them|these)|cannot|can't|not (?:sure|certain|given|listed|enough)|n/?a)\b))"
 )
+_HEDGED = _compile(r"\b(?:could|might|may)\b")
 _DIRECT = _compile(rf"(?<![a-z-])(?:answer|ans|output|response|label)[.)]?[ ][\"'(\[]*(?P<answer>{ANSWER}){END}")
 _RIGHT = _compile(
     rf"(?P<answer>{ANSWER})(?:[ \"')\]]*[ ](?:is|was|are|seems(?: to be)?|appears(?: to be)?|must be|would be|should be"
@@ -150,6 +151,7 @@ _CONCLUSION = (
     r"|\bthe (?:single )?(?:best|likeliest|correct|right|most (?:likely|appropriate|suitable|accurate))(?: \w+){0,3}?"
     r" (?:is|would be|must be|remains)\b"
     r"|^(?:according to|based on|given|considering)\b[^.,;:\n]{0,80}[,:]"
+    r"|\bby (?:a |the )?(?:process of )?(?:elimination|exclusion)\b,?"
     r"|\bsuggests?\b|\bindicates?\b|\bpoints? to\b|\bfits?\b|\bmatch(?:es)?\b|\bsupports?\b|(?:^|,[ ])only\b)"
 )
 _CONCLUDED = _compile(rf"{_CONCLUSION}{FILLER}(?P<answer>{ANSWER}){_NOT_ANOTHER}")
@@ -163,7 +165,7 @@ _CONTRAST = _compile(
 )
 _BEST = _compile(
     rf"(?P<answer>{ANSWER})[ \"')\]]*[ ](?:(?:is|was|are|seems|appears|looks|would be|must be|should be|remains)[ ]"
-    r"(?:\w+ly[ ])?(?:the |my )?(?:best|most|\w+ of choice|likeliest|first|one|only|preferred|better)\b"
+    r"(?:\w+ly[ ])?(?:the |my )?(?:best|most|more|\w+ of choice|likeliest|first|one|only|preferred|better)\b"
     r"|(?:\w+ly )?(?:fits?|match(?:es)?|makes?|explains?|appl(?:y|ies))\b)"
     rf"|(?P<it>{LETTERS})[ ]it is\b"
 )
@@ -171,7 +173,9 @@ _COMPLETES = _compile(
     rf"(?:\b(?:is|are|was|equals?|be)|=)[ \"'($€£]*(?:an?[ ]|the[ ])?(?P<answer>{NAME}|{WORD}|{BOTH})"
     r"[\"')]*[ ]?(?:[.!]|$)"
 )
-_ALONE = _compile(rf"^[\s\"'(\[{{<*#>|$.,:_-]*(?:\d{{1,2}}[.)][ ]*)?(?P<answer>{ANSWER})(?:{END}|(?=[)][ ]))")
+_ALONE = _compile(
+    rf"^[\s\"'(\[{{<*#>|$.,:_-]*(?:(?:\d{{1,2}}[.)]|yes,|right,)[ ]*)?(?P<answer>{ANSWER})(?:{END}|(?=[)][ ]))"
+)
 _COLON_END = _compile(rf":[ \"'(\[]*(?P<answer>{ANSWER})[\"')\].!]*$")
 
 _OTHERS = cues.alternatives
@@ -200,7 +204,8 @@ def statements(sentence: str, start: int = 0) -> Iterator[Statement]:
         if found["none"]:
             yield Statement(Strength.STATED, "announced", start + found.start("none"), mark(Kind.OUTSIDE))
         elif kind_of(found["answer"]) is not Kind.TURNED_DOWN and _is_whole(sentence, found):
-            yield _statement(Strength.STATED, "announced", found, start)
+            hedged = _HEDGED.search(found[0]) is not None
+            yield _statement(Strength.CONCLUDED if hedged else Strength.STATED, "announced", found, start)
     if not _MARKED.search(sentence):
         return
     for found in _FOREIGN.finditer(sentence):

@@ -1,7 +1,8 @@
-"""The figures that both versions of the Me-LLaMA paper print, as data, with notes on what is odd about them.
+"""The figures that the versions of the Me-LLaMA paper print, as data, with notes on what is odd about them.
 
 `published.csv` is read by machine from the tables of the paper: v1 is arXiv 2402.12749 of February 2024 (tables 1 to 4
-and the discussion), v2 the preprint of December 2024 (tables 4 to 6).
+and the discussion), v2 the preprint of December 2024 (tables 4 to 6). `journal.csv` is table 3 of the journal version
+(npj Digital Medicine, March 2025, doi 10.1038/s41746-025-01533-1, CC BY): the preprint's table 6 with two more models.
 """
 
 from __future__ import annotations
@@ -15,8 +16,10 @@ from importlib.resources import files
 
 from mibe.errors import UsageError
 
-VERSIONS = {"v1": "arxiv-2024-02", "v2": "preprint-2024-12"}
+VERSIONS = {"v1": "arxiv-2024-02", "v2": "preprint-2024-12", "journal": "npj-2025-03"}
 """Version of the paper → its name in the `source` column."""
+
+PREPRINTS, JOURNAL = "published.csv", "journal.csv"
 
 SETTINGS = ("zero_shot", "few_shot", "supervised")
 
@@ -115,16 +118,20 @@ class Note:
     source: str | None = None
 
 
-@cache
 def all_figures() -> tuple[Published, ...]:
-    """Every figure of both versions."""
-    text = files(__package__).joinpath("published.csv").read_text(encoding="utf-8")
+    """Every figure of v1 and v2."""
+    return _read(PREPRINTS)
+
+
+@cache
+def _read(file: str) -> tuple[Published, ...]:
+    text = files(__package__).joinpath(file).read_text(encoding="utf-8")
     rows = csv.DictReader(text.splitlines())
     return tuple(Published(**{**row, "value": float(row["value"])}) for row in rows)  # type: ignore[arg-type]
 
 
 def load_published(version: str) -> tuple[Published, ...]:
-    """The figures of one version ("v1", "v2"), one for each model, data set and metric in a setting; of "none", none.
+    """The figures of one of `VERSIONS`, one for each model, data set and metric in a setting; of "none", none.
 
     Where two tables of a version print the same figure, that of the first table counts (the second is the ablation,
     which repeats models of the first); `notes` say where they differ. Raises `UsageError` for another version.
@@ -160,4 +167,4 @@ def load_notes(datasets: Sequence[str], *, setting: str, version: str) -> tuple[
 
 
 def _of(version: str) -> list[Published]:
-    return [figure for figure in all_figures() if figure.source == VERSIONS[version]]
+    return [figure for file in (PREPRINTS, JOURNAL) for figure in _read(file) if figure.source == VERSIONS[version]]

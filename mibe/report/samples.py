@@ -31,7 +31,7 @@ VERDICTS = ("accuracy", "exact_match", "subset_accuracy", "top1_accuracy")
 
 SHOWN = (
     *("finish_reason", "prompt_tokens", "new_tokens", "reasoning_tokens", "budget_cut", "seconds", "cached", "cost"),
-    *("metadata", "loglikelihoods", "verdicts"),
+    *("metadata", "loglikelihoods", "option_loglikelihoods", "verdicts"),
 )
 
 Data = dict[str, Any]

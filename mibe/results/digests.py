@@ -25,6 +25,11 @@ def draw_of(row: Mapping[str, Any]) -> int:
     return int(row.get("draw", 0))
 
 
+def cluster_of(row: Mapping[str, Any]) -> str:
+    """The name of what the document shares with others; a row that says none is of a document by itself."""
+    return str(row.get("cluster", row["id"]))
+
+
 def identity(row: Mapping[str, Any]) -> Key:
     """Document and draw: two rows of one log with the same are the same sample."""
     return row["id"], draw_of(row)

@@ -55,6 +55,18 @@ def draws_of(task: Mapping[str, Any]) -> int:
     return int((task.get("repeats") or {}).get("draws", 1))
 
 
+def counted(task: Mapping[str, Any]) -> str:
+    """What a task's figures are of: "500", "500 × 5" draws, "5716 in 191" clusters (none in older records)."""
+    documents, draws = documents_scored(task), draws_of(task)
+    samples = str(documents) if draws == 1 else f"{documents} × {draws}"
+    return f"{samples} in {task['clusters']}" if is_clustered(task) else samples
+
+
+def is_clustered(task: Mapping[str, Any]) -> bool:
+    """Whether documents of a task's figures share something, so that there are fewer clusters than documents."""
+    return bool(task.get("clusters", documents_scored(task)) < documents_scored(task))
+
+
 def documents_scored(task: Mapping[str, Any]) -> int:
     """Documents that have a score, in one draw at least."""
     return int(task["repeats"]["documents"] if task.get("repeats") else task["scored"])

@@ -10,19 +10,22 @@ import json
 import os
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
 from mibe.data.disk import disk_error, write_atomically
 from mibe.errors import RunError
+from mibe.terminal.exit import at_end
 
 RECORD = "run.json"
 SAMPLES = "samples"
 HISTORY = "history"
 LOCK = "run.lock"
 FINGERPRINT = "fingerprint"
+UNSEEN = "unseen"
+"""A file that is there, and locked, from before a run is finished until its process is over."""
 
 
 class RunFolder:
@@ -81,6 +84,25 @@ class RunFolder:
         """Replace `run.json` as a whole: a reader sees the old record or the new one, never half of one."""
         with _write_errors(self.path):
             write_atomically(self.path / RECORD, json.dumps(record, ensure_ascii=False, indent=1) + "\n")
+
+    def finish(self, record: Mapping[str, Any]) -> None:
+        """Write the record of a run that is finished.
+
+        Where the process is killed before its user saw the figures, the same command finds the run again.
+        """
+        with _write_errors(self.path):
+            mark = (self.path / UNSEEN).open("a", encoding="ascii")
+            fcntl.flock(mark, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+        def seen() -> None:
+            with suppress(OSError):
+                (self.path / UNSEEN).unlink()
+            mark.close()
+
+        try:
+            self.write_record(record)
+        finally:
+            at_end(seen)
 
     def earlier_record(self) -> dict[str, Any] | None:
         """The record of the run so far, None where there is none; a damaged one is renamed to `run.json.damaged`."""
@@ -143,7 +165,20 @@ def _is_unfinished(path: Path, fingerprint: str) -> bool:
     except RunError:
         # Its responses are as good as ever; and somebody else's damaged record must not keep us from running.
         return _noted_fingerprint(path) == fingerprint
-    return record.get("fingerprint") == fingerprint and record.get("status") != "finished"
+    if record.get("fingerprint") != fingerprint:
+        return False
+    return record.get("status") != "finished" or _was_unseen(path)
+
+
+def _was_unseen(path: Path) -> bool:
+    """Whether a finished run's process was killed before it came to its end."""
+    try:
+        with (path / UNSEEN).open(encoding="ascii") as mark:
+            fcntl.flock(mark, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        # There is no mark, or its process goes on, as a notebook's does.
+        return False
+    return True
 
 
 def _noted_fingerprint(path: Path) -> str | None:

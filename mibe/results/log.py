@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -78,21 +79,35 @@ def mend(path: Path) -> int:
     if not path.exists():
         return 0
     drop_torn_line(path)
+    return _set_aside(path, damaged_path(path), _is_row)
+
+
+def set_strangers_aside(path: Path, belongs: Callable[[Row], bool]) -> int:
+    """Move the rows that do not belong to a log to `<task>.strange` beside it; returns how many. The log is mended."""
+    return _set_aside(path, strange_path(path), lambda line: belongs(json.loads(line)))
+
+
+def _set_aside(path: Path, aside: Path, stays: Callable[[bytes], bool]) -> int:
     with path.open("rb") as log:
-        damaged = [line for line in log if not _is_row(line)]
-    if not damaged:
+        others = [line for line in log if not stays(line)]
+    if not others:
         return 0
     # It may hold credentialed text, and what a damaged line holds nobody can say.
-    aside = os.open(damaged_path(path), os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-    with os.fdopen(aside, "ab") as kept, path.open("rb") as log, rewriting(path) as mended:
-        kept.writelines(damaged)
-        mended.writelines(line for line in log if _is_row(line))
-    return len(damaged)
+    kept_open = os.open(aside, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    with os.fdopen(kept_open, "ab") as kept, path.open("rb") as log, rewriting(path) as mended:
+        kept.writelines(others)
+        mended.writelines(line for line in log if stays(line))
+    return len(others)
 
 
 def damaged_path(samples: Path) -> Path:
     """Where the damaged lines of a log are kept, as they are."""
     return samples.with_suffix(".damaged")
+
+
+def strange_path(samples: Path) -> Path:
+    """Where rows are kept that stood in a log and are of none of its run's samples."""
+    return samples.with_suffix(".strange")
 
 
 def drop_torn_line(path: Path) -> None:
@@ -172,12 +187,23 @@ def part_of(path: Path, rank: int) -> Path:
     return path.with_name(f"{path.stem}.rank{rank}{path.suffix}")
 
 
+def newest_rows(path: Path, count: int) -> Iterator[Row]:
+    """The last sound rows of a log, and of each part that other processes wrote: at most `count` of each."""
+    for each in (path, *_parts(path)):
+        if each.exists():
+            yield from deque(sound_rows(each), maxlen=count)
+
+
+def _parts(path: Path) -> list[Path]:
+    return sorted(path.parent.glob(f"{path.stem}.rank*{path.suffix}"))
+
+
 def absorb_parts(path: Path, *, private: bool) -> int:
     """Mend the log `path` and move into it what other processes wrote; returns how many lines were damaged.
 
     A break in the midst of it costs nothing: a row may then stand there twice, and the last one counts as always.
     """
-    parts = sorted(path.parent.glob(f"{path.stem}.rank*{path.suffix}"))
+    parts = _parts(path)
     if not parts and not path.exists():
         return 0
     log = SampleLog(path, private=private)

@@ -21,10 +21,10 @@ SCHEMA = 1
 Record = dict[str, Any]
 
 
-def end(record: Record, model: Model, status: str) -> None:
-    """Close the current session of the record."""
+def end(record: Record, model: Model, status: str, reason: str | None = None) -> None:
+    """Close the current session of the record; `reason` is what ended it early."""
     record["status"] = status
-    record["sessions"][-1]["ended"] = now()
+    record["sessions"][-1] |= {"ended": now(), **({} if reason is None else {"reason": reason})}
     record["memory"] = {
         "process_peak_bytes": environment.memory_peak(),
         "device_peak_bytes": model.device_memory_peak(),
@@ -42,6 +42,12 @@ def spent(folder: Path, record: Record) -> float:
     noted = sum(service["cost_usd"] or 0.0 for session in record["sessions"] for service in session.get("services", ()))
     rows = (row for path in folder.glob("samples/*.jsonl") for row in sound_rows(path))
     return max(noted, sum(row.get("cost") or 0.0 for row in rows if not row.get("cached")))
+
+
+def has_answers(folder: Path) -> bool:
+    """Whether a model answered anything in a run so far."""
+    rows = (row for path in folder.glob("samples/*.jsonl") for row in sound_rows(path))
+    return any(row.get("finish_reason") != "error" for row in rows)
 
 
 def is_complete(record: Record) -> bool:

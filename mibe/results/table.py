@@ -12,32 +12,50 @@ from types import MappingProxyType
 from typing import Any
 
 from mibe.metrics.base import is_main
+from mibe.results.answers import commonest, is_constant
 from mibe.results.draws import (
     CHANGED,
-    documents_scored,
+    counted,
     draws_of,
     every_figure,
+    is_clustered,
     mean_name,
     pass_name,
     repeats_figures,
     spread_name,
     vote_name,
 )
+from mibe.results.means import means_of
 
 FORMATS = ("text", "json", "csv", "markdown", "latex")
 HEADER = ("task", "metric", "value", "95 % interval", "n", "unparsed", "truncated", "refused", "errors")
 SKIPPED = "skipped, data missing"
+MEAN = "headlines"
+"""Where others have a metric, the row of a mean over tasks says what it is of."""
 DRAWN = (
     "avg@k: mean over the draws of each document; sd: standard deviation between draws; maj@k: the answer that most "
     "draws gave; pass@k: one of k draws is right; changed: documents whose answer changes between draws. "
     "Intervals go by document."
 )
 """How the figures of several draws are read, a note under the table."""
+CLUSTERED = (
+    "n in m: n samples of m documents, notes or premises; samples that share one are easy or hard together, so "
+    "intervals go by these."
+)
+"""How the number of clusters is read, a note under the table."""
+BY_LIKELIHOOD = (
+    "accuracy: by the likeliest letter or label as a whole; acc, acc_norm: by the likeliest text of an option, as a "
+    "whole and per character; confidence: mean probability of the answer; brier, ece, ece_adaptive (less is better): "
+    "how far probabilities are from what is right; accuracy_at_80: of the 80 % most probable answers."
+)
+"""How the figures of answers by likelihood are read, a note under the table."""
 BUDGET_HEADER = ("budget-cut",)
 """Beside the other rates where a model reasons: the share of samples whose reasoning met its limit."""
 USAGE_HEADER = ("prompt tokens", "cached", "new tokens", "reasoning", "USD")
 """Beside the others where a model is behind an API: what its server counted, and what that cost."""
 
+SHOWN = 5
+"""Labels with few gold samples that a note names."""
 CONSTANT_SHARE = 0.9
 """A label that makes up this much of the answers is reported: the model may answer without reading."""
 
@@ -58,6 +76,10 @@ def render(tasks: Mapping[str, Any], form: str, *, skipped: Mapping[str, str] = 
     style = {"text": "simple", "markdown": "github", "latex": "latex"}[form]
     rows = [row for name, task in tasks.items() for row in _task_rows(name, task)]
     rows += [[name, SKIPPED, "–", "–", "0", "", "", "", ""] for name in skipped]
+    rows += [
+        [name, MEAN, f"{mean['value']:.3f}", f"{mean['low']:.3f} – {mean['high']:.3f}", *[""] * 5]
+        for name, mean in means_of(tasks).items()
+    ]
     header: tuple[str, ...] = HEADER
     if _reasons(tasks):
         header += BUDGET_HEADER
@@ -70,6 +92,8 @@ def render(tasks: Mapping[str, Any], form: str, *, skipped: Mapping[str, str] = 
     if form != "text":
         return table
     notes = [DRAWN] if any(draws_of(task) > 1 for task in tasks.values()) else []
+    notes += [CLUSTERED] if any(map(is_clustered, tasks.values())) else []
+    notes += [BY_LIKELIHOOD] if any("reliability" in task for task in tasks.values()) else []
     notes += [note for name, task in tasks.items() for note in remarks_on(name, task)]
     notes += [f"{name}: {SKIPPED}; {why}" for name, why in skipped.items()]
     return "\n".join([_bold_header(table), *([""] if notes else []), *notes])
@@ -101,13 +125,12 @@ def _task_rows(name: str, task: Mapping[str, Any]) -> list[list[str]]:
     samples = max(1, task["samples"])
     rates = [f"{outcomes[kind] / samples:.1%}" for kind in ("unparsed", "truncated", "refused")]
     draws, figures = draws_of(task), every_figure(task)
-    n = str(task["scored"]) if draws == 1 else f"{documents_scored(task)} × {draws}"
     rows = []
     for number, metric in enumerate([*main, *shown_repeats(task)] if main else []):
         figure = figures[metric]
         shown = mean_name(metric, draws) if draws > 1 and number < len(main) else metric
         cells = [f"{figure['value']:.3f}", f"{figure['low']:.3f} – {figure['high']:.3f}"]
-        beside = [n, *rates, str(outcomes["error"])] if number == 0 else [""] * 5
+        beside = [counted(task), *rates, str(outcomes["error"])] if number == 0 else [""] * 5
         rows.append([name if number == 0 else "", shown, *cells, *beside])
     if not main:
         rows.append([name, task["headline"], "–", "–", "0", *rates, str(outcomes["error"])])
@@ -125,6 +148,10 @@ def remarks_on(name: str, task: Mapping[str, Any]) -> list[str]:
             and task["scored"] > 1
         ):
             notes.append(f"{name}: {figure['value']:.0%} of the answers are {metric[6:-1]!r}, whatever the question")
+    # Answers that are no labels, such as summaries or marked entities, have no share among the figures.
+    if not notes and is_constant(task):
+        notes.append(f"{name}: {commonest(task)} answers are one and the same, whatever the question")
+    notes += [f"{name}: {note}" for note in _few_gold_remarks(task)]
     if task.get("cut_prompts"):
         notes.append(
             f"{name}: {task['cut_prompts']} prompts were too long for the model and cut in their longest field"
@@ -144,6 +171,27 @@ def remarks_on(name: str, task: Mapping[str, Any]) -> list[str]:
     if manifest.get("variant") == "excerpt":
         notes.append(f"{name}: measured on an excerpt of the data set, not comparable with published figures")
     return notes
+
+
+def few_gold_note(task: Mapping[str, Any], metric: str) -> str:
+    """What is to be said beside a figure that gives each label the same weight, where some have few gold samples."""
+    few = task.get("few_gold", {}).get(metric)
+    return _few_gold(few["gold"], few["perfect"]) if few else ""
+
+
+def _few_gold_remarks(task: Mapping[str, Any]) -> list[str]:
+    """The same for all of a task's figures, a sentence for those of which the same is to be said."""
+    metrics: dict[str, list[str]] = {}
+    for metric in task.get("few_gold", {}):
+        metrics.setdefault(few_gold_note(task, metric), []).append(metric)
+    return [f"{', '.join(names)}: {sentence}" for sentence, names in metrics.items()]
+
+
+def _few_gold(gold: Mapping[str, int], perfect: float) -> str:
+    counts = [f"{label!r} {times or 'none'}" for label, times in gold.items()]
+    shown = ", ".join(counts[:SHOWN]) + (f" and {len(counts) - SHOWN} labels more have few" * (len(counts) > SHOWN))
+    reach = f"; a perfect model has {perfect:.3f}" if perfect < 1 else ""
+    return f"few gold samples of a label that weighs as much as any other: {shown}{reach}"
 
 
 def _budget_cell(task: Mapping[str, Any]) -> str:

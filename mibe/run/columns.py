@@ -10,6 +10,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, overload
 
 from mibe.metrics.arrays import BoolArray, IntArray, np
+from mibe.metrics.intervals import shared
 from mibe.results.digests import identity
 from mibe.results.log import Row
 from mibe.task import Outcome
@@ -50,12 +51,14 @@ class Columns:
 
     `documents`, `draws` and `budget_cuts` are arrays of shape (samples,): the number of each sample's document, in the
     order of the ids, that of its draw, and whether a limit ended its reasoning. `groups` holds a column for each field
-    that scores are broken down by, `scores` what the rows say of their own scores. `failed` are the documents of the
-    samples with an error, which have no place in any of these. `repeats` is the number of draws that each document was
-    asked for, by the numbers of its draws.
+    that scores are broken down by, `scores` what the rows say of their own scores. `clusters` is that of
+    `mibe.metrics.intervals`, None where each sample is by itself. `failed` are the clusters of the samples with an
+    error, which have no place in any of these. `repeats` is the number of draws that each document was asked for, by
+    the numbers of its draws.
     """
 
     documents: IntArray
+    clusters: IntArray | None
     draws: IntArray
     budget_cuts: BoolArray
     outcomes: Column
@@ -68,6 +71,18 @@ class Columns:
     cut: int
     repeats: int
 
+    @property
+    def count(self) -> int:
+        """How many clusters the samples are of."""
+        return len(self.documents) if self.clusters is None else len(np.unique(self.clusters))
+
+    @property
+    def document_clusters(self) -> IntArray | None:
+        """Shape (documents,): the cluster of each document, None where each is by itself."""
+        if self.clusters is None:
+            return None
+        return shared(self.clusters[np.unique(self.documents, return_index=True)[1]])
+
     def by_document(self) -> Iterator[slice]:
         """Where the samples of each document stand."""
         bounds = np.flatnonzero(np.diff(self.documents, prepend=-1, append=-1)).tolist()
@@ -75,9 +90,10 @@ class Columns:
 
 
 def read_columns(rows: Iterable[Row], fields: Sequence[str], *, with_scores: bool) -> Columns:
-    """The columns of the rows; `fields` are names in their metadata, and `scores` is empty unless it is wanted."""
+    """The columns of the rows; `fields` are names in their metadata. `scores` holds None where they are not wanted:
+    those of answers by likelihood always are."""
     ids, draws, failed, budget_cuts = _Ids(), array("q"), array("b"), array("b")
-    outcomes, predictions, targets, scores = (_Growing() for _ in range(4))
+    outcomes, predictions, targets, scores, named = (_Growing() for _ in range(5))
     groups = tuple(_Growing() for _ in fields)
     finish_reasons: Counter[str] = Counter()
     cut, repeats = 0, 1
@@ -88,6 +104,7 @@ def read_columns(rows: Iterable[Row], fields: Sequence[str], *, with_scores: boo
         repeats = max(repeats, draw + 1)
         ids.append(ident)
         draws.append(draw)
+        named.append(row.get("cluster"))
         failed.append(row["outcome"] == Outcome.ERROR)
         budget_cuts.append(bool(row.get("budget_cut")))
         outcomes.append(row["outcome"])
@@ -96,25 +113,27 @@ def read_columns(rows: Iterable[Row], fields: Sequence[str], *, with_scores: boo
         metadata = row.get("metadata") or {}
         for column, field in zip(groups, fields, strict=True):
             column.append(metadata.get(field, ""))
-        if with_scores:
-            scores.append(row["scores"])
+        scores.append(row["scores"] if with_scores or "loglikelihoods" in row else None)
     names, numbers = ids.array(), np.array(draws, dtype=np.int64)
     # The order in which responses happened to arrive bears on no figure, not even in its last digit.
     order = np.lexsort((numbers, names))
     names = names[order]
     documents = np.cumsum(np.append(False, names[1:] != names[:-1]))[: len(names)]
+    clusters = named.numbers(order, documents, names)
+    is_shared = shared(clusters) is not None
     has_failed = np.array(failed, dtype=np.bool_)[order]
     order = order[~has_failed]
     return Columns(
         documents=documents[~has_failed],
+        clusters=clusters[~has_failed] if is_shared else None,
         draws=numbers[order],
         budget_cuts=np.array(budget_cuts, dtype=np.bool_)[order],
         outcomes=outcomes.sorted(order),
         predictions=predictions.sorted(order),
         targets=targets.sorted(order),
         groups=tuple(column.sorted(order) for column in groups),
-        scores=scores.sorted(order if with_scores else order[:0]),
-        failed=documents[has_failed],
+        scores=scores.sorted(order),
+        failed=clusters[has_failed],
         finish_reasons=dict(finish_reasons),
         cut=cut,
         repeats=repeats,
@@ -140,6 +159,25 @@ class _Growing:
     def sorted(self, order: IntArray) -> Column:
         """The column in this order of its rows."""
         return Column(array("I", np.array(self._codes, dtype=np.uint32)[order].tobytes()), self._pool)
+
+    def numbers(self, order: IntArray, documents: IntArray, ids: NDArray[Any]) -> IntArray:
+        """Shape (samples,): the number of each cluster of a column of their names, in this order of its rows.
+
+        A sample without a name is of its document's cluster, as are those that are named after that document. `ids` are
+        the sorted ids, and `documents` their numbers.
+        """
+        known = [name for name in self._pool if name is not None]
+        if not known:
+            return documents
+        names = np.array([name.encode("utf-8", "surrogatepass") for name in known], dtype=np.bytes_)
+        # Numbered in the order of the names, in which nothing of the responses' order stands.
+        number = len(ids) + np.unique(names, return_inverse=True)[1]
+        at = np.minimum(np.searchsorted(ids, names), len(ids) - 1)
+        number = np.where(ids[at] == names, documents[at], number)
+        place = {name: int(value) for name, value in zip(known, number, strict=True)}
+        of_code = np.array([place.get(name, -1) for name in self._pool], dtype=np.int64)
+        found = of_code[np.array(self._codes, dtype=np.uint32)[order]]
+        return np.where(found < 0, documents, found)
 
 
 class _Ids:

@@ -13,13 +13,14 @@ from mibe.data import store
 from mibe.models.base import Model
 from mibe.prompting import PromptBuilder, Rendered, stop_strings, template_sha256
 from mibe.results import environment
+from mibe.results.record import SCHEMA, Record, describe_model, now
+from mibe.run.settings import BY_LIKELIHOOD
 from mibe.terminal.version import VERSION
 
 if TYPE_CHECKING:
     from mibe.data_use import Egress
     from mibe.run.plan import Plan
     from mibe.run.settings import Settings
-from mibe.results.record import SCHEMA, Record, describe_model, now
 
 SHOWN_HEAD, SHOWN_TAIL = 1600, 600
 
@@ -79,6 +80,7 @@ def describe_task(plan: Plan, builder: PromptBuilder, first: Rendered) -> dict[s
         "prompt_template_sha256": template_sha256(task.prompt),
         "first_prompt_sha256": first.sha256,
         "first_prompt": None if plan.private else first.text,
+        **({"rule": BY_LIKELIHOOD} if plan.settings.scoring == "loglikelihood" else {}),
         "max_new_tokens": plan.max_new_tokens,
         "thinking_budget": plan.thinking_budget,
         "stop": list(stop_strings(task.prompt, chat=builder.is_chat)),

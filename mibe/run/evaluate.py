@@ -56,7 +56,8 @@ def evaluate(
     skip_missing:
         Leave out the tasks whose data is not here (`skipped` in the run record) in place of refusing to run.
     max_cost:
-        USD that a model behind an API may cost, the judge included: the run stops before more is spent.
+        USD that a model behind an API may cost, the judge included: the run stops before more is spent, by its earlier
+        sessions and by shards of it under the same `output_dir` too.
     settings:
         The fields of `Settings`: limit, shard, num_fewshot, protocol, split, scoring, seed, max_new_tokens, …
 

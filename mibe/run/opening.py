@@ -7,7 +7,7 @@ import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mibe.data import store
@@ -18,7 +18,7 @@ from mibe.judge.verdicts import describe_judge
 from mibe.metrics.base import Mean
 from mibe.models import as_model, ranks
 from mibe.models.base import Message, Model
-from mibe.models.pricing import Budget
+from mibe.models.budget import Budget, Journal
 from mibe.models.reasoning import reasoning_of
 from mibe.models.service import Service, open_services
 from mibe.prompting import template_sha256
@@ -97,7 +97,13 @@ def open_run(
         news.message(line)
     begun["skipped"] = dict(settled.skipped)
     begun["judge"] = None if arbiter is None else describe_judge(arbiter)
-    budget.spent = record.spent(folder.path, begun)
+    if any(service.price is not None for service in services):
+        held.enter_context(closing(budget))
+        budget.keep(
+            Journal(folder.path, _shared(llm, plans, settled.settings, arbiter)), record.spent(folder.path, begun)
+        )
+        if budget.lost:
+            news.message(f"${budget.lost:.4f} count as spent: a session that was cut off had requests under way")
     begun["sessions"][-1]["processes"] = who.count
     who.agree(folder.path)
     session = Session(llm, folder, _open_cache(held, llm, use_cache=use_cache), news, arbiter, who)
@@ -166,6 +172,11 @@ def _fingerprint(model: Model, plans: Sequence[Plan], settings: Settings, judge:
     asked = [model.identity, tasks, settings.asked(), *([] if judge is None else [judge.identity])]
     content = json.dumps(asked, sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()
+
+
+def _shared(model: Model, plans: Sequence[Plan], settings: Settings, judge: Judge | None) -> str | None:
+    """What the shards of one run have in common, and no other run has; None where the run is no shard."""
+    return None if settings.shard is None else _fingerprint(model, plans, replace(settings, shard=None), judge)
 
 
 def _data_hashes(plan: Plan) -> list[str]:

@@ -110,11 +110,24 @@ def plan_task(task: Task, settings: Settings) -> Plan:
     if documents.count == 0:
         raise DataError(f"{task.name}: the {settings.split} split is empty; run: mibe data verify {task.data_name}")
     first = next(iter(documents))
-    if settings.scoring == "loglikelihood" and (not task.candidates(first) or not isinstance(first.target, str)):
-        raise UsageError(f"{task.name} has no closed set of answers; leave out --scoring loglikelihood for it")
+    if settings.scoring == "loglikelihood":
+        _check_scorable(task, first)
     if settings.constrain:
         _check_closed(task, first)
     return Plan(task, documents, _shots(task, settings), settings)
+
+
+def _check_scorable(task: Task, example: Example) -> None:
+    """Raise `UsageError` where an answer is not one of a few, or one of them can never be the likeliest."""
+    answers = task.answers(example)
+    if not answers or not isinstance(example.target, str):
+        raise UsageError(f"{task.name} has no closed set of answers; leave out --scoring loglikelihood for it")
+    for answer in answers:
+        if longer := next((other for other in answers if other != answer and other.startswith(answer)), None):
+            raise UsageError(
+                f"{task.name}: {answer!r} begins {longer!r}, which can so never be the likelier one; leave out "
+                "--scoring loglikelihood for it"
+            )
 
 
 def _check_closed(task: Task, example: Example) -> None:

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from typing import Any
-
-from mibe.metrics.arrays import np
 from mibe.metrics.base import is_main, is_sample_mean
-from mibe.models.base import NO_NUMBERS, Response
+from mibe.models.base import Response
 from mibe.parsers.outcome import read
 from mibe.results.log import Row
 from mibe.task import Example, Outcome, Prediction, Task
@@ -30,7 +25,8 @@ def judge_response(task: Task, example: Example, response: Response) -> Row:
 def judged(task: Task, example: Example, prediction: Prediction) -> Row:
     """Outcome, prediction, target and, where a figure is a mean over samples, this sample's part of it.
 
-    Where another letter was answered than the one it counts as, the row has it as `answered`.
+    Where another letter was answered than the one it counts as, the row has it as `answered`. The cluster stands there
+    where it is not the document itself, so that most logs are no larger for it.
     """
     scores: dict[str, float] = {}
     value = task.counts_as(example, prediction.value)
@@ -39,6 +35,7 @@ def judged(task: Task, example: Example, prediction: Prediction) -> Row:
             if is_sample_mean(metric):
                 values = metric.values([value], [example.target])[0]
                 scores.update((name, float(v)) for name, v in zip(metric.names, values, strict=True) if is_main(name))
+    cluster = task.cluster(example)
     return {
         "outcome": prediction.outcome.value,
         "prediction": value,
@@ -46,24 +43,5 @@ def judged(task: Task, example: Example, prediction: Prediction) -> Row:
         "target": example.target,
         "scores": scores,
         **({"metadata": dict(example.metadata)} if example.metadata else {}),
+        **({"cluster": cluster} if cluster != example.id else {}),
     }
-
-
-def answer_by_likelihood(values: Sequence[float], seconds: float) -> dict[str, Any]:
-    """What becomes of the likelihoods of a document's candidates: an error where one of them is no number."""
-    if not all(map(math.isfinite, values)):
-        error = f"log-likelihoods are {NO_NUMBERS}"
-        return {"response": Response(text="", finish_reason="error", error=error, seconds=seconds)}
-    return {"response": Response(text="", finish_reason="stop", seconds=seconds), "loglikelihoods": list(values)}
-
-
-def best_candidate(task: Task, example: Example, loglikelihoods: Sequence[float]) -> Prediction:
-    """The answer whose text is likeliest per byte, so that a long answer is not worse for its length alone.
-
-    No answer where a likelihood is no number.
-    """
-    if not all(map(math.isfinite, loglikelihoods)):
-        return Prediction(None, Outcome.ERROR)
-    candidates = task.candidates(example)
-    per_byte = [value / max(1, len(text.encode())) for value, (_, text) in zip(loglikelihoods, candidates, strict=True)]
-    return Prediction(candidates[int(np.argmax(per_byte))][0], Outcome.PARSED)

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from functools import partial
 from typing import Any
 
-from mibe.metrics.arrays import FloatArray, IntArray, np
+from mibe.metrics.arrays import BoolArray, FloatArray, IntArray, np
 from mibe.metrics.base import BootstrapMedian, Observed, RightOrWrong, is_main
 from mibe.metrics.intervals import cluster_totals
 from mibe.metrics.repeats import (
@@ -45,21 +45,22 @@ def repeats(
         if all(map(is_main, metric.names)) and not isinstance(metric, BootstrapMedian)
     ]
     sizes = np.unique(columns.documents, return_counts=True)[1]
+    clusters = columns.document_clusters
     found = _spreads(main, columns.draws, len(sizes))
     scored = partial(score, resamples=resamples, seed=seed)
     if task.category in VOTED:
         votes = [majority(answers, as_answer) for answers in _answers(columns)]
         targets = [columns.targets[place.start] for place in columns.by_document()]
-        voted = scored([metric for metric, _ in main], votes, targets)
+        voted = scored([metric for metric, _ in main], votes, targets, clusters=clusters)
         found |= {vote_name(name, columns.repeats): figure for name, figure in voted.items()}
     for metric, table in main:
         if isinstance(metric, RightOrWrong):
             right = cluster_totals(table, columns.documents)
             for column, name in enumerate(metric.names):
-                found |= _passes(name, sizes, right[:, column], columns.repeats, scored)
+                found |= _passes(name, sizes, right[:, column], clusters, columns.repeats, scored)
     same = as_written if task.category is Category.DIAGNOSIS else as_answer
     changes = [is_changing(answers, same) for answers in _answers(columns) if len(answers) > 1]
-    found |= scored([Observed(CHANGED)], changes, changes)
+    found |= scored([Observed(CHANGED)], changes, changes, clusters=_of(clusters, sizes > 1))
     return {
         "draws": columns.repeats,
         "documents": len(sizes),
@@ -83,12 +84,22 @@ def _spreads(main: Sequence[tuple[Metric, FloatArray]], draws: IntArray, documen
     return found
 
 
+def _of(clusters: IntArray | None, kept: BoolArray) -> IntArray | None:
+    """The clusters of the documents that are kept."""
+    return None if clusters is None else clusters[kept]
+
+
 def _passes(
-    name: str, drawn: IntArray, right: FloatArray, count: int, scored: Callable[..., dict[str, Figure]]
+    name: str,
+    drawn: IntArray,
+    right: FloatArray,
+    clusters: IntArray | None,
+    count: int,
+    scored: Callable[..., dict[str, Figure]],
 ) -> dict[str, Figure]:
     """pass@k of one figure, over the documents that have k draws: a draw that failed is no wrong one."""
     found: dict[str, Figure] = {}
     for k in pass_sizes(count):
         values = [pass_at_k(n, int(c), k) for n, c in zip(drawn.tolist(), right.tolist(), strict=True) if n >= k]
-        found |= scored([Observed(pass_name(name, k))], values, values)
+        found |= scored([Observed(pass_name(name, k))], values, values, clusters=_of(clusters, drawn >= k))
     return found

@@ -14,8 +14,9 @@ from mibe.prompting import PromptBuilder, Rendered, stop_strings
 from mibe.results.cache import cache_key
 from mibe.results.digests import Digests, digest
 from mibe.results.log import Row
+from mibe.run.likelihood import continuations, judge_likelihoods
 from mibe.run.plan import Plan
-from mibe.run.reading import best_candidate, judge_response, judged
+from mibe.run.reading import judge_response
 from mibe.task import Example
 
 METERED = ("cached_tokens", "reasoning_tokens", "cost")
@@ -76,7 +77,11 @@ def choices(model: Model, plan: Plan, job: Job) -> ChoiceRequest:
     """What a model is asked for likelihoods."""
     # After a chat template's generation prompt the answer stands alone; after a cue it follows a space.
     space = "" if model.is_chat else " "
-    return ChoiceRequest(job.rendered.text, tuple(space + text for _, text in plan.task.candidates(job.example)))
+    return ChoiceRequest(job.rendered.text, tuple(space + text for text in _scored(plan, job.example)))
+
+
+def _scored(plan: Plan, example: Example) -> tuple[str, ...]:
+    return continuations(plan.task, example, option_texts=plan.settings.option_texts)
 
 
 def for_draw(sampling: Sampling, ident: str, draw: int) -> Sampling:
@@ -106,11 +111,7 @@ def _sampling(model: Model, plan: Plan, example: Example) -> Sampling:
 def _key(model: Model, plan: Plan, example: Example, rendered: Rendered, sampling: Sampling) -> bytes:
     if model.identity is None:
         raise ModelError(f"{model.name} has no identity, so its responses cannot be cached")
-    asked = (
-        [text for _, text in plan.task.candidates(example)]
-        if plan.settings.scoring == "loglikelihood"
-        else sampling.in_key()
-    )
+    asked = list(_scored(plan, example)) if plan.settings.scoring == "loglikelihood" else sampling.in_key()
     version = [plan.task.version, plan.settings.protocol]
     return cache_key(model.identity, rendered.text, asked, plan.task.name, version)
 
@@ -141,8 +142,7 @@ def row_of(plan: Plan, job: Job, response: Response, loglikelihoods: Sequence[fl
         row |= {"answer_at": response.answer_at, **({"budget_cut": True} if response.budget_cut else {})}
         row |= judge_response(plan.task, job.example, response)
     else:
-        row |= judged(plan.task, job.example, best_candidate(plan.task, job.example, loglikelihoods))
-        row["loglikelihoods"] = list(loglikelihoods)
+        row |= judge_likelihoods(plan.task, job.example, loglikelihoods)
     return row | {
         "cut": job.rendered.cut,
         "prompt_tokens": response.prompt_tokens,
@@ -151,3 +151,21 @@ def row_of(plan: Plan, job: Job, response: Response, loglikelihoods: Sequence[fl
         "cached": False,
         **{name: value for name in METERED if (value := getattr(response, name)) is not None},
     }
+
+
+def answer_of(row: Row) -> dict[str, Any]:
+    """The answer that a line of the sample log was made of."""
+    metered = {name: row[name] for name in METERED if name in row}
+    response = Response(
+        text=row["output"],
+        finish_reason=row["finish_reason"],
+        prompt_tokens=row.get("prompt_tokens"),
+        new_tokens=row.get("new_tokens"),
+        seconds=row.get("seconds"),
+        answer_at=row.get("answer_at", 0),
+        budget_cut=row.get("budget_cut", False),
+        **metered,
+    )
+    if "loglikelihoods" not in row:
+        return {"response": response}
+    return {"response": response, "loglikelihoods": [*row["loglikelihoods"], *row.get("option_loglikelihoods", ())]}

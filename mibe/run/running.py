@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
+from shlex import quote
 
 from mibe.data_use import without_text_of_any
-from mibe.errors import LimitReached
+from mibe.errors import LimitReached, MibeError, RunError
 from mibe.judge.verdicts import is_judged, judge_samples
 from mibe.metrics.base import Mean
 from mibe.prompting import PromptBuilder
 from mibe.results import record
 from mibe.results.log import SampleLog, latest_rows
+from mibe.results.means import means_of
 from mibe.results.run import Run
 from mibe.run import description
 from mibe.run.opening import Opened
@@ -21,6 +23,9 @@ from mibe.run.plan import Plan
 from mibe.run.scoring import score_task, with_late_scores
 from mibe.run.stream import ResponseStream
 from mibe.task import Outcome
+
+LONGEST = 1000
+"""Characters of a library's message that are kept in a record."""
 
 
 def run(opened: Opened) -> Run:
@@ -33,18 +38,46 @@ def run(opened: Opened) -> Run:
     stream = ResponseStream(opened.session, opened.plans, partial(_describe, opened))
     try:
         without_text_of_any(stream.in_flight, model, partial(_score_all, opened, stream))
-    except (KeyboardInterrupt, LimitReached) as stop:
-        _end(opened, "incomplete" if isinstance(stop, LimitReached) else "interrupted")
+    except BaseException as error:
+        _end(opened, _status(error), _reason(error))
         raise
     _end(opened, "finished" if record.is_complete(written) else "incomplete")
     return Run(folder.path, opened.session.ranks.agree(written))
 
 
-def _end(opened: Opened, status: str) -> None:
-    """The last word of this session in the record."""
+def _status(error: BaseException) -> str:
+    """What became of a run that this ended."""
+    if isinstance(error, LimitReached):
+        return "incomplete"
+    return "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+
+
+def _reason(error: BaseException) -> str:
+    """Why a run ended, in one line."""
+    if isinstance(error, KeyboardInterrupt):
+        return str(error) or "SIGINT"
+    said = " ".join(str(error).split())
+    return said if isinstance(error, MibeError) else f"{type(error).__name__}: {said}"[:LONGEST]
+
+
+def _end(opened: Opened, status: str, reason: str | None = None) -> None:
+    """The last word of this session in the record; and to the user, where no model ever answered."""
+    folder = opened.session.folder
     record.note_services(opened.record, opened.services)
-    record.end(opened.record, opened.session.model, status)
-    opened.session.folder.write_record(opened.record)
+    record.end(opened.record, opened.session.model, status, reason)
+    if status == "finished":
+        folder.finish(opened.record)
+        return
+    if reason is None:
+        folder.write_record(opened.record)
+    else:
+        # A disk that cannot be written may be what ended the run, and is what its user is to hear of.
+        with suppress(RunError):
+            folder.write_record(opened.record)
+    if not record.has_answers(folder.path):
+        opened.session.progress.message(
+            f"no answer came: the same command goes on in {folder.path}, or clean up by rm -r {quote(str(folder.path))}"
+        )
 
 
 def _run_beside(opened: Opened) -> Run:
@@ -75,6 +108,7 @@ def _score_all(opened: Opened, stream: ResponseStream) -> None:
     with closing(iter(stream)) as complete:
         for plan in complete:
             _score(opened, plan, stream)
+            opened.record["means"] = means_of(opened.record["tasks"])
             record.note_services(opened.record, opened.services)
             opened.session.folder.write_record(opened.record)
 

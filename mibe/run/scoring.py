@@ -11,12 +11,17 @@ from mibe.errors import UsageError
 from mibe.judge.judges import EXACT
 from mibe.judge.verdicts import TOP_K, is_judged, matches
 from mibe.metrics.arrays import FloatArray, IntArray, np
-from mibe.metrics.base import Mean, Observed, is_main
+from mibe.metrics.base import Mean, Observed, Stored, is_main
+from mibe.metrics.calibration import READS, bin_numbers, equal_width, of_likelihood, score_likelihoods
+from mibe.metrics.classification import Accuracy
 from mibe.metrics.confusion import confusion_matrix
+from mibe.metrics.counts import LabelMean
 from mibe.metrics.diagnosis import UnreadableVerdicts
 from mibe.metrics.intervals import cluster_numbers, compact
 from mibe.metrics.outcomes import OUTCOMES, OutcomeRates
+from mibe.metrics.sameness import answer_counts
 from mibe.metrics.score import sample_statistics, score, score_statistics
+from mibe.results.digests import cluster_of
 from mibe.results.log import Row
 from mibe.run.columns import Columns, by_group, read_columns
 from mibe.run.repeats import repeats
@@ -55,10 +60,10 @@ def with_late_scores(rows: Iterable[Row], late: Sequence[Mean]) -> list[Row]:
     return rows
 
 
-def stored_statistics(metric: Mean, scores: Sequence[Mapping[str, float]]) -> FloatArray:
+def stored_statistics(metric: Stored, scores: Sequence[Mapping[str, float]]) -> FloatArray:
     """The statistics of a metric from the `scores` of rows, where its values stand already."""
-    values = [[own[name] for name in metric.names] for own in scores]
-    return metric.table(np.array(values, dtype=np.float64).reshape(-1, len(metric.names)))
+    values = [[own[name] for name in metric.reads] for own in scores]
+    return metric.table(np.array(values, dtype=np.float64).reshape(-1, len(metric.reads)))
 
 
 def score_rows(
@@ -67,29 +72,39 @@ def score_rows(
     """The scores of one task as they stand in the run record. Rows with errors are counted and not scored.
 
     Figures of `late` are made of what `with_late_scores` wrote into the rows. Where documents were drawn several times,
-    the figures are over all draws, their uncertainty goes by document, and "repeats" holds what the draws tell beside.
+    the figures are over all draws, and "repeats" holds what the draws tell beside. Where answers were chosen by
+    likelihood, their own figures come last, and "reliability" holds the curve. Uncertainty goes by cluster.
     """
     columns = read_columns(rows, task.breakdowns, with_scores=bool(late))
     metrics: tuple[Metric, ...] = (*task.metrics, *late)
     tables = sample_statistics(task.metrics, columns.predictions, columns.targets)
     tables += [stored_statistics(metric, columns.scores) for metric in late]
+    likely = of_likelihood(columns.scores)
     outcomes = Counter(columns.outcomes) + Counter({Outcome.ERROR.value: len(columns.failed)})
-    documents = columns.documents if columns.repeats > 1 else None
+    figures = _figures(metrics, tables, columns.clusters, resamples, seed)
     found = {
         "samples": outcomes.total(),
         "scored": len(columns.outcomes),
+        "clusters": columns.count,
         "outcomes": {name: outcomes[name] for name in OUTCOMES},
         "finish_reasons": columns.finish_reasons,
         "cut_prompts": columns.cut,
         "budget_cut": int(columns.budget_cuts.sum()),
-        "figures": _figures(metrics, tables, documents, resamples, seed),
+        "figures": figures,
         "rates": _rates(columns, resamples, seed),
         "breakdowns": {
-            field: _breakdown(column, metrics, tables, documents, resamples, seed)
+            field: _breakdown(column, metrics, tables, columns.clusters, resamples, seed)
             for field, column in zip(task.breakdowns, columns.groups, strict=True)
         },
+        "few_gold": _few_gold(metrics, tables),
         "confusion": _confusion(task, columns.predictions, columns.targets),
+        "answers": answer_counts(columns.predictions),
     }
+    if likely:
+        stored = [stored_statistics(metric, columns.scores) for metric in likely]
+        own = score_likelihoods(likely, stored, clusters=columns.clusters, resamples=resamples, seed=seed)
+        figures |= {name: asdict(figure) for name, figure in own.items()}
+        found["reliability"] = reliability(columns.scores, columns.clusters, resamples, seed)
     if columns.repeats > 1:
         found["repeats"] = repeats(task, metrics, tables, columns, resamples=resamples, seed=seed)
     return found
@@ -103,15 +118,15 @@ def _rates(columns: Columns, resamples: int, seed: int) -> dict[str, Any]:
     codes = np.append(codes, np.full(failed, code[Outcome.ERROR.value], dtype=np.int8))
     was_cut = np.append(columns.budget_cuts, np.zeros(failed)).reshape(-1, 1).astype(np.float64)
     tables = [compact(outcomes.statistics(OUTCOMES, OUTCOMES))[codes], compact(cuts.table(was_cut))]
-    documents = np.append(columns.documents, columns.failed) if columns.repeats > 1 else None
-    return _figures((outcomes, cuts), tables, documents, resamples, seed)
+    clusters = None if columns.clusters is None else np.append(columns.clusters, columns.failed)
+    return _figures((outcomes, cuts), tables, clusters, resamples, seed)
 
 
 def _breakdown(
     groups: Sequence[str],
     metrics: Sequence[Metric],
     tables: Sequence[FloatArray],
-    documents: IntArray | None,
+    clusters: IntArray | None,
     resamples: int,
     seed: int,
 ) -> dict[str, Any]:
@@ -121,11 +136,25 @@ def _breakdown(
         group: _figures(
             [metric for metric, _ in main],
             [table[inside] for _, table in main],
-            None if documents is None else documents[inside],
+            None if clusters is None else clusters[inside],
             resamples,
             seed,
         )
         for group, inside in by_group(groups).items()
+    }
+
+
+def _few_gold(metrics: Sequence[Metric], tables: Sequence[FloatArray]) -> dict[str, dict[str, Any]]:
+    """Figure that gives each label the same weight → the labels with few gold samples, and what a perfect model has."""
+    totals = {
+        metric: table.sum(axis=0, dtype=np.float64)
+        for metric, table in zip(metrics, tables, strict=True)
+        if isinstance(metric, LabelMean)
+    }
+    return {
+        metric.name: {"gold": few, "perfect": metric.perfect(total)}
+        for metric, total in totals.items()
+        if (few := metric.few_gold(total))
     }
 
 
@@ -136,10 +165,33 @@ def _confusion(task: Task, predictions: Sequence[Any], targets: Sequence[Any]) -
     return {"labels": list(task.labels), "counts": confusion_matrix(predictions, targets, task.labels)}
 
 
+def reliability(
+    scores: Sequence[Mapping[str, float]], documents: IntArray | None, resamples: int, seed: int
+) -> list[dict[str, Any]]:
+    """The reliability curve: of each bin with samples its edges, their mean confidence, and their accuracy as a figure.
+
+    The bins are those of the calibration error "ece": BINS of one width, each without its lower edge.
+    """
+    confidence, right = (np.array([own[name] for own in scores], dtype=np.float64) for name in READS)
+    edges = equal_width(confidence)
+    bins = bin_numbers(confidence, edges)
+    curve = []
+    for number in np.unique(bins).tolist():
+        inside = np.flatnonzero(bins == number)
+        accuracy = Accuracy()
+        table = accuracy.table(right[inside, np.newaxis])
+        clusters = None if documents is None else documents[inside]
+        figures = score_statistics([accuracy], [table], clusters=clusters, resamples=resamples, seed=seed)
+        low, high = edges[number : number + 2].tolist()
+        of_bin = {"low": low, "high": high, "confidence": float(confidence[inside].mean())}
+        curve.append(of_bin | {"accuracy": asdict(figures[accuracy.name])})
+    return curve
+
+
 def _figures(
-    metrics: Sequence[Metric], tables: Sequence[FloatArray], documents: IntArray | None, resamples: int, seed: int
+    metrics: Sequence[Metric], tables: Sequence[FloatArray], clusters: IntArray | None, resamples: int, seed: int
 ) -> dict[str, dict[str, Any]]:
-    figures = score_statistics(metrics, tables, clusters=documents, resamples=resamples, seed=seed)
+    figures = score_statistics(metrics, tables, clusters=clusters, resamples=resamples, seed=seed)
     return {name: asdict(figure) for name, figure in figures.items()}
 
 
@@ -156,9 +208,10 @@ def score_task(
     # Beside verdicts, a sample without them can only be one with an error, which is counted and not scored.
     by_verdict = [row | {"prediction": matches(row)} if "verdicts" in row else row for row in rows]
     scores = score_rows(replace(task, metrics=(TOP_K,)), by_verdict, resamples=resamples, seed=seed)
+    scores["answers"] = answer_counts(row["prediction"] for row in judged)
     asked = [[v["match"] for v in row["verdicts"] if v["source"] != EXACT] for row in judged]
     if any(asked):
-        documents = cluster_numbers([row["id"] for row in judged])
-        unreadable = score([UnreadableVerdicts()], asked, asked, clusters=documents, resamples=resamples, seed=seed)
+        clusters = cluster_numbers([cluster_of(row) for row in judged])
+        unreadable = score([UnreadableVerdicts()], asked, asked, clusters=clusters, resamples=resamples, seed=seed)
         scores["figures"] |= {name: asdict(figure) for name, figure in unreadable.items()}
     return scores | {"headline": task.headline if task.headline in TOP_K.names else TOP_K.names[0]}

@@ -11,6 +11,11 @@ from mibe.protocols import STYLES
 from mibe.run.shards import Shard
 
 SCORINGS = ("generate", "loglikelihood")
+BY_LIKELIHOOD = "the likeliest label or letter, as a whole"
+"""The rule by which `--scoring loglikelihood` decides, as the record of a task names it."""
+BY_TEXT_PER_BYTE = "the likeliest label or option text, per byte"
+"""The rule of runs by likelihood whose record names none."""
+BY_READING = "what is read in the text"
 GENERATIONS = ("auto", "greedy", "model")
 THINKING = ("auto", "on", "off")
 AT_BUDGET = ("stop", "close")
@@ -47,6 +52,8 @@ class Settings:
     leaves, for a model that reasons), and `at_budget` what happens where it ends: "stop" ends the output, "close"
     writes the closing mark for the model. `repeats` is how often each document is asked, each time with a seed of its
     own.
+    `scoring` "loglikelihood" generates no text: the likeliest label or letter is the answer; with `option_texts` the
+    likelihoods of the options' texts are asked for too.
     `shard` "I/N" is the I-th of N equal parts of the documents, one for each machine, which `mibe merge` puts together.
 
     How text is generated: `temperature`, `top_p`, `top_k` and `min_p` are None where `generation` says it, which is
@@ -83,6 +90,7 @@ class Settings:
     at_budget: Literal["stop", "close"] = "stop"
     prompt_style: str = "direct"
     constrain: bool = False
+    option_texts: bool = True
 
     def __post_init__(self) -> None:
         _one_of("scoring", self.scoring, SCORINGS)
@@ -120,7 +128,8 @@ class Settings:
 
     def asked(self) -> dict[str, Any]:
         """What tells this run from another with the same model and tasks, for its fingerprint."""
-        return {name: value for name, value in asdict(self).items() if name in OF_OLD or value != DEFAULTS[name]}
+        rule = {"rule": BY_LIKELIHOOD} if self.scoring == "loglikelihood" else {}
+        return rule | {name: value for name, value in asdict(self).items() if name in OF_OLD or value != DEFAULTS[name]}
 
 
 DEFAULTS: Mapping[str, Any] = {
@@ -136,6 +145,13 @@ CHANGES = ("temperature", "top_p", "top_k", "min_p", "thinking", "reasoning_effo
 def style_of(settings: Mapping[str, Any]) -> str:
     """How the settings of a run record ask for answers: "direct", "cot" or "constrained"; older records are direct."""
     return "constrained" if settings.get("constrain") else str(settings.get("prompt_style", "direct"))
+
+
+def rule_of(settings: Mapping[str, Any], part: Mapping[str, Any]) -> str:
+    """How answers were decided in a task of a run record: the record's settings, and its part of that task."""
+    if settings.get("scoring") != "loglikelihood":
+        return BY_READING
+    return str(part.get("rule", BY_TEXT_PER_BYTE))
 
 
 def changes_of(settings: Mapping[str, Any]) -> list[str]:
@@ -169,6 +185,8 @@ def _check_generation(settings: Settings) -> None:
         value = getattr(settings, name)
         if value is not None and not low <= value <= high:
             raise UsageError(f"{_flag(name)} {value} is out of range; it is {what}")
+    if settings.scoring != "loglikelihood" and not settings.option_texts:
+        raise UsageError("--no-option-texts is for --scoring loglikelihood; leave it out")
     if settings.scoring == "loglikelihood":
         idle = {"repeats": settings.repeats > 1, "temperature": settings.temperature}
         if found := next((name for name, asked in idle.items() if asked), None):

@@ -7,7 +7,7 @@ is there. A task ends with its last answer, whatever is under way of others.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from mibe.models.base import Response
@@ -16,10 +16,20 @@ from mibe.models.streaming import chunks, likelihoods, responses
 from mibe.prompting import PromptBuilder
 from mibe.results.cache import ResponseCache
 from mibe.results.digests import Digests, digest, identity
-from mibe.results.log import Row, SampleLog, absorb_parts, damaged_path, latest_rows, part_of
+from mibe.results.log import (
+    Row,
+    SampleLog,
+    absorb_parts,
+    damaged_path,
+    latest_rows,
+    newest_rows,
+    part_of,
+    set_strangers_aside,
+    strange_path,
+)
+from mibe.run.likelihood import answer_by_likelihood
 from mibe.run.plan import Plan
-from mibe.run.reading import answer_by_likelihood
-from mibe.run.responses import Job, choices, jobs, revived, row_of, stored, wanted
+from mibe.run.responses import Job, answer_of, choices, jobs, revived, row_of, stored, wanted
 from mibe.run.session import Session
 from mibe.task import Outcome, Task
 
@@ -32,7 +42,7 @@ UNSYNCED = 1024
 UNSAVED = 1024
 CACHE_SECONDS = 30.0
 """How many responses, and for how long, may wait to go into the cache. The log is what must be safe at once, the cache
-saves time."""
+saves time; what a kill keeps out of it is brought there from the log when the run goes on."""
 
 
 class ResponseStream:
@@ -54,21 +64,24 @@ class ResponseStream:
         self._shares: list[_Share] = []
         self._complete: list[_Share] = []
         self._done = self._total = 0
+        self._saved = _Saved(session.cache)
 
     def __iter__(self) -> Generator[Plan]:
         session, who = self._session, self._session.ranks
-        found = who.agree([_done(session, plan) for plan in self._plans] if who.is_first else [])
+        logs = [_read_log(session, plan) for plan in self._plans] if who.is_first else []
+        found = who.agree([done for done, _ in logs])
         self._shares = [_Share(session, plan, done) for plan, done in zip(self._plans, found, strict=True)]
+        for share, (_, unsaved) in zip(self._shares, logs, strict=False):
+            share.unsaved = unsaved
         self._done = sum(map(len, found))
         self._total = self._done + sum(share.left for share in self._shares)
-        saved = _Saved(session.cache)
         try:
             if isinstance(session.model, Batching):
                 self._submit(session.model)
             self.show_progress()
             for share, job, answer in self._answers():
                 self._write(share, row_of(share.plan, job, **answer))
-                saved.add(job.key, answer)
+                self._saved.add(job.key, answer)
                 if who.count == 1:
                     yield from self._handed_over(self._complete)
             session.progress.stop()
@@ -79,7 +92,7 @@ class ResponseStream:
         finally:
             for share in self._shares:
                 share.close()
-            saved.flush()
+            self._saved.flush()
 
     def show_progress(self) -> None:
         """Show how far the responses are: at the beginning, and after something else had the user's eye."""
@@ -122,6 +135,7 @@ class ResponseStream:
             if share.plan.task not in self.in_flight:
                 self.in_flight.append(share.plan.task)
             self._begin(share.plan, share.builder)
+            self._saved.add_all(share.answers_unsaved())
             if share.left == 0:
                 self._complete.append(share)
             for job, entry in share.jobs():
@@ -150,6 +164,8 @@ class _Share:
         self.builder = plan.prompts(session.model)
         self.path = session.folder.samples(plan.task.name)
         self.is_over = False
+        self.unsaved: Mapping[bytes, Row] = {}
+        """Rows of the log whose answers may not be in the cache, since the process that wrote them was killed."""
         self._session = session
         self._done = done
         self._log: SampleLog | None = None
@@ -173,6 +189,18 @@ class _Share:
             found = cache.get([job.key for job in chunk if job.key is not None]) if cache else {}
             for job in chunk:
                 yield job, None if job.key is None else found.get(job.key)
+
+    def answers_unsaved(self) -> Iterator[tuple[bytes | None, dict[str, Any]]]:
+        """Cache key and answer of each of the rows `unsaved`, where its prompt is still the one that was answered."""
+        if not self.unsaved:
+            return
+        for example in self.plan.documents:
+            draws = [n for n in range(self.plan.settings.repeats) if digest(example.id, n) in self.unsaved]
+            for job in jobs(self._session.model, self.plan, self.builder, example, draws, cached=True) if draws else ():
+                row = self.unsaved[digest(example.id, job.draw)]
+                if row["prompt_sha256"] == job.rendered.sha256:
+                    yield job.key, answer_of(row)
+        self.unsaved = {}
 
     def write(self, row: Row) -> None:
         """Add a row to the log, which is opened with the first."""
@@ -216,6 +244,12 @@ class _Saved:
         if len(self._waiting) == UNSAVED or time.monotonic() - self._flushed >= CACHE_SECONDS:
             self.flush()
 
+    def add_all(self, answers: Iterable[tuple[bytes | None, Mapping[str, Any]]]) -> None:
+        """Keep answers that an earlier session should have kept, at once."""
+        for key, answer in answers:
+            self.add(key, answer)
+        self.flush()
+
     def flush(self) -> None:
         """Write what waits."""
         if self._cache is not None:
@@ -223,12 +257,31 @@ class _Saved:
         self._waiting, self._flushed = {}, time.monotonic()
 
 
-def _done(session: Session, plan: Plan) -> Digests:
-    """The samples that a task's log has a response for; the log is mended and made whole first."""
+def _read_log(session: Session, plan: Plan) -> tuple[Digests, Mapping[bytes, Row]]:
+    """The samples that a task's log has a response for, and the rows of them that the cache may lack.
+
+    The log is mended and made whole first, and what is not of this run is set aside.
+    """
     path = session.folder.samples(plan.task.name)
+    newest = list(newest_rows(path, UNSAVED)) if session.cache is not None else []
     if damaged := absorb_parts(path, private=plan.private):
         session.progress.message(
             f"{path}: {damaged} damaged lines are set aside in {damaged_path(path).name}, and their documents "
             "asked again"
         )
-    return Digests(digest(*identity(row)) for row in latest_rows(path) if row["outcome"] != Outcome.ERROR)
+    if not path.exists():
+        return Digests(), {}
+    draws = range(plan.settings.repeats)
+    ours = Digests(digest(example.id, draw) for example in plan.documents for draw in draws)
+    if strangers := set_strangers_aside(path, lambda row: _digest(row) in ours):
+        session.progress.message(
+            f"{path}: {strangers} samples of no document of this run are set aside in {strange_path(path).name}, and "
+            "not scored"
+        )
+    done = Digests(_digest(row) for row in latest_rows(path) if row["outcome"] != Outcome.ERROR)
+    answered = (row for row in newest if not row.get("cached") and row.get("finish_reason", "error") != "error")
+    return done, {_digest(row): row for row in answered}
+
+
+def _digest(row: Row) -> bytes:
+    return digest(*identity(row))

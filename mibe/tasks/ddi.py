@@ -1,5 +1,6 @@
 """DDI 2013: which interaction, if any, a sentence states between two drugs (Herrero-Zazo et al. 2013)."""
 
+from mibe.data.clusters import of_id
 from mibe.data.readers.ddi import DdiCorpus
 from mibe.metrics.classification import (
     Accuracy,
@@ -54,4 +55,6 @@ TASK = Task(
     max_new_tokens=64,
     version=2,
     labels=LABELS,
+    # "DDI-DrugBank.d519.s3.p0" is the first pair of a sentence of the document d519.
+    cluster=of_id(".", 2),
 )

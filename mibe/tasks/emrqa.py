@@ -1,5 +1,6 @@
 """emrQA: a question about a clinical note, answered by the text segment that holds the answer (Pampari et al. 2018)."""
 
+from mibe.data.clusters import of_id
 from mibe.data.readers.emrqa import EmrQa
 from mibe.metrics.qa import ExactMatch, TokenF1
 from mibe.parsers.extracted import ExtractedAnswer
@@ -29,4 +30,5 @@ TASK = Task(
     shots=5,
     max_new_tokens=256,
     version=2,
+    cluster=of_id("/"),
 )

@@ -1,5 +1,6 @@
 """i2b2: problems, treatments and tests, marked in a sentence of a clinical note (Uzuner et al. 2011)."""
 
+from mibe.data.clusters import of_id
 from mibe.data.readers.i2b2 import TYPES, I2b2
 from mibe.metrics.extraction import EntityMacroF1, EntityMicroF1, EntityScores, OverlapF1, Schema
 from mibe.parsers.spans import MarkedSpans, marked_answer
@@ -36,4 +37,5 @@ TASK = Task(
     shots=5,
     max_new_tokens=512,
     version=2,
+    cluster=of_id("/"),
 )

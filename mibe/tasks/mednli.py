@@ -1,5 +1,6 @@
 """MedNLI: inference from sentences of past medical histories (Romanov and Shivade 2018)."""
 
+from mibe.data.clusters import of_input
 from mibe.data.readers.mednli import LABELS, MedNli
 from mibe.metrics.classification import Accuracy, MacroF1, PerLabel, PredictedShare, WeightedF1
 from mibe.parsers.labels import OneLabel
@@ -28,4 +29,5 @@ TASK = Task(
     max_new_tokens=64,
     version=2,
     labels=LABELS,
+    cluster=of_input("premise"),
 )

@@ -1,5 +1,6 @@
 """MTSamples: the medical specialty of a transcription, one of forty (mtsamples.com, CC0)."""
 
+from mibe.data.clusters import of_input
 from mibe.data.readers.mtsamples import LABELS, MtSamples
 from mibe.metrics.classification import Accuracy, MacroF1Gold, PerLabel, PredictedShare, WeightedF1
 from mibe.parsers.labels import OneLabel
@@ -46,4 +47,6 @@ TASK = Task(
     max_new_tokens=64,
     version=2,
     labels=LABELS,
+    # A report may stand under several specialties.
+    cluster=of_input("text"),
 )

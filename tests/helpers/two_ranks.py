@@ -8,12 +8,14 @@ from pathlib import Path
 
 from training_parts import CountedRows, FormulaRows, make_tokenizer
 
+from mellama_train.cli import run
 from mellama_train.engines.ranks import Ranks
 from mellama_train.loop.training import TrainingData, train
 from mellama_train.recipe.config import Recipe
 from mellama_train.recipe.yaml_schema import load
 
-if __name__ == "__main__":
+
+def main() -> int:
     ranks = Ranks.join()
     counts = [int(count) for count in sys.argv[1].split(",")]
     rows = CountedRows(counts) if len(counts) > 1 else FormulaRows(counts[0])
@@ -22,3 +24,8 @@ if __name__ == "__main__":
         train(load(Path(recipe), Recipe), TrainingData(rows, {"held": held}, make_tokenizer()), ranks)
     ranks.wait()
     ranks.leave()
+    return 0
+
+
+if __name__ == "__main__":
+    run(main)

@@ -2,7 +2,9 @@
 
 import json
 import re
+import sqlite3
 import sys
+from contextlib import closing
 from dataclasses import replace
 from types import ModuleType
 
@@ -163,6 +165,25 @@ def test_verdicts_are_cached_by_judge_and_equal_questions_are_one(own_folders):
     assert judge(again).judge([case])[0].verdicts[0].match is True
     assert again.questions == []
     assert judge(other).judge([case])[0].verdicts[0].match is False
+
+
+def test_each_verdict_is_in_the_cache_before_the_next_is_asked_for(own_folders):
+    """A kill in the midst of many cases, none of which is in a log yet, loses nothing that was paid for."""
+    found = []
+
+    class Watched(Asked):
+        def generate(self, requests):
+            for answer in super().generate(requests):
+                found.append(kept())
+                yield answer
+
+    def kept():
+        with closing(sqlite3.connect(cache_path())) as cache:
+            return cache.execute("SELECT count(*) FROM responses").fetchone()[0]
+
+    judge = ModelJudge(Watched(yes_to()), ResponseCache(cache_path()))
+    judge.judge([Case((f"d{number}",), ("gout",)) for number in range(4)])
+    assert found == [0, 1, 2, 3]
 
 
 def test_a_failed_call_is_the_error_of_its_case_alone():

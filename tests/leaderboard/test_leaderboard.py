@@ -110,6 +110,21 @@ def test_a_version_has_one_figure_for_each_model_and_the_first_table_counts():
         load_published("v3")
 
 
+def test_the_journal_differs_from_the_preprint_in_one_figure_and_has_two_models_more():
+    journal = {(f.dataset, f.metric, f.model): f.value for f in load_published("journal")}
+    preprint = {(f.dataset, f.metric, f.model): f.value for f in all_figures() if (f.source, f.table) == (V2, "6")}
+    assert len(journal) == 144 and len(preprint) == 108 and preprint.keys() < journal.keys()
+    assert {key: (value, journal[key]) for key, value in preprint.items() if journal[key] != value} == {
+        ("bionli", "macro_f1", "Me-LLaMA-70B"): (0.449, 0.499)
+    }
+    assert {key[2] for key in journal.keys() - preprint.keys()} == {"LLaMA2-13B-instruct", "LLaMA2-70B-instruct"}
+    for version, other in (("v2", "0.499 in the journal"), ("journal", "0.449 in the preprint")):
+        assert any(other in note.note for note in load_notes(["bionli"], setting="zero_shot", version=version))
+        assert not any(other in note.note for note in load_notes(["bionli"], setting="supervised", version=version))
+    (found,) = leaderboard([], published="journal")
+    assert {row.cells[column].source for row in found.rows for column in row.cells} == {"npj-2025-03, table 3"}
+
+
 def test_what_the_notes_say_of_the_figures_is_so():
     value = {(f.source, f.table, f.dataset, f.metric, f.model): f.value for f in all_figures()}
     for model in ("LLaMA2-70B", "Me-LLaMA-13B", "Me-LLaMA-70B"):
@@ -136,6 +151,12 @@ def board(*runs, **settings):
     return found
 
 
+def own_row(found):
+    """The one row of a run."""
+    (row,) = (row for row in found.rows if row.own)
+    return row
+
+
 def cell(found, name, dataset, metric):
     row = next(row for row in found.rows if row.name == name)
     return next(
@@ -151,15 +172,15 @@ def test_own_figures_stand_beside_published_ones_with_ranks_and_differences(tmp_
     assert (accuracy.value, accuracy.low, accuracy.n, accuracy.of) == (figure["value"], figure["low"], 500, 500)
     # 276 of the 500 answers are yes: 0.552, between 0.668, 0.682, 0.700, 0.768 above and 0.546 below.
     column = next(column for column in found.columns if column.metric == "accuracy")
-    own_row = found.rows[0]
-    assert own_row.own and found.rank(column, own_row) == 5
+    assert found.rank(column, own_row(found)) == 5
     best = next(row for row in found.rows if row.name == "Me-LLaMA-70B-chat")
     assert found.rank(column, best) == 1
     assert accuracy.difference.reference == "Me-LLaMA-70B-chat"
     assert accuracy.difference.value == pytest.approx(0.552 - 0.768)
     assert accuracy.difference.low == pytest.approx(figure["low"] - 0.768)
     assert accuracy.answer is None and any("protocol default" in remark for remark in found.remarks)
-    assert found.means[own_row.key].tasks == ("pubmedqa",) and found.means[own_row.key].ranked == 1
+    mean = found.means[own_row(found).key]
+    assert mean.tasks == ("pubmedqa",) and mean.ranked == 1
     assert found.means[best.key].rank == 1 and found.means[best.key].ranked == 11
     assert cell(found, "own", "medqa", "accuracy") is None
 
@@ -167,14 +188,17 @@ def test_own_figures_stand_beside_published_ones_with_ranks_and_differences(tmp_
 def test_the_mean_is_over_the_tasks_that_are_there_and_never_imputed(tmp_path):
     own = run(lambda p: "yes" if "CONTEXT" in p else "A", tmp_path, tasks="pubmedqa,medmcqa,mmlu_medical")
     found = board(own)
-    mean = found.means[found.rows[0].key]
+    mean = found.means[own_row(found).key]
     parts = [own.record["tasks"][task]["figures"]["accuracy"] for task in ("pubmedqa", "medmcqa")]
     assert mean.tasks == ("pubmedqa", "medmcqa")
     assert mean.value == pytest.approx(sum(part["value"] for part in parts) / 2)
-    half = 1.96 * (parts[0]["stderr"] ** 2 + parts[1]["stderr"] ** 2) ** 0.5 / 2
-    assert (mean.low, mean.high) == pytest.approx((mean.value - half, mean.value + half))
+    # Two data sets: the distances to their bounds add up as the legs of a right angle.
+    below, above = (sum((part[side] - part["value"]) ** 2 for part in parts) ** 0.5 / 2 for side in ("low", "high"))
+    assert (mean.low, mean.high) == pytest.approx((mean.value - below, mean.value + above))
     assert (mean.rank, mean.ranked) == (1, 1)
     assert "2 of 12" in render([found], "text")
+    (ranks,) = re.findall(r"^ +rank (.*)$", render([found], "text"), flags=re.M)
+    assert ranks.split()[-1] == "–" and ranks.count("of 11") == 11
 
 
 def test_equal_figures_share_a_rank_at_the_papers_precision():
@@ -206,7 +230,7 @@ def test_of_two_runs_of_a_task_the_larger_then_the_later_counts_and_a_note_says_
 
 def test_partial_figures_are_marked_and_have_no_rank(tmp_path):
     found = board(run(lambda _: "yes", tmp_path, limit=20))
-    own = found.rows[0]
+    own = own_row(found)
     assert not any(found.rank(column, own) for column in found.columns)
     assert found.means[own.key].rank is None
     assert "20 of 500" in render([found], "text") and "*" in render([found], "markdown")
@@ -302,12 +326,12 @@ def test_an_interval_without_width_answers_nothing():
 
 def test_a_model_of_the_papers_name_is_compared_with_itself(tmp_path):
     found = board(run(lambda _: "yes", tmp_path, name="Me-LLaMA-13B-chat", protocol="paper"))
-    own = found.rows[0]
+    own = own_row(found)
     accuracy = next(c for column, c in own.cells.items() if column.metric == "accuracy")
     assert accuracy.difference.reference == "Me-LLaMA-13B-chat" and accuracy.answer.consistent is False
     assert [row.key for row in found.rows if row.name == own.name] == [
-        "own:Me-LLaMA-13B-chat",
         "published:Me-LLaMA-13B-chat",
+        "own:Me-LLaMA-13B-chat",
     ]
     assert same_model("meta-llama/LLaMA2-13b-chat-hf", "LLaMA2-13B-chat")
     assert not same_model("llama2-13b", "LLaMA2-13B-chat")
@@ -408,7 +432,8 @@ def test_every_format_holds_the_figures(tmp_path):
         [f for f in load_published("v2") if f.setting == "zero_shot"]
     )
     data = json.loads(render(boards, "json"))[0]
-    assert len(data["figures"]) == len(lines) and data["means"][0]["tasks"] == ["pubmedqa"]
+    own = next(mean for mean in data["means"] if mean["own"])
+    assert len(data["figures"]) == len(lines) and own["tasks"] == ["pubmedqa"]
 
 
 def test_the_latex_tables_have_as_many_cells_in_every_line():

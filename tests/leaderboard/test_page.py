@@ -153,10 +153,41 @@ def test_a_header_sorts_both_ways_by_mouse_and_keyboard_and_says_so(opened):
 
 
 @pytest.mark.browser
+def test_the_mean_sorts_by_coverage_first_in_both_directions(opened):
+    page = opened()
+    as_written = names_of(page)
+    header = page.locator("#zero_shot-table thead th").filter(has_text="Mean")
+    header.locator("button").click()
+    assert names_of(page) == as_written and as_written[0] == "Me-LLaMA-70B-chat"
+    # Two tasks of twelve stand below twelve of twelve with a lower mean.
+    mean = page.locator("#zero_shot-table tbody tr.own td:nth-of-type(1)").first
+    assert float(mean.inner_text()[:5]) > 0.26 and "2 of 12" in mean.inner_text()
+    header.locator("button").click()
+    assert names_of(page) == as_written[::-1]
+
+
+@pytest.mark.browser
+def test_what_a_figure_is_of_stands_beside_it(opened):
+    page = opened()
+    row = page.locator("#zero_shot-table tbody tr").filter(has=page.get_by_text("small", exact=True))
+    marks = row.locator("td").nth(1).locator("abbr")
+    assert [(mark.inner_text(), mark.get_attribute("title")) for mark in marks.all()] == [
+        ("*", "60 of 500 documents"),
+        ("†", "always the same answer"),
+    ]
+    assert row.locator("td").first.locator("abbr").all_inner_texts() == ["*", "†"]
+    caption = page.locator("#zero_shot-table caption").inner_text()
+    assert "* a part of the documents. † always the same answer." in caption
+    page.locator("[data-chart=overview] summary").click()
+    lines = page.locator("[data-chart=overview] tbody tr").all_inner_texts()
+    assert any(line.startswith("small\tPubMedQA\taccuracy") and "*†" in line for line in lines)
+
+
+@pytest.mark.browser
 def test_rows_and_columns_are_filtered(opened):
     page = opened()
     page.get_by_label("Find a model").fill("me-llama")
-    assert names_of(page) == ["Me-LLaMA-13B-chat", "Me-LLaMA-70B-chat", "Me-LLaMA-13B", "Me-LLaMA-70B"]
+    assert names_of(page) == ["Me-LLaMA-70B-chat", "Me-LLaMA-13B-chat", "Me-LLaMA-70B", "Me-LLaMA-13B"]
     assert page.locator(".count").inner_text() == "4 of 13 models"
     page.get_by_label("Find a model").fill("")
     page.get_by_label("Rows").select_option("own")

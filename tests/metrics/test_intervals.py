@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import binom, binomtest, permutation_test, t, ttest_1samp
 
 from mibe.errors import UsageError
 from mibe.metrics import intervals
-from mibe.metrics.base import as_column
+from mibe.metrics.base import Observed, as_column
 from mibe.metrics.classification import Accuracy, MacroF1, PerLabel, PredictedShare, WeightedF1
-from mibe.metrics.comparison import holm, mcnemar, paired_bootstrap
+from mibe.metrics.comparison import holm, random_halves
 from mibe.metrics.score import Figure, sample_statistics, score, score_by, score_statistics
 
 LABELS = ("A", "B", "C")
@@ -71,9 +72,57 @@ def test_every_interval_contains_its_figure(pairs):
         assert 0 <= figure.low <= figure.value <= figure.high <= 1
 
 
-def test_one_sample_has_a_point_for_an_interval_and_no_standard_error():
-    assert score([Accuracy()], ["A"], ["A"]) == {"accuracy": Figure(1.0, 1.0, 1.0, None, 1)}
-    assert score([MacroF1(("A",))], ["A"], ["A"]) == {"macro_f1": Figure(1.0, 1.0, 1.0, None, 1)}
+def test_one_sample_has_a_wide_interval_and_no_standard_error():
+    wilson = binomtest(1, 1).proportion_ci(method="wilson").low
+    assert score([Accuracy()], ["A"], ["A"]) == {"accuracy": Figure(1.0, pytest.approx(wilson), 1.0, None, 1)}
+    alone = score([MacroF1(("A",))], ["A"], ["A"])["macro_f1"]
+    assert (alone.value, alone.high, alone.stderr, alone.n) == (1.0, 1.0, None, 1) and 0 < alone.low < 0.1
+
+
+@pytest.mark.parametrize(("right", "n"), [(40, 40), (0, 100), (39, 40), (250, 500), (1, 3)])
+def test_a_proportion_of_independent_samples_has_wilsons_interval(right, n):
+    figure = score([Accuracy()], ["A"] * n, ["A"] * right + ["B"] * (n - right))["accuracy"]
+    expected = binomtest(right, n).proportion_ci(method="wilson")
+    assert (figure.low, figure.high) == pytest.approx((expected.low, expected.high))
+
+
+@pytest.mark.parametrize("right", [True, False])
+@pytest.mark.parametrize("clusters", [None, np.arange(40) // 5])
+def test_no_interval_is_a_point(right, clusters):
+    targets = list(LABELS[:2] * 20)
+    predictions = targets if right else [None] * 40
+    for name, figure in score(METRICS, predictions, targets, clusters=clusters, resamples=50).items():
+        assert figure.high - figure.low > 0.01, name
+        assert 0 <= figure.low <= figure.value <= figure.high <= 1
+
+
+def test_of_clusters_that_are_all_right_there_are_no_more_than_they_are():
+    # Whether wrong answers would come together, right ones do not tell: 8 documents are 8, not 40.
+    found = score([Accuracy()], ["A"] * 40, ["A"] * 40, clusters=np.arange(40) // 5)["accuracy"]
+    assert found.low == pytest.approx(binomtest(8, 8).proportion_ci(method="wilson").low)
+    # Documents of other sizes weigh as much as they hold: (Σ w)² / Σ w² of them.
+    sizes = np.array([1, 2, 3, 4])
+    found = score([Accuracy()], ["A"] * 10, ["A"] * 10, clusters=np.repeat(np.arange(4), sizes))["accuracy"]
+    effective = 10**2 / (sizes**2).sum()
+    assert found.low == pytest.approx(effective / (effective + t.ppf(0.975, 3) ** 2))
+
+
+def test_the_effective_sample_size_of_clusters_is_that_of_their_standard_error():
+    rng = np.random.default_rng(3)
+    right = (rng.random((400, 5)) < rng.beta(2, 1, size=(400, 1))).ravel()
+    clusters = np.repeat(np.arange(400), 5)
+    found = score([Accuracy()], ["A" if r else "B" for r in right], ["A"] * 2000, clusters=clusters)["accuracy"]
+    size = found.value * (1 - found.value) / found.stderr**2
+    assert 700 < size < 1100
+    expected = binomtest(round(found.value * size), round(size)).proportion_ci(method="wilson")
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=2e-3)
+
+
+def test_a_mean_of_values_beyond_0_and_1_has_students_interval():
+    values = np.random.default_rng(1).normal(-3, 1, size=30)
+    found = intervals.of_means(values.reshape(-1, 1))
+    expected = ttest_1samp(values, 0).confidence_interval(0.95)
+    assert (found.low[0], found.high[0]) == pytest.approx((expected.low, expected.high))
 
 
 def test_no_sample_no_figure():
@@ -146,7 +195,7 @@ def test_resamples_without_a_value_do_not_count():
             return totals[..., :1] / totals[..., 1:]
 
     low, high, stderr = intervals.bootstrap(table, undefined)
-    assert (low[0], high[0], stderr[0]) == (1.0, 1.0, 0.0)
+    assert (high[0], stderr[0]) == (1.0, 0.0) and 0 < low[0] < 0.1, "one sample has a value"
     low, high, stderr = intervals.bootstrap(np.ones((3, 2)), lambda totals: totals[..., :1] * np.nan)
     assert np.isnan([low[0], high[0], stderr[0]]).all()
 
@@ -174,7 +223,7 @@ def test_misuse_is_told():
     with pytest.raises(UsageError, match="group"):
         score_by(["x"], [Accuracy()], [], [])
     with pytest.raises(UsageError, match="common samples"):
-        paired_bootstrap(np.ones((2, 2)), np.ones((3, 2)), mean)
+        random_halves(np.ones((2, 2)), np.ones((3, 2)), mean)
 
 
 def test_a_metric_of_one_s_own_needs_three_methods():
@@ -194,20 +243,22 @@ def test_a_metric_of_one_s_own_needs_three_methods():
 def test_two_equal_runs_do_not_differ():
     values = np.random.default_rng(0).random(500)
     table = np.stack([values, np.ones(500)], axis=1)
-    difference = paired_bootstrap(table, table, mean)
+    difference = random_halves(table, table, mean)
     assert difference.value[0] == 0
     assert difference.p[0] == 1
-    np.testing.assert_allclose([difference.low[0], difference.high[0]], 0, atol=1e-12)
+    # None of 500 differs: Wilson's interval of that share ends at 0.0076.
+    bound = binomtest(0, 500).proportion_ci(method="wilson").high
+    assert (difference.low[0], difference.high[0]) == pytest.approx((-bound, bound))
 
 
 def test_a_clear_difference_is_found_and_noise_is_not():
     rng = np.random.default_rng(1)
     base = rng.random(400)
     ones = np.ones(400)
-    better = paired_bootstrap(np.stack([base + 0.02, ones], 1), np.stack([base, ones], 1), mean)
+    better = random_halves(np.stack([base + 0.02, ones], 1), np.stack([base, ones], 1), mean)
     assert better.value[0] == pytest.approx(0.02)
-    assert better.p[0] == pytest.approx(2 / 1001)
-    noise = paired_bootstrap(
+    assert better.p[0] == pytest.approx(1 / 1001)
+    noise = random_halves(
         np.stack([base + rng.normal(0, 0.1, 400), ones], 1), np.stack([base + rng.normal(0, 0.1, 400), ones], 1), mean
     )
     assert noise.p[0] > 0.05
@@ -219,20 +270,55 @@ def test_the_paired_p_is_about_uniform_when_nothing_differs():
     p = []
     for trial in range(300):
         a, b = (np.stack([rng.random(60), np.ones(60)], axis=1) for _ in range(2))
-        p.append(paired_bootstrap(a, b, mean, resamples=200, seed=trial).p[0])
+        p.append(random_halves(a, b, mean, resamples=200, seed=trial).p[0])
     assert np.mean(np.array(p) < 0.05) < 0.1
     assert 0.4 < np.mean(p) < 0.6
 
 
-def test_mcnemar_is_the_exact_binomial_test():
-    assert mcnemar(0, 0) == 1
-    assert mcnemar(5, 5) == 1
-    assert mcnemar(1, 9) == pytest.approx(2 * (1 + 10) / 2**10)
-    assert mcnemar(9, 1) == mcnemar(1, 9)
-    # A long tail must neither overflow nor lose digits.
-    expected = 2 * sum(math.comb(3000, k) for k in range(1401)) / 2**3000
-    assert mcnemar(1400, 1600) == pytest.approx(expected, rel=1e-12)
-    assert mcnemar(0, 26_804) == 0
+@pytest.mark.parametrize(
+    ("only_a", "only_b", "both"), [(17, 7, 40), (9, 1, 30), (3, 4, 93), (6, 0, 34), (120, 80, 300)]
+)
+def test_of_right_and_wrong_answers_p_is_mcnemars_mid_p(only_a, only_b, both):
+    first, second = (np.array([x] * only_a + [1 - x] * only_b + [1] * both, dtype=float) for x in (1, 0))
+    tables = [np.stack([column, np.ones(len(column))], axis=1) for column in (first, second)]
+    found = random_halves(*tables, Observed("x").figures, resamples=40_000)
+    discordant, less = only_a + only_b, min(only_a, only_b)
+    mid = binomtest(less, discordant).pvalue - binom.pmf(less, discordant, 0.5)
+    # Lots have a spread of their own, and both tails have the mid of a symmetric distribution.
+    assert found.p[0] == pytest.approx(mid, abs=0.008)
+
+
+@given(st.lists(st.tuples(*[st.sampled_from([*LABELS, None])] * 2, st.sampled_from(LABELS)), min_size=1, max_size=25))
+def test_p_and_the_interval_of_a_difference_cannot_disagree(rows):
+    a, b, targets = zip(*rows, strict=True)
+    for metric in (Accuracy(), MacroF1(LABELS), PerLabel(LABELS)):
+        tables = [metric.statistics(answers, targets) for answers in (a, b)]
+        for clusters in (None, np.arange(len(rows)) // 3):
+            found = random_halves(*tables, metric.figures, clusters=clusters, resamples=99)
+            outside = (found.low > 0) | (found.high < 0)
+            np.testing.assert_array_equal(outside, found.p < 0.05)
+            assert (found.low <= found.value).all() and (found.value <= found.high).all()
+            assert (found.high - found.low > 0).all()
+
+
+def test_the_permutation_test_of_clusters_is_scipys():
+    rng = np.random.default_rng(6)
+    gains = rng.normal(0.3, 1, size=(14, 4))
+    exact = permutation_test((gains.sum(axis=1),), np.mean, permutation_type="samples", n_resamples=np.inf)
+    tables = [np.stack([column.ravel(), np.ones(56)], axis=1) for column in (gains, np.zeros((14, 4)))]
+    found = random_halves(*tables, Observed("x").figures, clusters=np.repeat(np.arange(14), 4), resamples=40_000)
+    assert 0.01 < exact.pvalue < 0.5
+    assert found.p[0] == pytest.approx(exact.pvalue, abs=0.01)
+    turned = random_halves(*tables[::-1], Observed("x").figures, clusters=np.repeat(np.arange(14), 4), resamples=40_000)
+    assert (turned.p, turned.low, turned.high) == (found.p, -found.high, -found.low)
+
+
+def test_the_interval_of_a_mean_difference_is_about_students():
+    gains = np.random.default_rng(4).normal(0.2, 1, size=200)
+    tables = [np.stack([column, np.ones(200)], axis=1) for column in (gains, np.zeros(200))]
+    found = random_halves(*tables, Observed("x").figures, resamples=20_000)
+    expected = ttest_1samp(gains, 0).confidence_interval(0.95)
+    assert (found.low[0], found.high[0]) == pytest.approx((expected.low, expected.high), abs=0.015)
 
 
 def test_holm_multiplies_the_smallest_most_and_keeps_the_order():

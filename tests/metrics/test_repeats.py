@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import chi2, permutation_test
+from scipy.stats import chi2
 
 from mibe.errors import UsageError
 from mibe.metrics.base import Observed
 from mibe.metrics.classification import Accuracy, MacroF1
-from mibe.metrics.comparison import mcnemar, paired_bootstrap, sign_flip
+from mibe.metrics.comparison import random_halves
 from mibe.metrics.intervals import bootstrap, cluster_numbers, cluster_totals, standard_errors
 from mibe.metrics.repeats import (
     as_answer,
@@ -52,7 +52,7 @@ def test_totals_of_a_small_type_do_not_overflow():
     assert cluster_totals(table, documents).tolist() == [[0, 200, 200], [200, 0, 200]]
     assert standard_errors(table[:, :1], documents)[0] == pytest.approx(np.std([0, 1], ddof=1) / np.sqrt(2))
     low, high, _ = bootstrap(table, lambda totals: totals[..., :1] / totals[..., 2:], clusters=documents)
-    assert (low[0], high[0]) == (0, 1)
+    assert low[0] < 0.01 and high[0] > 0.99
 
 
 def test_a_bootstrap_of_clusters_is_that_of_whole_documents_by_hand():
@@ -103,31 +103,13 @@ def test_one_document_drawn_often_has_no_standard_error():
 # --- two runs -------------------------------------------------------------------------------------------------------
 
 
-def test_the_paired_bootstrap_of_clusters_is_that_of_their_sums():
+def test_a_difference_of_clusters_is_that_of_their_sums():
     rng = np.random.default_rng(4)
     clusters = np.repeat(np.arange(50), 3)
     a, b = (np.stack([rng.integers(0, 2, 150).astype(float), np.ones(150)], axis=1) for _ in range(2))
-    clustered = paired_bootstrap(a, b, mean, clusters=clusters)
-    summed = paired_bootstrap(cluster_totals(a, clusters), cluster_totals(b, clusters), mean)
+    clustered = random_halves(a, b, mean, clusters=clusters)
+    summed = random_halves(cluster_totals(a, clusters), cluster_totals(b, clusters), mean)
     np.testing.assert_array_equal(clustered, summed)
-
-
-def test_the_permutation_test_is_scipys():
-    rng = np.random.default_rng(6)
-    gains = (rng.integers(-3, 5, size=(14, 4))).astype(float)
-    exact = permutation_test((gains.sum(axis=1),), np.mean, permutation_type="samples", n_resamples=np.inf)
-    clusters = np.repeat(np.arange(14), 4)
-    found = sign_flip(gains.ravel(), clusters=clusters, resamples=40_000)
-    assert 0.01 < exact.pvalue < 0.99
-    assert found == pytest.approx(exact.pvalue, abs=0.01)
-    assert sign_flip(-gains.ravel(), clusters=clusters, resamples=40_000) == found
-
-
-def test_of_single_samples_that_are_right_or_wrong_it_is_mcnemars():
-    gains = np.array([1.0] * 17 + [-1.0] * 7 + [0.0] * 40)
-    assert sign_flip(gains, resamples=40_000) == pytest.approx(mcnemar(17, 7), abs=0.01)
-    assert sign_flip(np.zeros(5)) == sign_flip(np.zeros(0)) == 1
-    assert sign_flip(np.ones(60), resamples=999) == 0.001
 
 
 # --- draws ----------------------------------------------------------------------------------------------------------

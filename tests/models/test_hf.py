@@ -33,8 +33,8 @@ from mibe.models.identity import file_sha256  # noqa: E402
 from mibe.models.pairs import encode_pairs  # noqa: E402
 from mibe.registry import load_task  # noqa: E402
 from mibe.results.log import read_rows  # noqa: E402
-from mibe.run.reading import best_candidate  # noqa: E402
-from mibe.task import Outcome, Prediction  # noqa: E402
+from mibe.run.likelihood import judge_likelihoods  # noqa: E402
+from mibe.task import Outcome  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -569,9 +569,10 @@ def test_weights_that_overflow_in_float16_are_errors_in_a_run(saved, tmp_path, p
 def test_likelihoods_that_are_no_numbers_in_an_older_log_are_no_answer():
     task = load_task("pubmedqa")
     example = next(iter(examples(task, "test")))
-    assert best_candidate(task, example, [-9.0, -1.0, -9.0]).value == "no"
+    assert judge_likelihoods(task, example, [-9.0, -1.0, -9.0])["prediction"] == "no"
     for value in (float("nan"), float("inf"), -float("inf")):
-        assert best_candidate(task, example, [-9.0, value, -9.0]) == Prediction(None, Outcome.ERROR)
+        row = judge_likelihoods(task, example, [-9.0, value, -9.0])
+        assert (row["prediction"], row["outcome"], row["scores"]) == (None, Outcome.ERROR, {})
 
 
 def test_heads_are_those_that_save_the_most():

@@ -14,10 +14,10 @@ from api_server import Answer, error, prompt_of, said, serving
 from mibe.errors import LimitReached, ModelError, UsageError
 from mibe.models import load_model
 from mibe.models.base import ChoiceRequest, Message, Request, Sampling
+from mibe.models.budget import Budget
 from mibe.models.locality import is_loopback
 from mibe.models.openai.format import Dialect, Problem, learn
 from mibe.models.openai.policy import Action, action_for, duration, exhausted, retry_after
-from mibe.models.pricing import Budget
 
 FAST = {"max_wait": "0.05", "timeout": "5"}
 

@@ -12,11 +12,12 @@ from functools import partial
 import pytest
 from api_clients import answers, clients
 from api_requests import request, requests
+from api_runs import price_file
 from api_server import Answer, error, said, serving
 
 from mibe.errors import LimitReached, ModelError
+from mibe.models.budget import Balance, Budget, Journal
 from mibe.models.openai.jobs import MOST_BYTES, MOST_REQUESTS, input_files
-from mibe.models.pricing import Budget
 
 
 class Jobs:
@@ -267,6 +268,21 @@ def test_batch_prices_and_budget(service, open_model, tmp_path):
     assert len(service.jobs.jobs) == 1  # nothing of it was submitted
 
 
+def test_a_job_that_could_not_be_submitted_costs_nothing(service, open_model, tmp_path):
+    upload = service.other["POST", "/v1/files"]
+    service.other["POST", "/v1/files"] = lambda path, raw: error(400, "no files today")
+    model = open_model(prices=price_file(tmp_path))
+    model.budget = Budget(20.0)
+    model.budget.keep(Journal(tmp_path), 0.0)
+    for _ in range(3):
+        with pytest.raises(ModelError, match="no files today"):
+            model.submit(requests(100))
+    assert model.budget.reserved == pytest.approx(0, abs=1e-9) and Journal(tmp_path).balance().total == pytest.approx(0)
+    service.other["POST", "/v1/files"] = upload
+    model.submit(requests(100))
+    assert Journal(tmp_path).balance().held == model.budget.reserved > 0
+
+
 def test_files_keep_the_limits_of_the_api():
     line = b"x" * 9_000
     sizes = [(len(keys), len(content)) for keys, content in input_files((str(i), line) for i in range(60_000))]
@@ -277,9 +293,16 @@ def test_files_keep_the_limits_of_the_api():
 
 
 def test_a_run_that_is_killed_while_it_waits_goes_on_with_the_same_jobs(service, tmp_path):
+    """And what was held for them is not held twice: the limit has no room for that."""
     service.jobs.polls_to_end = 10**9
+    prices = price_file(tmp_path)
     command = [sys.executable, "-m", "mibe", "eval", "--model", "openai", "--batch-api", "--limit", "6"]
-    command += ["--tasks", "pubmedqa,medqa", "--model-args", f"model=m,base_url={service.url},poll_interval=0.02"]
+    command += [
+        "--tasks",
+        "pubmedqa,medqa",
+        "--model-args",
+        f"model=m,base_url={service.url},poll_interval=0.02,prices={prices}",
+    ]
     process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
     while process.poll() is None and not any(job["polls"] for job in service.jobs.jobs.values()):
         time.sleep(0.01)
@@ -287,6 +310,8 @@ def test_a_run_that_is_killed_while_it_waits_goes_on_with_the_same_jobs(service,
     process.communicate()
     assert len(service.jobs.jobs) == 2  # both tasks were submitted before the first was awaited
     service.jobs.polls_to_end = 1
+    [held] = (Journal(path).balance().held for path in (tmp_path / "runs").iterdir())
+    command += ["--max-cost", str(round(1.1 * held, 2))]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=os.environ, timeout=60)
     assert done.returncode == 0, done.stderr
     assert len(service.jobs.jobs) == 2 and len(list((tmp_path / "runs").iterdir())) == 1
@@ -295,3 +320,4 @@ def test_a_run_that_is_killed_while_it_waits_goes_on_with_the_same_jobs(service,
     assert record["status"] == "finished" and len(record["sessions"]) == 2
     [told] = record["sessions"][1]["services"]
     assert sorted(told["batch_jobs"]) == ["batch_0", "batch_1"]
+    assert Journal(run).balance() == Balance(pytest.approx(12 * 0.11), pytest.approx(0.0, abs=1e-9))

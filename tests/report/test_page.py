@@ -256,3 +256,22 @@ def test_a_file_of_data_that_is_missing_is_named(browser, folder):
         page.close()
     finally:
         lost.write_bytes(kept)
+
+
+def test_the_reliability_curve_of_answers_by_likelihood_and_no_place_for_it_elsewhere(opened, browser, tmp_path):
+    page = opened()
+    assert page.locator("#reliability").is_hidden()
+    run = mibe.evaluate(
+        model="dummy", tasks="pubmedqa", limit=60, output_dir=tmp_path / "runs", resamples=20, scoring="loglikelihood"
+    )
+    context = browser.new_context(color_scheme="dark")
+    page = context.new_page()
+    page.goto(write_report(run, tmp_path / "site").as_uri())
+    page.wait_for_selector("#reliability svg")
+    curve = run.record["tasks"]["pubmedqa"]["reliability"]
+    rows = page.locator("#reliability tbody tr").all_text_contents()
+    assert len(rows) == len(curve) > 2
+    for row, each in zip(rows, curve, strict=True):
+        assert row.startswith(f"{each['low']:.1f} to {each['high']:.1f}")
+        assert row.endswith(str(each["accuracy"]["n"])) and f"{each['accuracy']['value']:.3f}" in row
+    context.close()

@@ -117,6 +117,19 @@ def test_twenty_kills_cost_only_what_was_in_flight(tmp_path):
     assert 500 <= lines(tmp_path / "asked") <= 500 + kills
 
 
+@pytest.mark.slow
+def test_kills_cost_no_answer_twice_and_no_cent_above_the_limit(tmp_path):
+    """What the benchmark does with fifty kills, in small: the server counts requests and money."""
+    sys.path.insert(0, str(ROOT / "benchmarks"))
+    try:
+        import kills
+    finally:
+        sys.path.pop(0)
+    found = kills.Chaos(tmp_path, documents=60, seed=1).run(4)
+    assert found.kills >= 4 and found.scored == 60
+    assert found.charged <= found.limit and found.requests - found.again == 60
+
+
 def lines(path):
     return path.read_bytes().count(b"\n") if path.exists() else 0
 

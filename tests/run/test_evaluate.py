@@ -19,7 +19,6 @@ from scripted import Scripted
 
 import mibe
 from mibe.analysis.rescore import rescore
-from mibe.data import store
 from mibe.errors import DataError, ModelError, RunError, UsageError
 from mibe.models.base import Response
 from mibe.registry import load_task
@@ -164,17 +163,6 @@ def test_mmlu_is_broken_down_by_subject_and_category(tmp_path):
     medical = done.record["tasks"]["mmlu_medical"]
     assert len(medical["breakdowns"]["subject"]) == 6
     assert medical["breakdowns"]["subject"]["anatomy"] == parts["subject"]["anatomy"]
-
-
-def test_likelihood_scoring_takes_the_likeliest_text_per_byte(tmp_path):
-    # Every byte costs the same, but those of "maybe" cost double and the leading space counts for short texts more.
-    done = run(Scripted(lambda _: ""), tmp_path, scoring="loglikelihood")
-    assert set(done.samples("pubmedqa")["prediction"]) == {"yes"}
-    folder = store.data_dir() / "hoc"
-    folder.mkdir(parents=True)
-    (folder / "test.jsonl").write_text('{"id": "1", "inputs": {"text": "x"}, "target": ["cellular energetics"]}\n')
-    with pytest.raises(UsageError, match="no closed set of answers"):
-        run(Scripted(lambda _: ""), tmp_path, tasks="hoc", scoring="loglikelihood")
 
 
 def test_shots_are_listed_in_the_record_and_in_every_prompt(tmp_path):

@@ -347,7 +347,8 @@ class HfModel(LaidOut):
 
 
 def _tokens(pairs: Sequence[Pair]) -> int:
-    return sum(len(pair.input) for pair in pairs)
+    """Tokens held while a request is scored: its context, and a copy for each continuation of several tokens."""
+    return len(pairs[0].context) + sum(len(pair.input) for pair in pairs if len(pair.continuation) > 1)
 
 
 def _failed(job: _Job, reason: str) -> Response:

@@ -92,7 +92,7 @@ class OpenAIBatchModel(OpenAIModel):
                 mine = {key: waiting[key] for key in job.keys if key in waiting}
                 async for key, found in self._collect(job, mine):
                     if isinstance(found, Response):
-                        emit((key, self._settled(key, found)))
+                        emit((key, self._settled(key, mine[key], found)))
                     elif found.status == GONE or self.adopt(body_of(self.endpoint, asked, mine[key]), found):
                         self._settle(key, 0.0)
                         again[key] = mine[key]
@@ -108,15 +108,21 @@ class OpenAIBatchModel(OpenAIModel):
         for key in requests.keys() - missing.keys() - self._reserved.keys():
             # A job of an earlier process: it costs what it costs.
             self._reserved[key] = self.worst(requests[key])
-            self.budget.reserved += self._reserved[key]
+            self.budget.take_over(self._reserved[key])
         worst = {key: self.worst(request) for key, request in missing.items()}
         if not self.budget.reserve(sum(worst.values())):
             raise self.too_dear()
         self._reserved |= worst
-        lines = ((key, self._line(key, request)) for key, request in missing.items())
-        for keys, content in input_files(lines):
-            reply = await self._ask(partial(self.wire.upload, "mibe.jsonl", content))
-            await self._start(Job(reply["id"], None, keys))
+        try:
+            await self.book()
+            lines = ((key, self._line(key, request)) for key, request in missing.items())
+            for keys, content in input_files(lines):
+                reply = await self._ask(partial(self.wire.upload, "mibe.jsonl", content))
+                await self._start(Job(reply["id"], None, keys))
+        finally:
+            for key in missing.keys() - self._file_of.keys():
+                # In no job, so that nothing is charged for it.
+                self._settle(key, 0.0)
         for key in requests:
             self._awaited.setdefault(self._file_of[key], set()).add(key)
 
@@ -237,8 +243,8 @@ class OpenAIBatchModel(OpenAIModel):
         content = json.dumps([self.identity, request.messages, asdict(request.sampling)], sort_keys=True)
         return hashlib.sha256(content.encode()).hexdigest()[:32]
 
-    def _settled(self, key: str, response: Response) -> Response:
-        response = self.priced(response, self._reserved.get(key, 0.0))
+    def _settled(self, key: str, request: Request, response: Response) -> Response:
+        response = self.priced(request, response, self._reserved.get(key, 0.0))
         self._settle(key, response.cost or 0.0)
         return response
 

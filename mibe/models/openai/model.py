@@ -10,8 +10,9 @@ from dataclasses import asdict, replace
 from functools import partial
 from typing import Any, TypeVar
 
-from mibe.errors import LimitReached, ModelError
+from mibe.errors import LimitReached, MibeError, ModelError
 from mibe.models.base import ChoiceRequest, Message, Request, Response
+from mibe.models.budget import Budget
 from mibe.models.event_loop import EventLoop
 from mibe.models.openai.answers import read_answer
 from mibe.models.openai.caller import Caller
@@ -20,7 +21,7 @@ from mibe.models.openai.format import Dialect, Problem, body_of, learn, path_of,
 from mibe.models.openai.pace import Gate, Rate
 from mibe.models.openai.policy import Action, action_for
 from mibe.models.openai.transport import Broken, Reply, Transport
-from mibe.models.pricing import Budget, Price, Usage
+from mibe.models.pricing import Price, Usage
 from mibe.models.reasoning import GIVEN, Reasoning
 from mibe.models.text import byte_count, plain_text, roughly_tokens
 
@@ -66,6 +67,8 @@ class OpenAIModel:
         self._token_rate = Rate(endpoint.tokens_per_minute)
         self.caller = Caller(endpoint, self._gate)
         self.spent = 0.0
+        self._unseen = 0
+        """The most tokens that a prompt had beyond our own: what the server's template adds."""
         self._last_answer = 0.0
         self.loop = EventLoop("mibe-openai")
         self._wire: Transport | None = None
@@ -125,7 +128,7 @@ class OpenAIModel:
         self, requests: AsyncIterator[tuple[K, Request]], emit: Callable[[tuple[K, Response]], None]
     ) -> None:
         stopped: list[LimitReached] = []
-        failures: list[ModelError] = []
+        failures: list[MibeError] = []
 
         async def one(key: K, request: Request, worst: float) -> None:
             try:
@@ -139,18 +142,20 @@ class OpenAIModel:
                     await self._gate.enter()
                     worst = self.worst(request)
                     while not stopped and not self.budget.reserve(worst):
-                        if self._gate.active == 1:
-                            stopped.append(self.too_dear())
-                        else:
+                        if self._gate.active > 1:
                             await self._gate.left()
+                        elif await asyncio.to_thread(self.budget.reserve_anew, worst):
+                            break
+                        else:
+                            stopped.append(self.too_dear())
                     if stopped:
                         self._gate.leave()
                         break
                     task = group.create_task(one(key, request, worst))
                     task.add_done_callback(lambda _: self._gate.leave())
-        except* ModelError as errors:
+        except* MibeError as errors:
             # Raised below: whatever is raised in here comes out as a group.
-            failures += [found for found in errors.exceptions if isinstance(found, ModelError)]
+            failures += [found for found in errors.exceptions if isinstance(found, MibeError)]
         if failures:
             raise failures[0]
         if stopped:
@@ -168,7 +173,7 @@ class OpenAIModel:
                     uncertain=partial(self._charge, worst),
                 )
                 if isinstance(found, Response):
-                    response = self.priced(found, worst)
+                    response = self.priced(request, found, worst)
                     cost = response.cost or 0.0
                     return response
                 if not self.adopt(body, found):
@@ -184,6 +189,7 @@ class OpenAIModel:
         await self._request_rate.take(1)
         await self._token_rate.take(_prompt_size(request) / 3 + request.sampling.room)
         await self._gate.clear()
+        await self.book()
         return await self.wire.post(path_of(self.endpoint), body)
 
     @property
@@ -213,21 +219,37 @@ class OpenAIModel:
         """The most USD that a request can cost: a token for each byte of the prompt, and every new token allowed."""
         if self.price is None:
             return 0.0
-        most = Usage(prompt=_prompt_size(request), completion=request.sampling.room)
+        most = Usage(prompt=_prompt_size(request) + self._unseen, completion=request.sampling.room)
         return self.price.of(most, batch=self.batch)
 
-    def priced(self, response: Response, worst: float) -> Response:
-        """The response with its cost: of the tokens that the server counted, or the most there can be."""
+    async def book(self) -> None:
+        """Wait until what is reserved is in the journal. Raises `LimitReached` where another shard was faster."""
+        if not self.budget.is_booked and not await asyncio.to_thread(self.budget.book):
+            raise self.too_dear()
+
+    def priced(self, request: Request, response: Response, worst: float) -> Response:
+        """The response with its cost: of the tokens that the server counted, or the most there can be.
+
+        Counts that cannot be are none.
+        """
+        usage = None
+        if response.prompt_tokens is not None and response.new_tokens is not None:
+            cached = response.cached_tokens or 0
+            usage = Usage(prompt=response.prompt_tokens, completion=response.new_tokens, cached=cached)
+            if usage.is_possible(request.sampling.room, self.context_window):
+                self._unseen = max(self._unseen, usage.prompt - _prompt_size(request))
+            else:
+                usage = None
+                response = replace(
+                    response, prompt_tokens=None, new_tokens=None, cached_tokens=None, reasoning_tokens=None
+                )
         if self.price is None:
             return response
-        if response.prompt_tokens is None or response.new_tokens is None:
-            return replace(response, cost=worst)
-        usage = Usage(prompt=response.prompt_tokens, completion=response.new_tokens, cached=response.cached_tokens or 0)
-        return replace(response, cost=self.price.of(usage, batch=self.batch))
+        return replace(response, cost=worst if usage is None else self.price.of(usage, batch=self.batch))
 
     def _charge(self, worst: float) -> None:
         """Book an attempt that came to nothing here and may be charged for all the same."""
-        self.budget.spent += worst
+        self.budget.charge(worst)
         self.spent += worst
         if self.budget.is_passed:
             raise self.too_dear()
@@ -236,7 +258,7 @@ class OpenAIModel:
         """What to say when the next request could pass the budget."""
         return LimitReached(
             f"--max-cost {self.budget.limit} USD would be passed by the next request to {self.name} at its worst "
-            f"(${self.budget.spent:.4f} are spent); everything so far is kept: the same command with a higher "
+            f"({self.budget}); everything so far is kept: the same command with a higher "
             "--max-cost goes on from here"
         )
 

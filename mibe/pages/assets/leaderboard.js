@@ -31,7 +31,7 @@
   const tooltip = (model, column, cell) =>
     `${model.name}\n${column.title}, ${column.metricTitle}: ${number(cell.value)}` +
     (cell.low === null ? "" : `\n95 % interval ${span(cell)}`) +
-    (cell.documents ? `\n${cell.documents} documents` : "");
+    (cell.marked ? `\n${cell.marked}` : "");
 
   // The end of an axis that begins at 0: the next tenth beyond all figures and intervals.
   const upTo = (cells) => Math.min(1, Math.ceil(10 * Math.max(0.05, ...cells.map((cell) => (cell ? cell.high ?? cell.value : 0)))) / 10);
@@ -103,7 +103,7 @@
       indices.flatMap((index) => {
         const cell = model.cells[index];
         const column = board.columns[index];
-        return cell ? [[model.name, column.title, column.metricTitle, number(cell.value), span(cell)]] : [];
+        return cell ? [[model.name, column.title, column.metricTitle, number(cell.value) + cell.marks, span(cell)]] : [];
       }),
     );
     return { header: ["Model", "Data set", "Figure", "Value", "95 % interval"], rows };
@@ -165,7 +165,7 @@
                 itemStyle: { color: "transparent" },
                 data: models.flatMap((model, y) => {
                   const cell = model.cells[chosen];
-                  return cell.high === null ? [] : [{ value: [cell.high, y], label: { formatter: number(cell.value) + (cell.documents ? "*" : "") } }];
+                  return cell.high === null ? [] : [{ value: [cell.high, y], label: { formatter: number(cell.value) + cell.marks } }];
                 }),
                 label: { show: true, position: "right", distance: 6, color: theme.colour("ink"), fontSize: 12, fontWeight: "bold" },
               },

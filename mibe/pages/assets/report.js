@@ -122,6 +122,37 @@
     width,
   );
 
+  // Where answers are as often right as they are probable, all points lie on the diagonal; a point is as large as its bin.
+  function reliability() {
+    const bins = task.reliability;
+    const most = Math.max(...bins.map((bin) => bin.accuracy.n));
+    const range = (bin) => `${bin.low.toFixed(1)} to ${bin.high.toFixed(1)}`;
+    const axis = (name, nameGap) => scale({ min: 0, max: 1, splitNumber: 5, name, nameLocation: "middle", nameGap, nameTextStyle: { color: theme.colour("muted"), fontSize: 12 } });
+    return {
+      height: 320,
+      option: {
+        grid: { left: 52, right: 20, top: 12, bottom: 44 },
+        xAxis: axis("probability of the answer", 28),
+        yAxis: axis("accuracy", 34),
+        series: [
+          { type: "line", silent: true, symbol: "none", data: [[0, 0], [1, 1]], lineStyle: { color: theme.colour("muted"), type: "dashed", width: 1.5 } },
+          interval(theme.colour("mellama"), bins.map((bin) => [[bin.confidence, bin.accuracy.low], [bin.confidence, bin.accuracy.high]])),
+          {
+            type: "scatter",
+            z: 5,
+            itemStyle: { color: theme.colour("mellama"), borderColor: theme.colour("surface"), borderWidth: 1 },
+            data: bins.map((bin) => ({ value: [bin.confidence, bin.accuracy.value], bin, symbolSize: 7 + 13 * Math.sqrt(bin.accuracy.n / most) })),
+            tooltip: { formatter: ({ data: { bin } }) => `probability ${range(bin)}, mean ${number(bin.confidence)}\naccuracy ${number(bin.accuracy.value)} (${span(bin.accuracy)})\n${bin.accuracy.n} of ${task.samples} samples` },
+          },
+        ],
+      },
+      table: {
+        header: ["Probability of the answer", "Its mean", "Accuracy", "95 % interval", "Samples"],
+        rows: bins.map((bin) => [range(bin), number(bin.confidence), number(bin.accuracy.value), span(bin.accuracy), String(bin.accuracy.n)]),
+      },
+    };
+  }
+
   const short = (value) => (value >= 100 ? Math.round(value).toLocaleString("en") : String(Number(value.toPrecision(2))));
 
   function bars(histogram, unit, width) {
@@ -157,6 +188,7 @@
   const KINDS = {
     confusion: { view: confusion, has: () => task.confusion !== null },
     breakdown: { view: breakdown, has: () => Object.values(task.breakdowns).some((entries) => entries.length > 1) },
+    reliability: { view: reliability, has: () => task.reliability !== null },
     seconds: { view: seconds, has: () => task.histograms.seconds !== null },
     tokens: { view: tokens, has: () => (task.histograms[read] ?? task.histograms.prompt_tokens) !== null },
   };
@@ -174,7 +206,7 @@
     read = ["new_tokens", "prompt_tokens"][chosen];
     KINDS.tokens.redraw();
   });
-  for (const kind of ["confusion", "breakdown", "seconds", "tokens"]) {
+  for (const kind of ["confusion", "breakdown", "reliability", "seconds", "tokens"]) {
     KINDS[kind].redraw = charts.draw(byId(kind), KINDS[kind].view, { clicked: kind === "confusion" ? clicked : undefined });
   }
 

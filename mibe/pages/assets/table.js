@@ -2,7 +2,8 @@
 "use strict";
 
 (() => {
-  const key = (cell) => (cell.dataset.sort === undefined ? null : Number(cell.dataset.sort));
+  // Several numbers are compared one after the other: "12 0.552" stands above "1 0.9".
+  const key = (cell) => (cell.dataset.sort === undefined ? null : cell.dataset.sort.split(" ").map(Number));
 
   function compare(a, b, column, direction) {
     const [cellA, cellB] = [a.cells[column], b.cells[column]];
@@ -12,7 +13,7 @@
     const [x, y] = [key(cellA), key(cellB)];
     // What is missing comes last in either direction.
     if (x === null || y === null) return (x === null) - (y === null);
-    return direction * (x - y);
+    return direction * (x.map((number, place) => number - y[place]).find((difference) => difference !== 0) ?? 0);
   }
 
   function sortable(table) {

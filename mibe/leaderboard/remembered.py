@@ -1,0 +1,63 @@
+"""Comparisons of two runs, remembered in the user's cache: a leaderboard of ten models asks for dozens of them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from functools import cache
+from importlib.resources import files
+
+from mibe.analysis.compare import Difference, compare
+from mibe.data.disk import cache_dir, write_atomically
+from mibe.results.run import Run
+
+CODE = ("mibe.analysis", "mibe.metrics")
+"""Packages whose code makes a comparison what it is."""
+
+
+def compared(a: Run, b: Run, task: str, *, resamples: int) -> tuple[Difference, ...]:
+    """Every figure of one task in both runs, as `compare` says; the logs of other tasks are not read.
+
+    Remembered as long as the record of the task, the sample logs and the code stay the same; a cache that cannot be
+    read or written costs time only. Raises as `compare`.
+    """
+    note = cache_dir() / "comparisons" / _key(a, b, task, resamples)
+    try:
+        return tuple(Difference(**row) for row in json.loads(note.read_text(encoding="ascii")))
+    except (OSError, ValueError, TypeError):
+        found = compare(_of_task(a, task), _of_task(b, task), resamples=resamples).rows
+    try:
+        note.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(note, json.dumps([asdict(row) for row in found]))
+    except OSError:
+        pass
+    return found
+
+
+def _of_task(run: Run, task: str) -> Run:
+    return replace(run, record=run.record | {"tasks": {task: run.record["tasks"][task]}})
+
+
+def _key(a: Run, b: Run, task: str, resamples: int) -> str:
+    known = [*_state(a, task), *_state(b, task), resamples, _code()]
+    return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()
+
+
+def _state(run: Run, task: str) -> Iterator[object]:
+    """What a comparison reads of a run: its record, and the log by place, size and time of change."""
+    log = run.samples_path(task)
+    yield _of_task(run, task).record
+    yield [str(log.resolve()), *([log.stat().st_size, log.stat().st_mtime_ns] if log.exists() else [])]
+
+
+@cache
+def _code() -> str:
+    """Hash of the code that compares."""
+    total = hashlib.sha256()
+    for package in CODE:
+        for file in sorted(files(package).iterdir(), key=lambda file: file.name):
+            if file.name.endswith(".py"):
+                total.update(file.read_bytes())
+    return total.hexdigest()
