@@ -13,8 +13,9 @@ from mellama_train.plan.fitting import differences, nearest_fit, on_engine
 from mellama_train.plan.gpus import GPUS, Gpu
 from mellama_train.plan.memory import GIB, USABLE, memory
 from mellama_train.plan.shapes import Shape, shape_of
+from mellama_train.plan.stopping import DISK, checkpoint_bytes, checkpoint_seconds, warning_seconds
 from mellama_train.plan.time import tokens_a_second
-from mellama_train.plan.work import AnyRecipe, Asked, Work, read_recipe, work
+from mellama_train.plan.work import AnyRecipe, Asked, Work, read_recipe, stage_of, work
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,7 @@ def plan(path: Path, asked: Asked) -> Plan:
     lines = [
         *_memory_lines(recipe, shape, asked, gpu),
         *_time_lines(asked, gpu, done, speed),
+        *_stopping_lines(path, recipe, shape, asked, speed),
     ]
     return Plan("\n".join(lines), fits, hours)
 
@@ -64,7 +66,7 @@ def _memory_lines(recipe: AnyRecipe, shape: Shape, asked: Asked, gpu: Gpu) -> It
     rows = [(name, f"{size / GIB:.2f}") for name, size in parts.items() if size]
     yield tabulate(rows, ("a rank", "GiB"), colalign=("left", "right"), disable_numparse=True)
     if found.state.host:
-        per_node = asked.gpus // (asked.nodes or -(-asked.gpus // 8))
+        per_node = asked.gpus // asked.machines
         yield f"memory of a node for what is offloaded: {found.state.host * per_node / GIB:,.0f} GiB"
     yield from _stages(recipe, shape, asked, gpu)
     if gpu.memory is None:
@@ -108,6 +110,21 @@ def _time_lines(asked: Asked, gpu: Gpu, done: Work | None, speed: float | None) 
     yield f"time: {hours:,.1f} hours an epoch, {total:,.1f} in all; {total * asked.gpus:,.0f} GPU-hours"
     if asked.price:
         yield f"cost: {total * asked.gpus * asked.price:,.0f} USD at {asked.price:g} USD a GPU-hour"
+
+
+def _stopping_lines(path: Path, recipe: AnyRecipe, shape: Shape, asked: Asked, speed: float | None) -> Iterator[str]:
+    """What a scheduler must be told for the run to end with a checkpoint of its last step."""
+    size, seconds = checkpoint_bytes(recipe, shape), checkpoint_seconds(recipe, shape)
+    yield f"a checkpoint: {size / 1e9:,.1f} GB, whole after {seconds:,.0f} s at {DISK / 1e9:g} GB/s for all ranks"
+    if speed is None:
+        return
+    warning = warning_seconds(recipe, shape, asked.gpus, speed)
+    yield (
+        f"warning before the end: {warning} s (two micro-batches, a checkpoint, and 30 s)\n"
+        f"  sbatch --nodes {asked.machines} --signal=USR1@{warning} "
+        f"examples/cluster/train.sbatch {stage_of(recipe)} {path}\n"
+        f"  torchrun: TORCH_ELASTIC_SHUTDOWN_TIMEOUT={warning}, since it kills ranks 30 s after SIGTERM otherwise"
+    )
 
 
 def _assumed(asked: Asked, gpu: Gpu) -> str:

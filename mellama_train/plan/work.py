@@ -51,6 +51,11 @@ class Asked:
         if self.nodes and self.gpus % self.nodes:
             raise RecipeError(f"{self.gpus} GPUs are not the same number on each of {self.nodes} nodes")
 
+    @property
+    def machines(self) -> int:
+        """As stated, or eight GPUs in each."""
+        return self.nodes or -(-self.gpus // 8)
+
 
 @dataclass(frozen=True, slots=True)
 class Work:
@@ -72,6 +77,13 @@ def read_recipe(path: Path) -> AnyRecipe:
     if isinstance(data, dict) and "folder" in data:
         return load(path, PretrainRecipe)
     return load(path, FinetuneRecipe) if isinstance(data, dict) and "task" in data else load(path, TuningRecipe)
+
+
+def stage_of(recipe: AnyRecipe) -> str:
+    """The command that runs the recipe."""
+    if isinstance(recipe, PretrainRecipe):
+        return "pretrain"
+    return "finetune --recipe" if isinstance(recipe, FinetuneRecipe) else "instruct"
 
 
 def work(recipe: AnyRecipe, asked: Asked) -> Work | None:

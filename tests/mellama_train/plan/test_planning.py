@@ -1,5 +1,6 @@
 """The plan against figures from elsewhere: the paper's hours, published model sizes, and a model that was counted."""
 
+import math
 import os
 import subprocess
 import sys
@@ -65,6 +66,16 @@ def test_llama_2_s_own_hours_within_15_percent(tmp_path, name, tokens_of_all, ho
 def test_every_recipe_of_the_paper_fits_its_machines(name):
     gpus, model = (160, None) if name.startswith("pretrain") else (8, "llama2-70b" if "70b" in name else "llama2-13b")
     assert plan(RECIPES / name, Asked(gpus=gpus, gpu="a100-80g", model=model)).fits
+
+
+def test_the_warning_before_the_end_of_the_paper_s_run():
+    """A step of 207 s has 16 micro-batches; 14 bytes a weight are written and read at 5 GB/s; 30 s are for the rest."""
+    found = plan(RECIPES / "pretrain-70b.yaml", Asked(gpus=160, gpu="a100-80g", throughput=2560 * 4096 / 207))
+    size = 14 * 68_976_648_192
+    assert f"a checkpoint: {size / 1e9:.1f} GB" in found.text
+    seconds = 2 * 207 / 16 + 2 * size / 5e9 + 30
+    assert f"sbatch --nodes 20 --signal=USR1@{math.ceil(seconds / 10) * 10} examples" in found.text
+    assert f"train.sbatch pretrain {RECIPES}" in found.text
 
 
 def test_what_does_not_fit_is_named_with_what_does(tmp_path, capsys):
