@@ -1,4 +1,4 @@
-"""What every recipe may say about a run. The defaults are the hyper-parameters of the paper (section 2.3)."""
+"""What every recipe may say about a run. The defaults are the hyper-parameters of the paper (Training Details)."""
 
 from __future__ import annotations
 

@@ -329,7 +329,7 @@ def test_the_recipes_that_come_with_the_package_are_right():
 
     schemas = {"pretrain": PretrainRecipe, "instruct": TuningRecipe, "finetune": FinetuneRecipe}
     files = [file for stage in schemas for file in (Path(__file__).parents[3] / "recipes").glob(f"{stage}-*.yaml")]
-    assert len(files) == 8
+    assert len(files) == 9
     found = {file.stem: load(file, schemas[file.stem.split("-")[0]]) for file in files}
     for size in ("13b", "70b"):
         pretrain = found[f"pretrain-{size}"]
@@ -337,4 +337,24 @@ def test_the_recipes_that_come_with_the_package_are_right():
         assert pretrain.batch.rows == 16 * 160 * pretrain.batch.micro_rows
         assert (pretrain.optimizer, pretrain.context) == (Optimizer(), 4096)
     assert found["pretrain-70b"].engine.zero == 3
-    assert found["finetune-13b"].epochs is None
+    assert found["finetune-13b"].epochs is found["finetune-70b"].epochs is None
+
+
+def test_each_recipe_of_the_paper_reads_what_the_one_before_it_writes(monkeypatch):
+    from mellama_train.corpus.config import CorpusConfig
+    from mellama_train.instructions.config import InstructionsConfig
+    from mellama_train.recipe.yaml_schema import load
+
+    root = Path(__file__).parents[3]
+    names = "LLAMA2 PILE MIMIC3 MIMIC4 MIMIC4_NOTE MIMIC_CXR REDPAJAMA INSTRUCTIONS PMC PUBMED"
+    for name in names.split():
+        monkeypatch.setenv(f"{name}_DIR", "/data")
+    corpus = load(root / "examples" / "corpus-paper.yaml", CorpusConfig)
+    instructions = load(root / "recipes" / "instructions-paper.yaml", InstructionsConfig)
+    for size in ("13b", "70b"):
+        pretrain = load(root / "recipes" / f"pretrain-{size}.yaml", PretrainRecipe)
+        instruct = load(root / "recipes" / f"instruct-{size}.yaml", TuningRecipe)
+        finetune = load(root / "recipes" / f"finetune-{size}.yaml", FinetuneRecipe)
+        assert pretrain.data.folder == corpus.output and pretrain.context == corpus.length
+        assert instruct.data.files == (instructions.output / "train.jsonl",)
+        assert instruct.model.path == finetune.model.path == str(pretrain.output / "final")
