@@ -248,7 +248,7 @@ def utilisation(
     for step in range(steps + WARMUP):
         part = load_step(rows, step, one.batch, ranks.rank, ranks.size)
         since = time.perf_counter()
-        engine.step(part.micro, part.targets, 1e-6, lambda loss: True)
+        engine.step(part.micro, part.targets, 1e-6, lambda loss: True, lambda: None)
         if ranks.device.type == "cuda":
             torch.cuda.synchronize()
         if step >= WARMUP:

@@ -26,7 +26,7 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     p.add_argument(
         "--interconnect", type=float, metavar="GB/S", help="of a machine to the others (default: its kind's)"
     )
-    p.add_argument("--storage", type=float, metavar="GB/S", help="of the disk for checkpoints (default: 10)")
+    p.add_argument("--storage", type=float, metavar="GB/S", help="of the disk for checkpoints (default: 5)")
     p.add_argument("--price", type=float, metavar="USD", help="of a GPU-hour")
     add_set(p)
 

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -19,24 +20,26 @@ if not torch.cuda.is_available():
     os.environ.setdefault("DS_ACCELERATOR", "cpu")
 
 import deepspeed
-from deepspeed.runtime.zero.partition_parameters import GatheredParameters
+from deepspeed.utils import safe_get_full_fp32_param
 from transformers.integrations import HfDeepSpeedConfig
 
 from mellama_train.engines.engine import StepOutcome
+from mellama_train.engines.lockstep import Lockstep
 from mellama_train.engines.optimizers import adamw, parameter_groups
 from mellama_train.engines.ranks import Ranks
 from mellama_train.engines.zero import TAG, configuration
 from mellama_train.errors import CheckpointError, EngineError
 from mellama_train.model.adapters import bare
-from mellama_train.model.loading import DTYPE, FLASH, load_model, trainable
-from mellama_train.model.loss import CausalLoss, choose_kernel
+from mellama_train.model.loading import DTYPE, load_model, trainable, whole_shape
+from mellama_train.model.loss import open_loss
 from mellama_train.recipe.config import Recipe
 from mellama_train.rows.batches import MicroBatch
 
 UNIVERSAL = "universal"
 
-# The shared-memory collectives for CPUs would be compiled for minutes; gloo does the same.
-deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+if not torch.cuda.is_available():
+    # The shared-memory collectives for CPUs would be compiled for minutes; gloo does the same. No setting says so.
+    deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
 
 
 class DeepSpeedEngine:
@@ -49,9 +52,8 @@ class DeepSpeedEngine:
         # While this object lives, transformers loads the weights in parts onto the ranks where the stage is 3.
         self._partitioned = HfDeepSpeedConfig(settings)
         self.model = load_model(recipe, ranks.device, DTYPE[recipe.precision])
-        kernel = choose_kernel(self.model, recipe.model.loss, recipe.precision)
-        loss = CausalLoss(self.model, kernel=kernel, flatten=self.model.config._attn_implementation in FLASH)
-        if recipe.engine.zero == 3 and kernel == "fused":
+        loss = open_loss(self.model, recipe, ranks.device)
+        if recipe.engine.zero == 3 and loss.kernel == "fused":
             # The weight of the output layer is used outside of its own layer.
             deepspeed.zero.register_external_parameter(loss, bare(self.model).get_output_embeddings().weight)
         self._parameters = trainable(self.model)
@@ -59,10 +61,16 @@ class DeepSpeedEngine:
             model=loss, optimizer=_optimizer(recipe, ranks, self._parameters), config=settings
         )
         self._assert_master_weights()
+        self._lockstep = Lockstep(self.model, ranks) if recipe.engine.check_ranks else None
         self._engine.train()
 
     def step(
-        self, micro: tuple[MicroBatch, ...], targets: int, learning_rate: float, accept: Callable[[float], bool]
+        self,
+        micro: tuple[MicroBatch, ...],
+        targets: int,
+        learning_rate: float,
+        accept: Callable[[float], bool],
+        before: Callable[[], None],
     ) -> StepOutcome:
         """See `Engine`."""
         engine, ranks = self._engine, self._ranks
@@ -72,6 +80,7 @@ class DeepSpeedEngine:
         weight = ranks.size * len(micro) / targets
         total, mean = 0.0, math.nan
         for number, batch in enumerate(micro):
+            before()
             last = number == len(micro) - 1
             loss = engine(batch.to(ranks.device))
             total += float(loss.detach())
@@ -81,6 +90,7 @@ class DeepSpeedEngine:
                     # What DeepSpeed has gathered cannot be dropped, but it leaves out a gradient that is no number.
                     weight = math.nan
             engine.backward(loss * weight)
+            self._end_pass()
             if not last:
                 engine.step()
         engine.step()
@@ -93,6 +103,7 @@ class DeepSpeedEngine:
         self._engine.eval()
         with torch.no_grad():
             value = float(self._engine(batch.to(self._ranks.device)))
+        self._end_pass()
         self._engine.train()
         return value
 
@@ -106,20 +117,30 @@ class DeepSpeedEngine:
         finally:
             self._engine.train()
 
+    def _end_pass(self) -> None:
+        if self._lockstep:
+            self._lockstep.end_pass()
+
     def weights(self) -> dict[str, torch.Tensor]:
         """See `Engine`. One weight at a time is gathered, so that no GPU needs to hold the model."""
         whole = {}
         for name, parameter in self._parameters.items():
-            with GatheredParameters([parameter], enabled=self._recipe.engine.zero == 3):
+            with deepspeed.zero.GatheredParameters([parameter], enabled=self._recipe.engine.zero == 3):
                 if self._ranks.is_first:
                     whole[name] = parameter.detach().cpu().clone()
         return whole
 
-    def save(self, folder: Path) -> None:
-        """See `Engine`."""
+    def save(self, folder: Path) -> Future[Any]:
+        """See `Engine`. The ranks wait: DeepSpeed's own writer beside the steps needs libaio and is not there for all.
+
+        What it writes is on the disk when this returns.
+        """
         self._engine.save_checkpoint(
             str(folder), tag=TAG, save_latest=False, exclude_frozen_parameters=self._recipe.lora is not None
         )
+        written: Future[Any] = Future()
+        written.set_result(None)
+        return written
 
     def load(self, folder: Path) -> None:
         """See `Engine`. For another number of ranks the checkpoint is first converted, once, beside its own files."""
@@ -150,15 +171,13 @@ class DeepSpeedEngine:
             group["weight_decay"] = decay
 
     def _assert_master_weights(self) -> None:
-        """The trained weights themselves are float32, or DeepSpeed keeps float32 copies of them."""
-        groups = [group["params"] for group in self._engine.optimizer.param_groups]
-        wrong = {p.dtype for group in groups for p in group} - {torch.float32}
-        masters = getattr(self._engine.optimizer, "fp32_partitioned_groups_flat", None) or getattr(
-            self._engine.optimizer, "single_partition_of_fp32_groups", None
-        )
-        if wrong and not (masters and all(master.dtype == torch.float32 for master in masters)):
+        """What DeepSpeed updates is float32: of the smallest trained weight, since it treats all alike."""
+        smallest = min(self._parameters.values(), key=lambda parameter: math.prod(whole_shape(parameter)))
+        master = safe_get_full_fp32_param(smallest)
+        found = "none" if master is None else master.dtype
+        if found != torch.float32:
             raise EngineError(
-                f"DeepSpeed keeps no float32 masters of the trained weights ({wrong}); check engine.config"
+                f"DeepSpeed keeps no float32 masters of the trained weights ({found}); check engine.config"
             )
 
 

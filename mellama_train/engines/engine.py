@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import Future
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,12 +34,19 @@ class Engine(Protocol):
     """The Hugging Face model, with adapters where the recipe asks for them."""
 
     def step(
-        self, micro: tuple[MicroBatch, ...], targets: int, learning_rate: float, accept: Callable[[float], bool]
+        self,
+        micro: tuple[MicroBatch, ...],
+        targets: int,
+        learning_rate: float,
+        accept: Callable[[float], bool],
+        before: Callable[[], None],
     ) -> StepOutcome:
         """Forward and backward over the rank's micro-batches, then one update.
 
         `targets` is their number over all ranks, by which the summed loss is divided. `accept` sees the mean loss
-        and says whether the update may be made; it must give the same answer on all ranks.
+        and says whether the update may be made; it must give the same answer on all ranks. `before` is called ahead
+        of each micro-batch; where it raises, weights and optimizer are those before the step, and `save` alone may
+        follow.
         """
         ...
 
@@ -54,8 +62,12 @@ class Engine(Protocol):
         """Name → whole trained weight on the CPU, on the first rank; empty on the others."""
         ...
 
-    def save(self, folder: Path) -> None:
-        """Write weights and optimizer state of all ranks into `folder`, which all of them see."""
+    def save(self, folder: Path) -> Future[Any]:
+        """Write weights and optimizer state of all ranks into `folder`, which all of them see.
+
+        What is written is the state at the call. It may go on being written while steps are made; the future says
+        when it is there, or has the error.
+        """
         ...
 
     def load(self, folder: Path) -> None:

@@ -7,13 +7,13 @@ from typing import Any
 import torch
 
 from mellama_train.errors import EngineError
+from mellama_train.model.loading import whole_shape
 from mellama_train.recipe.config import Optimizer
 
 
 def parameter_groups(parameters: dict[str, torch.nn.Parameter], weight_decay: float) -> list[dict[str, Any]]:
     """Matrices decay, vectors (norms, biases) do not."""
-    # Under ZeRO-3 a parameter that lies on other ranks has its true shape in `ds_shape`.
-    decayed = {name: len(getattr(p, "ds_shape", p.shape)) > 1 for name, p in parameters.items()}
+    decayed = {name: len(whole_shape(parameter)) > 1 for name, parameter in parameters.items()}
     groups = (
         ([p for name, p in parameters.items() if decayed[name]], weight_decay),
         ([p for name, p in parameters.items() if not decayed[name]], 0.0),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,12 @@ from torch.distributed.fsdp import CPUOffloadPolicy, FSDPModule, MixedPrecisionP
 from torch.nn.parallel import DistributedDataParallel
 
 from mellama_train.engines.engine import StepOutcome
+from mellama_train.engines.lockstep import Lockstep
 from mellama_train.engines.optimizers import adamw, assert_master_weights
-from mellama_train.engines.ranks import Ranks
+from mellama_train.engines.ranks import WAIT, Ranks
 from mellama_train.model.adapters import bare
-from mellama_train.model.loading import DTYPE, FLASH, load_model, trainable
-from mellama_train.model.loss import CausalLoss, choose_kernel
+from mellama_train.model.loading import DTYPE, load_model, trainable
+from mellama_train.model.loss import CausalLoss, open_loss
 from mellama_train.recipe.config import Recipe
 from mellama_train.rows.batches import MicroBatch
 
@@ -29,8 +31,7 @@ class PlainEngine:
     def __init__(self, recipe: Recipe, ranks: Ranks) -> None:
         self.model = load_model(recipe, ranks.device, torch.float32)
         self._recipe, self._ranks = recipe, ranks
-        kernel = choose_kernel(self.model, recipe.model.loss, recipe.precision)
-        loss = CausalLoss(self.model, kernel=kernel, flatten=self.model.config._attn_implementation in FLASH)
+        loss = open_loss(self.model, recipe, ranks.device)
         self._sharded = recipe.engine.sharding == "fsdp"
         self._loss: Any
         if self._sharded:
@@ -45,22 +46,35 @@ class PlainEngine:
         self._fused = not recipe.engine.offload_optimizer and (ranks.device.type == "cuda" or not self._sharded)
         self._optimizer = adamw(self._parameters, recipe.optimizer, fused=self._fused)
         self._scaler = torch.amp.GradScaler(ranks.device.type, enabled=recipe.precision == "fp16")
+        # What is written beside the steps has its own messages.
+        self._writers = torch.distributed.new_group(backend="gloo", timeout=WAIT)
+        self._lockstep = Lockstep(self.model, ranks) if recipe.engine.check_ranks else None
         self._loss.train()
 
     def step(
-        self, micro: tuple[MicroBatch, ...], targets: int, learning_rate: float, accept: Callable[[float], bool]
+        self,
+        micro: tuple[MicroBatch, ...],
+        targets: int,
+        learning_rate: float,
+        accept: Callable[[float], bool],
+        before: Callable[[], None],
     ) -> StepOutcome:
         """See `Engine`."""
         # DDP and FSDP take the mean of the ranks' gradients, and the sum is what is wanted.
         weight = self._ranks.size / targets
-        total = torch.zeros((), dtype=torch.float64, device=self._ranks.device)
+        losses: list[torch.Tensor] = []
         for number, batch in enumerate(micro):
+            before()
+            if number > 1:
+                # A GPU is at most two micro-batches behind, so that a step can be given up between them.
+                losses[number - 2].item()
             with self._gathering(last=number == len(micro) - 1):
                 with self._precision():
                     loss = self._loss(batch.to(self._ranks.device))
                 self._scaler.scale(loss * weight).backward()
-            total += loss.detach()
-        mean = self._ranks.sum([float(total)])[0] / targets
+                self._end_pass()
+            losses.append(loss.detach())
+        mean = self._ranks.sum([sum(loss.item() for loss in losses)])[0] / targets
         if not accept(mean):
             self._optimizer.zero_grad()
             return StepOutcome(mean, math.nan, applied=False)
@@ -88,6 +102,7 @@ class PlainEngine:
         loss.eval()
         with torch.no_grad(), self._precision():
             value = float(loss(batch.to(self._ranks.device)))
+        self._end_pass()
         loss.train()
         return value
 
@@ -106,6 +121,10 @@ class PlainEngine:
             if self._sharded:
                 self._loss.reshard()
 
+    def _end_pass(self) -> None:
+        if self._lockstep:
+            self._lockstep.end_pass()
+
     def weights(self) -> dict[str, torch.Tensor]:
         """See `Engine`."""
         whole = {}
@@ -116,15 +135,22 @@ class PlainEngine:
                 whole[name] = value.cpu()
         return whole
 
-    def save(self, folder: Path) -> None:
-        """See `Engine`. The form is PyTorch's distributed checkpoint, which any number of ranks can read."""
-        dcp.save(self._state(), checkpoint_id=folder)
+    def save(self, folder: Path) -> Future[Any]:
+        """See `Engine`. The form is PyTorch's distributed checkpoint, which any number of ranks can read.
+
+        The state is copied into the CPU's memory and written from there, behind the steps that follow.
+        """
+        written: Any = dcp.async_save(self._state(), checkpoint_id=folder, process_group=self._writers)
+        return written  # type: ignore[no-any-return]
 
     def load(self, folder: Path) -> None:
         """See `Engine`."""
         self._begin_optimizer()
         state = self._state()
         dcp.load(state, checkpoint_id=folder)
+        if self._sharded:
+            # A pass before this one left what stands outside the layers gathered, as it was then.
+            self._loss.reshard()
         if self._scaler.is_enabled():
             self._scaler.load_state_dict(state["scaler"])
 

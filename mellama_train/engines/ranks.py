@@ -59,6 +59,12 @@ class Ranks:
         dist.broadcast_object_list(box, src=0, device=torch.device("cpu"))
         return box[0]
 
+    def as_on_first(self, tensor: torch.Tensor) -> None:
+        """Put the values of the first rank's tensor into this one, in place; the shapes are the same."""
+        values = tensor.contiguous()
+        dist.broadcast(values, src=0)
+        tensor.copy_(values)
+
     def gather(self, value: Any) -> list[Any]:
         """The values of all ranks, by rank."""
         found: list[Any] = [None] * self.size

@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,30 +43,73 @@ class Checkpoint:
         return self.folder / ENGINE
 
 
-def write(
-    folder: Path, step: int, state: Mapping[str, Any], save_engine: Callable[[Path], None], *, keep: int, ranks: Ranks
-) -> Path:
-    """Write the checkpoint of `step` below `folder` and remove all but the `keep` newest.
+class Writing:
+    """A checkpoint on its way to the disk: the engine's files, then their hashes, then the seal.
 
-    Raises `CheckpointError` on all ranks where one of them cannot write; what was there before stays.
+    The first two go on beside the training. All ranks together make one, and together `advance` it whenever each of
+    them `is_ready`.
     """
-    final = folder / f"step-{step:08d}"
-    aside = final.with_suffix(".partial")
-    problem = _attempt(lambda: _begin(aside, state), ranks, only_first=True)
-    problem = problem or _attempt(lambda: save_engine(aside / ENGINE), ranks)
-    if problem is None:
-        seals, problem = _hashes(aside, ranks)
-        problem = problem or _attempt(lambda: _finish(aside, final, seals), ranks, only_first=True)
-    if problem is not None:
-        if ranks.is_first:
-            shutil.rmtree(aside, ignore_errors=True)
-        last = newest_folder(folder)
+
+    def __init__(
+        self,
+        folder: Path,
+        step: int,
+        state: Mapping[str, Any],
+        save_engine: Callable[[Path], Future[Any]],
+        *,
+        keep: int,
+        ranks: Ranks,
+    ) -> None:
+        """Begin with the state of `step`. Raises `CheckpointError` on all ranks where one of them cannot write."""
+        self._folder, self.step, self._keep, self._ranks = folder, step, keep, ranks
+        self._final = folder / f"step-{step:08d}"
+        self._aside = self._final.with_suffix(".partial")
+        self._work: Future[Any]
+        self._hasher: ThreadPoolExecutor | None = None
+        self._refuse(_attempt(lambda: _begin(self._aside, state), ranks, only_first=True))
+        self._refuse(_attempt(lambda: self._start(save_engine), ranks))
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether what this rank does beside the training is done."""
+        return self._work.done()
+
+    def advance(self) -> bool:
+        """Go on to the next piece of work, waiting for this rank's part of the last; returns whether it is whole.
+
+        Raises `CheckpointError` on all ranks where one of them could not write; what was there before stays.
+        """
+        self._refuse(_attempt(lambda: self._work.result(), self._ranks))
+        if self._hasher is None:
+            self._hasher = ThreadPoolExecutor(max_workers=1)
+            self._work = self._hasher.submit(_hashes, self._aside, self._ranks)
+            self._hasher.shutdown(wait=False)
+            return False
+        seals = {name: seal for part in self._ranks.gather(self._work.result()) for name, seal in part.items()}
+        self._refuse(_attempt(lambda: _finish(self._aside, self._final, seals), self._ranks, only_first=True))
+        if self._ranks.is_first:
+            for old in _folders(self._folder)[: -self._keep]:
+                shutil.rmtree(old, ignore_errors=True)
+        return True
+
+    def to_end(self) -> None:
+        """Wait until it is whole. Raises as `advance`."""
+        while not self.advance():
+            pass
+
+    def _start(self, save_engine: Callable[[Path], Future[Any]]) -> None:
+        self._work = save_engine(self._aside / ENGINE)
+
+    def _refuse(self, problem: str | None) -> None:
+        if problem is None:
+            return
+        if self._ranks.is_first:
+            shutil.rmtree(self._aside, ignore_errors=True)
+        last = newest_folder(self._folder)
         kept = f"the last whole one is {last.name}" if last else "there is none yet"
-        raise CheckpointError(f"cannot write the checkpoint of step {step}: {problem}; {kept}; make room and go on")
-    if ranks.is_first:
-        for old in _folders(folder)[:-keep]:
-            shutil.rmtree(old, ignore_errors=True)
-    return final
+        raise CheckpointError(
+            f"cannot write the checkpoint of step {self.step}: {problem}; {kept}; make room and go on"
+        )
 
 
 def newest_folder(folder: Path) -> Path | None:
@@ -102,7 +146,9 @@ def _folders(folder: Path) -> list[Path]:
 
 
 def _begin(aside: Path, state: Mapping[str, Any]) -> None:
-    shutil.rmtree(aside, ignore_errors=True)
+    # Those of runs that were killed while they wrote, too: one is written at a time.
+    for old in aside.parent.glob("step-*.partial"):
+        shutil.rmtree(old, ignore_errors=True)
     (aside / ENGINE).mkdir(parents=True)
     (aside / STATE).write_text(json.dumps(state, indent=1))
 
@@ -116,17 +162,13 @@ def _finish(aside: Path, final: Path, seals: Mapping[str, Any]) -> None:
     aside.rename(final)
 
 
-def _hashes(folder: Path, ranks: Ranks) -> tuple[dict[str, Any], str | None]:
-    """Relative name → size and SHA-256 of every file, the work being shared by the ranks."""
+def _hashes(folder: Path, ranks: Ranks) -> dict[str, Any]:
+    """Relative name → size and SHA-256 of this rank's share of all files."""
     files = sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file() and path.name != SEAL)
-    own, problem = {}, None
-    try:
-        for name in files[ranks.rank :: ranks.size]:
-            own[str(name)] = {"bytes": (folder / name).stat().st_size, "sha256": _sha256(folder / name)}
-    except OSError as error:
-        problem = str(error)
-    parts = ranks.gather((own, problem))
-    return {k: v for part, _ in parts for k, v in part.items()}, next((p for _, p in parts if p), None)
+    return {
+        str(name): {"bytes": (folder / name).stat().st_size, "sha256": _sha256(folder / name)}
+        for name in files[ranks.rank :: ranks.size]
+    }
 
 
 def _sha256(file: Path) -> str:
@@ -142,14 +184,15 @@ def _damage(folder: Path, ranks: Ranks) -> str | None:
         expected = json.loads((folder / SEAL).read_text())
     except (OSError, ValueError):
         return "it was never finished"
-    found, problem = _hashes(folder, ranks)
-    if problem:
+    found: dict[str, Any] = {}
+    if problem := _attempt(lambda: found.update(_hashes(folder, ranks)), ranks):
         return problem
+    found = {name: seal for part in ranks.gather(found) for name, seal in part.items()}
     wrong = [name for name, seal in expected.items() if found.get(name) != seal]
     return f"{wrong[0]} is missing, cut short or altered" if wrong else None
 
 
-def _attempt(action: Callable[[], None], ranks: Ranks, *, only_first: bool = False) -> str | None:
+def _attempt(action: Callable[[], object], ranks: Ranks, *, only_first: bool = False) -> str | None:
     """Do it; returns the first problem that any rank had."""
     problem = None
     if ranks.is_first or not only_first:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from mellama_train.engines.engine import Engine
 from mellama_train.engines.ranks import Ranks
+from mellama_train.loop.stopping import Stop
 from mellama_train.rows.batches import collate
 from mellama_train.rows.row import IGNORED, Rows
 
@@ -16,16 +17,18 @@ if TYPE_CHECKING:
     from mellama_train.rows.row import Row
 
 
-def held_out_losses(engine: Engine, sets: Mapping[str, Rows], most: int, ranks: Ranks) -> dict[str, float]:
+def held_out_losses(engine: Engine, sets: Mapping[str, Rows], most: int, ranks: Ranks, stop: Stop) -> dict[str, float]:
     """Figures "held_out_loss/SOURCE" (nats a target) and "perplexity/SOURCE" over the first `most` rows of each set.
 
     The ranks share the rows; each makes the same number of forward passes, since sharded weights are gathered in them.
+    Raises `StoppedError` between two of them.
     """
     own: Counter[str] = Counter()
     targets: Counter[str] = Counter()
     for rows in sets.values():
         count = min(most, len(rows))
         for start in range(0, count, ranks.size):
+            stop.look()
             index = min(start + ranks.rank, count - 1)
             loss, number = _measure(engine, rows[index])
             if start + ranks.rank < count:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,9 @@ import torch
 from mellama_train.engines.ranks import Ranks
 from mellama_train.errors import TrainError
 from mellama_train.loop.checkpoints import WRITE_ERRORS
+from mellama_train.loop.resuming import RECORD
 from mellama_train.model import provenance
+from mellama_train.model.endings import add_ends, save_settings_of_adapters
 from mellama_train.model.loading import DTYPE
 from mellama_train.recipe.config import Recipe
 from mellama_train.recipe.yaml_schema import as_json
@@ -55,20 +57,26 @@ def write_model(
     *,
     steps: int,
     tokens: Mapping[str, int],
+    record: Mapping[str, Any],
+    ends: Sequence[int],
 ) -> Path:
     """Write `final/` in the output folder: a model folder, or an adapter folder after LoRA; weights in the precision.
 
     `weights` are the trained ones, on the first rank; `steps` and `tokens` (per source) go into the record of how the
-    model came to be. Written aside and renamed when whole. Raises `TrainError` on all
-    ranks when it cannot be written.
+    model came to be, `record` is by which the run is known again; `ends` are the tokens that
+    its answers end with. Written aside and renamed when whole. Raises
+    `TrainError` on all ranks when it cannot be written.
     """
     final, problem = recipe.output / FINAL, None
     aside = final.with_suffix(".partial")
     if ranks.is_first:
         try:
             shutil.rmtree(aside, ignore_errors=True)
+            add_ends(model, ends)
             _write(recipe, model, tokenizer, weights, aside)
+            save_settings_of_adapters(model, aside)
             provenance.write(aside, provenance.grown(as_json(recipe), steps=steps, tokens=tokens))
+            (aside / RECORD).write_text(json.dumps(record, indent=1))
             aside.rename(final)
         except WRITE_ERRORS as error:
             problem = f"cannot write {final}: {error}; make room, and the same command writes it again"

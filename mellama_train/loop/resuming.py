@@ -1,16 +1,23 @@
-"""Whether a checkpoint belongs to the run that wants to go on from it."""
+"""Whether a checkpoint, or a finished model, belongs to the run that is asked for."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
-from mellama_train.errors import CheckpointError
+from mellama_train.errors import CheckpointError, TrainError
 from mellama_train.loop.checkpoints import Checkpoint
 from mellama_train.recipe.config import Recipe
 from mellama_train.recipe.yaml_schema import as_json
 from mellama_train.rows.row import Rows
+
+FOLLOWING = ("apart", "rows", "ends")
+"""Keys of the rows that follow from others, or from whether they are packed, which is known with the model loaded."""
+
+RECORD = "run.json"
+"""In a finished model's folder: the record of its run."""
 
 MAY_CHANGE = (
     "output",
@@ -27,12 +34,13 @@ MAY_CHANGE = (
     "engine.offload_optimizer",
     "engine.offload_parameters",
     "engine.config",
+    "engine.check_ranks",
 )
 """Keys of a recipe that do not change what is learned. Data is known by its content, not its place."""
 
 
 def record(recipe: Recipe, rows: Rows) -> dict[str, Any]:
-    """What of recipe and data a checkpoint keeps."""
+    """What of recipe and data a checkpoint keeps, and the finished model."""
     # Through JSON and back, as a checkpoint's own copy went.
     kept: dict[str, Any] = json.loads(json.dumps({"recipe": as_json(recipe), "rows": rows.describe()}))
     return kept
@@ -40,17 +48,45 @@ def record(recipe: Recipe, rows: Rows) -> dict[str, Any]:
 
 def check(found: Checkpoint, wanted: Mapping[str, Any]) -> None:
     """Raise `CheckpointError`, naming the keys that differ, unless the checkpoint is of this recipe and data."""
-    for what, allowed in (("recipe", MAY_CHANGE), ("rows", ())):
-        before, now = dict(_flat(found.state[what])), dict(_flat(wanted[what]))
+    if other := _other(found.state, wanted):
+        raise CheckpointError(
+            f"{found.folder} was made by {other}; go back to the old values, or choose another output for a new run"
+        )
+
+
+def check_packing(found: Checkpoint, wanted: Mapping[str, Any]) -> None:
+    """Raise `CheckpointError` unless the rows of a checkpoint were packed, or were not, as those that are wanted."""
+    before, now = (rows.get("apart", False) for rows in (found.state["rows"], wanted["rows"]))
+    if before != now:
+        raise CheckpointError(
+            f"{found.folder} was made with {'one document' if before else 'several documents'} in a row, and here the "
+            f"model {'keeps several apart' if before else 'sees what stands before one'}; go back to the machine "
+            "or the libraries it was made with, or choose another output for a new run"
+        )
+
+
+def is_finished(final: Path, wanted: Mapping[str, Any]) -> bool:
+    """Whether the model of this run is there. Raises `TrainError`, naming the keys that differ, for that of another."""
+    if not final.is_dir():
+        return False
+    if other := _other(json.loads((final / RECORD).read_text()) if (final / RECORD).is_file() else {}, wanted):
+        raise TrainError(f"{final} is there already, made by {other}; choose another output, or remove it")
+    return True
+
+
+def _other(kept: Mapping[str, Any], wanted: Mapping[str, Any]) -> str | None:
+    """What another run a record is of, with the keys that differ; None for the same run."""
+    for what, name, allowed in (("recipe", "another recipe", MAY_CHANGE), ("rows", "another data set", FOLLOWING)):
+        if what not in kept:
+            return f"another run, of whose {what} nothing is known"
+        before, now = dict(_flat(kept[what])), dict(_flat(wanted[what]))
         differing = [
             key for key in sorted({*before, *now}) if before.get(key) != now.get(key) and not _under(key, allowed)
         ]
         if differing:
             shown = ", ".join(f"{key} ({before.get(key)} → {now.get(key)})" for key in differing[:5])
-            raise CheckpointError(
-                f"{found.folder} was made by another {'recipe' if what == 'recipe' else 'data set'}: {shown}; "
-                "go back to the old values, or choose another output for a new run"
-            )
+            return f"{name}: {shown}"
+    return None
 
 
 def _under(key: str, prefixes: tuple[str, ...]) -> bool:

@@ -6,10 +6,10 @@ therefore goes on exactly where its newest checkpoint is, on the same number of 
 
 from __future__ import annotations
 
-import signal
+import sys
+import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,14 +20,15 @@ import torch
 from mellama_train.engines.engine import Engine, StepOutcome
 from mellama_train.engines.opening import open_engine
 from mellama_train.engines.ranks import Ranks
-from mellama_train.errors import DataError, ModelLoadError, StoppedError, TrainError
-from mellama_train.loop import checkpoints, outputs, resuming
+from mellama_train.errors import DataError, DivergenceError, ModelLoadError, StoppedError
+from mellama_train.loop import checkpoints, isolation, outputs, resuming
 from mellama_train.loop.held_out import held_out_losses
 from mellama_train.loop.meter import Meter
 from mellama_train.loop.probes import probe
 from mellama_train.loop.reporting import Mute, Reporter
 from mellama_train.loop.schedule import learning_rate
 from mellama_train.loop.spikes import SpikeWatch
+from mellama_train.loop.stopping import Stop
 from mellama_train.plan.fitting import refuse_hopeless
 from mellama_train.plan.flops import cost, peak_flops
 from mellama_train.plan.shapes import shape_of
@@ -39,11 +40,17 @@ from mellama_train.rows.steps import accumulation, steps_in
 
 @dataclass(frozen=True, slots=True)
 class TrainingData:
-    """What a run reads: rows to learn from, held-out rows by the name of their set, the tokenizer of both."""
+    """What a run reads: rows to learn from, held-out rows by the name of their set, the tokenizer of both.
+
+    `apart` gives the same with one document in each row, where that can be had; `ends` are the tokens that answers
+    were seen to end with.
+    """
 
     rows: Rows
     held_out: Mapping[str, Rows]
     tokenizer: Any
+    apart: Callable[[], TrainingData] | None = None
+    ends: tuple[int, ...] = ()
 
 
 @dataclass(slots=True)
@@ -58,6 +65,8 @@ class Position:
 def train(recipe: Recipe, data: TrainingData, ranks: Ranks) -> Path:
     """Train to the end, from the newest checkpoint in the output folder if there is one; returns the model's folder.
 
+    A run that has come to its end already is left as it is.
+
     Raises
     ------
     CheckpointError
@@ -70,10 +79,13 @@ def train(recipe: Recipe, data: TrainingData, ranks: Ranks) -> Path:
     accumulation(recipe.batch, ranks.size)
     if not len(data.rows):
         raise DataError("there is nothing to train on: no row was made of the data")
-    if (recipe.output / outputs.FINAL).is_dir():
-        raise TrainError(f"{recipe.output / outputs.FINAL} is there already; choose another output, or remove it")
-    with outputs.locked(recipe.output, ranks), _stop_signal() as stopped:
-        record = resuming.record(recipe, data.rows)
+    record, stop = resuming.record(recipe, data.rows), Stop(ranks)
+    final = recipe.output / outputs.FINAL
+    if resuming.is_finished(final, record):
+        if ranks.is_first:
+            print(f"finished before: {final}", file=sys.stderr)
+        return final
+    with outputs.locked(recipe.output, ranks), stop.heard():
         found = checkpoints.newest(recipe.output / outputs.CHECKPOINTS, ranks)
         if found:
             resuming.check(found, record)
@@ -81,7 +93,11 @@ def train(recipe: Recipe, data: TrainingData, ranks: Ranks) -> Path:
         torch.manual_seed(recipe.seed)
         _check_room(recipe, ranks)
         engine = open_engine(recipe, ranks, resumed_from_ranks=found.state["ranks"] if found else None)
-        return _Run(recipe, data, ranks, engine, record, found).to_end(stopped)
+        data, said = _kept_apart(engine, recipe, data, ranks)
+        record = resuming.record(recipe, data.rows)
+        if found:
+            resuming.check_packing(found, record)
+        return _Run(recipe, data, ranks, engine, record, found, stop, said).to_end()
 
 
 class _Run:
@@ -95,8 +111,11 @@ class _Run:
         engine: Engine,
         record: Mapping[str, Any],
         found: checkpoints.Checkpoint | None,
+        stop: Stop,
+        said: str | None,
     ) -> None:
         self._recipe, self._data, self._ranks, self._engine, self._record = recipe, data, ranks, engine, record
+        self._stop = stop
         rows_steps = steps_in(len(data.rows), recipe.batch.rows)
         self._steps = min(rows_steps, recipe.steps or rows_steps)
         self._position, self._watch = Position(), SpikeWatch(recipe.spikes)
@@ -110,48 +129,73 @@ class _Run:
             if ranks.is_first
             else Mute()
         )
+        # Whether held-out text and probes of this step are seen to: a signal may have come in their midst.
+        self._looked: bool = found is not None and found.state.get("looked", True)
+        # A step that is saved: none, that of the checkpoint, or that of `_writing`, which may not be whole yet.
+        self._saved, self._saved_at = self._position.step, time.monotonic()
+        self._writing: checkpoints.Writing | None = None
         self._meter = Meter(cost(engine.model), peak_flops(ranks.device, recipe.reporting.peak_tflops), ranks)
+        if said:
+            self._report.event(self._position.step, "apart", said)
         for problem in found.passed_over if found else ():
             self._report.message(f"passed over a damaged checkpoint, {problem}")
         if found:
             self._report.message(f"going on from {found.folder}")
 
-    def to_end(self, stopped: list[int]) -> Path:
-        """All steps that are left, then the model folder. `stopped` holds a signal once one has come."""
-        recipe, first = self._recipe, self._position.step
-        if first == 0:
-            self._look(0)
-        parts = ahead(self._data.rows, first, self._steps, recipe.batch, self._ranks.rank, self._ranks.size)
+    def to_end(self) -> Path:
+        """All steps that are left, then the model folder. Raises `StoppedError` with a checkpoint written."""
         try:
-            for part in parts:
-                interrupted = self._step(part, bool(stopped))
-                step = self._position.step
-                last = step == self._steps
-                if step % recipe.reporting.every_steps == 0 or last:
-                    self._show()
-                self._look(step)
-                if step % recipe.checkpoints.every_steps == 0 or last or interrupted:
-                    self._save()
-                if interrupted and not last:
-                    raise StoppedError(f"stopped by a signal after step {step}; the same command goes on from there")
+            self._steps_left()
+            self._save()
             return self._finish()
+        except DivergenceError:
+            self._settle()
+            raise
+        except StoppedError as error:
+            self._save()
+            raise StoppedError(
+                f"{error} after step {self._position.step}; the same command goes on from there"
+            ) from None
         finally:
             self._report.close()
 
-    def _step(self, part: StepBatches, stop: bool) -> bool:
-        """One optimizer step; returns whether any rank was told to stop."""
+    def _steps_left(self) -> None:
+        recipe, first = self._recipe, self._position.step
+        if not self._looked:
+            self._look(first)
+        for part in ahead(self._data.rows, first, self._steps, recipe.batch, self._ranks.rank, self._ranks.size):
+            is_time = self._step(part)
+            step = self._position.step
+            last = step == self._steps
+            if step % recipe.reporting.every_steps == 0 or last:
+                self._show()
+            self._look(step)
+            if step % recipe.checkpoints.every_steps == 0 or is_time:
+                self._begin_saving()
+
+    def _step(self, part: StepBatches) -> bool:
+        """One optimizer step; returns whether it is time for a checkpoint by the clock."""
         recipe, step = self._recipe, self._position.step
         torch.manual_seed(_step_seed(recipe.seed, step, self._ranks.rank))
-        targets, tokens, attended, stops = self._ranks.sum(
-            [part.targets, sum(part.tokens.values()), part.attended, float(stop)]
+        ready = self._writing is not None and self._writing.is_ready
+        targets, tokens, attended, are_ready, is_time = self._ranks.sum(
+            [part.targets, sum(part.tokens.values()), part.attended, ready, self._is_time()]
         )
+        if self._writing and are_ready == self._ranks.size and self._writing.advance():
+            self._writing = None
         rate = learning_rate(step, self._steps, recipe.optimizer)
-        outcome = self._engine.step(part.micro, max(1, int(targets)), rate, self._accept)
+        outcome = self._engine.step(part.micro, max(1, int(targets)), rate, self._accept, self._stop.look)
         self._position.step += 1
+        self._looked = False
         self._position.tokens.update(part.tokens)
         self._meter.add(outcome, rate, tokens, attended)
         self._judge(outcome)
-        return stops > 0
+        return is_time > 0
+
+    def _is_time(self) -> bool:
+        """Whether the first rank's clock asks for a checkpoint."""
+        minutes = self._recipe.checkpoints.every_minutes
+        return self._ranks.is_first and minutes is not None and time.monotonic() - self._saved_at >= 60 * minutes
 
     def _accept(self, loss: float) -> bool:
         return self._watch.problem(loss) is None
@@ -193,15 +237,32 @@ class _Run:
         figures: dict[str, float] = {}
         ends = step in (0, self._steps)
         if self._data.held_out and (ends or step % recipe.held_out.every_steps == 0):
-            figures |= held_out_losses(self._engine, self._data.held_out, recipe.held_out.rows, self._ranks)
+            figures |= held_out_losses(self._engine, self._data.held_out, recipe.held_out.rows, self._ranks, self._stop)
         if recipe.probe and (ends or step % recipe.probe.every_steps == 0):
-            figures |= probe(self._engine, self._data.tokenizer, recipe.probe)
+            figures |= probe(self._engine, self._data.tokenizer, recipe.probe, self._ranks, self._stop)
         if figures:
             self._report.figures(step, figures)
             self._report.message("  ".join(f"{name} {value:.4g}" for name, value in figures.items()))
             self._meter.pause()
+        self._looked = True
 
     def _save(self) -> None:
+        """The state as it is, whole on the disk when this returns."""
+        self._begin_saving()
+        self._settle()
+        self._meter.pause()
+
+    def _settle(self) -> None:
+        """Wait for the checkpoint that is on its way."""
+        if self._writing:
+            self._writing.to_end()
+            self._writing = None
+
+    def _begin_saving(self) -> None:
+        """Begin a checkpoint of the state as it is, if there is none of it."""
+        if self._saved == self._position.step:
+            return
+        self._settle()
         state = {
             **self._record,
             "step": self._position.step,
@@ -209,9 +270,13 @@ class _Run:
             "seconds": self._position.seconds,
             "spikes": self._watch.state(),
             "ranks": self._ranks.size,
+            "looked": self._looked,
         }
-        folder, plan = self._recipe.output / outputs.CHECKPOINTS, self._recipe.checkpoints
-        checkpoints.write(folder, self._position.step, state, self._engine.save, keep=plan.keep, ranks=self._ranks)
+        folder, keep = self._recipe.output / outputs.CHECKPOINTS, self._recipe.checkpoints.keep
+        self._writing = checkpoints.Writing(
+            folder, self._position.step, state, self._engine.save, keep=keep, ranks=self._ranks
+        )
+        self._saved, self._saved_at = self._position.step, time.monotonic()
         self._meter.pause()
 
     def _finish(self) -> Path:
@@ -224,9 +289,28 @@ class _Run:
             self._ranks,
             steps=self._position.step,
             tokens=self._tokens(),
+            record=self._record,
+            ends=self._data.ends,
         )
         self._report.message(f"finished: {final}")
         return final
+
+
+def _kept_apart(engine: Engine, recipe: Recipe, data: TrainingData, ranks: Ranks) -> tuple[TrainingData, str | None]:
+    """The data as this model can learn from it, and what there is to say of that.
+
+    A model that would see other documents of a row gets one in each. Raises `DataError` where that cannot be had.
+    """
+    seen = ranks.from_first(isolation.seen(engine, data.tokenizer, recipe))
+    if seen is None:
+        return data, None
+    said = (
+        f"{recipe.model.path} sees the documents before one in its row (its loss changes by {seen:.2g} nats a target)"
+    )
+    if data.apart is None:
+        raise DataError(f"{said}, and these rows hold several; take a model or a model.attention that keeps them apart")
+    alone = data.apart()
+    return alone, f"{said}: each row holds one, which makes {len(alone.rows):,} rows of {len(data.rows):,}"
 
 
 def _check_room(recipe: Recipe, ranks: Ranks) -> None:
@@ -243,17 +327,3 @@ def _check_room(recipe: Recipe, ranks: Ranks) -> None:
 def _step_seed(seed: int, step: int, rank: int) -> int:
     """The random numbers of a step (dropout) depend on its number alone, so none of their state needs keeping."""
     return int(np.random.SeedSequence((seed, step, rank)).generate_state(1, np.uint64)[0] >> 1)
-
-
-@contextmanager
-def _stop_signal() -> Iterator[list[int]]:
-    """SIGTERM and SIGUSR1 (Slurm's warning before the end) let the step end and a checkpoint be written."""
-    came: list[int] = []
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGUSR1)}
-    for number in before:
-        signal.signal(number, lambda number, _: came.append(number))
-    try:
-        yield came
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -106,6 +106,11 @@ def trainable(model: Any) -> dict[str, torch.nn.Parameter]:
     return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
 
 
+def whole_shape(parameter: torch.nn.Parameter) -> tuple[int, ...]:
+    """The shape of a weight, also where ZeRO-3 has laid its parts on the ranks."""
+    return tuple(getattr(parameter, "ds_shape", parameter.shape))
+
+
 def _four_bit(device: torch.device, compute: torch.dtype) -> Any:
     if device.type != "cuda" or importlib.util.find_spec("bitsandbytes") is None:
         raise ModelLoadError("lora.four_bit needs a CUDA GPU and the package bitsandbytes; leave it out for plain LoRA")

@@ -15,8 +15,9 @@ from torch.utils.checkpoint import checkpoint
 
 from mellama_train.errors import ModelLoadError
 from mellama_train.model.adapters import bare
+from mellama_train.model.loading import FLASH, choose_attention
 from mellama_train.model.sizes import CHUNK
-from mellama_train.recipe.config import Precision
+from mellama_train.recipe.config import Precision, Recipe
 from mellama_train.rows.batches import MicroBatch
 from mellama_train.rows.row import IGNORED
 
@@ -36,7 +37,7 @@ class CausalLoss(nn.Module):  # type: ignore[misc]
         """
         super().__init__()
         self.model = model
-        self._kernel = kernel
+        self.kernel = kernel
         self._flatten = flatten
 
     def forward(self, batch: MicroBatch) -> torch.Tensor:
@@ -47,15 +48,35 @@ class CausalLoss(nn.Module):  # type: ignore[misc]
             tokens, positions = tokens.reshape(1, -1), positions.reshape(1, -1)
         # Without a mask, the positions tell transformers where documents begin; any 2-D mask would switch that off.
         asked = {"input_ids": tokens, "position_ids": positions, "use_cache": False}
-        if self._kernel == "full":
+        if self.kernel == "full":
             logits = inner(**asked).logits
             return _summed(logits.reshape(-1, logits.shape[-1])[batch.predictors], batch.targets)
         hidden = getattr(inner, inner.base_model_prefix)(**asked).last_hidden_state
         hidden = hidden.reshape(-1, hidden.shape[-1])[batch.predictors]
         head = inner.get_output_embeddings()
-        if self._kernel == "fused":
+        if self.kernel == "fused":
             return fused_loss(hidden, head.weight, batch.targets)
-        return chunked_loss(hidden, head, batch.targets)
+        return chunked_loss(hidden, head, batch.targets, head_calls(batch))
+
+
+def open_loss(model: Any, recipe: Recipe, device: torch.device) -> CausalLoss:
+    """The loss of a loaded model as the recipe asks for it. Raises `ModelLoadError` for a form that is not exact."""
+    source = recipe.model
+    return CausalLoss(
+        model,
+        kernel=choose_kernel(model, source.loss, recipe.precision),
+        flatten=choose_attention(source.attention, recipe.precision, device) in FLASH,
+    )
+
+
+def head_calls(batch: MicroBatch) -> int:
+    """How often the chunked loss calls the output layer: by the shape of a micro-batch, which all ranks share.
+
+    Under ZeRO-3 each call gathers the layer from all ranks. A number that followed the targets would leave a rank
+    waiting for one that has fewer.
+    """
+    tokens: int = batch.tokens.numel()
+    return -(-tokens // CHUNK)
 
 
 def choose_kernel(model: Any, wanted: str, precision: Precision) -> Kernel:
@@ -90,11 +111,14 @@ def fused_loss(hidden: torch.Tensor, weight: torch.Tensor, targets: torch.Tensor
     return F.linear_cross_entropy(hidden, weight, targets, reduction="sum", ignore_index=IGNORED, options=options)
 
 
-def chunked_loss(hidden: torch.Tensor, head: nn.Module, targets: torch.Tensor) -> torch.Tensor:
-    """The same by `CHUNK` targets at a time, whose logits are computed again in the backward pass."""
+def chunked_loss(hidden: torch.Tensor, head: nn.Module, targets: torch.Tensor, calls: int) -> torch.Tensor:
+    """The same by so many calls of `head`, whose logits are computed again in the backward pass.
+
+    The targets are shared evenly among the calls; a call may have none.
+    """
     parts = [
         checkpoint(_head_loss, head, part, wanted, use_reentrant=False)
-        for part, wanted in zip(hidden.split(CHUNK), targets.split(CHUNK), strict=True)
+        for part, wanted in zip(hidden.tensor_split(calls), targets.tensor_split(calls), strict=True)
     ]
     return torch.stack(parts).sum()
 

@@ -6,4 +6,4 @@ BYTES = {"bf16": 2, "fp16": 2, "fp32": 4}
 """Of a number in each precision."""
 
 CHUNK = 2048
-"""Targets whose logits are held at a time: 2,048 × 32,000 floats are 262 MB."""
+"""Most targets whose logits are held at a time: 2,048 × 32,000 floats are 262 MB."""

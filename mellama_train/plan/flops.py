@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +37,8 @@ class Cost:
 
 def cost(model: Any) -> Cost:
     """The cost of this model. Sharded weights count whole."""
+    from mellama_train.model.loading import whole_shape
+
     inner = bare(model)
     embedding, head = inner.get_input_embeddings(), inner.get_output_embeddings()
     tied = head is not None and head.weight is embedding.weight
@@ -43,7 +46,7 @@ def cost(model: Any) -> Cost:
     for parameter in model.parameters():
         if parameter is embedding.weight and not tied:
             continue
-        size: int = getattr(parameter, "ds_numel", parameter.numel())
+        size = math.prod(whole_shape(parameter))
         if parameter.requires_grad:
             trained += size
         else:

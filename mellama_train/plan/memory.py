@@ -80,7 +80,7 @@ def zero_state(parameters: float, *, zero: int, ranks: int, gradient_bytes: floa
 def state(recipe: Recipe, shape: Shape, ranks: int) -> State:
     """What the recipe's engine keeps on each rank. Gradients are summed in float32 by every engine."""
     lora, engine, width = recipe.lora, recipe.engine, BYTES[recipe.precision]
-    trained = shape.adapters(lora.rank, lora.layers) if lora else shape.parameters
+    trained = shape.trained(lora)
     frozen_bytes = 0.0
     if lora:
         frozen_bytes = shape.parameters * (FOUR_BIT_BYTES if lora.four_bit else width)
@@ -135,7 +135,7 @@ def _buffers(recipe: Recipe, shape: Shape, ranks: int) -> float:
     width, engine = BYTES[recipe.precision], recipe.engine
     trained = 0 if recipe.lora else shape.parameters
     if engine.name == "deepspeed":
-        settings = zero.stage(engine.zero)["zero_optimization"]
+        settings = zero.sharding(recipe)
         live: int = min(settings["stage3_max_live_parameters"], shape.parameters) if engine.zero == 3 else 0
         bucket: int = min(settings["reduce_bucket_size"], trained)
         return (live + 2 * bucket) * width

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mellama_train.errors import ModelLoadError
+from mellama_train.recipe.config import Lora
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +40,10 @@ class Shape:
     def parameters(self) -> int:
         """All parameters; tied ones once."""
         return self.layers * self.block + self.hidden + self.vocabulary * self.hidden * (1 if self.tied else 2)
+
+    def trained(self, lora: Lora | None) -> int:
+        """Parameters that are trained: the adapters', or all."""
+        return self.adapters(lora.rank, lora.layers) if lora else self.parameters
 
     def adapters(self, rank: int, layers: tuple[str, ...]) -> int:
         """Parameters of LoRA on the named linear layers of each block ("all-linear": on all of them)."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -15,13 +14,10 @@ from mellama_train.plan.fitting import differences, faster, nearest_fit, on_engi
 from mellama_train.plan.gpus import GPUS, Gpu
 from mellama_train.plan.memory import GIB, USABLE, memory
 from mellama_train.plan.shapes import Shape, shape_of
-from mellama_train.plan.time import StepTime, checkpoint_time, step_time
-from mellama_train.plan.work import AnyRecipe, Asked, Work, base_model, read_recipe, work
-from mellama_train.recipe.stages import FinetuneRecipe, PretrainRecipe, TuningRecipe
+from mellama_train.plan.stopping import checkpoint_bytes, checkpoint_seconds, warning_seconds
+from mellama_train.plan.time import StepTime, step_time
+from mellama_train.plan.work import AnyRecipe, Asked, Work, base_model, read_recipe, stage_of, work
 from mellama_train.recipe.yaml_schema import Change
-
-MARGIN = 1.5
-"""Times a step and a checkpoint that Slurm's warning comes before the end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +61,14 @@ def _tokens(recipe: AnyRecipe) -> int:
 def _step(recipe: AnyRecipe, shape: Shape, asked: Asked) -> StepTime | None:
     if asked.throughput:
         return StepTime(compute=_tokens(recipe) / asked.throughput)
-    return step_time(recipe, shape, asked.machines)
+    return step_time(recipe, shape, asked.cluster)
 
 
 def _saving(recipe: AnyRecipe, shape: Shape, asked: Asked) -> float:
-    """Seconds that checkpoints add to a step."""
-    return checkpoint_time(recipe, shape, asked.machines) / recipe.checkpoints.every_steps
+    """Seconds that checkpoints add to a step. The plain engine's are written behind the steps."""
+    if recipe.engine.name == "plain":
+        return 0.0
+    return checkpoint_seconds(recipe, shape, asked.disk) / recipe.checkpoints.every_steps
 
 
 def _memory_lines(recipe: AnyRecipe, shape: Shape, asked: Asked, gpu: Gpu) -> Iterator[str]:
@@ -163,9 +161,9 @@ def _assumed(recipe: AnyRecipe, asked: Asked) -> str:
 
 def _faster_lines(recipe: AnyRecipe, shape: Shape, asked: Asked) -> Iterator[str]:
     """What else fits and takes less time, or sends less."""
-    if asked.utilisation or (better := faster(recipe, shape, asked.machines)) is None:
+    if asked.utilisation or (better := faster(recipe, shape, asked.cluster)) is None:
         return
-    now, then = step_time(recipe, shape, asked.machines), step_time(better, shape, asked.machines)
+    now, then = step_time(recipe, shape, asked.cluster), step_time(better, shape, asked.cluster)
     if now and then:
         saved = 1 - then.total / now.total
         gain = f"{saved:.0%} less time" if saved >= 0.005 else "ranks send each other less, at the same speed"
@@ -175,20 +173,20 @@ def _faster_lines(recipe: AnyRecipe, shape: Shape, asked: Asked) -> Iterator[str
 def _launch_lines(
     path: Path, recipe: AnyRecipe, shape: Shape, asked: Asked, step: StepTime | None, changes: Sequence[Change]
 ) -> Iterator[str]:
-    """How to start it: on one machine, or by Slurm with a warning that leaves time for a step and a checkpoint."""
-    stage = {PretrainRecipe: "pretrain", TuningRecipe: "instruct", FinetuneRecipe: "finetune --recipe"}[type(recipe)]
-    command = shlex.join([*stage.split(), str(path), *(part for k, v in changes for part in ("--set", f"{k}={v}"))])
-    a_node = asked.a_node
+    """How to start it, and what a scheduler must be told for the run to end with a checkpoint of its last step."""
+    size, seconds = checkpoint_bytes(recipe, shape), checkpoint_seconds(recipe, shape, asked.disk)
+    yield f"a checkpoint: {size / 1e9:,.1f} GB, whole after {seconds:,.0f} s at {asked.disk / 1e9:g} GB/s for all ranks"
+    more = shlex.join([str(path), *(part for key, value in changes for part in ("--set", f"{key}={value}"))])
+    command = f"{stage_of(recipe)} {more}"
     if asked.gpus == 1 and recipe.engine.name == "plain":
         yield f"launch: mellama-train {command}"
-    elif asked.gpus <= a_node:
+    elif asked.machines == 1:
         yield f"launch: torchrun --standalone --nproc_per_node {asked.gpus} -m mellama_train {command}"
-    else:
-        warning = ""
-        if step is not None:
-            seconds = (step.total + checkpoint_time(recipe, shape, asked.machines)) * MARGIN
-            warning = f" --signal=USR1@{max(120, math.ceil(seconds / 60) * 60)}"
-        yield (
-            f"launch: sbatch --nodes {-(-asked.gpus // a_node)} --gpus-per-node {a_node} --ntasks-per-node {a_node}"
-            f"{warning} examples/cluster/train.sbatch {command}"
-        )
+    if step is None:
+        return
+    warning = warning_seconds(recipe, shape, asked.gpus, _tokens(recipe) / step.total, asked.disk)
+    yield (
+        f"warning before the end: {warning} s (two micro-batches, a checkpoint, and 30 s)\n"
+        f"  sbatch --nodes {asked.machines} --signal=USR1@{warning} examples/cluster/train.sbatch {command}\n"
+        f"  torchrun: TORCH_ELASTIC_SHUTDOWN_TIMEOUT={warning}, since it kills ranks 30 s after SIGTERM otherwise"
+    )

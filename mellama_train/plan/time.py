@@ -1,4 +1,4 @@
-"""How long a step takes: operations, recomputation, what ranks send each other, offload; and what a checkpoint adds.
+"""How long a step takes: operations, recomputation, what ranks send each other, offload.
 
 All is arithmetic over shapes and data-sheet figures. Operations run at the GPU's `utilisation`, a share of its peak
 that counts recomputed operations as well, since the GPU does them. What ranks exchange during a micro-step runs beside
@@ -31,15 +31,12 @@ ADAM_BYTES = 30
 """Bytes a weight that AdamW on the CPU moves: it reads master, moments and gradient, and writes the first three and the
 weight in 16 bits."""
 
-CHECKPOINT_BYTES = 14
-"""Bytes a trained weight of a checkpoint with DeepSpeed: master, two moments, and the weight in 16 bits."""
-
 GB = 1e9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machines:
-    """The GPUs, how many a machine has, and GB a second: of a machine to the others, and of all to the shared disk.
+    """The GPUs, how many a machine has, and GB a second of a machine to the others where its kind has another network.
 
     `share`, where it is stated, is the share of the peak that the model's own operations reach, all else included: it
     takes the place of what is reckoned here.
@@ -49,7 +46,6 @@ class Machines:
     gpu: Gpu
     a_node: int = NODE
     interconnect: float | None = None
-    storage: float = 10.0
     share: float | None = None
 
     @property
@@ -132,7 +128,7 @@ def communicated(recipe: Recipe, shape: Shape, gpus: int) -> tuple[float, float]
     if gpus == 1:
         return 0.0, 0.0
     engine, share = recipe.engine, (gpus - 1) / gpus
-    trained = shape.adapters(recipe.lora.rank, recipe.lora.layers) if recipe.lora else shape.parameters
+    trained = shape.trained(recipe.lora)
     used = shape.parameters if recipe.lora is None else shape.parameters + trained
     gathered, gradients = BYTES[recipe.precision] * used * share, GRADIENT_BYTES * trained * share
     weights = BYTES[recipe.precision] * trained * share
@@ -146,7 +142,7 @@ def communicated(recipe: Recipe, shape: Shape, gpus: int) -> tuple[float, float]
 def _offload(recipe: Recipe, shape: Shape, machines: Machines, micro_steps: int) -> float:
     """Seconds of a step for AdamW on the CPUs, and for moving gradients and weights over the host's link."""
     engine, seconds = recipe.engine, 0.0
-    trained = shape.adapters(recipe.lora.rank, recipe.lora.layers) if recipe.lora else shape.parameters
+    trained = shape.trained(recipe.lora)
     ranks = machines.gpus
     if engine.offload_optimizer:
         moved = (GRADIENT_BYTES + BYTES[recipe.precision]) * trained / ranks / HOST_LINK
@@ -154,9 +150,3 @@ def _offload(recipe: Recipe, shape: Shape, machines: Machines, micro_steps: int)
     if engine.offload_parameters:
         seconds += 2 * micro_steps * BYTES[recipe.precision] * shape.parameters / ranks / HOST_LINK
     return seconds
-
-
-def checkpoint_time(recipe: Recipe, shape: Shape, machines: Machines) -> float:
-    """Seconds to write a checkpoint to the shared disk, while the ranks wait."""
-    trained = shape.adapters(recipe.lora.rank, recipe.lora.layers) if recipe.lora else shape.parameters
-    return CHECKPOINT_BYTES * trained / (machines.storage * GB)

@@ -15,6 +15,7 @@ import mibe
 from mellama_train.corpus.shards import MANIFEST
 from mellama_train.errors import RecipeError
 from mellama_train.plan.gpus import GPUS
+from mellama_train.plan.stopping import DISK
 from mellama_train.plan.time import NODE, Machines
 from mellama_train.recipe.stages import (
     LARGE_SET_EPOCHS,
@@ -61,21 +62,29 @@ class Asked:
             raise RecipeError(f"{self.gpus} GPUs are not the same number on each of {self.nodes} nodes")
 
     @property
-    def a_node(self) -> int:
-        """GPUs of a machine."""
-        return self.gpus // self.nodes if self.nodes else min(self.gpus, NODE)
+    def machines(self) -> int:
+        """As stated, or eight GPUs in each."""
+        return self.nodes or -(-self.gpus // NODE)
 
     @property
-    def machines(self) -> Machines:
+    def a_node(self) -> int:
+        """GPUs of a machine."""
+        return self.gpus // self.machines
+
+    @property
+    def disk(self) -> float:
+        """Bytes a second of the disk for checkpoints."""
+        return DISK if self.storage is None else self.storage * 1e9
+
+    @property
+    def cluster(self) -> Machines:
         """What a step's time is reckoned from."""
-        more = {} if self.storage is None else {"storage": self.storage}
         return Machines(
             gpus=self.gpus,
             gpu=GPUS[self.gpu],
             a_node=self.a_node,
             interconnect=self.interconnect,
             share=self.utilisation,
-            **more,
         )
 
 
@@ -131,6 +140,13 @@ def _maker(model: str, folder: Path, seen: set[Path]) -> tuple[Path, str] | None
         if isinstance(source, dict) and "path" in source and Path(model) == Path(str(keys.get("output")), "final"):
             return file, str(source["path"])
     return None
+
+
+def stage_of(recipe: AnyRecipe) -> str:
+    """The command that runs the recipe."""
+    if isinstance(recipe, PretrainRecipe):
+        return "pretrain"
+    return "finetune --recipe" if isinstance(recipe, FinetuneRecipe) else "instruct"
 
 
 def work(recipe: AnyRecipe, asked: Asked) -> Work | None:

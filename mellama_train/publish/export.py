@@ -21,6 +21,7 @@ from mellama_train.errors import ExportError, one_line
 from mellama_train.loop.checkpoints import WRITE_ERRORS
 from mellama_train.model import provenance
 from mellama_train.model.adapters import bare, has_adapters
+from mellama_train.model.endings import add_ends, save_settings_of_adapters
 from mellama_train.model.loading import DTYPE
 from mellama_train.publish.card import Facts, card
 from mellama_train.publish.trained import open_trained
@@ -72,7 +73,7 @@ def export(
     wanted = precision or trained.precision
     if wanted and wanted != "fp32":
         notes.append(_round(model, wanted))
-    _let_it_stop(bare(model), trained.tokenizer)
+    add_ends(model, trained.ends)
     facts = Facts(
         name=to.name,
         lineage=trained.lineage,
@@ -82,6 +83,7 @@ def export(
     )
     with _aside(to, _bytes(model)) as folder:
         model.save_pretrained(folder)
+        save_settings_of_adapters(model, folder)
         trained.tokenizer.save_pretrained(folder)
         provenance.write(folder, trained.lineage)
         (folder / "README.md").write_text(card(facts), encoding="utf-8")
@@ -129,17 +131,6 @@ def _round(model: Any, precision: Precision) -> str:
         f"Weights are rounded to {precision}: computing in it changes logits by up to {difference:.2g}, "
         f"the largest being {float(before.abs().max()):.2g}."
     )
-
-
-def _let_it_stop(model: Any, tokenizer: Any) -> None:
-    """Samples were learned with the tokenizer's end token behind them, so generation must end there too."""
-    settings, end = getattr(model, "generation_config", None), tokenizer.eos_token_id
-    if settings is None or end is None:
-        return
-    ends = settings.eos_token_id
-    known = ends if isinstance(ends, list) else [] if ends is None else [ends]
-    if end not in known:
-        settings.eos_token_id = [*known, end] if known else end
 
 
 def _bytes(model: Any) -> int:

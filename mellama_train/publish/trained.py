@@ -16,6 +16,7 @@ from mellama_train.engines.ranks import Ranks
 from mellama_train.errors import CheckpointError, EngineError, ExportError, ModelLoadError, one_line
 from mellama_train.loop import checkpoints
 from mellama_train.loop.outputs import CHECKPOINTS, FINAL
+from mellama_train.loop.resuming import RECORD
 from mellama_train.model import provenance
 from mellama_train.model.adapters import ADAPTER_CONFIG, bare, is_adapter_folder
 from mellama_train.model.loading import LOAD_ERRORS, load_model, load_tokenizer, trainable
@@ -28,12 +29,16 @@ CPU = torch.device("cpu")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trained:
-    """A trained model in memory, with peft's adapters where it has any; `precision` is what its run writes."""
+    """A trained model in memory, with peft's adapters where it has any; `precision` is what its run writes.
+
+    `ends` are the tokens that its answers end with.
+    """
 
     model: Any
     tokenizer: Any
     lineage: Lineage
     precision: Precision | None
+    ends: tuple[int, ...]
 
 
 def open_trained(path: Path, base: str | None, ranks: Ranks) -> Trained:
@@ -63,9 +68,12 @@ def _finished(folder: Path, base: str | None) -> Trained:
     """A model or adapter folder. A model's weights stay in their precision unless another is asked for."""
     found = provenance.lineage(str(folder))
     precision: Precision | None = found.stages[-1].recipe["precision"] if found.stages else None
+    tokenizer = _tokenizer(folder)
+    kept = folder / RECORD
+    ends = _ends(json.loads(kept.read_text()) if kept.is_file() else {}, tokenizer)
     if not is_adapter_folder(str(folder)):
         model = _pretrained(str(folder), "auto")
-        return Trained(model=model, tokenizer=_tokenizer(folder), lineage=found, precision=None)
+        return Trained(model=model, tokenizer=tokenizer, lineage=found, precision=None, ends=ends)
     import peft
 
     settings = json.loads((folder / ADAPTER_CONFIG).read_text())
@@ -77,7 +85,7 @@ def _finished(folder: Path, base: str | None) -> Trained:
         adapted = peft.PeftModel.from_pretrained(model, folder)
     except LOAD_ERRORS as error:
         raise ModelLoadError(f"the adapters of {folder} do not go with their model: {error}") from error
-    return Trained(model=adapted, tokenizer=_tokenizer(folder), lineage=found, precision=precision)
+    return Trained(model=adapted, tokenizer=tokenizer, lineage=found, precision=precision, ends=ends)
 
 
 def _checkpoint(found: checkpoints.Checkpoint, base: str | None) -> Trained:
@@ -94,12 +102,20 @@ def _checkpoint(found: checkpoints.Checkpoint, base: str | None) -> Trained:
         dcp.load({"weights": weights}, checkpoint_id=found.engine)
     # As the training left it for speed; who uses the model generates.
     bare(model).config.use_cache = True
+    tokenizer = load_tokenizer(recipe.model)
     return Trained(
         model=model,
-        tokenizer=load_tokenizer(recipe.model),
+        tokenizer=tokenizer,
         lineage=provenance.grown(state["recipe"], steps=state["step"], tokens=state["tokens"]),
         precision=state["recipe"]["precision"],
+        ends=_ends(state, tokenizer),
     )
+
+
+def _ends(record: Mapping[str, Any], tokenizer: Any) -> tuple[int, ...]:
+    """The tokens that answers end with: those of a run's record, and the tokenizer's end token."""
+    end = tokenizer.eos_token_id
+    return (*record.get("rows", {}).get("ends", ()), *(() if end is None else (end,)))
 
 
 def _on_cpu(recorded: Mapping[str, Any], base: str | None) -> Recipe:

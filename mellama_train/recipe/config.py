@@ -115,7 +115,8 @@ class EngineChoice:
     "plain" is PyTorch alone, with `sharding` by DDP (every rank holds everything) or FSDP2 (weights, gradients and
     optimizer state are sharded). "deepspeed" shards by its ZeRO `zero`: 1 the optimizer state, 2 gradients too, 3
     weights too. Offload moves optimizer state or weights to the CPU. `config` is a DeepSpeed JSON file whose keys go
-    over the package's own for this stage.
+    over the package's own for this stage. `check_ranks` compares over all ranks which layer each is about to run, and
+    ends a run that would hang (slow, for finding faults).
     """
 
     name: Literal["plain", "deepspeed"] = "plain"
@@ -124,6 +125,7 @@ class EngineChoice:
     offload_optimizer: bool = False
     offload_parameters: bool = False
     config: Path | None = None
+    check_ranks: bool = False
 
     def __post_init__(self) -> None:
         if self.name == "plain":
@@ -142,13 +144,16 @@ class EngineChoice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckpointPlan:
-    """When to write a checkpoint, and how many to keep (the newest)."""
+    """When to write a checkpoint (after so many steps, or minutes), and how many to keep (the newest)."""
 
     every_steps: int = 500
+    every_minutes: float | None = None
     keep: int = 2
 
     def __post_init__(self) -> None:
         positive(self, "every_steps", "keep")
+        if self.every_minutes is not None:
+            positive(self, "every_minutes")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

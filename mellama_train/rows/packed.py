@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from mellama_train.errors import DataError
 from mellama_train.recipe.config import Form, TooLong
-from mellama_train.rows.packing import pack_epoch
+from mellama_train.rows.packing import Pack, one_a_row, pack_epoch
 from mellama_train.rows.row import IGNORED, Row
 from mellama_train.rows.samples import Encoded, Sample, encode, read_samples
 
@@ -27,6 +27,8 @@ class SampleSet:
         self._tokens = _joined([sample.tokens for sample in encoded], np.dtype(np.int32))
         self._learned = _joined([sample.learned for sample in encoded], np.dtype(np.bool_))
         self._sources = tuple(sources)
+        self.ends = tuple(sorted({sample.tokens[-1] for sample in encoded}))
+        """Tokens that samples were seen to end with: a model that learns them ends its answers so."""
         self._tokenizer = tokenizer_sha256
 
     @classmethod
@@ -80,19 +82,39 @@ class SampleSet:
             "tokens": int(self.lengths.sum()),
             "sources": dict(sorted(Counter(self._sources).items())),
             "tokenizer_sha256": self._tokenizer,
+            "ends": list(self.ends),
         }
 
 
 class SampleRows:
     """Packed rows over all epochs of a sample set: each epoch in an order, and packed in a way, of its own."""
 
-    def __init__(self, samples: SampleSet, *, length: int, epochs: int, window: int, seed: int, padding: int) -> None:
+    def __init__(
+        self,
+        samples: SampleSet,
+        *,
+        length: int,
+        epochs: int,
+        window: int,
+        seed: int,
+        padding: int,
+        pack: Pack = pack_epoch,
+    ) -> None:
         """`padding` is the token that fills the rest of a row: a document of its own, outside the loss."""
         self.length = length
-        self._samples, self._padding = samples, padding
+        self._samples, self._padding, self._pack = samples, padding, pack
         self._settings = {"length": length, "epochs": epochs, "window": window, "seed": seed}
-        packed = (pack_epoch(samples.lengths, length, window, seed, epoch) for epoch in range(epochs))
+        packed = (pack(samples.lengths, length, window, seed, epoch) for epoch in range(epochs))
         self._rows = [row for rows in packed for row in rows]
+
+    @property
+    def ends(self) -> tuple[int, ...]:
+        """Tokens that answers end with."""
+        return self._samples.ends
+
+    def apart(self) -> SampleRows:
+        """The same samples in the same orders, one in each row."""
+        return SampleRows(self._samples, **self._settings, padding=self._padding, pack=one_a_row)
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -116,7 +138,8 @@ class SampleRows:
 
     def describe(self) -> dict[str, Any]:
         """JSON of hashes, counts and settings."""
-        return {**self._samples.describe(), **self._settings, "rows": len(self)}
+        apart = {"apart": True} if self._pack is one_a_row else {}
+        return {**self._samples.describe(), **self._settings, **apart, "rows": len(self)}
 
 
 def file_samples(files: Iterable[Path]) -> Iterator[Sample]:

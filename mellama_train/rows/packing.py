@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+
+Pack = Callable[[NDArray[np.int64], int, int, int, int], list[NDArray[np.int64]]]
+"""(lengths of the samples, capacity of a row, window, seed, epoch) → the samples of each row of the epoch."""
 
 
 def first_fit_decreasing(lengths: Sequence[int], capacity: int) -> list[list[int]]:
@@ -53,3 +56,8 @@ def pack_epoch(
         bins = first_fit_decreasing([int(length) for length in lengths[part]], capacity)
         rows += [part[np.array(members)] for members in bins]
     return [rows[number] for number in chance.permutation(len(rows))]
+
+
+def one_a_row(lengths: NDArray[np.int64], capacity: int, window: int, seed: int, epoch: int) -> list[NDArray[np.int64]]:
+    """The samples of one epoch one in each row, in its random order."""
+    return list(np.random.default_rng((seed, epoch)).permutation(len(lengths))[:, None])

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from mellama_train.errors import DataError
+from mellama_train.rows.characters import lone_surrogate
 
 ROLES = ("system", "user", "assistant")
+
+STAND_IN = "an answer"
+"""Put in the place of a response to see what a template has around it."""
+
+OPENED = re.compile(r"([<\[◁])(\w[\w:]*)([>\]▷])\s*\Z")
+"""A mark that opens a thought at the end of a prompt: <think>, [THINK]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +55,9 @@ def encode(sample: Sample, tokenizer: Any, form: Literal["chat", "plain"]) -> En
     """The sample as the model will meet it: what stands before a response is tokenised as it is for generation.
 
     "chat" renders by the tokenizer's template; "plain" is prompt, a blank, response (the paper's form), turns being
-    separated by blank lines. Each response ends with what ends a turn, which is learned too. Raises `DataError` for a
-    conversation that the template cannot render turn by turn.
+    separated by blank lines. Each response ends with what ends a turn, which is learned too; the last one ends with a
+    token in any case. Raises `DataError` for a conversation that the template cannot render turn by turn, and where no
+    token can end it.
     """
     pieces = _chat_pieces(sample, tokenizer) if form == "chat" else _plain_pieces(sample, tokenizer)
     begin = added_before(tokenizer) if form == "plain" else []
@@ -111,6 +120,8 @@ def _problem(messages: Any) -> str | None:
             return f"a turn needs a role, one of {', '.join(ROLES)}"
         if not isinstance(message.get("content"), str) or not message["content"].strip():
             return f"the turn of {message['role']} has no text"
+        if half := lone_surrogate(message["content"]):
+            return f"the turn of {message['role']} holds {half}, half a character; mend the text, or take the line out"
     if messages[-1]["role"] != "assistant":
         return "the last turn is not the assistant's, so there is nothing to learn at the end"
     if messages[0]["role"] == "assistant":
@@ -126,16 +137,56 @@ def _chat_pieces(sample: Sample, tokenizer: Any) -> Iterator[tuple[str, bool]]:
             continue
         before = _render(tokenizer, messages[:turn], sample, cue=True)
         after = _render(tokenizer, messages[: turn + 1], sample, cue=False)
-        if not before.startswith(done) or not after.startswith(before):
+        # Whitespace after the token that ends a turn is the template's, and no model is asked to write it.
+        response = after[len(before) :].rstrip() if after.startswith(before) else None
+        if turn == len(messages) - 1:
+            response = _last_response(response, before, sample, tokenizer)
+        if response is None or not before.startswith(done):
             raise DataError(
                 f"{sample.place}: the chat template renders a turn otherwise when more turns follow; use form: plain"
             )
-        response = after[len(before) :]
-        ended = response.rstrip()
         yield before[len(done) :], False
-        # Whitespace after the token that ends a turn is the template's, and no model is asked to write it.
-        yield ended, True
-        done = before + ended
+        yield response, True
+        done = before + response
+
+
+def _last_response(rendered: str | None, before: str, sample: Sample, tokenizer: Any) -> str | None:
+    """The response that ends the sample, with a token that ends it.
+
+    `rendered` is what the template has behind the prompt `before`; None where it does not begin with that prompt, as
+    R1's, which open a thought there. Such a response stands behind the prompt all the same, since none follows.
+    """
+    *turns, last = sample.messages
+    shown = _render(tokenizer, [*turns, {**last, "content": STAND_IN}], sample, cue=False)
+    head, found, tail = shown.rpartition(STAND_IN)
+    tail = tail.rstrip()
+    if rendered is None:
+        if not found or not before.startswith(head):
+            return None
+        rendered = _continued(before.removeprefix(head), last["content"].strip()) + tail
+    if tail.endswith((*tokenizer.get_added_vocab(), *tokenizer.all_special_tokens)):
+        return rendered
+    if tokenizer.eos_token is None:
+        raise DataError(
+            f"{sample.place}: the chat template puts no token behind an answer and the tokenizer has no end token, so "
+            "the model would never end one; use a tokenizer with an eos_token"
+        )
+    return rendered + str(tokenizer.eos_token)
+
+
+def _continued(written: str, content: str) -> str:
+    """A response behind a prompt in which the template has `written` more than it leaves in the turn afterwards.
+
+    R1's templates open a thought there. A response that has a thought goes on with it, another one closes it first.
+    """
+    opened = OPENED.search(written)
+    if opened is None:
+        return content
+    opening, closing = opened[0].strip(), f"{opened[1]}/{opened[2]}{opened[3]}"
+    if content.startswith(opening):
+        thought = content.removeprefix(opening)
+        return thought.removeprefix("\n") if written.endswith("\n") else thought
+    return content if closing in content else f"\n{closing}\n\n{content}"
 
 
 def _render(tokenizer: Any, messages: list[Mapping[str, str]], sample: Sample, *, cue: bool) -> str:

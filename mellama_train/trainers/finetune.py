@@ -18,7 +18,7 @@ from mellama_train.recipe.stages import FinetuneRecipe, TaskData
 from mellama_train.recipe.yaml_schema import Change
 from mellama_train.rows.packed import SampleRows, choose_form
 from mellama_train.rows.samples import Sample
-from mellama_train.trainers.samples import sample_rows
+from mellama_train.trainers.samples import sample_data, sample_rows
 
 if TYPE_CHECKING:
     from mibe.task import Task
@@ -42,7 +42,7 @@ def finetuning_data(recipe: FinetuneRecipe) -> TrainingData:
         return sample_rows(recipe, tokenizer, samples, epochs)
 
     held_out = {"valid": rows("valid", 1)} if "valid" in mibe.prepared_splits(task) else {}
-    return TrainingData(rows("train", recipe.epochs), held_out, tokenizer)
+    return sample_data(rows("train", recipe.epochs), held_out, tokenizer)
 
 
 def default_finetuning(model: str, task: str) -> list[Change]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+from mellama_train.loop.training import TrainingData
 from mellama_train.model.loading import tokenizer_sha256
 from mellama_train.recipe.stages import FinetuneRecipe, TuningRecipe, epochs_for
 from mellama_train.rows.packed import SampleRows, SampleSet, padding_token
@@ -35,3 +36,13 @@ def sample_rows(
         seed=recipe.seed,
         padding=padding_token(tokenizer),
     )
+
+
+def sample_data(train: SampleRows, held_out: Mapping[str, SampleRows], tokenizer: Any) -> TrainingData:
+    """What a run over packed samples reads; for a model that would see neighbours, one sample in each row."""
+
+    def apart() -> TrainingData:
+        alone = {name: rows.apart() for name, rows in held_out.items()}
+        return TrainingData(train.apart(), alone, tokenizer, ends=train.ends)
+
+    return TrainingData(train, held_out, tokenizer, apart, train.ends)

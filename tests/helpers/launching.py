@@ -11,25 +11,36 @@ import yaml
 from training_parts import recipe_text
 
 TWO_RANKS = Path(__file__).with_name("two_ranks.py")
+TWO_OUT_OF_STEP = Path(__file__).with_name("two_out_of_step.py")
 
 
-def launch(ranks: int, recipes: list[Path], rows: int = 42) -> None:
+def launch(ranks: int, recipes: list[Path], rows: int | str = 42) -> None:
     """Run the recipes one after the other in one group of processes; to start one takes most of the time."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    script = str(TWO_RANKS)
-    torchrun = [sys.executable, "-m", "torch.distributed.run", f"--nproc_per_node={ranks}", f"--master_port={port}"]
     done = subprocess.run(
-        [*torchrun, script, str(rows), *map(str, recipes)],
-        env={**environment(), "OMP_NUM_THREADS": "1", "DS_ACCELERATOR": "cpu"},
+        [*torchrun(ranks), str(TWO_RANKS), str(rows), *map(str, recipes)],
+        env=rank_environment(),
         capture_output=True,
         text=True,
     )
     assert done.returncode == 0, done.stderr[-3000:]
 
 
-def written(folder: Path, model: Path, **changes) -> Path:
+def failed(ranks: int, script: Path) -> str:
+    """What a group of processes that must fail says on stderr."""
+    done = subprocess.run([*torchrun(ranks), str(script)], env=rank_environment(), capture_output=True, text=True)
+    assert done.returncode != 0
+    return done.stderr
+
+
+def torchrun(ranks: int) -> list[str]:
+    """The command that starts so many processes of the script behind it."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    return [sys.executable, "-m", "torch.distributed.run", f"--nproc_per_node={ranks}", f"--master_port={port}"]
+
+
+def written(folder: Path, model: Path, /, **changes) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "recipe.yaml"
     path.write_text(yaml.safe_dump(recipe_text(folder, model, **changes)))
@@ -46,3 +57,7 @@ def back_to(run: Path, step: int) -> None:
 
 def environment():
     return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [str(Path(__file__).parents[2]), *sys.path]))}
+
+
+def rank_environment():
+    return {**environment(), "OMP_NUM_THREADS": "1", "DS_ACCELERATOR": "cpu"}

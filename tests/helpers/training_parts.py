@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,18 +24,20 @@ CHAT = (
 )
 
 
-def make_model(folder: Path, *, tied: bool = False, seed: int = 0) -> Path:
+def make_model(
+    folder: Path, *, tied: bool = False, seed: int = 0, vocabulary: int = VOCABULARY, positions: int = 256
+) -> Path:
     """A Llama of two layers with weights large enough that attention matters, and a tokenizer of bytes."""
     torch.manual_seed(seed)
     model = LlamaForCausalLM(
         LlamaConfig(
-            vocab_size=VOCABULARY,
+            vocab_size=vocabulary,
             hidden_size=64,
             intermediate_size=96,
             num_hidden_layers=2,
             num_attention_heads=4,
             num_key_value_heads=2,
-            max_position_embeddings=256,
+            max_position_embeddings=positions,
             initializer_range=0.2,
             tie_word_embeddings=tied,
             bos_token_id=0,
@@ -101,6 +104,30 @@ class FormulaRows:
 
     def describe(self) -> dict[str, Any]:
         return {"rows": self._count, "seed": self._seed}
+
+
+class CountedRows:
+    """Rows of 2,100 tokens in two documents, with just so many targets each."""
+
+    length = 2100
+
+    def __init__(self, targets: Sequence[int]) -> None:
+        self._targets = tuple(targets)
+
+    def __len__(self) -> int:
+        return len(self._targets)
+
+    def __getitem__(self, index: int) -> Row:
+        chance = np.random.default_rng(index)
+        tokens = chance.integers(3, VOCABULARY, self.length)
+        positions = np.concatenate([np.arange(900), np.arange(self.length - 900)])
+        places = chance.permutation(np.flatnonzero(positions))[: self._targets[index]]
+        labels = np.full(self.length, -100)
+        labels[places] = tokens[places]
+        return Row(tokens, positions, labels, "counted")
+
+    def describe(self) -> dict[str, Any]:
+        return {"targets": list(self._targets)}
 
 
 def recipe_text(folder: Path, base: Path, **changes: Any) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any
 
 from mellama_train.corpus.documents import Broken, Document, Documents
 from mellama_train.corpus.streams import numbered_lines
+from mellama_train.rows.characters import lone_surrogate
 
 IDS = ("id", "doc_id", "url")
 
@@ -25,7 +26,9 @@ def read_json_lines(path: Path) -> Documents:
             yield Broken(where, f"not JSON: {error}")
             continue
         text = value.get("text") if isinstance(value, dict) else None
-        if isinstance(text, str):
+        if isinstance(text, str) and (half := lone_surrogate(text)):
+            yield Broken(where, f"`text` holds {half}, half a character")
+        elif isinstance(text, str):
             fields = _fields(value)
             yield Document(next((fields[key] for key in IDS if key in fields), where), text, fields)
         else:

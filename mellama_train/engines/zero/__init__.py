@@ -14,9 +14,9 @@ TAG = "deepspeed"
 """The folder of a checkpoint that DeepSpeed writes into."""
 
 
-def stage(number: int) -> dict[str, Any]:
-    """The package's own configuration of a ZeRO stage."""
-    found: dict[str, Any] = json.loads((files(__package__) / f"stage{number}.json").read_text())
+def sharding(recipe: Recipe) -> dict[str, Any]:
+    """`zero_optimization` of the recipe's stage, as the package has it and the user's own file changes it."""
+    found: dict[str, Any] = _merged(_stage(recipe.engine.zero), _own(recipe))["zero_optimization"]
     return found
 
 
@@ -24,7 +24,8 @@ def configuration(recipe: Recipe, ranks: int, *, universal: bool) -> dict[str, A
     """DeepSpeed's configuration for this recipe on so many ranks.
 
     The stage's file, then what the recipe says, then the keys of the user's own file (`engine.config`). `universal`
-    reads checkpoints in the form that fits any number of ranks. Raises `RecipeError` for an unreadable file.
+    reads checkpoints in the form that fits any number of ranks. Raises `RecipeError` for an unreadable file, and for
+    a writer whose files are not there when a checkpoint is sealed.
     """
     engine = recipe.engine
     asked: dict[str, Any] = {
@@ -43,7 +44,18 @@ def configuration(recipe: Recipe, ranks: int, *, universal: bool) -> dict[str, A
         asked["zero_optimization"]["offload_param"] = {"device": "cpu", "pin_memory": True}
     if universal:
         asked["checkpoint"] = {"load_universal": True}
-    return _merged(_merged(stage(engine.zero), asked), _own(recipe))
+    found = _merged(_merged(_stage(engine.zero), asked), _own(recipe))
+    if found.get("checkpoint", {}).get("writer", {}).get("decoupled"):
+        raise RecipeError(
+            f"engine.config: {engine.config} sets checkpoint.writer.decoupled, which has files written after the "
+            "checkpoint is sealed; leave it out"
+        )
+    return found
+
+
+def _stage(number: int) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((files(__package__) / f"stage{number}.json").read_text())
+    return found
 
 
 def _own(recipe: Recipe) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from typing import IO, Any
 from mellama_train.corpus.streams import numbered_lines, open_text, plain_suffix
 from mellama_train.errors import DataError
 from mellama_train.instructions.readers import unknown_form
+from mellama_train.rows.characters import lone_surrogate
 
 SUFFIXES = (".json", ".jsonl", ".csv", ".xlsx")
 CHUNK = 1 << 20
@@ -56,7 +57,10 @@ def text_of(value: Any, place: str, column: str) -> str:
         return ""
     if isinstance(value, dict | list):
         raise DataError(f"{place}: {column} holds {'an object' if isinstance(value, dict) else 'a list'}, not text")
-    return str(value)
+    text = str(value)
+    if half := lone_surrogate(text):
+        raise DataError(f"{place}: {column} holds {half}, half a character; mend the text, or take the record out")
+    return text
 
 
 def _json_lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:

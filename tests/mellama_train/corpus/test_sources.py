@@ -181,11 +181,13 @@ def test_json_lines_of_other_kinds_and_broken_ones(tmp_path):
         "[1]",
         '{"text": "own", "id": 7}',
     ]
-    path.write_bytes("\n".join(lines).encode() + b'\n{"text": "caf\xe9"}')
+    half = r'{"text": "a character cut in two: \ud83d"}'
+    path.write_bytes("\n".join(lines).encode() + b'\n{"text": "caf\xe9"}\n' + half.encode())
     found = read("jsonl", path)
     assert texts(found) == ["RedPajama", "C4", "own"]
     assert [d.id for d in found if isinstance(d, Document)] == [f"{path}:1", "https://a.b", "7"]
-    assert [b.where for b in found if isinstance(b, Broken)] == [f"{path}:{n}" for n in (3, 4, 5, 6, 8)]
+    assert [b.where for b in found if isinstance(b, Broken)] == [f"{path}:{n}" for n in (3, 4, 5, 6, 8, 9)]
+    assert found[-1].reason == r"`text` holds \ud83d, half a character"
 
 
 @pytest.mark.parametrize("header", [str, str.lower])

@@ -332,6 +332,8 @@ def test_wrong_columns_and_broken_lines(tmp_path):
     check_error("alpaca", path, r"c.json: the list is cut short after record 1")
     path.write_text('[{"instruction": "a", "output": ["b"]}]')
     check_error("alpaca", path, r"record 1: output holds a list, not text")
+    path.write_text(r'[{"instruction": "a", "output": "cut \ud83d"}]')
+    check_error("alpaca", path, r"record 1: output holds \\ud83d, half a character; mend the text")
     path = tmp_path / "d.csv"
     path.write_text("sentence,label\nIt helps.,7\n")
     check_error("causal", path, r"d.csv:2: the label is '7', and should be one of 0, 1, 2, 3")

@@ -12,8 +12,8 @@ import yaml
 pytest.importorskip("peft", reason="peft comes with the extra train")
 
 from launching import launch, written
-from training_parts import FormulaRows, make_model, make_tokenizer, recipe, train_here
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from training_parts import CHAT, FormulaRows, make_model, make_tokenizer, recipe, recipe_text, train_here
+from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 from mellama_train.cli import main
 from mellama_train.publish.export import probe_logits
@@ -233,3 +233,26 @@ def test_a_full_disk_leaves_nothing_behind(tuned, tmp_path, capsys):
         signal.signal(signal.SIGXFSZ, handler)
     assert "cannot write" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def test_what_ends_a_turn_is_told_to_who_generates(tmp_path):
+    """The model came with </s> as its end; its template ends a turn with another token, which is learned."""
+    folder, tokenizer = make_model(tmp_path / "model"), make_tokenizer()
+    tokenizer.add_special_tokens({"extra_special_tokens": ["<|end|>"]})
+    tokenizer.chat_template = CHAT
+    tokenizer.save_pretrained(folder)
+    ends = [1, tokenizer.convert_tokens_to_ids("<|end|>")]
+    assert GenerationConfig.from_pretrained(folder).eos_token_id == 1
+    (tmp_path / "samples.jsonl").write_text(json.dumps({"prompt": "q", "response": "Yes, it is."}) + "\n")
+    for name, keys in {"whole": {}, "tuned": {"lora": {"rank": 2}}}.items():
+        out = tmp_path / name
+        out.mkdir()
+        files = {"data": {"files": [str(tmp_path / "samples.jsonl")]}}
+        (out / "recipe.yaml").write_text(yaml.safe_dump(recipe_text(out, folder, **files, **keys)))
+        assert main(["instruct", str(out / "recipe.yaml")]) == 0
+        last = max((out / "run" / "checkpoints").iterdir())
+        exported(out / "run", "--to", out / "exported", "--merge-lora")
+        exported(last, "--to", out / "from-checkpoint", "--merge-lora")
+        exported(out / "run", "--to", out / "as-it-is")
+        for written_to in (out / "run" / "final", out / "exported", out / "from-checkpoint", out / "as-it-is"):
+            assert GenerationConfig.from_pretrained(written_to).eos_token_id == ends, written_to

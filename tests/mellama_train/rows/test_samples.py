@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from reasoning_forms import THOUGHT
 from training_parts import make_tokenizer
 
 from mellama_train.errors import DataError
 from mellama_train.recipe.stages import epochs_for
 from mellama_train.rows.packed import SampleRows, SampleSet, file_samples
 from mellama_train.rows.packing import first_fit_decreasing, pack_epoch
-from mellama_train.rows.samples import encode, read_samples
+from mellama_train.rows.samples import Sample, encode, read_samples
 
 TEMPLATE = (
     "{% for m in messages %}<{{ m['role'] }}>{{ m['content'] }}</s>\n{% endfor %}"
@@ -68,10 +69,54 @@ def test_the_tokens_before_a_response_are_those_of_generation():
     fast.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
     fast.decoder = decoders.Metaspace()
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=fast, eos_token="</s>", unk_token="<unk>")
-    from mellama_train.rows.samples import Sample
-
     turns = ({"role": "user", "content": "OUTPUT:"}, {"role": "assistant", "content": "yes"})
     assert encode(Sample(turns, "x", "x:1"), tokenizer, "plain").tokens == [4, 5, 3, 0]
+
+
+def chat_sample(*texts, place="a.jsonl:1"):
+    roles = ("user", "assistant") * len(texts)
+    return Sample(tuple({"role": role, "content": text} for role, text in zip(roles, texts, strict=False)), "a", place)
+
+
+def test_a_template_without_an_end_token_gets_the_tokenizers(tmp_path):
+    """Between turns the template stays as generation will meet it."""
+    tokenizer = make_tokenizer()
+    tokenizer.chat_template = TEMPLATE.replace("</s>", "")
+    assert learned_text(encode(chat_sample("q", "Yes, it is."), tokenizer, "chat"), tokenizer) == "Yes,itis.</s>"
+    two = encode(chat_sample("q", "a1", "q", "a2"), tokenizer, "chat")
+    assert learned_text(two, tokenizer) == "a1a2</s>" and two.tokens.count(tokenizer.eos_token_id) == 1
+    tokenizer.chat_template = TEMPLATE.replace("</s>", " [over]")
+    assert learned_text(encode(chat_sample("q", "a"), tokenizer, "chat"), tokenizer) == "a[over]</s>"
+    tokenizer.eos_token = None
+    with pytest.raises(DataError, match="a.jsonl:1: the chat template puts no token behind an answer"):
+        encode(chat_sample("q", "a"), tokenizer, "chat")
+
+
+@pytest.mark.parametrize("name", ["DeepSeek-R1", "Qwen 3 Thinking", "OLMo 3 Think", "Gemma 4"])
+def test_templates_that_begin_the_turn_themselves_are_accepted_where_one_turn_follows(name):
+    """What is learned is read back as mibe reads what a model writes: by its prompt, into thought and answer."""
+    from families import FAMILIES, tokenizer_of
+
+    from mibe.models.reasoning import tell_apart
+    from mibe.parsers.reasoning import opened_by
+
+    family = FAMILIES[name]
+    tokenizer = tokenizer_of(family)
+    asked = tokenizer.apply_chat_template(chat_sample("q").messages[:1], tokenize=False, add_generation_prompt=True)
+    responses = {"no": ""}
+    if form := opened_by(asked):
+        responses |= {f"{family.written}no": THOUGHT, f"{form.marks[0]}\n{family.written}no": THOUGHT}
+    for response, thought in responses.items():
+        encoded = encode(chat_sample("q", response), tokenizer, "chat")
+        split = encoded.learned.index(True)
+        assert tokenizer.decode(encoded.tokens[:split]) == asked
+        learned = tokenizer.decode(encoded.tokens[split:])
+        assert learned.endswith(f"no{family.end}") and learned.count(family.end) == 1
+        text, at = tell_apart(learned.removesuffix(family.end), form, ())
+        assert text[at:].strip() == "no" and thought in text[:at] and "<think>" not in text
+    if name != "Gemma 4":
+        with pytest.raises(DataError, match="a.jsonl:1: the chat template renders a turn otherwise"):
+            encode(chat_sample("q", "no", "q", "no"), tokenizer, "chat")
 
 
 @pytest.mark.parametrize(
@@ -82,6 +127,7 @@ def test_the_tokens_before_a_response_are_those_of_generation():
         ('{"prompt": "x"}', "neither prompt with response nor messages"),
         ('{"prompt": "x", "response": " "}', "the turn of assistant has no text"),
         ('{"messages": [{"role": "user", "content": "x"}]}', "nothing to learn at the end"),
+        (r'{"prompt": "x", "response": "cut \ud83d"}', r"the turn of assistant holds \\ud83d, half a character"),
         ('{"messages": [{"role": "bot", "content": "x"}]}', "a turn needs a role"),
         ('{"messages": [{"role": "assistant", "content": "x"}]}', "a prompt comes before a response"),
     ],
