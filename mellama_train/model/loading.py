@@ -24,11 +24,17 @@ LOAD_ERRORS = (OSError, ValueError, RuntimeError, ImportError, KeyError, Attribu
 
 
 def load_tokenizer(source: ModelSource) -> Any:
-    """The tokenizer of the model. Raises `ModelLoadError`."""
+    """The tokenizer of the model, with the recipe's chat template. Raises `ModelLoadError`."""
     try:
-        return transformers.AutoTokenizer.from_pretrained(source.path, trust_remote_code=source.trust_remote_code)
+        found: Any = transformers.AutoTokenizer.from_pretrained(source.path, trust_remote_code=source.trust_remote_code)
     except LOAD_ERRORS as error:
         raise ModelLoadError(f"cannot load the tokenizer of {source.path}: {one_line(error)}") from error
+    if source.chat_template is not None:
+        try:
+            found.chat_template = source.chat_template.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ModelLoadError(f"cannot read model.chat_template {source.chat_template}: {error}") from None
+    return found
 
 
 def context_window(path: str) -> int | None:

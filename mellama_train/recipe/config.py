@@ -13,6 +13,9 @@ Precision = Literal["bf16", "fp16", "fp32"]
 Form = Literal["auto", "chat", "plain"]
 TooLong = Literal["error", "skip"]
 
+WSD_DECAY = 0.1
+"""Share of the steps in which the learning rate falls where a recipe of schedule "wsd" says nothing."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelSource:
@@ -22,10 +25,12 @@ class ModelSource:
     its package and a GPU are there, PyTorch's SDPA otherwise, and eager attention for a model that has no SDPA.
     `loss` is the form of the last layer and the cross entropy: "fused" (PyTorch's linear_cross_entropy), "chunked"
     (ours, exact in every precision), "full" (the model's own logits), "auto" the best of these that is exact. `liger`
-    takes Liger's GPU kernels.
+    takes Liger's GPU kernels. `chat_template` is a file that takes the place of the tokenizer's own template, in
+    training and in what is written at the end.
     """
 
     path: str
+    chat_template: Path | None = None
     attention: Literal["auto", "flash_attention_3", "flash_attention_2", "flex_attention", "sdpa", "eager"] = "auto"
     loss: Literal["auto", "fused", "chunked", "full"] = "auto"
     activation_checkpointing: bool = False
@@ -55,11 +60,14 @@ class Optimizer:
     """AdamW, its schedule over the whole run, and the largest norm of the gradient (0: not clipped).
 
     `warmup_ratio` is the share of all steps in which the learning rate rises in a line from 0; then it falls to
-    `final_ratio` of its peak.
+    `final_ratio` of its peak: at once by `schedule` "cosine" or "linear", or with "wsd" (warm-up, stable, decay) in the
+    last `decay_ratio` of all steps alone (0.1 where nothing is said), as 1 - √share, the best of the shapes that
+    Hägele et al. 2024 compare.
     """
 
     learning_rate: float = 8e-6
-    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    schedule: Literal["cosine", "linear", "constant", "wsd"] = "cosine"
+    decay_ratio: float | None = None
     warmup_ratio: float = 0.05
     final_ratio: float = 0.0
     betas: tuple[float, ...] = (0.9, 0.95)
@@ -72,11 +80,20 @@ class Optimizer:
         for name in ("weight_decay", "clip_norm"):
             if getattr(self, name) < 0:
                 raise FieldError(name, "must not be negative")
-        for name in ("warmup_ratio", "final_ratio"):
-            if not 0 <= getattr(self, name) <= 1:
+        for name in ("warmup_ratio", "final_ratio", "decay_ratio"):
+            if not 0 <= (getattr(self, name) or 0) <= 1:
                 raise FieldError(name, "must lie between 0 and 1")
+        if self.decay_ratio is not None and self.schedule != "wsd":
+            raise FieldError("decay_ratio", "goes with schedule: wsd")
+        if self.schedule == "wsd" and self.warmup_ratio + self.decay > 1:
+            raise FieldError("decay_ratio", "and warmup_ratio are more than the whole run")
         if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
             raise FieldError("betas", "must be two numbers of at least 0 and below 1")
+
+    @property
+    def decay(self) -> float:
+        """The share of all steps in which "wsd" falls."""
+        return WSD_DECAY if self.decay_ratio is None else self.decay_ratio
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +108,8 @@ class TuningOptimizer(Optimizer):
 class Lora:
     """Low-rank adapters (peft). `layers` are names of linear layers, "all-linear" every one but the output layer.
 
+    `variant` "rslora" scales them by alpha / √rank in place of alpha / rank (Kalajdzievski 2023), "dora" learns the
+    length of each weight vector apart from its direction (Liu et al. 2024).
     `four_bit` loads the frozen weights in 4-bit NF4 (QLoRA; needs bitsandbytes and a GPU).
     """
 
@@ -99,6 +118,7 @@ class Lora:
     dropout: float = 0.0
     layers: tuple[str, ...] = ("all-linear",)
     four_bit: bool = False
+    variant: Literal["rslora", "dora"] | None = None
 
     def __post_init__(self) -> None:
         positive(self, "rank", "alpha")

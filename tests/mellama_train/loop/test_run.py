@@ -246,6 +246,18 @@ def test_the_schedule():
     )
 
 
+def test_the_schedule_that_is_stable_until_it_decays():
+    wsd = Optimizer(schedule="wsd", decay_ratio=0.2, final_ratio=0.1)
+    rates = [learning_rate(step, 100, wsd) / 8e-6 for step in range(100)]
+    assert rates[4:81] == [1.0] * 77
+    # 1 - √(share of the decay), from 1 to 0.1: a quarter through, half of the way is done.
+    assert rates[85] == pytest.approx(0.1 + 0.9 / 2)
+    assert 0.1 < rates[99] < 0.13 and sorted(rates[80:], reverse=True) == rates[80:]
+    # What is stable is the same in a run of any length, so one run can be ended at several.
+    assert learning_rate(50, 1000, Optimizer(schedule="wsd", warmup_ratio=0.0)) == 8e-6
+    assert Optimizer(schedule="wsd").decay == 0.1
+
+
 def test_the_papers_hyper_parameters_are_the_defaults():
     base = {"model": {"path": "x"}, "output": "y", "batch": {"rows": 1}}
     pretrain = parse(yaml.safe_dump(base | {"data": {"folder": "z"}}), PretrainRecipe, "r")
@@ -264,6 +276,9 @@ def test_the_papers_hyper_parameters_are_the_defaults():
         ({"optimiser": {}}, "unknown key 'optimiser'"),
         ({"batch": {"rows": 6, "micro_rows": 4}}, "micro_rows: 4 does not divide the 6 rows"),
         ({"engine": {"zero": 2}}, "zero: goes with name: deepspeed"),
+        ({"optimizer": {"decay_ratio": 0.1}}, "decay_ratio: goes with schedule: wsd"),
+        ({"optimizer": {"schedule": "wsd", "decay_ratio": 0.99}}, "decay_ratio: and warmup_ratio are more than"),
+        ({"lora": {"variant": "dara"}}, "did you mean dora"),
         ({"engine": {"offload_optimizer": True}}, "offload_optimizer: needs sharding: fsdp"),
         ({"engine": {"name": "deepspeed", "zero": 2, "offload_parameters": True}}, "offload_parameters: needs zero: 3"),
         ({"precision": "fp16", "engine": {"sharding": "fsdp"}}, "fp16 needs scaled losses"),
