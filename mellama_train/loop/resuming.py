@@ -27,6 +27,7 @@ MAY_CHANGE = (
     "spikes",
     "held_out",
     "probe",
+    "best",
     "data.folder",
     "data.files",
     "data.held_out",

@@ -181,7 +181,8 @@ class Reporting:
     """Where the figures of the run go besides `metrics.jsonl`.
 
     `wandb` and `mlflow` are project names there: remote services, which get numbers alone, never text.
-    `peak_tflops` is a rank's peak in this precision, where the device is not in the package's table.
+    `peak_tflops` is a rank's peak in this precision, where the device is not in the package's table. `profile_steps`
+    are traced, from the third on.
     """
 
     every_steps: int = 1
@@ -189,9 +190,12 @@ class Reporting:
     wandb: str | None = None
     mlflow: str | None = None
     peak_tflops: float | None = None
+    profile_steps: int | None = None
 
     def __post_init__(self) -> None:
         positive(self, "every_steps")
+        if self.profile_steps is not None:
+            positive(self, "profile_steps")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -242,6 +246,23 @@ class ProbePlan:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BestPlan:
+    """Keep the best model by a figure of the run: `probe/TASK`, `perplexity/SOURCE` or `held_out_loss/SOURCE`.
+
+    `patience` ends the run after so many looks in a row that were no better.
+    """
+
+    figure: str
+    patience: int | None = None
+
+    def __post_init__(self) -> None:
+        if not self.figure.startswith(("probe/", "perplexity/", "held_out_loss/")):
+            raise FieldError("figure", "is probe/TASK, perplexity/SOURCE or held_out_loss/SOURCE")
+        if self.patience is not None:
+            positive(self, "patience")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
     """What every stage of training has in common.
 
@@ -263,6 +284,7 @@ class Recipe:
     spikes: SpikePolicy = field(default_factory=SpikePolicy)
     held_out: HeldOutPlan = field(default_factory=HeldOutPlan)
     probe: ProbePlan | None = None
+    best: BestPlan | None = None
 
     def __post_init__(self) -> None:
         positive(self, "context")
