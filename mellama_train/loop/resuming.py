@@ -32,6 +32,7 @@ MAY_CHANGE = (
     "data.files",
     "data.held_out",
     "model.activation_checkpointing",
+    "model.compile",
     "engine.offload_optimizer",
     "engine.offload_parameters",
     "engine.config",

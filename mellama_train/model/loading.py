@@ -85,7 +85,17 @@ def load_model(recipe: Recipe, device: torch.device, dtype: torch.dtype) -> Any:
         _apply_liger(model, device)
     if source.activation_checkpointing:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-    return add_adapters(model, lora, dtype) if lora else model
+    model = add_adapters(model, lora, dtype) if lora else model
+    if source.compile:
+        _compile_layers(model)
+    return model
+
+
+def _compile_layers(model: Any) -> None:
+    """Have each layer compiled when it is first called: as quick as the whole, and compiled once for all of them."""
+    inner = bare(model)
+    for layer in getattr(inner, inner.base_model_prefix).layers:
+        layer.compile()
 
 
 def choose_attention(wanted: str, precision: Precision, device: torch.device) -> str | None:

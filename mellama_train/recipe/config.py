@@ -26,7 +26,7 @@ class ModelSource:
     `loss` is the form of the last layer and the cross entropy: "fused" (PyTorch's linear_cross_entropy), "chunked"
     (ours, exact in every precision), "full" (the model's own logits), "auto" the best of these that is exact. `liger`
     takes Liger's GPU kernels. `chat_template` is a file that takes the place of the tokenizer's own template, in
-    training and in what is written at the end.
+    training and in what is written at the end. `compile` has `torch.compile` make kernels of each layer (plain engine).
     """
 
     path: str
@@ -35,6 +35,7 @@ class ModelSource:
     loss: Literal["auto", "fused", "chunked", "full"] = "auto"
     activation_checkpointing: bool = False
     liger: bool = False
+    compile: bool = False
     trust_remote_code: bool = False
 
 
@@ -290,6 +291,8 @@ class Recipe:
         positive(self, "context")
         if self.steps is not None:
             positive(self, "steps")
+        if self.model.compile and self.engine.name != "plain":
+            raise FieldError("model", "compile goes with engine.name: plain; DeepSpeed's hooks stand in its way")
         if self.precision == "fp16" and self.engine.sharding == "fsdp":
             raise FieldError(
                 "precision", "fp16 needs scaled losses, which go with DDP or DeepSpeed; use bf16 with FSDP"
