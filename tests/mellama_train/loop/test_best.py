@@ -65,7 +65,7 @@ def test_the_best_model_is_kept_as_the_run_goes_on(model, tmp_path):
     ids, positions, labels = (torch.tensor(part)[None] for part in (row.tokens, row.positions, row.labels))
     logits = loaded(input_ids=ids, position_ids=positions, use_cache=False).logits
     loss = torch.nn.functional.cross_entropy(logits[0, :-1], labels[0, 1:])
-    assert math.exp(loss) == pytest.approx(seen[at], rel=1e-4)
+    assert math.exp(loss.item()) == pytest.approx(seen[at], rel=1e-4)
 
 
 def test_a_run_without_progress_is_given_up_and_is_finished(model, tmp_path):
