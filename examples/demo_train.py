@@ -2,6 +2,9 @@
 
     python examples/demo_train.py            # or: make demo-train
 
+It learns from what the package carries (`demo_texts.py`), so a clone is all that it needs; `--corpus` and
+`--instructions` take other files, which find the output folder in DEMO_DIR and the model in DEMO_MODEL.
+
 Each step is a command that could be typed; it is printed, and skipped where its result is there already, so that a run
 which was stopped goes on where it was. At the end come a table and `first-training.md` in the output folder.
 """
@@ -10,13 +13,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shlex
 import signal
 import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,11 +35,16 @@ NOTE = "A small model on small data for some minutes: this shows that the way wo
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One command of mellama-train, and the file or folder that is there once it is done."""
+    """One command of Python, and the file or folder that is there once it is done."""
 
     title: str
     result: Path
     command: list[str]
+
+
+def trainer(title: str, result: Path, *command: str) -> Step:
+    """A command of mellama-train."""
+    return Step(title, result, ["-m", "mellama_train", *command])
 
 
 def steps(model: Path, out: Path, recipes: dict[str, Path], settings: Sequence[str]) -> list[Step]:
@@ -46,52 +55,48 @@ def steps(model: Path, out: Path, recipes: dict[str, Path], settings: Sequence[s
 
     more = put(*settings)
     return [
-        Step(
+        Step("texts", out / "texts", ["examples/demo_texts.py", str(out / "texts")]),
+        trainer(
             "corpus",
             out / "corpus" / "manifest.json",
-            ["corpus", "build", str(recipes["corpus"]), *put(f"tokenizer.path={model}", f"output={out / 'corpus'}")],
+            *("corpus", "build", str(recipes["corpus"])),
+            *put(f"tokenizer.path={model}", f"output={out / 'corpus'}"),
         ),
-        Step(
+        trainer(
             "pretraining",
             out / "pretrain" / "final",
-            [
-                *("pretrain", str(recipes["pretrain"])),
-                *put(f"model.path={model}", f"data.folder={out / 'corpus'}", f"output={out / 'pretrain'}"),
-                *more,
-            ],
+            *("pretrain", str(recipes["pretrain"])),
+            *put(f"model.path={model}", f"data.folder={out / 'corpus'}", f"output={out / 'pretrain'}"),
+            *more,
         ),
-        Step(
+        trainer(
             "instructions",
             out / "instructions" / "manifest.json",
-            ["instructions", "build", str(recipes["instructions"]), *put(f"output={out / 'instructions'}")],
+            *("instructions", "build", str(recipes["instructions"]), *put(f"output={out / 'instructions'}")),
         ),
-        Step(
+        trainer(
             "instruction tuning",
             out / "instruct" / "final",
-            [
-                *("instruct", str(recipes["instruct"])),
-                *put(
-                    f"model.path={out / 'pretrain' / 'final'}",
-                    f"data.files=[{out / 'instructions' / 'train.jsonl'}]",
-                    f"data.held_out=[{out / 'instructions' / 'held_out.jsonl'}]",
-                    f"output={out / 'instruct'}",
-                ),
-                *more,
-            ],
+            *("instruct", str(recipes["instruct"])),
+            *put(
+                f"model.path={out / 'pretrain' / 'final'}",
+                f"data.files=[{out / 'instructions' / 'train.jsonl'}]",
+                f"data.held_out=[{out / 'instructions' / 'held_out.jsonl'}]",
+                f"output={out / 'instruct'}",
+            ),
+            *more,
         ),
-        Step(
+        trainer(
             "merging the adapters",
             out / "merged",
-            ["export", str(out / "instruct" / "final"), "--merge-lora", "--to", str(out / "merged")],
+            *("export", str(out / "instruct" / "final"), "--merge-lora", "--to", str(out / "merged")),
         ),
-        Step(
+        trainer(
             "fine-tuning",
             out / "finetune" / "final",
-            [
-                *("finetune", "--recipe", str(recipes["finetune"]), "--task", TASK),
-                *("--model", str(out / "merged"), "--output", str(out / "finetune")),
-                *more,
-            ],
+            *("finetune", "--recipe", str(recipes["finetune"]), "--task", TASK),
+            *("--model", str(out / "merged"), "--output", str(out / "finetune")),
+            *more,
         ),
     ]
 
@@ -113,10 +118,10 @@ class Clock:
             self._file.write_text(json.dumps(self.seconds, indent=1))
 
 
-def call(step: Step) -> None:
-    """Run the command. Raises `CalledProcessError` when it fails."""
-    print(f"\n$ mellama-train {shlex.join(step.command)}", flush=True)
-    subprocess.run([sys.executable, "-m", "mellama_train", *step.command], check=True, cwd=ROOT)
+def call(step: Step, variables: Mapping[str, str]) -> None:
+    """Run the command, with `variables` in its environment. Raises `CalledProcessError` when it fails."""
+    print(f"\n$ python {shlex.join(step.command)}", flush=True)
+    subprocess.run([sys.executable, *step.command], check=True, cwd=ROOT, env={**os.environ, **variables})
 
 
 def evaluate(folder: Path, out: Path, limit: int) -> mibe.Run:
@@ -218,13 +223,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     out, recipes = a.output.resolve(), {name: getattr(a, name) for name in names}
     out.mkdir(parents=True, exist_ok=True)
     model = (a.model or demo_path()).resolve()
+    variables = {"DEMO_DIR": str(out), "DEMO_MODEL": str(model)}
     clock = Clock(out / "seconds.json")
     for step in steps(model, out, recipes, a.set):
         if step.result.exists():
             print(f"{step.title}: done already, {step.result}")
             continue
         try:
-            clock.time(step.title, lambda step=step: call(step))
+            clock.time(step.title, lambda step=step: call(step, variables))
         except subprocess.CalledProcessError as error:
             print(f"{step.title} failed ({error.returncode}); the same command goes on from there", file=sys.stderr)
             return 2

@@ -62,7 +62,9 @@ class Example:
 
     `inputs` holds the fields a prompt may show; the target is never among them. `choices` are the option
     texts of a multiple-choice question, in the order of their letters A, B, C, …; such an example's target is
-    a letter. `metadata` holds what scores are broken down by (e.g. the subject of an MMLU question).
+    a letter. `metadata` holds what scores are broken down by (e.g. the subject of an MMLU question). `source` is the
+    text of the release that the inputs were made from, where they show it in another form (DDI masks two drugs);
+    examples of one such text are of one document. No prompt shows it.
     """
 
     id: str
@@ -70,6 +72,7 @@ class Example:
     target: Value
     choices: tuple[str, ...] = ()
     metadata: Mapping[str, str] = field(default_factory=dict)
+    source: str = ""
 
 
 class Outcome(StrEnum):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from mellama_train.commands.options import add_set
 from mellama_train.plan.gpus import GPUS
 
 
@@ -21,8 +22,13 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     p.add_argument("--samples", type=int, help="samples of an epoch, for tuning")
     p.add_argument("--sample-tokens", type=float, help="tokens of one sample (default: a whole row)")
     p.add_argument("--throughput", type=float, help="tokens a second of all GPUs, where it was measured")
-    p.add_argument("--utilisation", type=float, help="share of the GPUs' peak that is reached, 0.45 for example")
+    p.add_argument("--utilisation", type=float, help="share of the GPUs' peak that the model's own operations reach")
+    p.add_argument(
+        "--interconnect", type=float, metavar="GB/S", help="of a machine to the others (default: its kind's)"
+    )
+    p.add_argument("--storage", type=float, metavar="GB/S", help="of the disk for checkpoints (default: 5)")
     p.add_argument("--price", type=float, metavar="USD", help="of a GPU-hour")
+    add_set(p)
 
 
 def _plan(a: argparse.Namespace) -> int:
@@ -30,7 +36,7 @@ def _plan(a: argparse.Namespace) -> int:
     from mellama_train.plan.text import plan
     from mellama_train.plan.work import Asked
 
-    given = {name: value for name, value in vars(a).items() if name not in ("command", "recipe")}
-    made = plan(a.recipe, Asked(**given))
+    given = {name: value for name, value in vars(a).items() if name not in ("command", "recipe", "set")}
+    made = plan(a.recipe, Asked(**given), a.set)
     print(made.text)
     return 0 if made.fits else 2

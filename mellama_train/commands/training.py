@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from mellama_train.commands.options import add_set
+from mellama_train.commands.quiet import quieten
 
 if TYPE_CHECKING:
     from mellama_train.loop.training import TrainingData
@@ -26,7 +28,13 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def _add_stage(p: argparse.ArgumentParser, command: Callable[[argparse.Namespace], int]) -> None:
     p.set_defaults(command=command)
     p.add_argument("recipe", type=Path, metavar="RECIPE", help="a YAML file; docs/training.md explains its keys")
+    _add_looks(p)
     add_set(p)
+
+
+def _add_looks(p: argparse.ArgumentParser) -> None:
+    p.add_argument("--dry-run", action="store_true", help="read recipe and data, print what would be done, and end")
+    p.add_argument("--show", type=int, metavar="N", help="print N documents with what is learned marked, and end")
 
 
 def _add_finetune(p: argparse.ArgumentParser) -> None:
@@ -35,29 +43,33 @@ def _add_finetune(p: argparse.ArgumentParser) -> None:
     p.add_argument("--model", metavar="PATH", help="the model to start from: a folder, or a hub's name")
     p.add_argument("--output", metavar="DIR", help="folder of the run (default: runs/MODEL-TASK)")
     p.add_argument("--recipe", type=Path, help="a YAML file for all else; without it the paper's values")
+    _add_looks(p)
     add_set(p)
 
 
 def _pretrain(a: argparse.Namespace) -> int:
     """Continual pretraining."""
+    quieten()
     from mellama_train.recipe.stages import PretrainRecipe
     from mellama_train.recipe.yaml_schema import load
     from mellama_train.trainers.pretrain import pretraining_data
 
-    return _train(load(a.recipe, PretrainRecipe, a.set), pretraining_data)
+    return _train(a, load(a.recipe, PretrainRecipe, a.set), pretraining_data)
 
 
 def _instruct(a: argparse.Namespace) -> int:
     """Instruction tuning."""
+    quieten()
     from mellama_train.recipe.stages import TuningRecipe
     from mellama_train.recipe.yaml_schema import load
     from mellama_train.trainers.instruct import tuning_data
 
-    return _train(load(a.recipe, TuningRecipe, a.set), tuning_data)
+    return _train(a, load(a.recipe, TuningRecipe, a.set), tuning_data)
 
 
 def _finetune(a: argparse.Namespace) -> int:
     """Task fine-tuning: by a recipe, or by the defaults on the model and task that are named."""
+    quieten()
     from mellama_train.errors import RecipeError
     from mellama_train.recipe.stages import FinetuneRecipe
     from mellama_train.recipe.yaml_schema import load, parse
@@ -67,15 +79,17 @@ def _finetune(a: argparse.Namespace) -> int:
     # As YAML in quotes, so that a folder named 13 or a task named on is taken as it is.
     options = [(key, "'" + value.replace("'", "''") + "'") for key, value in named.items() if value is not None]
     if a.recipe is not None:
-        return _train(load(a.recipe, FinetuneRecipe, [*options, *a.set]), finetuning_data)
+        return _train(a, load(a.recipe, FinetuneRecipe, [*options, *a.set]), finetuning_data)
     if a.task is None or a.model is None:
         raise RecipeError("finetune needs --task and --model, or a --recipe that names them")
     defaults = default_finetuning(a.model, a.task)
-    return _train(parse("", FinetuneRecipe, "the defaults", [*defaults, *options, *a.set]), finetuning_data)
+    return _train(a, parse("", FinetuneRecipe, "the defaults", [*defaults, *options, *a.set]), finetuning_data)
 
 
-def _train(recipe: R, open_data: Callable[[R], TrainingData]) -> int:
-    """Join the ranks, open the data, train; the first rank prints where the model is."""
+def _train(a: argparse.Namespace, recipe: R, open_data: Callable[[R], TrainingData]) -> int:
+    """Join the ranks, open the data, train; the first rank prints where the model is. Or show what would be done."""
+    if a.dry_run or a.show is not None:
+        return _look(a, recipe, open_data(recipe))
     from mellama_train.engines.ranks import Ranks
     from mellama_train.loop.training import train
 
@@ -88,4 +102,16 @@ def _train(recipe: R, open_data: Callable[[R], TrainingData]) -> int:
         ranks.leave()
     if ranks.is_first:
         print(final)
+    return 0
+
+
+def _look(a: argparse.Namespace, recipe: Recipe, data: TrainingData) -> int:
+    """Print what the run would do, or some of its documents."""
+    from mellama_train.errors import RecipeError
+    from mellama_train.trainers.preview import shown, summary
+
+    if a.show is not None and a.show < 1:
+        raise RecipeError(f"--show: {a.show} is out of range; it is a number of documents, at least 1")
+    for text in shown(data, a.show, colour=sys.stdout.isatty()) if a.show else [summary(recipe, data)]:
+        print(text)
     return 0

@@ -122,7 +122,7 @@ class Decontamination:
         if not 0 < self.coverage <= 1:
             raise FieldError("coverage", "is a share, above 0 and at most 1")
         if self.common < 1:
-            raise FieldError("common", "is a number of examples, at least 1")
+            raise FieldError("common", "is a number of documents, at least 1")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,9 +1,14 @@
 """Passages of the prepared test sets of mibe, found in training text whatever its case, spacing and punctuation.
 
 The passages are the sentences of the test examples (shorter ones joined until they have `ngram` words), as runs of
-`ngram` words (13, as for GPT-3). A document is removed when it holds at least the share `coverage` of the runs of a
-passage: a phrase of 13 words that happens to be in both does not remove it, and is in the report all the same. Runs
-that more than `common` test examples share are boilerplate and do not count.
+`ngram` words (13, as for GPT-3). They are taken from each form that a text is met in: as a prompt shows it, and as its
+release has it. A document is removed when it holds at least the share `coverage` of the runs of a passage: a phrase of
+13 words that happens to be in both does not remove it, and is in the report all the same. Runs that more than `common`
+documents of the test sets share are boilerplate and do not count; examples made of one text are one document.
+
+A hyphen may divide two words, join them, or break one at the end of a line, and where punctuation was removed "3.5"
+became "35". Both sides are therefore read twice, with marks inside words as spaces and without them, and either reading
+that matches counts. The second makes one word of several, so its runs are shorter by a quarter.
 """
 
 from __future__ import annotations
@@ -26,10 +31,14 @@ from mellama_train.errors import CorpusError
 from mibe.task import AccessLevel
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from mellama_train.corpus.config import Decontamination
     from mellama_train.corpus.words import Hashes
-    from mibe.task import Example
+    from mibe.task import Example, Task
 
+# Marks inside a word or a number; behind a hyphen the word may go on in the next line.
+INNER_MARKS = re.compile(r"(?<=[^\W_])(?:[-\u2010\u2011]\s+|(?:[^\w\s]|_)+)(?=[^\W_])")
 SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n+")
 ARRAYS = ("grams", "passage", "size", "example")
 
@@ -78,15 +87,24 @@ class TestIndex:
 
     def hits(self, text: str) -> list[Hit]:
         """The test examples that `text` holds something of, the best covered first."""
-        some_words = words(text)
+        best: dict[int, Hit] = {}
         n = self.about["ngram"]
+        plain, joined = words(text), words(INNER_MARKS.sub("", text))
+        # A word that a line's end broke makes the joined reading of the text the plain one of a passage.
+        readings = [(plain, n), (joined, _joined(n)), *([(joined, n)] if joined != plain else [])]
+        for some_words, length in readings:
+            for example, hit in self._hits(some_words, length):
+                if example not in best or hit.coverage > best[example].coverage:
+                    best[example] = hit
+        return sorted(best.values(), key=lambda hit: (-hit.coverage, hit.task, hit.example))
+
+    def _hits(self, some_words: list[str], n: int) -> Iterator[tuple[int, Hit]]:
+        """(number of the example, hit by its best passage) of one reading of a text, by its runs of `n` words."""
         grams, index = ngrams(hashes(some_words), n), self._arrays["grams"]
         if not len(grams) or not len(index):
-            return []
+            return
         places = np.searchsorted(index, grams)
         found = np.flatnonzero(index[np.minimum(places, len(index) - 1)] == grams)
-        if not len(found):
-            return []
         where: dict[int, list[int]] = {}
         counted: Counter[int] = Counter()
         seen: set[int] = set()
@@ -102,11 +120,8 @@ class TestIndex:
         for passage, count in counted.items():
             example = int(self._arrays["example"][passage])
             best[example] = max(best.get(example, (0.0, 0)), (count / int(self._arrays["size"][passage]), passage))
-        hits = [
-            Hit(*self._ids[example], coverage, _span(some_words, where[passage], n))
-            for example, (coverage, passage) in best.items()
-        ]
-        return sorted(hits, key=lambda hit: (-hit.coverage, hit.task, hit.example))
+        for example, (coverage, passage) in best.items():
+            yield example, Hit(*self._ids[example], coverage, _span(some_words, where[passage], n))
 
 
 def build_index(
@@ -121,19 +136,27 @@ def build_index(
     about: dict[str, Any] = {}
     passages: list[Hashes] = []
     owners: list[int] = []
+    numbers: dict[tuple[str, str], int] = {}
+    documents: list[int] = []
     for name in names:
         task = mibe.load_task(name)
         counts = Counter[str]()
         for example in mibe.examples(task, split):
-            found = [np.unique(ngrams(hashes(p), ngram)) for p in example_passages(example, ngram)]
+            document = name, example.source or max(example.inputs.values(), key=len)
+            forms = [*_forms(task, example)]
+            if example.source and document not in numbers:
+                forms.append([example.source])
+            found = _runs(forms, ngram)
+            own = sum(1 for _ in example_passages(example, ngram))
             counts["examples"] += 1
-            counts["passages"] += len(found)
-            counts["too_short"] += not found
+            counts["passages"] += own
+            counts["too_short"] += not own
             passages += found
             owners += [len(ids)] * len(found)
             ids.append((name, example.id))
+            documents.append(numbers.setdefault(document, len(numbers)))
         about[name] = {"access": str(task.access.level), **counts}
-    arrays = _without_common(passages, owners, common)
+    arrays = _without_common(passages, np.array(owners, dtype=np.uint32), np.array(documents, dtype=np.int64), common)
     folder.mkdir(parents=True, exist_ok=True)
     for array_name, array in arrays.items():
         np.save(folder / f"{array_name}.npy", array)
@@ -153,23 +176,51 @@ def index_for(settings: Decontamination | Literal["off"], folder: Path) -> TestI
 
 
 def example_passages(example: Example, ngram: int) -> Iterator[list[str]]:
-    """The passages of an example, as words: its sentences, those of fewer than `ngram` words joined to such a run.
+    """The passages of an example, as words: those of its input fields, its options, and its target where it is a text.
 
-    The texts are the input fields, the options, and the target where it is a text. Short sentences are not joined to a
-    long one: a copy of the long one alone would then cover it by half only.
+    Sentences of fewer than `ngram` words are joined to such a run, but not to a long one: a copy of the long one alone
+    would then cover it by half only.
     """
+    return map(words, _passages(_texts(example), ngram))
+
+
+def _texts(example: Example) -> list[str]:
+    return [*example.inputs.values(), *example.choices, *([example.target] if isinstance(example.target, str) else [])]
+
+
+def _forms(task: Task, example: Example) -> Iterator[list[str]]:
+    """The texts of an example, and the prompt where that shows more than the texts themselves (lettered options)."""
+    yield _texts(example)
+    shown = task.prompt.fields(example)
+    if not set(shown.values()) <= set(example.inputs.values()):
+        yield [task.prompt.input.format_map(shown)]
+
+
+def _runs(forms: Iterable[list[str]], ngram: int) -> list[Hashes]:
+    """The runs of words of each passage of the forms, in both readings; a passage that comes twice counts once."""
+    passages = dict.fromkeys(passage for texts in forms for passage in _passages(texts, ngram))
+    plain = {tuple(words(passage)): ngram for passage in passages}
+    joined = {tuple(words(INNER_MARKS.sub("", passage))): _joined(ngram) for passage in passages}
+    readings = {**joined, **plain}
+    return [np.unique(ngrams(hashes([*some]), n)) for some, n in readings.items() if len(some) >= n]
+
+
+def _joined(ngram: int) -> int:
+    """Words of a run of the reading without inner marks."""
+    return -(-3 * ngram // 4)
+
+
+def _passages(texts: Iterable[str], ngram: int) -> Iterator[str]:
     pending: list[str] = []
-    texts = [*example.inputs.values(), *example.choices, *([example.target] if isinstance(example.target, str) else [])]
     for text in texts:
         for sentence in SENTENCE_END.split(text):
-            some_words = words(sentence)
-            if len(some_words) >= ngram:
+            if len(words(sentence)) >= ngram:
                 pending = []
-                yield some_words
+                yield sentence
             else:
-                pending += some_words
-                if len(pending) >= ngram:
-                    yield pending
+                pending.append(sentence)
+                if len(words(passage := " ".join(pending))) >= ngram:
+                    yield passage
                     pending = []
 
 
@@ -210,19 +261,21 @@ def _prepared(tasks: Iterable[str] | None, split: str) -> list[str]:
     return sorted(found.values())
 
 
-def _without_common(passages: list[Hashes], owners: list[int], common: int) -> dict[str, Any]:
+def _without_common(
+    passages: list[Hashes], example: NDArray[np.uint32], document: NDArray[np.int64], common: int
+) -> dict[str, Any]:
     """The index arrays, sorted by run.
 
-    `grams`, `passage`: (runs,) each run and the number of its passage. `size`, `example`: (passages,) runs of a passage
-    and the number of the example it is of.
+    `example`: (passages,) the number of the example that a passage is of; `document`: (examples,) of its document.
+    Returned: `grams`, `passage`, (runs,) each run and the number of its passage; `size`, (passages,) runs of a passage;
+    `example`.
     """
     grams = np.concatenate(passages) if passages else np.empty(0, dtype=np.uint64)
     passage = np.repeat(np.arange(len(passages), dtype=np.uint32), [len(p) for p in passages])
-    example = np.array(owners, dtype=np.uint32)
     order = np.argsort(grams, kind="stable")
     grams, passage = grams[order], passage[order]
     _, group = np.unique(grams, return_inverse=True)
-    pairs = np.unique(np.stack([group.astype(np.int64), example[passage].astype(np.int64)]), axis=1)
+    pairs = np.unique(np.stack([group.astype(np.int64), document[example[passage]]]), axis=1)
     kept = (np.bincount(pairs[0], minlength=1) <= common)[group] if len(grams) else np.empty(0, dtype=bool)
     grams, passage = grams[kept], passage[kept]
     size = np.bincount(passage, minlength=len(passages)).astype(np.uint32)

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     Hashes = NDArray[np.uint64]
 
 WORD = re.compile(r"[^\W_]+")
+# Accents that stand apart from their letter; soft hyphens, and the marks of zero width.
+UNSEEN = re.compile("[\u0300-\u036f\u00ad\u200b-\u200f\u2060\ufeff]")
 # An odd factor is invertible modulo 2^64, so that no word of an n-gram can be lost in the sum.
 FACTOR = 0x9E3779B97F4A7C15
 _MODULUS = 1 << 64
@@ -26,8 +28,10 @@ def normalise(text: str) -> str:
 
 
 def words(text: str) -> list[str]:
-    """The runs of letters and digits of the normalised text."""
-    return WORD.findall(normalise(text))
+    """The runs of letters and digits of the normalised text, without accents and characters that are not seen."""
+    if text.isascii():
+        return WORD.findall(text.lower())
+    return WORD.findall(normalise(UNSEEN.sub("", unicodedata.normalize("NFKD", text))))
 
 
 def hashes(some_words: list[str]) -> Hashes:

@@ -335,6 +335,15 @@ _SOURCES = (
         licence="CC BY 4.0",
         home="https://github.com/abachaa/MedQuAD",
     ),
+    Source(
+        name="mmlu",
+        row=EXTRA,
+        reader=_ALPACA_FORM,
+        prompt=prompts.GENERAL,
+        access=OPEN,
+        licence="MIT",
+        home="https://github.com/hendrycks/test (dev, val), as examples/demo_texts.py writes them",
+    ),
 )
 
 SOURCES: Mapping[str, Source] = {source.name: source for source in _SOURCES}

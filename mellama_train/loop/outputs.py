@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import fcntl
 import json
 import shutil
@@ -22,7 +23,7 @@ from mellama_train.model.loading import DTYPE
 from mellama_train.recipe.config import Recipe
 from mellama_train.recipe.yaml_schema import as_json
 
-CHECKPOINTS, FINAL, LOCK = "checkpoints", "final", ".lock"
+CHECKPOINTS, FINAL, BEST, LOCK = "checkpoints", "final", "best", ".lock"
 
 
 @contextmanager
@@ -59,30 +60,43 @@ def write_model(
     tokens: Mapping[str, int],
     record: Mapping[str, Any],
     ends: Sequence[int],
+    name: str = FINAL,
 ) -> Path:
-    """Write `final/` in the output folder: a model folder, or an adapter folder after LoRA; weights in the precision.
+    """Write a folder `name` in the output: a model folder, or an adapter folder after LoRA; weights in the precision.
 
     `weights` are the trained ones, on the first rank; `steps` and `tokens` (per source) go into the record of how the
     model came to be, `record` is by which the run is known again; `ends` are the tokens that
     its answers end with. Written aside and renamed when whole. Raises
     `TrainError` on all ranks when it cannot be written.
     """
-    final, problem = recipe.output / FINAL, None
+    final, problem = recipe.output / name, None
     aside = final.with_suffix(".partial")
     if ranks.is_first:
         try:
             shutil.rmtree(aside, ignore_errors=True)
-            add_ends(model, ends)
-            _write(recipe, model, tokenizer, weights, aside)
-            save_settings_of_adapters(model, aside)
+            with _as_it_was(model):
+                add_ends(model, ends)
+                _write(recipe, model, tokenizer, weights, aside)
+                save_settings_of_adapters(model, aside)
             provenance.write(aside, provenance.grown(as_json(recipe), steps=steps, tokens=tokens))
             (aside / RECORD).write_text(json.dumps(record, indent=1))
+            shutil.rmtree(final, ignore_errors=True)
             aside.rename(final)
         except WRITE_ERRORS as error:
             problem = f"cannot write {final}: {error}; make room, and the same command writes it again"
     if problem := ranks.from_first(problem):
         raise TrainError(problem)
     return final
+
+
+@contextmanager
+def _as_it_was(model: Any) -> Iterator[None]:
+    """The settings that are written with a model do not stay in one that is trained on."""
+    generation, cached = copy.deepcopy(model.generation_config), model.config.use_cache
+    try:
+        yield
+    finally:
+        model.generation_config, model.config.use_cache = generation, cached
 
 
 def _write(recipe: Recipe, model: Any, tokenizer: Any, weights: dict[str, torch.Tensor], folder: Path) -> None:

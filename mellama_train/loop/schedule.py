@@ -13,6 +13,13 @@ def learning_rate(step: int, steps: int, optimizer: Optimizer) -> float:
     if step < warmup:
         return optimizer.learning_rate * (step + 1) / warmup
     share = (step - warmup) / max(1, steps - warmup)
-    falling = {"cosine": (1 + math.cos(math.pi * share)) / 2, "linear": 1 - share, "constant": 1.0}
+    stable = math.floor((1 - optimizer.decay) * steps)
+    decayed = max(0, step - stable) / max(1, steps - stable)
+    falling = {
+        "cosine": (1 + math.cos(math.pi * share)) / 2,
+        "linear": 1 - share,
+        "constant": 1.0,
+        "wsd": 1 - math.sqrt(decayed),
+    }
     final = optimizer.final_ratio
     return optimizer.learning_rate * (final + (1 - final) * falling[optimizer.schedule])

@@ -22,9 +22,11 @@ from mellama_train.engines.opening import open_engine
 from mellama_train.engines.ranks import Ranks
 from mellama_train.errors import DataError, DivergenceError, ModelLoadError, StoppedError
 from mellama_train.loop import checkpoints, isolation, outputs, resuming
+from mellama_train.loop.best import Best
 from mellama_train.loop.held_out import held_out_losses
 from mellama_train.loop.meter import Meter
 from mellama_train.loop.probes import probe
+from mellama_train.loop.profiling import traced
 from mellama_train.loop.reporting import Mute, Reporter
 from mellama_train.loop.schedule import learning_rate
 from mellama_train.loop.spikes import SpikeWatch
@@ -119,11 +121,14 @@ class _Run:
         rows_steps = steps_in(len(data.rows), recipe.batch.rows)
         self._steps = min(rows_steps, recipe.steps or rows_steps)
         self._position, self._watch = Position(), SpikeWatch(recipe.spikes)
+        self._best = Best(recipe.best) if recipe.best else None
         if found:
             engine.load(found.engine)
             seen = Counter(found.state["tokens"]) if ranks.is_first else Counter[str]()
             self._position = Position(found.state["step"], seen, found.state["seconds"])
             self._watch = SpikeWatch(recipe.spikes, **found.state["spikes"])
+            if recipe.best:
+                self._best = Best(recipe.best, **(found.state.get("best") or {}))
         self._report = (
             Reporter(recipe.reporting, recipe.output, step=self._position.step, steps=self._steps)
             if ranks.is_first
@@ -163,15 +168,19 @@ class _Run:
         recipe, first = self._recipe, self._position.step
         if not self._looked:
             self._look(first)
-        for part in ahead(self._data.rows, first, self._steps, recipe.batch, self._ranks.rank, self._ranks.size):
-            is_time = self._step(part)
-            step = self._position.step
-            last = step == self._steps
-            if step % recipe.reporting.every_steps == 0 or last:
-                self._show()
-            self._look(step)
-            if step % recipe.checkpoints.every_steps == 0 or is_time:
-                self._begin_saving()
+        parts = ahead(self._data.rows, first, self._steps, recipe.batch, self._ranks.rank, self._ranks.size)
+        with traced(recipe.reporting.profile_steps, recipe.output, self._ranks.rank) as traced_step:
+            # Looked at before each step, for a run that had given up and was ended before its model was written.
+            while not (self._best and self._best.given_up) and (part := next(parts, None)) is not None:
+                is_time = self._step(part)
+                traced_step()
+                step = self._position.step
+                last = step == self._steps
+                if step % recipe.reporting.every_steps == 0 or last:
+                    self._show()
+                self._look(step)
+                if step % recipe.checkpoints.every_steps == 0 or is_time:
+                    self._begin_saving()
 
     def _step(self, part: StepBatches) -> bool:
         """One optimizer step; returns whether it is time for a checkpoint by the clock."""
@@ -244,7 +253,18 @@ class _Run:
             self._report.figures(step, figures)
             self._report.message("  ".join(f"{name} {value:.4g}" for name, value in figures.items()))
             self._meter.pause()
+            self._compare(step, figures)
         self._looked = True
+
+    def _compare(self, step: int, figures: Mapping[str, float]) -> None:
+        """Keep the model as it is where it is the best so far."""
+        if self._best is None:
+            return
+        if self._best.improves(self._ranks.from_first(dict(figures))):
+            self._write(outputs.BEST)
+            self._report.message(f"step {step}: the best so far, {self._best.plan.figure} {self._best.value:.4g}")
+        if self._best.given_up:
+            self._report.event(step, "given_up", f"no better {self._best.plan.figure} in {self._best.worse} looks")
 
     def _save(self) -> None:
         """The state as it is, whole on the disk when this returns."""
@@ -271,6 +291,7 @@ class _Run:
             "spikes": self._watch.state(),
             "ranks": self._ranks.size,
             "looked": self._looked,
+            "best": self._best.state() if self._best else None,
         }
         folder, keep = self._recipe.output / outputs.CHECKPOINTS, self._recipe.checkpoints.keep
         self._writing = checkpoints.Writing(
@@ -280,8 +301,14 @@ class _Run:
         self._meter.pause()
 
     def _finish(self) -> Path:
+        final = self._write(outputs.FINAL)
+        self._report.message(f"finished: {final}")
+        return final
+
+    def _write(self, name: str) -> Path:
+        """The model as it is, in a folder of the output."""
         weights = self._engine.weights()
-        final = outputs.write_model(
+        return outputs.write_model(
             self._recipe,
             self._engine.model,
             self._data.tokenizer,
@@ -291,9 +318,8 @@ class _Run:
             tokens=self._tokens(),
             record=self._record,
             ends=self._data.ends,
+            name=name,
         )
-        self._report.message(f"finished: {final}")
-        return final
 
 
 def _kept_apart(engine: Engine, recipe: Recipe, data: TrainingData, ranks: Ranks) -> tuple[TrainingData, str | None]:

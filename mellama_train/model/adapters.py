@@ -26,6 +26,8 @@ def add_adapters(model: Any, lora: Lora, dtype: torch.dtype) -> Any:
         lora_alpha=lora.alpha,
         lora_dropout=lora.dropout,
         target_modules=layers,
+        use_rslora=lora.variant == "rslora",
+        use_dora=lora.variant == "dora",
         task_type="CAUSAL_LM",
     )
     try:

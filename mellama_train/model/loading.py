@@ -24,11 +24,17 @@ LOAD_ERRORS = (OSError, ValueError, RuntimeError, ImportError, KeyError, Attribu
 
 
 def load_tokenizer(source: ModelSource) -> Any:
-    """The tokenizer of the model. Raises `ModelLoadError`."""
+    """The tokenizer of the model, with the recipe's chat template. Raises `ModelLoadError`."""
     try:
-        return transformers.AutoTokenizer.from_pretrained(source.path, trust_remote_code=source.trust_remote_code)
+        found: Any = transformers.AutoTokenizer.from_pretrained(source.path, trust_remote_code=source.trust_remote_code)
     except LOAD_ERRORS as error:
         raise ModelLoadError(f"cannot load the tokenizer of {source.path}: {one_line(error)}") from error
+    if source.chat_template is not None:
+        try:
+            found.chat_template = source.chat_template.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ModelLoadError(f"cannot read model.chat_template {source.chat_template}: {error}") from None
+    return found
 
 
 def context_window(path: str) -> int | None:
@@ -79,7 +85,17 @@ def load_model(recipe: Recipe, device: torch.device, dtype: torch.dtype) -> Any:
         _apply_liger(model, device)
     if source.activation_checkpointing:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-    return add_adapters(model, lora, dtype) if lora else model
+    model = add_adapters(model, lora, dtype) if lora else model
+    if source.compile:
+        _compile_layers(model)
+    return model
+
+
+def _compile_layers(model: Any) -> None:
+    """Have each layer compiled when it is first called: as quick as the whole, and compiled once for all of them."""
+    inner = bare(model)
+    for layer in getattr(inner, inner.base_model_prefix).layers:
+        layer.compile()
 
 
 def choose_attention(wanted: str, precision: Precision, device: torch.device) -> str | None:

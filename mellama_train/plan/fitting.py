@@ -10,6 +10,7 @@ from mellama_train.errors import EngineError
 from mellama_train.plan.gpus import Gpu
 from mellama_train.plan.memory import GIB, memory, state
 from mellama_train.plan.shapes import Shape
+from mellama_train.plan.time import Machines, step_time
 from mellama_train.recipe.config import EngineChoice, Recipe
 from mellama_train.recipe.yaml_schema import FieldError
 
@@ -44,6 +45,47 @@ def _stronger(recipe: Recipe) -> Iterator[Recipe]:
             batch=replace(batch, micro_rows=rows),
             model=replace(model, activation_checkpointing=again),
         )
+
+
+def faster(recipe: Recipe, shape: Shape, machines: Machines) -> Recipe | None:
+    """The quickest recipe that fits and learns the same, where it saves time or what ranks send each other.
+
+    Less recomputation, sharding and offload, and more rows at once; of equally quick ones that which sends least, and
+    then changes least.
+    """
+
+    def worth(other: Recipe) -> tuple[float, float]:
+        time = step_time(other, shape, machines)
+        # To a thousandth, since a formula knows no better.
+        return (float(f"{time.total:.3g}"), time.hidden) if time else (0.0, 0.0)
+
+    fitting = [
+        other for other in _lighter(recipe, machines.gpus) if memory(other, shape, machines.gpus).fits(machines.gpu)
+    ]
+    best = min(fitting, key=worth, default=None)
+    return best if best and worth(best) < worth(recipe) else None
+
+
+def _lighter(recipe: Recipe, ranks: int) -> Iterator[Recipe]:
+    """The recipe with less of what saves memory, those that differ least first."""
+    engine, batch, model = recipe.engine, recipe.batch, recipe.model
+    engines = [engine]
+    if engine.offload_optimizer or engine.offload_parameters:
+        engines.append(replace(engine, offload_optimizer=False, offload_parameters=False))
+    if engine.name == "deepspeed":
+        engines += [replace(engines[-1], zero=zero) for zero in range(engine.zero - 1, 0, -1)]  # type: ignore[arg-type]
+    elif engine.sharding == "fsdp":
+        engines.append(replace(engines[-1], sharding="ddp"))
+    able = [other for other in engines if on_engine(recipe, other)]
+    more_rows = [batch.micro_rows * 2**power for power in range(5)]
+    for rows, other, again in product(more_rows, able, sorted({model.activation_checkpointing, False}, reverse=True)):
+        if batch.rows % (rows * ranks) == 0:
+            yield replace(
+                recipe,
+                engine=other,
+                batch=replace(batch, micro_rows=rows),
+                model=replace(model, activation_checkpointing=again),
+            )
 
 
 def differences(before: Recipe, after: Recipe) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 PEAK_TFLOPS = {
     "B200": 2250.0,
@@ -20,22 +21,43 @@ PEAK_TFLOPS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gpu:
-    """Memory (GiB), dense 16-bit peak (TFLOP/s; 0 where it is not known), and the utilisation to reckon with."""
+    """Memory (GiB), dense 16-bit peak (TFLOP/s; 0 where it is not known), and the utilisation to reckon with.
+
+    `utilisation` is the share of the peak that all operations reach, recomputed ones among them. `link` is GB a second
+    of a GPU to the others of its machine, one way; `network` of a machine to the others, by one adapter a GPU, as the
+    makers' own eight-GPU machines have.
+    """
 
     memory: float | None
     peak: float = 0.0
     utilisation: float | None = None
     source: str = ""
+    link: float = 25.0
+    network: float = 12.5
 
 
-LLAMA2 = "Llama 2's own GPU-hours (its table 2: 42.6 % for 13B, 46.2 % for 70B)"
-LLAMA3 = "Llama 3's report (38 to 43 % on H100s in bf16)"
+LLAMA2 = "Llama 2's own GPU-hours (its table 2), read as those of a run that computes activations again"
+LLAMA3 = "Llama 3's report (38 to 43 % on H100s in bf16, nothing computed again)"
+_A100: dict[str, Any] = {
+    "peak": PEAK_TFLOPS["A100"],
+    "utilisation": 0.60,
+    "source": LLAMA2,
+    "link": 300,
+    "network": 200,
+}
+_H100: dict[str, Any] = {
+    "peak": PEAK_TFLOPS["H100"],
+    "utilisation": 0.40,
+    "source": LLAMA3,
+    "link": 450,
+    "network": 400,
+}
 
 GPUS: Mapping[str, Gpu] = {
-    "a100-40g": Gpu(memory=40, peak=PEAK_TFLOPS["A100"], utilisation=0.45, source=LLAMA2),
-    "a100-80g": Gpu(memory=80, peak=PEAK_TFLOPS["A100"], utilisation=0.45, source=LLAMA2),
-    "h100-80g": Gpu(memory=80, peak=PEAK_TFLOPS["H100"], utilisation=0.40, source=LLAMA3),
-    "h200": Gpu(memory=140, peak=PEAK_TFLOPS["H200"], utilisation=0.40, source=LLAMA3),
+    "a100-40g": Gpu(memory=40, **_A100),
+    "a100-80g": Gpu(memory=80, **_A100),
+    "h100-80g": Gpu(memory=80, **_H100),
+    "h200": Gpu(memory=140, **_H100),
     "l40s": Gpu(memory=45, peak=PEAK_TFLOPS["L40S"]),
     "v100-32g": Gpu(memory=32, peak=PEAK_TFLOPS["V100"]),
     "cpu": Gpu(memory=None),

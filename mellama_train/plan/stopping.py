@@ -28,8 +28,8 @@ def checkpoint_seconds(recipe: Recipe, shape: Shape, disk: float = DISK) -> floa
     return 2 * checkpoint_bytes(recipe, shape) / disk
 
 
-def warning_seconds(recipe: Recipe, shape: Shape, ranks: int, tokens_a_second: float) -> int:
+def warning_seconds(recipe: Recipe, shape: Shape, ranks: int, tokens_a_second: float, disk: float = DISK) -> int:
     """How long before its end a job must be signalled: to whole ten seconds."""
     micro_batch = recipe.batch.micro_rows * recipe.context * ranks / tokens_a_second
-    needed = MICRO_BATCHES_BEHIND * micro_batch + checkpoint_seconds(recipe, shape) + LEAVING
+    needed = MICRO_BATCHES_BEHIND * micro_batch + checkpoint_seconds(recipe, shape, disk) + LEAVING
     return 10 * math.ceil(needed / 10)

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import shlex
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tabulate import tabulate
 
 from mellama_train.errors import RecipeError
-from mellama_train.plan.fitting import differences, nearest_fit, on_engine
+from mellama_train.plan.fitting import differences, faster, nearest_fit, on_engine
 from mellama_train.plan.gpus import GPUS, Gpu
 from mellama_train.plan.memory import GIB, USABLE, memory
 from mellama_train.plan.shapes import Shape, shape_of
-from mellama_train.plan.stopping import DISK, checkpoint_bytes, checkpoint_seconds, warning_seconds
-from mellama_train.plan.time import tokens_a_second
-from mellama_train.plan.work import AnyRecipe, Asked, Work, read_recipe, stage_of, work
+from mellama_train.plan.stopping import checkpoint_bytes, checkpoint_seconds, warning_seconds
+from mellama_train.plan.time import StepTime, step_time
+from mellama_train.plan.work import AnyRecipe, Asked, Work, base_model, read_recipe, stage_of, work
+from mellama_train.recipe.yaml_schema import Change
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,25 +29,46 @@ class Plan:
     hours: float | None
 
 
-def plan(path: Path, asked: Asked) -> Plan:
-    """The plan of a recipe. Raises `RecipeError` or `ModelLoadError`."""
-    recipe = read_recipe(path)
-    shape, gpu = shape_of(asked.model or recipe.model.path), GPUS[asked.gpu]
+def plan(path: Path, asked: Asked, changes: Sequence[Change] = ()) -> Plan:
+    """The plan of a recipe, with `changes` put over it. Raises `RecipeError` or `ModelLoadError`."""
+    recipe = read_recipe(path, changes)
+    shape, gpu = shape_of(asked.model or base_model(path, recipe)), GPUS[asked.gpu]
     if recipe.batch.rows % (asked.gpus * recipe.batch.micro_rows):
         raise RecipeError(
             f"batch.rows {recipe.batch.rows} cannot be divided among {asked.gpus} GPUs with "
             f"{recipe.batch.micro_rows} rows each; choose another number of GPUs, or other rows"
         )
     fits = memory(recipe, shape, asked.gpus).fits(gpu)
-    speed = asked.throughput or tokens_a_second(recipe, shape, asked.gpus, gpu, asked.utilisation)
+    step = _step(recipe, shape, asked)
     done = work(recipe, asked)
-    hours = done.tokens * done.epochs / speed / 3600 if done and speed else None
+    saving = _saving(recipe, shape, asked)
+    seconds = done.tokens * done.epochs * (step.total + saving) / _tokens(recipe) if done and step else None
+    hours = seconds / 3600 if seconds is not None else None
     lines = [
         *_memory_lines(recipe, shape, asked, gpu),
-        *_time_lines(asked, gpu, done, speed),
-        *_stopping_lines(path, recipe, shape, asked, speed),
+        *_time_lines(recipe, asked, done, step, saving),
+        *(_faster_lines(recipe, shape, asked) if fits and step and not asked.throughput else ()),
+        *_launch_lines(path, recipe, shape, asked, step, changes),
     ]
     return Plan("\n".join(lines), fits, hours)
+
+
+def _tokens(recipe: AnyRecipe) -> int:
+    """Tokens of a step."""
+    return recipe.batch.rows * recipe.context
+
+
+def _step(recipe: AnyRecipe, shape: Shape, asked: Asked) -> StepTime | None:
+    if asked.throughput:
+        return StepTime(compute=_tokens(recipe) / asked.throughput)
+    return step_time(recipe, shape, asked.cluster)
+
+
+def _saving(recipe: AnyRecipe, shape: Shape, asked: Asked) -> float:
+    """Seconds that checkpoints add to a step. The plain engine's are written behind the steps."""
+    if recipe.engine.name == "plain":
+        return 0.0
+    return checkpoint_seconds(recipe, shape, asked.disk) / recipe.checkpoints.every_steps
 
 
 def _memory_lines(recipe: AnyRecipe, shape: Shape, asked: Asked, gpu: Gpu) -> Iterator[str]:
@@ -66,8 +89,7 @@ def _memory_lines(recipe: AnyRecipe, shape: Shape, asked: Asked, gpu: Gpu) -> It
     rows = [(name, f"{size / GIB:.2f}") for name, size in parts.items() if size]
     yield tabulate(rows, ("a rank", "GiB"), colalign=("left", "right"), disable_numparse=True)
     if found.state.host:
-        per_node = asked.gpus // asked.machines
-        yield f"memory of a node for what is offloaded: {found.state.host * per_node / GIB:,.0f} GiB"
+        yield f"memory of a node for what is offloaded: {found.state.host * asked.a_node / GIB:,.0f} GiB"
     yield from _stages(recipe, shape, asked, gpu)
     if gpu.memory is None:
         return
@@ -94,42 +116,77 @@ def _stages(recipe: AnyRecipe, shape: Shape, asked: Asked, gpu: Gpu) -> Iterator
     yield "by stage: " + ", ".join(f"{name} {size.device / GIB:.1f} GiB" for name, size in found.items())
 
 
-def _time_lines(asked: Asked, gpu: Gpu, done: Work | None, speed: float | None) -> Iterator[str]:
-    if speed is None:
+def _time_lines(
+    recipe: AnyRecipe, asked: Asked, done: Work | None, step: StepTime | None, saving: float
+) -> Iterator[str]:
+    if step is None:
         yield f"throughput: not known for {asked.gpu} and this precision; state --throughput (tokens a second of all)"
     else:
-        yield f"throughput: {speed:,.0f} tokens a second ({_assumed(asked, gpu)})"
+        speed = _tokens(recipe) / step.total
+        yield f"throughput: {speed:,.0f} tokens a second, {speed / asked.gpus:,.0f} a GPU ({_assumed(recipe, asked)})"
+        parts = {
+            "computation": step.compute,
+            "recomputation": step.recompute,
+            "communication": step.communication,
+            "offload": step.offload,
+            "checkpoints": saving,
+        }
+        shown = ", ".join(f"{name} {seconds:,.2f}" for name, seconds in parts.items() if seconds >= 0.005)
+        beside = f"; {step.hidden:,.2f} of communication beside computation" if step.hidden >= 0.005 else ""
+        yield f"seconds a step: {step.total + saving:,.2f} ({shown}{beside})"
     if done is None:
         yield "tokens: not known, since the data is not here; state --tokens, or --samples for tuning"
         return
     yield f"tokens: {done.tokens:,.0f} an epoch, {done.epochs:g} epoch{'s' if done.epochs != 1 else ''} ({done.how})"
-    if speed is None:
+    if step is None:
         return
-    hours = done.tokens / speed / 3600
+    hours = done.tokens * (step.total + saving) / _tokens(recipe) / 3600
     total = hours * done.epochs
     yield f"time: {hours:,.1f} hours an epoch, {total:,.1f} in all; {total * asked.gpus:,.0f} GPU-hours"
     if asked.price:
         yield f"cost: {total * asked.gpus * asked.price:,.0f} USD at {asked.price:g} USD a GPU-hour"
 
 
-def _stopping_lines(path: Path, recipe: AnyRecipe, shape: Shape, asked: Asked, speed: float | None) -> Iterator[str]:
-    """What a scheduler must be told for the run to end with a checkpoint of its last step."""
-    size, seconds = checkpoint_bytes(recipe, shape), checkpoint_seconds(recipe, shape)
-    yield f"a checkpoint: {size / 1e9:,.1f} GB, whole after {seconds:,.0f} s at {DISK / 1e9:g} GB/s for all ranks"
-    if speed is None:
-        return
-    warning = warning_seconds(recipe, shape, asked.gpus, speed)
-    yield (
-        f"warning before the end: {warning} s (two micro-batches, a checkpoint, and 30 s)\n"
-        f"  sbatch --nodes {asked.machines} --signal=USR1@{warning} "
-        f"examples/cluster/train.sbatch {stage_of(recipe)} {path}\n"
-        f"  torchrun: TORCH_ELASTIC_SHUTDOWN_TIMEOUT={warning}, since it kills ranks 30 s after SIGTERM otherwise"
-    )
-
-
-def _assumed(asked: Asked, gpu: Gpu) -> str:
+def _assumed(recipe: AnyRecipe, asked: Asked) -> str:
+    gpu = GPUS[asked.gpu]
     if asked.throughput:
         return "as stated"
     if asked.utilisation:
         return f"{asked.utilisation:.0%} of {gpu.peak:g} TFLOP/s, as stated"
-    return f"{gpu.utilisation:.0%} of {gpu.peak:g} TFLOP/s, from {gpu.source}; checkpoints and probes not counted"
+    again = ", recomputed operations among them" if recipe.model.activation_checkpointing else ""
+    return (
+        f"{gpu.utilisation:.0%} of {gpu.peak:g} TFLOP/s{again}, from {gpu.source}; held-out text and probes not counted"
+    )
+
+
+def _faster_lines(recipe: AnyRecipe, shape: Shape, asked: Asked) -> Iterator[str]:
+    """What else fits and takes less time, or sends less."""
+    if asked.utilisation or (better := faster(recipe, shape, asked.cluster)) is None:
+        return
+    now, then = step_time(recipe, shape, asked.cluster), step_time(better, shape, asked.cluster)
+    if now and then:
+        saved = 1 - then.total / now.total
+        gain = f"{saved:.0%} less time" if saved >= 0.005 else "ranks send each other less, at the same speed"
+        yield f"fits as well: {differences(recipe, better)}: {gain}"
+
+
+def _launch_lines(
+    path: Path, recipe: AnyRecipe, shape: Shape, asked: Asked, step: StepTime | None, changes: Sequence[Change]
+) -> Iterator[str]:
+    """How to start it, and what a scheduler must be told for the run to end with a checkpoint of its last step."""
+    size, seconds = checkpoint_bytes(recipe, shape), checkpoint_seconds(recipe, shape, asked.disk)
+    yield f"a checkpoint: {size / 1e9:,.1f} GB, whole after {seconds:,.0f} s at {asked.disk / 1e9:g} GB/s for all ranks"
+    more = shlex.join([str(path), *(part for key, value in changes for part in ("--set", f"{key}={value}"))])
+    command = f"{stage_of(recipe)} {more}"
+    if asked.gpus == 1 and recipe.engine.name == "plain":
+        yield f"launch: mellama-train {command}"
+    elif asked.machines == 1:
+        yield f"launch: torchrun --standalone --nproc_per_node {asked.gpus} -m mellama_train {command}"
+    if step is None:
+        return
+    warning = warning_seconds(recipe, shape, asked.gpus, _tokens(recipe) / step.total, asked.disk)
+    yield (
+        f"warning before the end: {warning} s (two micro-batches, a checkpoint, and 30 s)\n"
+        f"  sbatch --nodes {asked.machines} --signal=USR1@{warning} examples/cluster/train.sbatch {command}\n"
+        f"  torchrun: TORCH_ELASTIC_SHUTDOWN_TIMEOUT={warning}, since it kills ranks 30 s after SIGTERM otherwise"
+    )

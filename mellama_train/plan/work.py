@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,9 @@ import yaml
 import mibe
 from mellama_train.corpus.shards import MANIFEST
 from mellama_train.errors import RecipeError
+from mellama_train.plan.gpus import GPUS
+from mellama_train.plan.stopping import DISK
+from mellama_train.plan.time import NODE, Machines
 from mellama_train.recipe.stages import (
     LARGE_SET_EPOCHS,
     FinetuneRecipe,
@@ -20,7 +25,7 @@ from mellama_train.recipe.stages import (
     TuningRecipe,
     epochs_for,
 )
-from mellama_train.recipe.yaml_schema import load
+from mellama_train.recipe.yaml_schema import Change, load
 from mibe.errors import MibeError
 
 AnyRecipe = PretrainRecipe | TuningRecipe | FinetuneRecipe
@@ -41,20 +46,46 @@ class Asked:
     sample_tokens: float | None = None
     throughput: float | None = None
     utilisation: float | None = None
+    interconnect: float | None = None
+    storage: float | None = None
     price: float | None = None
 
     def __post_init__(self) -> None:
-        for name in ("gpus", "nodes", "tokens", "samples", "sample_tokens", "throughput", "utilisation", "price"):
-            value = getattr(self, name)
-            if value is not None and value <= 0:
-                raise RecipeError(f"--{name.replace('_', '-')}: {value} is out of range; it must be above 0")
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, int | float) and not 0 < value < math.inf:
+                shown = field.name.replace("_", "-")
+                raise RecipeError(f"--{shown}: {value} is out of range; it must be above 0, and finite")
+        if self.utilisation and self.utilisation > 1:
+            raise RecipeError(f"--utilisation: {self.utilisation} is out of range; it is a share, at most 1")
         if self.nodes and self.gpus % self.nodes:
             raise RecipeError(f"{self.gpus} GPUs are not the same number on each of {self.nodes} nodes")
 
     @property
     def machines(self) -> int:
         """As stated, or eight GPUs in each."""
-        return self.nodes or -(-self.gpus // 8)
+        return self.nodes or -(-self.gpus // NODE)
+
+    @property
+    def a_node(self) -> int:
+        """GPUs of a machine."""
+        return self.gpus // self.machines
+
+    @property
+    def disk(self) -> float:
+        """Bytes a second of the disk for checkpoints."""
+        return DISK if self.storage is None else self.storage * 1e9
+
+    @property
+    def cluster(self) -> Machines:
+        """What a step's time is reckoned from."""
+        return Machines(
+            gpus=self.gpus,
+            gpu=GPUS[self.gpu],
+            a_node=self.a_node,
+            interconnect=self.interconnect,
+            share=self.utilisation,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +97,7 @@ class Work:
     how: str
 
 
-def read_recipe(path: Path) -> AnyRecipe:
+def read_recipe(path: Path, changes: Sequence[Change] = ()) -> AnyRecipe:
     """A recipe of any stage, told by its data: a folder (pretraining), a task (fine-tuning) or files (instructions)."""
     try:
         raw: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -75,8 +106,40 @@ def read_recipe(path: Path) -> AnyRecipe:
     keys = raw if isinstance(raw, dict) else {}
     data = keys.get("data")
     if isinstance(data, dict) and "folder" in data:
-        return load(path, PretrainRecipe)
-    return load(path, FinetuneRecipe) if isinstance(data, dict) and "task" in data else load(path, TuningRecipe)
+        return load(path, PretrainRecipe, changes)
+    if isinstance(data, dict) and "task" in data:
+        return load(path, FinetuneRecipe, changes)
+    return load(path, TuningRecipe, changes)
+
+
+def base_model(path: Path, recipe: AnyRecipe) -> str:
+    """The model that the recipe starts from; where another recipe beside it makes that, the one which that starts from.
+
+    So the shape of `runs/pretrain-70b/final` is known before it is there.
+    """
+    model, seen = recipe.model.path, {path.resolve()}
+    while not (Path(model) / "config.json").is_file():
+        made_by = _maker(model, path.parent, seen)
+        if made_by is None:
+            break
+        seen.add(made_by[0].resolve())
+        model = made_by[1]
+    return model
+
+
+def _maker(model: str, folder: Path, seen: set[Path]) -> tuple[Path, str] | None:
+    """(file, its model) of the recipe in the folder that writes the model."""
+    for file in sorted(folder.glob("*.yaml")):
+        if file.resolve() in seen:
+            continue
+        try:
+            keys: Any = yaml.safe_load(file.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, yaml.YAMLError):
+            continue
+        source = keys.get("model") if isinstance(keys, dict) else None
+        if isinstance(source, dict) and "path" in source and Path(model) == Path(str(keys.get("output")), "final"):
+            return file, str(source["path"])
+    return None
 
 
 def stage_of(recipe: AnyRecipe) -> str:

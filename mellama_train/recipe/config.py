@@ -1,4 +1,4 @@
-"""What every recipe may say about a run. The defaults are the hyper-parameters of the paper (section 2.3)."""
+"""What every recipe may say about a run. The defaults are the hyper-parameters of the paper (Training Details)."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ Precision = Literal["bf16", "fp16", "fp32"]
 Form = Literal["auto", "chat", "plain"]
 TooLong = Literal["error", "skip"]
 
+WSD_DECAY = 0.1
+"""Share of the steps in which the learning rate falls where a recipe of schedule "wsd" says nothing."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelSource:
@@ -22,14 +25,17 @@ class ModelSource:
     its package and a GPU are there, PyTorch's SDPA otherwise, and eager attention for a model that has no SDPA.
     `loss` is the form of the last layer and the cross entropy: "fused" (PyTorch's linear_cross_entropy), "chunked"
     (ours, exact in every precision), "full" (the model's own logits), "auto" the best of these that is exact. `liger`
-    takes Liger's GPU kernels.
+    takes Liger's GPU kernels. `chat_template` is a file that takes the place of the tokenizer's own template, in
+    training and in what is written at the end. `compile` has `torch.compile` make kernels of each layer (plain engine).
     """
 
     path: str
+    chat_template: Path | None = None
     attention: Literal["auto", "flash_attention_3", "flash_attention_2", "flex_attention", "sdpa", "eager"] = "auto"
     loss: Literal["auto", "fused", "chunked", "full"] = "auto"
     activation_checkpointing: bool = False
     liger: bool = False
+    compile: bool = False
     trust_remote_code: bool = False
 
 
@@ -55,11 +61,14 @@ class Optimizer:
     """AdamW, its schedule over the whole run, and the largest norm of the gradient (0: not clipped).
 
     `warmup_ratio` is the share of all steps in which the learning rate rises in a line from 0; then it falls to
-    `final_ratio` of its peak.
+    `final_ratio` of its peak: at once by `schedule` "cosine" or "linear", or with "wsd" (warm-up, stable, decay) in the
+    last `decay_ratio` of all steps alone (0.1 where nothing is said), as 1 - √share, the best of the shapes that
+    Hägele et al. 2024 compare.
     """
 
     learning_rate: float = 8e-6
-    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    schedule: Literal["cosine", "linear", "constant", "wsd"] = "cosine"
+    decay_ratio: float | None = None
     warmup_ratio: float = 0.05
     final_ratio: float = 0.0
     betas: tuple[float, ...] = (0.9, 0.95)
@@ -72,11 +81,20 @@ class Optimizer:
         for name in ("weight_decay", "clip_norm"):
             if getattr(self, name) < 0:
                 raise FieldError(name, "must not be negative")
-        for name in ("warmup_ratio", "final_ratio"):
-            if not 0 <= getattr(self, name) <= 1:
+        for name in ("warmup_ratio", "final_ratio", "decay_ratio"):
+            if not 0 <= (getattr(self, name) or 0) <= 1:
                 raise FieldError(name, "must lie between 0 and 1")
+        if self.decay_ratio is not None and self.schedule != "wsd":
+            raise FieldError("decay_ratio", "goes with schedule: wsd")
+        if self.schedule == "wsd" and self.warmup_ratio + self.decay > 1:
+            raise FieldError("decay_ratio", "and warmup_ratio are more than the whole run")
         if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
             raise FieldError("betas", "must be two numbers of at least 0 and below 1")
+
+    @property
+    def decay(self) -> float:
+        """The share of all steps in which "wsd" falls."""
+        return WSD_DECAY if self.decay_ratio is None else self.decay_ratio
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +109,8 @@ class TuningOptimizer(Optimizer):
 class Lora:
     """Low-rank adapters (peft). `layers` are names of linear layers, "all-linear" every one but the output layer.
 
+    `variant` "rslora" scales them by alpha / √rank in place of alpha / rank (Kalajdzievski 2023), "dora" learns the
+    length of each weight vector apart from its direction (Liu et al. 2024).
     `four_bit` loads the frozen weights in 4-bit NF4 (QLoRA; needs bitsandbytes and a GPU).
     """
 
@@ -99,6 +119,7 @@ class Lora:
     dropout: float = 0.0
     layers: tuple[str, ...] = ("all-linear",)
     four_bit: bool = False
+    variant: Literal["rslora", "dora"] | None = None
 
     def __post_init__(self) -> None:
         positive(self, "rank", "alpha")
@@ -161,7 +182,8 @@ class Reporting:
     """Where the figures of the run go besides `metrics.jsonl`.
 
     `wandb` and `mlflow` are project names there: remote services, which get numbers alone, never text.
-    `peak_tflops` is a rank's peak in this precision, where the device is not in the package's table.
+    `peak_tflops` is a rank's peak in this precision, where the device is not in the package's table. `profile_steps`
+    are traced, from the third on.
     """
 
     every_steps: int = 1
@@ -169,9 +191,12 @@ class Reporting:
     wandb: str | None = None
     mlflow: str | None = None
     peak_tflops: float | None = None
+    profile_steps: int | None = None
 
     def __post_init__(self) -> None:
         positive(self, "every_steps")
+        if self.profile_steps is not None:
+            positive(self, "profile_steps")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -222,6 +247,23 @@ class ProbePlan:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BestPlan:
+    """Keep the best model by a figure of the run: `probe/TASK`, `perplexity/SOURCE` or `held_out_loss/SOURCE`.
+
+    `patience` ends the run after so many looks in a row that were no better.
+    """
+
+    figure: str
+    patience: int | None = None
+
+    def __post_init__(self) -> None:
+        if not self.figure.startswith(("probe/", "perplexity/", "held_out_loss/")):
+            raise FieldError("figure", "is probe/TASK, perplexity/SOURCE or held_out_loss/SOURCE")
+        if self.patience is not None:
+            positive(self, "patience")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
     """What every stage of training has in common.
 
@@ -243,11 +285,14 @@ class Recipe:
     spikes: SpikePolicy = field(default_factory=SpikePolicy)
     held_out: HeldOutPlan = field(default_factory=HeldOutPlan)
     probe: ProbePlan | None = None
+    best: BestPlan | None = None
 
     def __post_init__(self) -> None:
         positive(self, "context")
         if self.steps is not None:
             positive(self, "steps")
+        if self.model.compile and self.engine.name != "plain":
+            raise FieldError("model", "compile goes with engine.name: plain; DeepSpeed's hooks stand in its way")
         if self.precision == "fp16" and self.engine.sharding == "fsdp":
             raise FieldError(
                 "precision", "fp16 needs scaled losses, which go with DDP or DeepSpeed; use bf16 with FSDP"

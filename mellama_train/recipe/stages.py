@@ -10,7 +10,7 @@ from mellama_train.recipe.config import Form, Recipe, TooLong, TuningOptimizer
 from mellama_train.recipe.yaml_schema import FieldError, positive
 
 SMALL_SET, SMALL_SET_EPOCHS, LARGE_SET_EPOCHS = 10_000, 5, 3
-"""Task fine-tuning takes 5 epochs below 10,000 samples, else 3 (paper, section 2.3)."""
+"""Task fine-tuning takes 5 epochs below 10,000 samples, else 3 (paper, Supervised Fine-tuning)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +33,7 @@ class CorpusData:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PretrainRecipe(Recipe):
-    """Continual pretraining of all parameters on packed rows of a corpus, one pass (paper, section 2.3)."""
+    """Continual pretraining of all parameters on packed rows of a corpus, one pass (paper, Training Details)."""
 
     data: CorpusData
 
@@ -61,7 +61,7 @@ class SampleFiles:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TuningRecipe(Recipe):
-    """LoRA instruction tuning on the response alone: 3 epochs (paper, section 2.3)."""
+    """LoRA instruction tuning on the response alone: 3 epochs (paper, Training Details)."""
 
     data: SampleFiles
     optimizer: TuningOptimizer = field(default_factory=TuningOptimizer)
@@ -93,7 +93,7 @@ class TaskData:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FinetuneRecipe(Recipe):
-    """Fine-tuning on one task. Without `epochs`: 5 below 10,000 samples, else 3 (paper, section 2.3)."""
+    """Fine-tuning on one task. Without `epochs`: 5 below 10,000 samples, else 3 (paper, Supervised Fine-tuning)."""
 
     data: TaskData
     optimizer: TuningOptimizer = field(default_factory=TuningOptimizer)

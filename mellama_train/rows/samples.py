@@ -7,12 +7,13 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, Any, Literal
 
 from mellama_train.errors import DataError
 from mellama_train.rows.characters import lone_surrogate
+from mellama_train.rows.formats import KNOWN, turns
 
-ROLES = ("system", "user", "assistant")
+ROLES = ("system", "user", "assistant", "tool")
 
 STAND_IN = "an answer"
 """Put in the place of a response to see what a template has around it."""
@@ -23,9 +24,9 @@ OPENED = re.compile(r"([<\[◁])(\w[\w:]*)([>\]▷])\s*\Z")
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A conversation: turns of system, user and assistant, the last by the assistant. `place` is "file:line"."""
+    """A conversation: turns of system, user, assistant and tool, the last by the assistant. `place` is "file:line"."""
 
-    messages: tuple[Mapping[str, str], ...]
+    messages: tuple[Mapping[str, Any], ...]
     source: str
     place: str
 
@@ -39,12 +40,11 @@ class Encoded:
 
 
 def read_samples(file: Path) -> Iterator[Sample]:
-    """The samples of one file, in order. Raises `DataError` as "file:line: what is wrong"."""
+    """The samples of one file in order, JSON lines or a JSON list. Raises `DataError` as "file:line: what is wrong"."""
     try:
         with file.open(encoding="utf-8-sig") as lines:
-            for number, line in enumerate(lines, start=1):
-                if line.strip():
-                    yield _sample(line, f"{file}:{number}", file.stem)
+            for place, record in _records(file, lines):
+                yield _sample(record, place, file.stem)
     except OSError as error:
         raise DataError(f"cannot read {file}: {error.strerror}") from None
     except UnicodeDecodeError as error:
@@ -90,22 +90,35 @@ def added_before(tokenizer: Any) -> list[int]:
     return full[:start]
 
 
-def _sample(line: str, place: str, source: str) -> Sample:
+def _records(file: Path, lines: IO[str]) -> Iterator[tuple[str, Any]]:
+    """(place, what stands there) of each line that is not blank, or of each record of a list in a `.json` file."""
+    if file.suffix == ".json":
+        text = lines.read()
+        if text.lstrip().startswith("["):
+            for number, record in enumerate(_parsed(text, str(file)), start=1):
+                yield f"{file}:record {number}", record
+            return
+        lines.seek(0)
+    for number, line in enumerate(lines, start=1):
+        if line.strip():
+            place = f"{file}:{number}"
+            yield place, _parsed(line, place)
+
+
+def _parsed(text: str, place: str) -> Any:
     try:
-        found = json.loads(line)
+        return json.loads(text)
     except ValueError as error:
         raise DataError(f"{place}: not JSON ({error})") from None
+
+
+def _sample(found: Any, place: str, source: str) -> Sample:
     if not isinstance(found, dict):
         raise DataError(f'{place}: not an object; a line is {{"prompt": …, "response": …}} or {{"messages": […]}}')
-    if "messages" in found:
-        messages = found["messages"]
-    elif "prompt" in found and "response" in found:
-        messages = [
-            {"role": "user", "content": found["prompt"]},
-            {"role": "assistant", "content": found["response"]},
-        ]
-    else:
-        raise DataError(f"{place}: neither prompt with response nor messages; it has {', '.join(found) or 'nothing'}")
+    messages = turns(found)
+    if messages is None:
+        have = ", ".join(found) or "nothing"
+        raise DataError(f"{place}: neither prompt with response nor messages; it has {have}, and may have {KNOWN}")
     if problem := _problem(messages):
         raise DataError(f"{place}: {problem}")
     return Sample(tuple(messages), str(found.get("source", source)), place)
@@ -118,7 +131,8 @@ def _problem(messages: Any) -> str | None:
     for message in messages:
         if not isinstance(message, dict) or message.get("role") not in ROLES:
             return f"a turn needs a role, one of {', '.join(ROLES)}"
-        if not isinstance(message.get("content"), str) or not message["content"].strip():
+        calls = message["role"] == "assistant" and message.get("tool_calls")
+        if not isinstance(message.get("content"), str) or not (calls or message["content"].strip()):
             return f"the turn of {message['role']} has no text"
         if half := lone_surrogate(message["content"]):
             return f"the turn of {message['role']} holds {half}, half a character; mend the text, or take the line out"
@@ -189,7 +203,7 @@ def _continued(written: str, content: str) -> str:
     return content if closing in content else f"\n{closing}\n\n{content}"
 
 
-def _render(tokenizer: Any, messages: list[Mapping[str, str]], sample: Sample, *, cue: bool) -> str:
+def _render(tokenizer: Any, messages: list[Mapping[str, Any]], sample: Sample, *, cue: bool) -> str:
     from jinja2 import TemplateError
 
     try:
@@ -208,6 +222,8 @@ def _plain_pieces(sample: Sample, tokenizer: Any) -> Iterator[tuple[str, bool]]:
         if message["role"] != "assistant":
             prompt += ("\n\n" if turn else "") + message["content"]
             continue
+        if message.get("tool_calls"):
+            raise DataError(f"{sample.place}: calls of tools are written by a chat template; use form: chat")
         yield prompt, False
         blank = "" if prompt[-1:].isspace() else " "
         yield blank + message["content"].strip() + tokenizer.eos_token, True

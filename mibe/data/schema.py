@@ -8,11 +8,11 @@ from typing import Any
 from mibe.data.parsing import parse_json
 from mibe.task import Example, letter
 
-KEYS = frozenset({"id", "inputs", "target", "choices", "metadata"})
+KEYS = frozenset({"id", "inputs", "target", "choices", "metadata", "source"})
 
 
 def to_line(example: Example) -> str:
-    """The example as one line of JSON, without the line break; `choices` and `metadata` only where there are any.
+    """The example as one line of JSON, without the line break; what is empty of the optional keys is left out.
 
     Raises ValueError, saying what is wrong, for an example that `from_line` would refuse.
     """
@@ -21,6 +21,8 @@ def to_line(example: Example) -> str:
         record["choices"] = list(example.choices)
     if example.metadata:
         record["metadata"] = dict(example.metadata)
+    if example.source:
+        record["source"] = example.source
     _check(record)
     return json.dumps(record, ensure_ascii=False)
 
@@ -38,6 +40,7 @@ def from_line(line: str) -> Example:
         target=record["target"],
         choices=tuple(record.get("choices", ())),
         metadata=record.get("metadata", {}),
+        source=record.get("source", ""),
     )
 
 
@@ -46,7 +49,7 @@ def _check(record: Any) -> None:
         raise ValueError(f"a line holds one JSON object, not {_kind(record)}")
     if not record.keys() <= KEYS:
         extra = ", ".join(sorted(record.keys() - KEYS))
-        raise ValueError(f"unknown key {extra}; the keys are id, inputs, target, choices, metadata")
+        raise ValueError(f"unknown key {extra}; the keys are id, inputs, target, choices, metadata, source")
     if not isinstance(record.get("id"), str) or not record["id"]:
         raise ValueError("id must be a string that is not empty")
     if not _is_text_map(record.get("inputs")) or not record["inputs"]:
@@ -55,6 +58,8 @@ def _check(record: Any) -> None:
         raise ValueError("target is missing")
     if not _is_text_map(record.get("metadata", {})):
         raise ValueError("metadata must be an object of texts")
+    if not isinstance(record.get("source", ""), str):
+        raise ValueError("source must be a text")
     if "choices" in record:
         _check_choices(record["choices"], record["target"])
 

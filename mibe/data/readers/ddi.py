@@ -41,7 +41,7 @@ class DdiCorpus:
     hub: ClassVar[str] = "clinicalnlplab/DDI2013_test"
     counts: ClassVar[Mapping[str, int]] = {"train": 27_792, "test": 5_716}
     variants: ClassVar[tuple[str, ...]] = ("official", "blurb")
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     def read(self, raw: RawFiles, *, variant: str) -> dict[str, list[Example]]:
         """All pairs of the official training set and of the test set for DDI extraction (not that for DrugNER)."""
@@ -94,6 +94,7 @@ def _of_sentence(sentence: ET.Element) -> list[Example]:
             pair.attrib["id"],
             {"text": mark_drugs(text, spans[pair.attrib["e1"]], spans[pair.attrib["e2"]])},
             _label(pair),
+            source=text,
         )
         for pair in sentence.iter("pair")
     ]

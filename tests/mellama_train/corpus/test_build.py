@@ -434,7 +434,7 @@ def test_ray_makes_the_same_corpus(base, monkeypatch):
 
 def test_the_examples_are_sound_recipes(monkeypatch):
     for name in (
-        "CORPUS_DIR",
+        "DEMO_DIR",
         "DEMO_MODEL",
         "LLAMA2_DIR",
         "PILE_DIR",
@@ -452,12 +452,12 @@ def test_the_examples_are_sound_recipes(monkeypatch):
 
 
 @pytest.mark.slow
-def test_the_demo_corpus_of_real_text(shared, tmp_path, monkeypatch):
+def test_the_open_corpus_of_real_text(shared, tmp_path, monkeypatch):
     write_tokenizer(tmp_path / "model")
     monkeypatch.chdir(ROOT)
-    monkeypatch.setenv("CORPUS_DIR", str(tmp_path))
+    monkeypatch.setenv("DEMO_DIR", str(tmp_path))
     monkeypatch.setenv("DEMO_MODEL", str(tmp_path / "model"))
-    text = (ROOT / "examples" / "corpus-demo.yaml").read_text().replace("length: 512", "length: 512\ntokens: 2_000_000")
+    text = (ROOT / "examples" / "corpus-open.yaml").read_text().replace("length: 512", "length: 512\ntokens: 2_000_000")
     corpus = build(parse(text, CorpusConfig, "demo"))
     mixture = Mixture.open(corpus.folder)
     counts = mixture.counts(len(mixture))

@@ -13,6 +13,7 @@ import mibe
 from mellama_train.corpus.decontaminate import build_index, example_passages, report_line
 from mellama_train.corpus.words import hashes, ngrams, words
 from mellama_train.errors import CorpusError
+from mibe.data.schema import to_line
 from mibe.task import AccessLevel, Example
 
 SENTENCE = "The patient, a 54-year-old man, was admitted with crushing chest pain radiating to his left arm and jaw."
@@ -42,6 +43,8 @@ def index(own_folders, tmp_path, *texts, name="ddi", **settings):
         SENTENCE.replace(" ", "  \n\t "),
         SENTENCE.replace(",", "").replace("-", " - "),
         SENTENCE.replace("fi", "ﬁ").replace("54", "５４"),
+        SENTENCE.replace("admitted", "ad\u00admitted").replace("pain", "pa\u200bin").replace("jaw", "ja\u0301w"),
+        SENTENCE.replace("54-year-old", "54\u2011year old"),
     ],
 )
 def test_a_planted_sentence_is_caught_however_it_is_written(own_folders, tmp_path, planted):
@@ -49,6 +52,21 @@ def test_a_planted_sentence_is_caught_however_it_is_written(own_folders, tmp_pat
     (hit,) = found
     assert (hit.task, hit.example, hit.coverage) == ("ddi", "ddi-0", 1.0)
     assert hit.span == " ".join(words(SENTENCE))
+
+
+def test_a_hyphen_may_be_left_out_or_break_a_word_at_the_end_of_a_line(own_folders, tmp_path):
+    built = index(own_folders, tmp_path, SENTENCE)
+    broken = SENTENCE.replace("54-year-old", "54year\u2010\nold").replace("crushing", "crush-\n  ing")
+    (hit,) = built.hits(f"Before it. {broken} After it.")
+    assert hit.coverage == 1.0 and " 54yearold man was admitted with crushing " in hit.span
+
+
+def test_punctuation_may_be_left_out_of_numbers_and_words(own_folders, tmp_path):
+    text = (
+        "The patient's 3.5 mg/dl of 1,000 units and/or placebo (given i.v.) were stopped on day 2 of 7 by Dr. O'Neill."
+    )
+    (hit,) = index(own_folders, tmp_path, text).hits("".join(c for c in text if c not in ".,/'()"))
+    assert hit.coverage == 1.0
 
 
 def test_a_sentence_of_a_bundled_test_set_is_caught(tmp_path):
@@ -88,6 +106,64 @@ def test_boilerplate_of_many_examples_does_not_count(own_folders, tmp_path):
     built = index(own_folders, tmp_path, *texts, common=3)
     assert built.hits(boilerplate) == []
     assert built.hits(OTHER.replace("Troponin", "Marker2"))[0].example == "ddi-2"
+
+
+def prepare_pairs(folder, pairs, *texts):
+    """Sentences of which each makes as many examples as `pairs` says, with two words masked, as DDI's."""
+    path = folder / "data" / "ddi" / "test.jsonl"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rows = [
+        {"id": f"s{n}.p{i}", "inputs": {"text": f"@DRUG$ {text} @DRUG${i}"}, "target": "DDI-false", "source": text}
+        for n, text in enumerate(texts)
+        for i in range(pairs)
+    ]
+    path.write_text("\n".join(map(json.dumps, rows)))
+
+
+def test_a_sentence_that_the_prompt_shows_masked_is_caught_as_its_release_has_it(own_folders, tmp_path):
+    source = "The combination of quinidine and verapamil should be used with caution in patients with low pressure."
+    prepare(own_folders, "ddi", source.replace("quinidine", "@DRUG$").replace("verapamil", "@DRUG$"))
+    assert build_index(tmp_path / "masked", tasks=["ddi"]).hits(source) == []
+    prepare_pairs(own_folders, 1, source)
+    (hit,) = build_index(tmp_path / "both", tasks=["ddi"]).hits(f"Before it. {source} After it.")
+    assert (hit.example, hit.coverage) == ("s0.p0", 1.0)
+
+
+def test_the_many_examples_of_one_document_do_not_make_it_boilerplate(own_folders, tmp_path):
+    # 30 pairs of one sentence are one document; of 11 documents that share a sentence that is boilerplate.
+    prepare_pairs(own_folders, 30, SENTENCE)
+    found = build_index(tmp_path / "one", tasks=["ddi"]).hits(SENTENCE)
+    assert len(found) == 30 and found[0].coverage == 1.0
+    prepare_pairs(own_folders, 1, *(f"{SENTENCE} Number {n}." for n in range(11)))
+    assert build_index(tmp_path / "eleven", tasks=["ddi"]).hits(SENTENCE) == []
+
+
+def test_a_question_is_caught_as_the_prompt_writes_it(own_folders, tmp_path):
+    path = own_folders / "data" / "mmlu" / "test.jsonl"
+    path.parent.mkdir(parents=True)
+    options = ["plain blue cotton", "rough red wool", "fine white silk", "thick black felt"]
+    path.write_text(
+        json.dumps({"id": "q", "inputs": {"question": "Which cloth is meant?"}, "target": "B", "choices": options})
+    )
+    built = build_index(tmp_path / "index", tasks=["mmlu"])
+    lettered = "\n".join(f"{letter}. {text}" for letter, text in zip("ABCD", options, strict=True))
+    assert built.hits(f"Question: Which cloth is meant?\nOptions:\n{lettered}\nAnswer: B")[0].coverage == 1.0
+    assert built.hits(f"Which cloth is meant? {' '.join(options)}")[0].coverage == 1.0
+
+
+@pytest.mark.slow
+def test_every_sentence_of_ddis_release_is_caught(shared, own_folders, tmp_path):
+    from mibe.data.raw import RawFiles
+
+    examples = mibe.load_task("ddi").source.read(RawFiles(shared / "data" / "ddi2013"), variant="official")["test"]
+    path = own_folders / "data" / "ddi" / "test.jsonl"
+    path.parent.mkdir(parents=True)
+    path.write_text("\n".join(map(to_line, examples)))
+    built = build_index(tmp_path / "index", tasks=["ddi"])
+    long = {e.source for e in examples if len(words(e.source)) >= 13}
+    assert len(long) > 600
+    caught = [text for text in long if (hits := built.hits(text)) and hits[0].coverage >= 0.5]
+    assert len(caught) / len(long) >= 0.99
 
 
 def test_passages_are_sentences_and_short_ones_are_joined():

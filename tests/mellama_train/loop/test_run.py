@@ -246,6 +246,18 @@ def test_the_schedule():
     )
 
 
+def test_the_schedule_that_is_stable_until_it_decays():
+    wsd = Optimizer(schedule="wsd", decay_ratio=0.2, final_ratio=0.1)
+    rates = [learning_rate(step, 100, wsd) / 8e-6 for step in range(100)]
+    assert rates[4:81] == [1.0] * 77
+    # 1 - √(share of the decay), from 1 to 0.1: a quarter through, half of the way is done.
+    assert rates[85] == pytest.approx(0.1 + 0.9 / 2)
+    assert 0.1 < rates[99] < 0.13 and sorted(rates[80:], reverse=True) == rates[80:]
+    # What is stable is the same in a run of any length, so one run can be ended at several.
+    assert learning_rate(50, 1000, Optimizer(schedule="wsd", warmup_ratio=0.0)) == 8e-6
+    assert Optimizer(schedule="wsd").decay == 0.1
+
+
 def test_the_papers_hyper_parameters_are_the_defaults():
     base = {"model": {"path": "x"}, "output": "y", "batch": {"rows": 1}}
     pretrain = parse(yaml.safe_dump(base | {"data": {"folder": "z"}}), PretrainRecipe, "r")
@@ -264,6 +276,9 @@ def test_the_papers_hyper_parameters_are_the_defaults():
         ({"optimiser": {}}, "unknown key 'optimiser'"),
         ({"batch": {"rows": 6, "micro_rows": 4}}, "micro_rows: 4 does not divide the 6 rows"),
         ({"engine": {"zero": 2}}, "zero: goes with name: deepspeed"),
+        ({"optimizer": {"decay_ratio": 0.1}}, "decay_ratio: goes with schedule: wsd"),
+        ({"optimizer": {"schedule": "wsd", "decay_ratio": 0.99}}, "decay_ratio: and warmup_ratio are more than"),
+        ({"lora": {"variant": "dara"}}, "did you mean dora"),
         ({"engine": {"offload_optimizer": True}}, "offload_optimizer: needs sharding: fsdp"),
         ({"engine": {"name": "deepspeed", "zero": 2, "offload_parameters": True}}, "offload_parameters: needs zero: 3"),
         ({"precision": "fp16", "engine": {"sharding": "fsdp"}}, "fp16 needs scaled losses"),
@@ -329,7 +344,7 @@ def test_the_recipes_that_come_with_the_package_are_right():
 
     schemas = {"pretrain": PretrainRecipe, "instruct": TuningRecipe, "finetune": FinetuneRecipe}
     files = [file for stage in schemas for file in (Path(__file__).parents[3] / "recipes").glob(f"{stage}-*.yaml")]
-    assert len(files) == 8
+    assert len(files) == 9
     found = {file.stem: load(file, schemas[file.stem.split("-")[0]]) for file in files}
     for size in ("13b", "70b"):
         pretrain = found[f"pretrain-{size}"]
@@ -337,4 +352,24 @@ def test_the_recipes_that_come_with_the_package_are_right():
         assert pretrain.batch.rows == 16 * 160 * pretrain.batch.micro_rows
         assert (pretrain.optimizer, pretrain.context) == (Optimizer(), 4096)
     assert found["pretrain-70b"].engine.zero == 3
-    assert found["finetune-13b"].epochs is None
+    assert found["finetune-13b"].epochs is found["finetune-70b"].epochs is None
+
+
+def test_each_recipe_of_the_paper_reads_what_the_one_before_it_writes(monkeypatch):
+    from mellama_train.corpus.config import CorpusConfig
+    from mellama_train.instructions.config import InstructionsConfig
+    from mellama_train.recipe.yaml_schema import load
+
+    root = Path(__file__).parents[3]
+    names = "LLAMA2 PILE MIMIC3 MIMIC4 MIMIC4_NOTE MIMIC_CXR REDPAJAMA INSTRUCTIONS PMC PUBMED"
+    for name in names.split():
+        monkeypatch.setenv(f"{name}_DIR", "/data")
+    corpus = load(root / "examples" / "corpus-paper.yaml", CorpusConfig)
+    instructions = load(root / "recipes" / "instructions-paper.yaml", InstructionsConfig)
+    for size in ("13b", "70b"):
+        pretrain = load(root / "recipes" / f"pretrain-{size}.yaml", PretrainRecipe)
+        instruct = load(root / "recipes" / f"instruct-{size}.yaml", TuningRecipe)
+        finetune = load(root / "recipes" / f"finetune-{size}.yaml", FinetuneRecipe)
+        assert pretrain.data.folder == corpus.output and pretrain.context == corpus.length
+        assert instruct.data.files == (instructions.output / "train.jsonl",)
+        assert instruct.model.path == finetune.model.path == str(pretrain.output / "final")

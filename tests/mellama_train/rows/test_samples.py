@@ -59,6 +59,88 @@ def test_chat_samples_learn_every_response_and_no_prompt(tmp_path):
     assert encoded.tokens == tokenizer(whole, add_special_tokens=False)["input_ids"]
 
 
+ANSWERED = [("user", "What is it?"), ("assistant", "Flu.")]
+
+
+@pytest.mark.parametrize(
+    ("record", "turns"),
+    [
+        ({"prompt": "What is it?", "completion": "Flu."}, ANSWERED),
+        ({"instruction": "What is it?", "input": "", "output": "Flu."}, ANSWERED),
+        (
+            {"instruction": "Name it.", "input": "Fever and cough.", "output": "Flu.", "system": "Be short."},
+            [("system", "Be short."), ("user", "Name it.\n\nFever and cough."), ("assistant", "Flu.")],
+        ),
+        (
+            {"instruction": "Name it.", "context": "Fever.", "response": "Flu.", "category": "open_qa"},
+            [("user", "Name it.\n\nFever."), ("assistant", "Flu.")],
+        ),
+        ({"question": "What is it?", "answer": "Flu."}, ANSWERED),
+        (
+            {"conversations": [{"from": "human", "value": "What is it?"}, {"from": "gpt", "value": "Flu."}]},
+            ANSWERED,
+        ),
+        (
+            {
+                "messages": [
+                    {"role": "developer", "content": "Be short."},
+                    {
+                        "role": "user",
+                        "content": [{"type": "text", "text": "What "}, {"type": "text", "text": "is it?"}],
+                    },
+                    {"role": "assistant", "content": "Flu."},
+                ]
+            },
+            [("system", "Be short."), *ANSWERED],
+        ),
+        (
+            {
+                "prompt": [{"role": "user", "content": "What is it?"}],
+                "completion": [{"role": "assistant", "content": "Flu."}],
+            },
+            ANSWERED,
+        ),
+    ],
+)
+def test_files_by_their_usual_keys(tmp_path, record, turns):
+    """The forms of TRL, Alpaca, Dolly, question sets, ShareGPT and OpenAI, as lines and as one list."""
+    lines = written(tmp_path / "a.jsonl", record, record)
+    (tmp_path / "b.json").write_text(json.dumps([record, record], indent=1))
+    for file in (lines, tmp_path / "b.json"):
+        found = list(read_samples(file))
+        assert [[(m["role"], m["content"]) for m in sample.messages] for sample in found] == [turns, turns]
+    assert found[1].place == f"{tmp_path / 'b.json'}:record 2" and found[1].source == "b"
+
+
+def test_turns_of_tools_are_prompts_and_calls_are_learned(tmp_path):
+    tokenizer = make_tokenizer()
+    tokenizer.chat_template = (
+        "{% for m in messages %}<{{ m['role'] }}>{{ m['content'] }}"
+        "{% for c in m['tool_calls'] or [] %}[{{ c['function']['name'] }}]{% endfor %}</s>\n{% endfor %}"
+        "{% if add_generation_prompt %}<assistant>{% endif %}"
+    )
+    call = {"role": "assistant", "content": None, "tool_calls": [{"type": "function", "function": {"name": "dose"}}]}
+    line = {
+        "messages": [
+            {"role": "user", "content": "How much?"},
+            call,
+            {"role": "tool", "content": "5 mg", "tool_call_id": "1"},
+            {"role": "assistant", "content": "Take 5 mg."},
+        ]
+    }
+    (sample,) = read_samples(written(tmp_path / "a.jsonl", line))
+    encoded = encode(sample, tokenizer, "chat")
+    assert learned_text(encoded, tokenizer) == "[dose]</s>Take5mg.</s>"
+    with pytest.raises(DataError, match="calls of tools are written by a chat template"):
+        encode(sample, tokenizer, "plain")
+
+
+def test_a_list_that_is_cut_short_is_named(tmp_path):
+    (tmp_path / "a.json").write_text('[{"prompt": "a", "response": "b"},')
+    with pytest.raises(DataError, match="a.json: not JSON"):
+        list(read_samples(tmp_path / "a.json"))
+
+
 def test_the_tokens_before_a_response_are_those_of_generation():
     """A tokenizer that puts a blank before a text (as LLaMA's does) must not put one between prompt and response."""
     from tokenizers import Tokenizer, decoders, models, normalizers

@@ -14,6 +14,11 @@ pytest.importorskip("peft", reason="peft comes with the extra train")
 from corpus_tools import write_jsonl
 from training_parts import save_chat_model
 
+import mibe
+from mellama_train.corpus.config import CorpusConfig
+from mellama_train.instructions.config import InstructionsConfig
+from mellama_train.recipe.yaml_schema import load
+
 ROOT = Path(__file__).resolve().parents[3]
 
 
@@ -89,4 +94,37 @@ def test_every_stage_is_trained_and_scored_and_a_stopped_run_goes_on(arguments, 
         ["alpaca"],
         ["pubmedqa"],
     ]
-    assert demo(arguments).stdout.count("done already") == 6
+    assert demo(arguments).stdout.count("done already") == 7
+
+
+def test_the_demo_learns_from_what_the_package_carries(tmp_path, monkeypatch):
+    write = subprocess.run(
+        [sys.executable, str(ROOT / "examples" / "demo_texts.py"), str(tmp_path / "texts")],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+    )
+    assert write.returncode == 0, write.stderr
+    found = {
+        file.name: [json.loads(line) for line in file.read_bytes().splitlines()]
+        for file in (tmp_path / "texts").iterdir()
+    }
+    # 450 + 50 abstracts and 281 + 40 reports, 285 + 1,542 questions: the splits for training and validation.
+    assert {name: len(records) for name, records in found.items()} == {
+        "medical.jsonl": 821,
+        "general.jsonl": 1_827,
+        "abstracts.jsonl": 500,
+        "questions.jsonl": 1_827,
+    }
+    tested = {example.id for example in mibe.examples(mibe.load_task("pubmedqa"), "test")}
+    assert not tested & {record["id"] for record in found["abstracts.jsonl"]}
+    asked = found["questions.jsonl"][0]
+    assert asked["input"].splitlines() == ["A. 0", "B. 1", "C. 2", "D. 3"] and asked["output"] == "B. 1"
+    # Both recipes read those files and no others.
+    monkeypatch.setenv("DEMO_DIR", str(tmp_path))
+    monkeypatch.setenv("DEMO_MODEL", str(tmp_path))
+    corpus = load(ROOT / "examples" / "corpus-demo.yaml", CorpusConfig)
+    instructions = load(ROOT / "examples" / "instructions-demo.yaml", InstructionsConfig)
+    read = [file for source in corpus.sources.values() for part in source.inputs for file in part.files()]
+    read += [path for name in instructions.sources for path in instructions.paths(name)]
+    assert {path.parent for path in read} == {tmp_path / "texts"} and {path.name for path in read} == set(found)

@@ -1,0 +1,82 @@
+"""Conversations by the keys that public files have them under, as turns of system, user, assistant and tool."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+PAIRS = (
+    ("prompt", "", "response"),
+    ("prompt", "", "completion"),
+    ("instruction", "input", "output"),
+    ("instruction", "context", "response"),
+    ("question", "", "answer"),
+    ("input", "", "output"),
+)
+"""(what is asked, what it is asked about, the answer): ours, TRL's, Alpaca's, Dolly's, and question sets'."""
+
+SPEAKERS = {
+    "system": "system",
+    "developer": "system",
+    "human": "user",
+    "user": "user",
+    "gpt": "assistant",
+    "chatgpt": "assistant",
+    "assistant": "assistant",
+    "model": "assistant",
+    "function_call": "assistant",
+    "tool": "tool",
+    "function": "tool",
+    "observation": "tool",
+    "function_response": "tool",
+}
+"""The roles of OpenAI's messages and of ShareGPT's files → the role that a chat template knows."""
+
+KNOWN = "messages, conversations, or one of " + ", ".join(f"{asked} with {answer}" for asked, _, answer in PAIRS)
+
+
+def turns(record: Mapping[str, Any]) -> Any:
+    """The turns of a record, in the form of OpenAI's messages; None where it has none of the known keys.
+
+    `messages` and ShareGPT's `conversations`; a pair of texts, what it is about behind a blank line; TRL's prompt and
+    completion as lists of turns. A `system` text beside them comes first. What is not of the form is left as it is, for
+    the reader to name.
+    """
+    for name in ("messages", "conversations"):
+        if name in record:
+            found = record[name]
+            return [_turn(turn) for turn in found] if isinstance(found, list) else found
+    for asked, about, answer in PAIRS:
+        if asked in record and answer in record:
+            return [*_system(record), *_asked(record[asked], record.get(about)), *_answered(record[answer])]
+    return None
+
+
+def _system(record: Mapping[str, Any]) -> list[Any]:
+    text = record.get("system")
+    return [{"role": "system", "content": text}] if text else []
+
+
+def _asked(text: Any, about: Any) -> list[Any]:
+    if isinstance(text, list):
+        return [_turn(turn) for turn in text]
+    both = f"{text}\n\n{about}" if isinstance(text, str) and isinstance(about, str) and about.strip() else text
+    return [{"role": "user", "content": both}]
+
+
+def _answered(text: Any) -> list[Any]:
+    return [_turn(turn) for turn in text] if isinstance(text, list) else [{"role": "assistant", "content": text}]
+
+
+def _turn(turn: Any) -> Any:
+    """One turn with role and content, calls of tools with it."""
+    if not isinstance(turn, dict):
+        return turn
+    speaker = turn.get("role", turn.get("from"))
+    content = turn.get("content", turn.get("value"))
+    if isinstance(content, list) and all(isinstance(part, dict) and part.get("type") == "text" for part in content):
+        content = "".join(str(part.get("text", "")) for part in content)
+    more = {key: turn[key] for key in ("tool_calls", "tool_call_id", "name") if turn.get(key)}
+    if more.get("tool_calls") and content is None:
+        content = ""
+    return {"role": SPEAKERS.get(speaker, speaker) if isinstance(speaker, str) else speaker, "content": content, **more}
