@@ -28,7 +28,7 @@ def cache_path() -> Path:
 
 
 def cache_key(identity: Mapping[str, Any], *parts: object) -> Key:
-    """The key of one response; `parts` are the prompt and how the model was asked: what it said hangs on nothing else."""
+    """The key of one response; `parts` are the prompt and how it was asked, and nothing of how it is read."""
     return hashlib.sha256(json.dumps([identity, *parts], sort_keys=True).encode()).digest()
 
 
