@@ -200,6 +200,7 @@ def _only_mention(text: str) -> Statement | None:
 
 _CORRECTION = re.compile(
     r"\b(?:(?P<explicit>\bwait(?=[,.!;:-]|\s+(?:no|actually|a (?:minute|moment|second)|i|let)\b)|\bcorrection\b"
+    r"|(?:\.\.\.|[\u2026\u2014\u2013])[ ]?no(?=[,:])|\bactually,? no(?=[,:.])"
     r"|\bon (?:second|further) (?:thoughts?|reflection|consideration)|\bscratch that\b|\bi mean[t]?\b|\bor rather\b"
     r"|\bi made an? (?:mistake|error)\b|\blet me (?:reconsider|correct|revise|rethink|re-evaluate)"
     r"|\bi (?:was|stand) (?:wrong|mistaken|corrected)\b|\bmy (?:mistake|apologies|bad)\b|\bi(?:'d like to| need to"

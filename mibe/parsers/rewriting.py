@@ -188,8 +188,10 @@ _DOUBTED = re.compile(
     rf"|{_X}[ ](?:would|will)[ ](?:require|need|have to|mean|imply|demand)\b",
     re.I,
 )
+_IF = r"if(?! (?:forced|pressed|(?:i|we) (?:had|have|must|recall|remember|am|are)|you (?:ask|like|will)))"
 _CONCEDED = re.compile(
-    rf"\b(?:while|although|though|even if|even though|despite|at first|one (?:might|could|may) \w+|if|had|unless"
+    rf"\b(?:while|although|though|even if|even though|despite|at first|one (?:might|could|may) \w+"
+    rf"|{_IF}|had(?! to)|unless"
     rf"|suppose|for (?:the|a|it|this)\b[^.!?\n]{{0,40}}\bto be)\b(?:(?![.;:!?\n,]){NO_MARK}){{0,80}}{_X}",
     re.I,
 )
@@ -200,7 +202,21 @@ _TO_DECIDE = re.compile(
 )
 _DEFINED = re.compile(rf"{ANSWER}[,:]?[ ](?:this|which) (?:type|label|class|category|option) is\b", re.I)
 _UNREAL = re.compile(
-    rf"\b(?:if|unless|had|were)\b[^.!?\n]{{0,100}}\bwould\b(?:(?![.;!?\n]){NO_MARK}){{0,40}}{_X}", re.I
+    rf"\b(?:{_IF}|unless|had(?! to)|were)\b[^.!?\n]{{0,100}}\bwould\b(?:(?![.;!?\n]){NO_MARK}){{0,40}}{_X}", re.I
+)
+_NO_REASON = r"(?:(?!\b(?:because|since|as)\b)[^.;!?\n])"
+_ON_CONDITION = re.compile(
+    # "The answer would be A if …", "A would be right only in …", "A if severe", "if severe, A; otherwise B"
+    rf"(?:{_X}[^.;!?\n]{{0,60}})?\bwould\b{_NO_REASON}{{0,60}}(?:{_X}{_NO_REASON}{{0,80}})?"
+    rf"\b(?:{_IF}|unless|only (?:in|when|for))\b"
+    rf"|{_X},?[ ](?:only[ ])?(?:{_IF}|unless)\b"
+    rf"|\b{_IF}\b[^.;!?\n]{{0,80}}[, ]{NO_MARK}{{0,60}}?{_X}[^.!?\n]{{0,60}}\b(?:otherwise|if not|else)\b"
+    rf"(?:{NO_MARK}{{0,40}}?{_X})?",
+    re.I,
+)
+_POINTED_AT = re.compile(
+    rf"(?:(?:^|[.!?:]\s)(?:please )?(?:see|consider)|\brefer to|\btell me(?: more)? about)[ ]+(?:the )?{_X}",
+    re.I | re.M,
 )
 # A sentence is looked at from its beginning alone: from each of its characters, a long one takes a time of its square.
 _ASKED = re.compile(r"(?<![^.!?\n])[^.!?\n]*\?")
@@ -219,6 +235,8 @@ def turned_down(text: str, *, options: bool) -> str:
         _CONCEDED,
         _TO_DECIDE,
         _UNREAL,
+        _ON_CONDITION,
+        _POINTED_AT,
         _CHECKED,
         *([_DESCRIBED] if options else []),
     ):

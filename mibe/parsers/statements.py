@@ -130,7 +130,7 @@ _HEADED = _compile(
 _NO_HEADING = _compile(
     r"\b(?:in|not|non)?-?(?:correct|wrong|not|no|explanation|reason\w*|rationale|notes?\Z|analysis|distractors?"
     r"|premise|hypothesis|options|choices|topics|labels|unlikely|excluded|rejected|eliminated|step|because|others?"
-    r"|alternatives?|second|differential|if|option|choice|possible|considered|question|context|input|text|sentence"
+    r"|alternatives?|second|worst|least\b.*|differential|if|option|choice|possible|considered|question|context|input|text|sentence"
     r"|example|confidence|causes?|include[sd]?|including|check)\b"
 )
 
@@ -138,7 +138,7 @@ _CONCLUSION = (
     r"(?:\b(?:therefore|thus|hence|so|consequently|accordingly|ultimately|overall|in conclusion|to conclude|in summary"
     r"|in short|finally)\b,?"
     r"|\b(?:i|we)(?:'d|'ll|'m| would| will| am| must| have to)?(?: most)?"
-    r"(?: (?:\w+ly|therefore|thus|hence|then|still))?(?: going to| to| inclined to)?[ ]"
+    r"(?: (?:\w+ly|therefore|thus|hence|then|still|now))?(?: going to| to| inclined to)?[ ]"
     r"(?:choose|chose|pick|select|go(?:ing)?(?: ahead)? (?:with|for)|opt for|say|answer|vote for"
     r"|lean(?:ing)? (?:towards?|to)|favou?r|conclude|believe|think|guess|label|classify|suggest|recommend|prefer|assign"
     r"|mark)\b(?: (?:that|it|this|the (?:\w+ )?(?:sentence|relationship|note|transcription|article|text|pair)|as|is"
@@ -151,6 +151,7 @@ _CONCLUSION = (
     r"|\bthe (?:single )?(?:best|likeliest|correct|right|most (?:likely|appropriate|suitable|accurate))(?: \w+){0,3}?"
     r" (?:is|would be|must be|remains)\b"
     r"|^(?:according to|based on|given|considering)\b[^.,;:\n]{0,80}[,:]"
+    r"|\bas (?:it|things) (?:is|are|stands?)\b,?|\bin (?:this|our|her|his) (?:case|patient|scenario|vignette)\b,?"
     r"|\bby (?:a |the )?(?:process of )?(?:elimination|exclusion)\b,?"
     r"|\bsuggests?\b|\bindicates?\b|\bpoints? to\b|\bfits?\b|\bmatch(?:es)?\b|\bsupports?\b|(?:^|,[ ])only\b)"
 )
