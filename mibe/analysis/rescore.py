@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mibe import protocols
+from mibe.analysis.changes import changes
 from mibe.data_use import is_credentialed
 from mibe.errors import RunError
 from mibe.judge.verdicts import keep_verdicts
@@ -33,7 +34,8 @@ from mibe.terminal.version import VERSION
 def rescore(path: str | Path, *, bertscore: str | None = None) -> Run:
     """Score a finished run again from its raw text with today's parsers and metrics; the old record is kept.
 
-    The protocol stays the run's own. `bertscore` is as in `Settings`; None keeps what the run had.
+    What changed stands in each task's part of the record (`changes`). The protocol stays the run's own. `bertscore` is
+    as in `Settings`; None keeps what the run had.
 
     Raises
     ------
@@ -62,7 +64,10 @@ def rescore(path: str | Path, *, bertscore: str | None = None) -> Run:
             )
             # Without the curve, the likelihoods are those of texts alone, and the older rule stands.
             rule = {"rule": BY_LIKELIHOOD} if "reliability" in scores else {}
-            parts[task.name] = old["tasks"][task.name] | scores | rule | {"version": task.version}
+            before = old["tasks"][task.name]
+            part = before | scores | rule | {"version": task.version}
+            changed = changes(before, part, whole_samples(task, folder.samples(task.name)), rows[task.name])
+            parts[task.name] = part | {"changes": changed}
         kept = folder.keep_history(rows, private=[task.name for task in tasks if is_credentialed(task)])
         for task in tasks:
             _write_log(folder.samples(task.name), rows[task.name], private=is_credentialed(task))

@@ -106,10 +106,14 @@ def _parse(a: argparse.Namespace) -> int:
 
 def _rescore(a: argparse.Namespace) -> int:
     """Score a finished run again."""
+    from mibe.analysis.changes import describe
     from mibe.analysis.rescore import rescore
     from mibe.results.table import render
 
     run = rescore(a.run, bertscore=a.bertscore)
     print(f"the earlier record is kept in {run.path / run.record['earlier']}", file=sys.stderr)
+    for name, part in run.record["tasks"].items():
+        for line in describe(name, part["changes"]):
+            print(line, file=sys.stderr)
     print(render(run.record["tasks"], a.format, skipped=run.record.get("skipped", {})))
     return 0

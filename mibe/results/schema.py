@@ -281,6 +281,7 @@ class Part(TypedDict, total=False):
     reliability: list[Bin]
     repeats: Repeats
     timing: Timing
+    changes: dict[Name, JsonValue]
 
 
 class Settings(TypedDict, total=False):

@@ -9,7 +9,9 @@ import mibe
 from mibe.analysis.rescore import rescore
 from mibe.analysis.verify import verify
 from mibe.data.store import data_dir
+from mibe.cli import main
 from mibe.registry import load_task
+from mibe.results.log import latest_rows
 from mibe.results.table import render
 
 NEW = {"micro_f1_positive", "detection_f1"}
@@ -35,9 +37,38 @@ def test_an_older_run_of_ddi_gets_the_figures_of_the_field(tmp_path):
     assert verify(done.path).failed == []
 
     new = rescore(done.path)
-    assert new.scores("ddi") == today and new.record["tasks"]["ddi"]["version"] == 2
+    assert new.scores("ddi") == today and new.record["tasks"]["ddi"]["version"] == task.version
     table = render(new.record["tasks"], "text")
     assert "micro_f1_positive" in table and "detection_f1" in table
     assert 0 < today["micro_f1_positive"] < today["detection_f1"] < 1
     earlier = json.loads((new.path / new.record["earlier"] / "run.json").read_text())
     assert earlier["tasks"]["ddi"]["version"] == 1
+
+
+def test_scoring_again_says_what_changed_and_why(tmp_path, capsys):
+    texts = iter(["yes", "no", "So I conclude maybe.", "yes", *["no"] * 16])
+    run = mibe.evaluate(model=Scripted(lambda _: next(texts)), tasks="pubmedqa", limit=20, output_dir=tmp_path / "runs")
+    log = run.path / "samples" / "pubmedqa.jsonl"
+    rows = {row["output"]: row for row in latest_rows(log)}
+    lines = []
+    for row in latest_rows(log):
+        # As an older parser may have left them: one unread, one misread, and one read that is not an answer.
+        if row is not rows["yes"] and row["output"] == "So I conclude maybe.":
+            row |= {"outcome": "unparsed", "prediction": None}
+        elif row["id"] == rows["yes"]["id"]:
+            row |= {"prediction": "no"}
+        lines.append(json.dumps(row) + "\n")
+    log.write_text("".join(lines))
+    record = json.loads((run.path / "run.json").read_text())
+    record["tasks"]["pubmedqa"] |= {"version": 1}
+    record["tasks"]["pubmedqa"]["figures"]["accuracy"]["value"] = 0.25
+    (run.path / "run.json").write_text(json.dumps(record))
+    assert main(["rescore", str(run.path)]) == 0
+    told = capsys.readouterr().err
+    version, accuracy = load_task("pubmedqa").version, run.scores("pubmedqa")["accuracy"]
+    assert f"pubmedqa: version 1 → {version}; accuracy 0.250 → {accuracy:.3f}\n" in told
+    assert f"pubmedqa: 1 read that was not: {rows['So I conclude maybe.']['id']}\n" in told
+    assert f"pubmedqa: 1 read as another answer: {rows['yes']['id']}\n" in told and "not read any more" not in told
+    assert main(["rescore", str(run.path)]) == 0
+    again = capsys.readouterr().err
+    assert f"pubmedqa: version {version} as before; every figure has the value it had" in again
