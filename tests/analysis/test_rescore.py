@@ -8,8 +8,8 @@ from scripted import Scripted
 import mibe
 from mibe.analysis.rescore import rescore
 from mibe.analysis.verify import verify
-from mibe.data.store import data_dir
 from mibe.cli import main
+from mibe.data.store import data_dir
 from mibe.registry import load_task
 from mibe.results.log import latest_rows
 from mibe.results.table import render
