@@ -29,12 +29,14 @@ def of_input(field: str) -> Callable[[Example], str]:
 def blocks(size: int) -> Callable[[Example], str]:
     """So many neighbours in the file, where an id is "split/number" and nothing marks where a document ends.
 
+    An example with another id, as of data that its user made, is a cluster by itself.
+
     The block bootstrap (Carlstein 1986, "The use of subseries values for estimating the variance of a general statistic
     from a stationary sequence"): a block should be longer than what depends on each other.
     """
 
     def block(example: Example) -> str:
         split, _, number = example.id.rpartition("/")
-        return f"{split}/{int(number) // size}"
+        return f"{split}/{int(number) // size}" if number.isdecimal() else example.id
 
     return block

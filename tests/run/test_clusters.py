@@ -197,3 +197,4 @@ def test_the_functions_of_clusters():
     assert of_id("/")(example) == "a/b" and of_id("/", 2)(example) == "a" and own_id(example) == "a/b/c"
     assert of_input("text")(example) == of_input("text")(Example("z", {"text": " t "}, "y"))
     assert blocks(5)(Example("test/9", {"text": "T"}, "x")) == "test/1"
+    assert blocks(5)(Example("my-9", {"text": "T"}, "x")) == "my-9"

@@ -74,12 +74,12 @@ def test_chat_apis_get_more_new_tokens_under_the_paper_protocol(tmp_path, is_rem
         assert model.limits == {7} == {own.record["tasks"]["pubmedqa"]["max_new_tokens"]}
 
 
-def test_the_same_prompt_under_another_protocol_is_asked_again(tmp_path, monkeypatch):
+def test_the_same_prompt_under_another_protocol_is_not_asked_again(tmp_path, monkeypatch):
     monkeypatch.setattr("mibe.protocols.apply", lambda protocol, task: task)
     run(Scripted(lambda _: "yes"), tmp_path, tasks="pubmedqa")
     second = Scripted(lambda _: "no")
     run(second, tmp_path, tasks="pubmedqa", protocol="paper")
-    assert len(second.asked) == 12
+    assert second.asked == []
 
 
 def test_an_unknown_protocol_ends_before_the_model_is_asked(tmp_path):

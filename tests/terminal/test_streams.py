@@ -51,7 +51,7 @@ def test_a_run_is_made_and_kept_whatever_becomes_of_its_words(tmp_path, redirect
 @pytest.mark.slow
 def test_an_encoding_without_our_marks_gets_escapes_which_json_has_too(tmp_path):
     code, out, _ = shell(tmp_path, "", PYTHONIOENCODING="ascii")
-    assert code == 0 and r"0.000 \u2013 0.000" in out
+    assert code == 0 and r" \u2013 " in out
     code, out, _ = shell(tmp_path, "", command="tasks --format json", PYTHONIOENCODING="ascii")
     assert code == 0 and out.isascii() and json.loads(out)["tasks"]
 
