@@ -65,3 +65,7 @@ def parser() -> argparse.ArgumentParser:
     for subject in (corpus, instructions, training, publish, plan):
         subject.add_commands(known)
     return top
+
+
+if __name__ == "__main__":
+    run()

@@ -297,7 +297,7 @@ def test_a_signal_ends_a_run_as_ctrl_c_does(tmp_path, sent):
 
     def script(number, body):
         if number >= 10:
-            halted.wait(timeout=20)
+            halted.wait(timeout=90)
         return said("yes")
 
     with serving(script) as server:
@@ -305,7 +305,7 @@ def test_a_signal_ends_a_run_as_ctrl_c_does(tmp_path, sent):
         process = started(arguments, tmp_path)
         until(lambda: responses(tmp_path / "runs") >= 10, process)
         process.send_signal(sent)
-        _, told = process.communicate(timeout=20)
+        _, told = process.communicate(timeout=90)
         halted.set()
         assert process.returncode == 128 + sent and "Traceback" not in told
         assert f"interrupted by {sent.name}; every response so far is kept" in told
