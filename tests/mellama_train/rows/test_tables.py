@@ -1,10 +1,13 @@
 """Samples of Parquet files and data sets: the same as those of the JSON lines that they were made of."""
 
 import json
+import os
+import subprocess
 import sys
 
 import pytest
 import yaml
+from hub_server import hub
 
 from mellama_train.errors import DataError
 from mellama_train.model.provenance import grown
@@ -114,6 +117,34 @@ def test_what_is_missing_or_meant_otherwise_is_said(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(DataError, match=r'read by the package datasets: pip install "mibe\[hub\]"'):
         list(read_samples(HubDataset(dataset="owner/name")))
+
+
+READ = """
+import json, sys
+from mellama_train.recipe.stages import HubDataset
+from mellama_train.rows.samples import read_samples
+samples = list(read_samples(HubDataset(**json.loads(sys.argv[1]))))
+print(json.dumps([[s.place, s.source, s.messages[-1]["content"]] for s in samples]))
+"""
+
+
+def test_a_data_set_of_a_hub_by_split_and_revision(tmp_path):
+    def file(*answers):
+        return "".join(json.dumps({"prompt": "q", "response": answer}) + "\n" for answer in answers).encode()
+
+    def read(**asked):
+        # In a process of its own: the libraries read the address of their hub when they are imported.
+        place = {"HF_ENDPOINT": server.address, "HF_HOME": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)}
+        command = [sys.executable, "-c", READ, json.dumps({"dataset": "clinic/notes", **asked})]
+        done = subprocess.run(command, env=os.environ | place, capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout.splitlines()[-1])
+
+    with hub() as server:
+        server.datasets["clinic/notes", "main"] = {"train.jsonl": file("new")}
+        server.datasets["clinic/notes", "v1"] = {"train.jsonl": file("a", "b", "c"), "test.jsonl": file("t")}
+        assert read() == [["clinic/notes, train split, record 1", "notes", "new"]]
+        assert [row[2] for row in read(revision="v1", split="train[1:]")] == ["b", "c"]
 
 
 def test_a_hub_that_cannot_be_reached_is_one_line(monkeypatch, tmp_path):
