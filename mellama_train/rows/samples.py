@@ -158,7 +158,7 @@ def _problem(messages: Any) -> str | None:
         calls = message["role"] == "assistant" and message.get("tool_calls")
         if not isinstance(message.get("content"), str) or not (calls or message["content"].strip()):
             return f"the turn of {message['role']} has no text"
-        if half := lone_surrogate(message["content"]):
+        if half := lone_surrogate(message["content"]) or _half_in(message.get("tool_calls")):
             return f"the turn of {message['role']} holds {half}, half a character; mend the text, or take the line out"
     if messages[-1]["role"] != "assistant":
         return "the last turn is not the assistant's, so there is nothing to learn at the end"
@@ -174,9 +174,14 @@ def _problem_of_tools(described: Any) -> str | None:
     for tool in described:
         if not isinstance(tool, dict) or not isinstance(tool.get("function"), dict) or "name" not in tool["function"]:
             return "a schema of tools is an object with the name of a function"
-    if half := lone_surrogate(json.dumps(described, ensure_ascii=False)):
+    if half := _half_in(described):
         return f"tools holds {half}, half a character; mend the text, or take the line out"
     return None
+
+
+def _half_in(value: Any) -> str | None:
+    """Half a character in any text of a JSON value."""
+    return lone_surrogate(json.dumps(value, ensure_ascii=False, default=str))
 
 
 def _chat_pieces(sample: Sample, tokenizer: Any) -> Iterator[tuple[str, bool]]:

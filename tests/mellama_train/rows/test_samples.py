@@ -169,6 +169,15 @@ def test_schemas_of_another_form_are_named_with_their_line(tmp_path, tools):
         list(read_samples(file))
 
 
+def test_half_a_character_is_found_in_calls_and_schemas_too(tmp_path):
+    call = {"type": "function", "function": {"name": "dose", "arguments": '{"of": "\\ud83d"}'}}
+    turns = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "", "tool_calls": [call]}]
+    for record in ({"messages": turns}, {"prompt": "q", "response": "a", "tools": [{"name": "\ud83d"}]}):
+        file = written(tmp_path / "a.jsonl", record)
+        with pytest.raises(DataError, match=r"a.jsonl:1: .* holds \\ud83d, half a character"):
+            list(read_samples(file))
+
+
 def test_a_list_that_is_cut_short_is_named(tmp_path):
     (tmp_path / "a.json").write_text('[{"prompt": "a", "response": "b"},')
     with pytest.raises(DataError, match="a.json: not JSON"):

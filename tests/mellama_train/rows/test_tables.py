@@ -103,6 +103,14 @@ def test_a_recipe_names_files_and_data_sets_in_one_list(tmp_path):
     assert [(source.name, source.access) for source in found] == [("b.jsonl", "unknown"), ("owner/name", "unknown")]
 
 
+def test_the_terms_of_a_data_set_are_those_of_the_manifest_in_its_folder(tmp_path):
+    about = {"sources": {"notes": {"access": "credentialed", "agreement": "DUA 1.5"}}}
+    (tmp_path / "manifest.json").write_text(json.dumps(about))
+    recorded = {"model": {"path": "m"}, "data": {"files": [{"dataset": str(tmp_path), "split": "train"}]}}
+    (source,) = grown(recorded, steps=1, tokens={"notes": 5}).sources
+    assert (source.name, source.access, source.agreements) == ("notes", "credentialed", ("DUA 1.5",))
+
+
 @pytest.mark.parametrize("name", ["broken.parquet", "missing.parquet"])
 def test_a_file_that_cannot_be_read_is_one_line(tmp_path, name):
     (tmp_path / "broken.parquet").write_bytes(b"PAR1 and no more")
