@@ -57,6 +57,14 @@ def _add_export(p: argparse.ArgumentParser) -> None:
         metavar="RUN",
         help="a run folder of mibe whose scores go into the card; may be given again",
     )
+    p.add_argument(
+        "--push", metavar="OWNER/NAME", help="send the folder to this repository of the Hugging Face hub, too"
+    )
+    p.add_argument(
+        "--permission",
+        metavar="TEXT",
+        help="what lets a model of data under an agreement, or of unknown access, go there; for the card",
+    )
 
 
 def _forgetting(a: argparse.Namespace) -> int:
@@ -71,8 +79,12 @@ def _forgetting(a: argparse.Namespace) -> int:
 def _export(a: argparse.Namespace) -> int:
     """A model folder to use, out of what training left."""
     from mellama_train.engines.ranks import Ranks
+    from mellama_train.errors import ExportError
     from mellama_train.publish.export import export
+    from mellama_train.publish.push import Destination
 
+    if a.permission and not a.push:
+        raise ExportError("--permission is for what --push sends; give both or none")
     ranks = Ranks.join()
     try:
         done = export(
@@ -83,10 +95,13 @@ def _export(a: argparse.Namespace) -> int:
             base=a.base,
             precision=a.precision,
             mibe_runs=a.mibe_run,
+            push=Destination(a.push, a.permission) if a.push else None,
         )
     finally:
         ranks.leave()
     for line in done.notes:
         print(line, file=sys.stderr)
     print(done.folder)
+    if done.address:
+        print(done.address)
     return 0

@@ -11,7 +11,7 @@ import transformers
 
 from mellama_train.errors import ModelLoadError, one_line
 from mellama_train.model.adapters import add_adapters, bare, is_adapter_folder
-from mellama_train.recipe.config import ModelSource, Precision, Recipe
+from mellama_train.recipe.config import FP8_MULTIPLE, ModelSource, Precision, Recipe
 
 FLASH = ("flash_attention_3", "flash_attention_2")
 """FlashAttention by its names in transformers, the best first."""
@@ -19,6 +19,12 @@ FLASH = ("flash_attention_3", "flash_attention_2")
 PACKAGE = {"flash_attention_3": "flash_attn_interface", "flash_attention_2": "flash_attn"}
 
 DTYPE = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
+
+FP8_SCALES = "rowwise"
+"""torchao's recipe with a scale for each token. With one for a whole row, documents in it would round one another."""
+
+HOPPER = (9, 0)
+"""Compute capability of the first GPUs that multiply FP8 with a scale for each row."""
 
 LOAD_ERRORS = (OSError, ValueError, RuntimeError, ImportError, KeyError, AttributeError, TypeError)
 
@@ -86,6 +92,8 @@ def load_model(recipe: Recipe, device: torch.device, dtype: torch.dtype) -> Any:
     if source.activation_checkpointing:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     model = add_adapters(model, lora, dtype) if lora else model
+    if source.fp8:
+        multiply_in_fp8(model, _fp8(device))
     if source.compile:
         _compile_layers(model)
     return model
@@ -145,6 +153,31 @@ def _apply_liger(model: Any, device: torch.device) -> None:
 
     # The loss is ours: Liger's would take means of means.
     apply_liger_kernel(model, {"cross_entropy": False, "fused_linear_cross_entropy": False})
+
+
+def multiply_in_fp8(model: Any, config: Any) -> None:
+    """Have torchao exchange the linear layers for its own, in place; names and weights stay.
+
+    The output layer keeps its precision, which the loss needs, and so does a layer whose sides FP8 does not take.
+    """
+    from torchao.float8 import convert_to_float8_training
+
+    def fits(layer: torch.nn.Module, _name: str) -> bool:
+        sides = (layer.in_features, layer.out_features) if isinstance(layer, torch.nn.Linear) else (1,)
+        return not any(side % FP8_MULTIPLE for side in sides)
+
+    convert_to_float8_training(getattr(model, model.base_model_prefix).layers, module_filter_fn=fits, config=config)
+
+
+def _fp8(device: torch.device) -> Any:
+    """torchao's settings. Raises `ModelLoadError` where they cannot be had."""
+    if device.type != "cuda" or torch.cuda.get_device_capability(device) < HOPPER:
+        raise ModelLoadError("model.fp8 needs a GPU of Hopper's generation (H100) or newer; leave it out")
+    try:
+        from torchao.float8 import Float8LinearConfig
+    except ImportError:
+        raise ModelLoadError('model.fp8 needs torchao: pip install "mibe[fp8]"') from None
+    return Float8LinearConfig.from_recipe_name(FP8_SCALES)
 
 
 def _check_context(model: Any, context: int, path: str) -> None:

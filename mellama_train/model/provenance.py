@@ -101,7 +101,8 @@ def _sources(data: Mapping[str, Any], tokens: Mapping[str, int]) -> Iterator[Sou
 
     The data of a task is mibe's, which knows its terms.
     """
-    folders = {Path(data["folder"])} if "folder" in data else {Path(file).parent for file in data.get("files", ())}
+    files = data.get("files", ())
+    folders = {Path(data["folder"])} if "folder" in data else {_beside(file) for file in files}
     manifests = [_read(folder / MANIFEST) or {} for folder in sorted(folders)]
     known: dict[str, Any] = {
         name: about for manifest in manifests for name, about in manifest.get("sources", {}).items()
@@ -110,7 +111,7 @@ def _sources(data: Mapping[str, Any], tokens: Mapping[str, int]) -> Iterator[Sou
         access = mibe.load_task(data["task"]).access
         known[data["task"]] = {"access": access.level.value, "agreement": access.agreement}
     weights = data.get("weights") or {name: about.get("weight") for name, about in known.items()}
-    names = list(data.get("weights") or {**known, **tokens}) or [Path(file).name for file in data.get("files", ())]
+    names = list(data.get("weights") or {**known, **tokens}) or [_called(file) for file in files]
     for name in names:
         about = known.get(name, {})
         agreements = about.get("agreements") or [about.get("agreement")]
@@ -121,6 +122,15 @@ def _sources(data: Mapping[str, Any], tokens: Mapping[str, int]) -> Iterator[Sou
             weight=weights.get(name),
             tokens=tokens.get(name),
         )
+
+
+def _beside(file: str | Mapping[str, Any]) -> Path:
+    """The folder in which the manifest of a sample file or data set would lie; a hub's data set has none."""
+    return Path(file).parent if isinstance(file, str) else Path(file["dataset"])
+
+
+def _called(file: str | Mapping[str, Any]) -> str:
+    return Path(file).name if isinstance(file, str) else str(file["dataset"])
 
 
 def _stage(content: Mapping[str, Any]) -> Stage:

@@ -26,6 +26,7 @@ from mellama_train.recipe.stages import (
     epochs_for,
 )
 from mellama_train.recipe.yaml_schema import Change, load
+from mellama_train.rows.tables import PARQUET
 from mibe.errors import MibeError
 
 AnyRecipe = PretrainRecipe | TuningRecipe | FinetuneRecipe
@@ -191,7 +192,7 @@ def _samples(recipe: TuningRecipe | FinetuneRecipe, asked: Asked) -> tuple[tuple
         return (asked.samples * each, how), asked.samples
     if isinstance(recipe.data, TaskData):
         return _task_samples(recipe.data, recipe.context)
-    files = [file for file in recipe.data.files if file.is_file()]
+    files = [file for file in recipe.data.files if isinstance(file, Path) and file.is_file() and file.suffix != PARQUET]
     if len(files) < len(recipe.data.files):
         return None, None
     samples, characters = 0, 0

@@ -93,7 +93,7 @@ def _settings(stage: Stage) -> Iterator[tuple[str, str]]:
     yield "rows of a step", f"{batch['rows']:,} of {recipe['context']:,} tokens"
     if epochs := recipe.get("epochs"):
         yield "epochs", str(epochs)
-    yield "precision", recipe["precision"]
+    yield "precision", recipe["precision"] + (", products of the layers in FP8" if recipe["model"].get("fp8") else "")
     yield (
         "learning rate",
         f"{optimizer['learning_rate']:g}, {optimizer['schedule']}, warm-up {optimizer['warmup_ratio']:g}",

@@ -24,6 +24,7 @@ from mellama_train.model.adapters import bare, has_adapters
 from mellama_train.model.endings import add_ends, save_settings_of_adapters
 from mellama_train.model.loading import DTYPE
 from mellama_train.publish.card import Facts, card
+from mellama_train.publish.push import Destination, open_repository, upload
 from mellama_train.publish.trained import open_trained
 from mellama_train.recipe.config import Precision
 from mibe.errors import RunError
@@ -36,10 +37,11 @@ PROBE_TOKENS = 32
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """The folder written, and sentences on what merging and rounding did."""
+    """The folder written, sentences on what merging and rounding did, and the address on a hub, if it went there."""
 
     folder: Path
     notes: tuple[str, ...]
+    address: str | None = None
 
 
 def export(
@@ -51,11 +53,13 @@ def export(
     base: str | None = None,
     precision: Precision | None = None,
     mibe_runs: Sequence[Path] = (),
+    push: Destination | None = None,
 ) -> Exported:
     """Write the model of `checkpoint` (a run's folder, its `final/` or a checkpoint) into the new folder `to`.
 
     `base` is where the model lies that adapters belong to, or whose shape a checkpoint has, if it has moved. Without
-    `precision` the weights are written in the run's. Raises `ExportError`, `CheckpointError` or `ModelLoadError`.
+    `precision` the weights are written in the run's. `push` sends the folder to a hub as well. Raises `ExportError`,
+    `CheckpointError` or `ModelLoadError`.
     """
     if to.exists() and (not to.is_dir() or any(to.iterdir())):
         raise ExportError(f"{to} is there already and not empty; choose another folder for --to")
@@ -64,6 +68,8 @@ def export(
     except RunError as error:
         raise ExportError(f"--mibe-run: {error}") from error
     trained = open_trained(checkpoint, base, ranks)
+    if push:
+        open_repository(push, trained.lineage)
     notes: list[str] = []
     if has_adapters(trained.model) and merge_lora:
         model, difference = merged(trained.model)
@@ -73,6 +79,8 @@ def export(
     wanted = precision or trained.precision
     if wanted and wanted != "fp32":
         notes.append(_round(model, wanted))
+    if push and push.permission:
+        notes.append(f"Handed on to {push.repository} by this permission: {push.permission}")
     add_ends(model, trained.ends)
     facts = Facts(
         name=to.name,
@@ -87,7 +95,7 @@ def export(
         trained.tokenizer.save_pretrained(folder)
         provenance.write(folder, trained.lineage)
         (folder / "README.md").write_text(card(facts), encoding="utf-8")
-    return Exported(to, tuple(notes))
+    return Exported(to, tuple(notes), upload(to, push) if push else None)
 
 
 def merged(model: Any) -> tuple[Any, float]:

@@ -16,6 +16,9 @@ TooLong = Literal["error", "skip"]
 WSD_DECAY = 0.1
 """Share of the steps in which the learning rate falls where a recipe of schedule "wsd" says nothing."""
 
+FP8_MULTIPLE = 16
+"""What every side of a matrix must be a multiple of for FP8 products on a GPU."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelSource:
@@ -27,6 +30,7 @@ class ModelSource:
     (ours, exact in every precision), "full" (the model's own logits), "auto" the best of these that is exact. `liger`
     takes Liger's GPU kernels. `chat_template` is a file that takes the place of the tokenizer's own template, in
     training and in what is written at the end. `compile` has `torch.compile` make kernels of each layer (plain engine).
+    `fp8` multiplies the layers' matrices in FP8 by torchao, one scale a token (plain engine, Hopper or newer).
     """
 
     path: str
@@ -36,6 +40,7 @@ class ModelSource:
     activation_checkpointing: bool = False
     liger: bool = False
     compile: bool = False
+    fp8: bool = False
     trust_remote_code: bool = False
 
 
@@ -293,6 +298,10 @@ class Recipe:
             positive(self, "steps")
         if self.model.compile and self.engine.name != "plain":
             raise FieldError("model", "compile goes with engine.name: plain; DeepSpeed's hooks stand in its way")
+        if self.model.fp8 and (self.engine.name != "plain" or self.precision != "bf16" or self.lora):
+            raise FieldError("model", "fp8 goes with engine.name: plain, precision: bf16 and without lora")
+        if self.model.fp8 and self.context % FP8_MULTIPLE:
+            raise FieldError("context", f"must be a multiple of {FP8_MULTIPLE} for model.fp8")
         if self.precision == "fp16" and self.engine.sharding == "fsdp":
             raise FieldError(
                 "precision", "fp16 needs scaled losses, which go with DDP or DeepSpeed; use bf16 with FSDP"

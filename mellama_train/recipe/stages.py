@@ -39,16 +39,34 @@ class PretrainRecipe(Recipe):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HubDataset:
+    """One split of a data set of the Hugging Face hub, or of a folder that its library `datasets` can read.
+
+    `subset` is what the hub calls a configuration, `revision` a tag or commit, without which the newest is taken.
+    """
+
+    dataset: str
+    split: str = "train"
+    subset: str | None = None
+    revision: str | None = None
+
+    @property
+    def stem(self) -> str:
+        """Its name without owner or folder, as a file's."""
+        return Path(self.dataset).name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SampleFiles:
-    """Files of prompts with responses: JSON lines of {"prompt", "response"} or {"messages": [{"role", "content"}]}.
+    """Prompts with responses, in files (JSON lines, a JSON list, Parquet) and data sets, by their usual keys.
 
     A line may name its "source". `form` "chat" renders with the tokenizer's chat template, "plain" is the paper's:
     prompt, a blank, response, end token; "auto" takes the template where there is one. A sample longer than the
     context ends the run ("error") or is left out and counted ("skip"). `window` samples are packed together.
     """
 
-    files: tuple[Path, ...]
-    held_out: tuple[Path, ...] = ()
+    files: tuple[Path | HubDataset, ...]
+    held_out: tuple[Path | HubDataset, ...] = ()
     form: Form = "auto"
     too_long: TooLong = "error"
     window: int = 4096

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -44,12 +45,46 @@ def turns(record: Mapping[str, Any]) -> Any:
     """
     for name in ("messages", "conversations"):
         if name in record:
-            found = record[name]
+            found = _of_json(record[name], list)
             return [_turn(turn) for turn in found] if isinstance(found, list) else found
     for asked, about, answer in PAIRS:
         if asked in record and answer in record:
             return [*_system(record), *_asked(record[asked], record.get(about)), *_answered(record[answer])]
     return None
+
+
+def tools(record: Mapping[str, Any]) -> Any:
+    """The schemas of the tools that a conversation may call, in OpenAI's form, which chat templates take.
+
+    They come as a list or as its JSON text (a table has no other place for schemas that differ), and each bare or
+    under "function". What is not of the form is left as it is, for the reader to name.
+    """
+    found = _of_json(record.get("tools"), list)
+    if not isinstance(found, list):
+        return found or []
+    return [
+        {"type": "function", "function": tool} if isinstance(tool, dict) and "function" not in tool else tool
+        for tool in found
+    ]
+
+
+def _of_json(value: Any, kind: type) -> Any:
+    """What a JSON text of a list or an object says; anything else as it is."""
+    try:
+        found = json.loads(value) if isinstance(value, str) else value
+    except ValueError:
+        return value
+    return found if isinstance(found, kind) else value
+
+
+def _call(call: Any) -> Any:
+    """One call of a tool. OpenAI writes its arguments as JSON text, and chat templates want the object."""
+    if not isinstance(call, dict) or not isinstance(call.get("function"), dict):
+        return call
+    function = call["function"]
+    if "arguments" not in function:
+        return call
+    return {**call, "function": {**function, "arguments": _of_json(function["arguments"], dict)}}
 
 
 def _system(record: Mapping[str, Any]) -> list[Any]:
@@ -77,6 +112,8 @@ def _turn(turn: Any) -> Any:
     if isinstance(content, list) and all(isinstance(part, dict) and part.get("type") == "text" for part in content):
         content = "".join(str(part.get("text", "")) for part in content)
     more = {key: turn[key] for key in ("tool_calls", "tool_call_id", "name") if turn.get(key)}
+    if isinstance(more.get("tool_calls"), list):
+        more["tool_calls"] = [_call(call) for call in more["tool_calls"]]
     if more.get("tool_calls") and content is None:
         content = ""
     return {"role": SPEAKERS.get(speaker, speaker) if isinstance(speaker, str) else speaker, "content": content, **more}

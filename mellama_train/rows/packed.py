@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from mellama_train.errors import DataError
 from mellama_train.recipe.config import Form, TooLong
+from mellama_train.recipe.stages import HubDataset
 from mellama_train.rows.packing import Pack, one_a_row, pack_epoch
 from mellama_train.rows.row import IGNORED, Row
 from mellama_train.rows.samples import Encoded, Sample, encode, read_samples
@@ -142,14 +143,14 @@ class SampleRows:
         return {**self._samples.describe(), **self._settings, **apart, "rows": len(self)}
 
 
-def file_samples(files: Iterable[Path]) -> Iterator[Sample]:
-    """The samples of all files, in order. Raises `DataError` for a malformed or empty file."""
+def file_samples(files: Iterable[Path | HubDataset]) -> Iterator[Sample]:
+    """The samples of all files and data sets, in order. Raises `DataError` for a malformed or empty one."""
     for file in files:
         sample = None
         for sample in read_samples(file):
             yield sample
         if sample is None:
-            raise DataError(f"{file} holds no sample")
+            raise DataError(f"{file if isinstance(file, Path) else file.dataset} holds no sample")
 
 
 def choose_form(form: Form, tokenizer: Any) -> Literal["chat", "plain"]:

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import IO, Any, Literal
 
 from mellama_train.errors import DataError
+from mellama_train.recipe.stages import HubDataset
 from mellama_train.rows.characters import lone_surrogate
-from mellama_train.rows.formats import KNOWN, turns
+from mellama_train.rows.formats import KNOWN, tools, turns
+from mellama_train.rows.tables import PARQUET, dataset_records, parquet_records
 
 ROLES = ("system", "user", "assistant", "tool")
 
@@ -24,11 +26,15 @@ OPENED = re.compile(r"([<\[◁])(\w[\w:]*)([>\]▷])\s*\Z")
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A conversation: turns of system, user, assistant and tool, the last by the assistant. `place` is "file:line"."""
+    """A conversation: turns of system, user, assistant and tool, the last by the assistant. `place` is "file:line".
+
+    `tools` are the schemas of what the assistant may call.
+    """
 
     messages: tuple[Mapping[str, Any], ...]
     source: str
     place: str
+    tools: tuple[Mapping[str, Any], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +45,29 @@ class Encoded:
     learned: list[bool]
 
 
-def read_samples(file: Path) -> Iterator[Sample]:
-    """The samples of one file in order, JSON lines or a JSON list. Raises `DataError` as "file:line: what is wrong"."""
+def read_samples(source: Path | HubDataset) -> Iterator[Sample]:
+    """The samples of one file (JSON lines, a JSON list, Parquet) or data set, in order.
+
+    Raises `DataError` as "file:line: what is wrong".
+    """
+    records: Iterator[tuple[str, Any]]
+    if isinstance(source, HubDataset):
+        records = dataset_records(source)
+    elif source.suffix == PARQUET:
+        records = parquet_records(source)
+    else:
+        records = _json_records(source)
+    for place, record in records:
+        yield _sample(record, place, source.stem)
+
+
+def _json_records(file: Path) -> Iterator[tuple[str, Any]]:
+    """(place, record) of each record of a file of JSON lines or of a JSON list."""
     try:
         with file.open(encoding="utf-8-sig") as lines:
-            for place, record in _records(file, lines):
-                yield _sample(record, place, file.stem)
+            yield from _records(file, lines)
+    except IsADirectoryError:
+        raise DataError(f"{file} is a folder; a data set in one is given as {{dataset: {file}}}") from None
     except OSError as error:
         raise DataError(f"cannot read {file}: {error.strerror}") from None
     except UnicodeDecodeError as error:
@@ -119,9 +142,10 @@ def _sample(found: Any, place: str, source: str) -> Sample:
     if messages is None:
         have = ", ".join(found) or "nothing"
         raise DataError(f"{place}: neither prompt with response nor messages; it has {have}, and may have {KNOWN}")
-    if problem := _problem(messages):
+    described = tools(found)
+    if problem := _problem(messages) or _problem_of_tools(described):
         raise DataError(f"{place}: {problem}")
-    return Sample(tuple(messages), str(found.get("source", source)), place)
+    return Sample(tuple(messages), str(found.get("source", source)), place, tuple(described))
 
 
 def _problem(messages: Any) -> str | None:
@@ -134,13 +158,30 @@ def _problem(messages: Any) -> str | None:
         calls = message["role"] == "assistant" and message.get("tool_calls")
         if not isinstance(message.get("content"), str) or not (calls or message["content"].strip()):
             return f"the turn of {message['role']} has no text"
-        if half := lone_surrogate(message["content"]):
+        if half := lone_surrogate(message["content"]) or _half_in(message.get("tool_calls")):
             return f"the turn of {message['role']} holds {half}, half a character; mend the text, or take the line out"
     if messages[-1]["role"] != "assistant":
         return "the last turn is not the assistant's, so there is nothing to learn at the end"
     if messages[0]["role"] == "assistant":
         return "the first turn is the assistant's; a prompt comes before a response"
     return None
+
+
+def _problem_of_tools(described: Any) -> str | None:
+    """What is wrong with the schemas of tools."""
+    if not isinstance(described, list):
+        return "tools is no list of schemas"
+    for tool in described:
+        if not isinstance(tool, dict) or not isinstance(tool.get("function"), dict) or "name" not in tool["function"]:
+            return "a schema of tools is an object with the name of a function"
+    if half := _half_in(described):
+        return f"tools holds {half}, half a character; mend the text, or take the line out"
+    return None
+
+
+def _half_in(value: Any) -> str | None:
+    """Half a character in any text of a JSON value."""
+    return lone_surrogate(json.dumps(value, ensure_ascii=False, default=str))
 
 
 def _chat_pieces(sample: Sample, tokenizer: Any) -> Iterator[tuple[str, bool]]:
@@ -207,7 +248,9 @@ def _render(tokenizer: Any, messages: list[Mapping[str, Any]], sample: Sample, *
     from jinja2 import TemplateError
 
     try:
-        text: str = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=cue)
+        text: str = tokenizer.apply_chat_template(
+            messages, tools=list(sample.tools) or None, tokenize=False, add_generation_prompt=cue
+        )
     except TemplateError as error:
         raise DataError(f"{sample.place}: the chat template refuses these turns: {error}") from None
     return text
@@ -217,6 +260,8 @@ def _plain_pieces(sample: Sample, tokenizer: Any) -> Iterator[tuple[str, bool]]:
     """The same in the paper's form, every response followed by the token that ends a text."""
     if tokenizer.eos_token is None:
         raise DataError("the tokenizer has no end token, which plain samples end with; use form: chat")
+    if sample.tools:
+        raise DataError(f"{sample.place}: tools are described by a chat template; use form: chat")
     prompt = ""
     for turn, message in enumerate(sample.messages):
         if message["role"] != "assistant":

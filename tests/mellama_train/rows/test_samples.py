@@ -135,6 +135,49 @@ def test_turns_of_tools_are_prompts_and_calls_are_learned(tmp_path):
         encode(sample, tokenizer, "plain")
 
 
+TOOL = {"name": "dose", "description": "A dose.", "parameters": {"type": "object", "properties": {}}}
+
+
+@pytest.mark.parametrize(
+    "tools",
+    [[{"type": "function", "function": TOOL}], [TOOL], json.dumps([TOOL])],
+    ids=["OpenAI's", "bare", "JSON text, as tables have it"],
+)
+def test_schemas_of_tools_reach_the_template(tmp_path, tools):
+    tokenizer = make_tokenizer()
+    tokenizer.chat_template = (
+        "{% for t in tools or [] %}[{{ t['function']['name'] }}]{% endfor %}"
+        "{% for m in messages %}<{{ m['role'] }}>{{ m['content'] }}"
+        "{% for c in m['tool_calls'] or [] %}{{ c['function']['arguments']['of'] }}{% endfor %}</s>{% endfor %}"
+        "{% if add_generation_prompt %}<assistant>{% endif %}"
+    )
+    call = {"type": "function", "function": {"name": "dose", "arguments": '{"of": "x"}'}}
+    messages = [{"role": "user", "content": "q"}, {"role": "assistant", "content": None, "tool_calls": [call]}]
+    (sample,) = read_samples(written(tmp_path / "a.jsonl", {"messages": messages, "tools": tools}))
+    assert sample.tools == ({"type": "function", "function": TOOL},)
+    encoded = encode(sample, tokenizer, "chat")
+    assert tokenizer.decode(encoded.tokens).replace(" ", "") == "[dose]<user>q</s><assistant>x</s>"
+    assert learned_text(encoded, tokenizer) == "x</s>"
+    with pytest.raises(DataError, match="tools are described by a chat template"):
+        encode(sample, tokenizer, "plain")
+
+
+@pytest.mark.parametrize("tools", ["not JSON", {"a": 1}, [3], [{"function": {}}], [{"description": "no name"}]])
+def test_schemas_of_another_form_are_named_with_their_line(tmp_path, tools):
+    file = written(tmp_path / "a.jsonl", {"prompt": "q", "response": "a", "tools": tools})
+    with pytest.raises(DataError, match=r"a.jsonl:1: (tools is no list|a schema of tools is an object)"):
+        list(read_samples(file))
+
+
+def test_half_a_character_is_found_in_calls_and_schemas_too(tmp_path):
+    call = {"type": "function", "function": {"name": "dose", "arguments": '{"of": "\\ud83d"}'}}
+    turns = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "", "tool_calls": [call]}]
+    for record in ({"messages": turns}, {"prompt": "q", "response": "a", "tools": [{"name": "\ud83d"}]}):
+        file = written(tmp_path / "a.jsonl", record)
+        with pytest.raises(DataError, match=r"a.jsonl:1: .* holds \\ud83d, half a character"):
+            list(read_samples(file))
+
+
 def test_a_list_that_is_cut_short_is_named(tmp_path):
     (tmp_path / "a.json").write_text('[{"prompt": "a", "response": "b"},')
     with pytest.raises(DataError, match="a.json: not JSON"):
