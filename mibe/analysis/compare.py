@@ -334,6 +334,7 @@ def _of_metric(
         resamples=resamples,
         # The lots of two tasks are independent, as their documents are.
         seed=(seed, *task.name.encode()),
+        span=metric.bounds[1] if is_mean(metric) else 1.0,
     )
     paired = of_halves(halves)
     found: list[Compared] = []

@@ -126,7 +126,7 @@ def _score_one(
         values = np.median(metric.figures(totals), axis=0)
     # The one place that chooses how a figure's uncertainty is had: by what the figure is.
     interval = (
-        of_means(table[:, :-1], clusters=clusters)
+        of_means(table[:, :-1], clusters=clusters, bounds=metric.bounds)
         if is_mean(metric)
         else bootstrap(table, metric.figures, clusters=clusters, resamples=resamples, seed=seed)
     )

@@ -125,6 +125,16 @@ def test_a_mean_of_values_beyond_0_and_1_has_students_interval():
     assert (found.low[0], found.high[0]) == pytest.approx((expected.low, expected.high))
 
 
+def test_one_value_beyond_all_bounds_has_an_interval_that_holds_the_mean():
+    rng = np.random.default_rng(2)
+    for mean in (0.5, 1.0, 3.0):
+        values = rng.normal(-mean, 1, 1000)
+        found = [intervals.of_means(np.array([[value]])) for value in values[values < 0]]
+        assert all(each.low[0] < each.high[0] for each in found)
+        misses = sum(not each.low[0] <= -mean <= each.high[0] for each in found)
+        assert misses < 0.075 * len(values)
+
+
 def test_no_sample_no_figure():
     assert score(METRICS, [], []) == {}
     assert score_by([], METRICS, [], []) == {}
