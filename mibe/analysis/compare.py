@@ -17,7 +17,7 @@ from mibe.data_use import is_credentialed
 from mibe.errors import UsageError
 from mibe.judge.verdicts import TOP_K, is_judged
 from mibe.metrics.arrays import FloatArray, IntArray, np
-from mibe.metrics.base import BootstrapMedian, Mean, is_main, is_mean
+from mibe.metrics.base import BootstrapMedian, Mean, RightOrWrong, is_main, is_mean
 from mibe.metrics.calibration import of_likelihood
 from mibe.metrics.comparison import Halves, holm, of_halves, split_differences
 from mibe.metrics.intervals import cluster_numbers, cluster_totals, shared
@@ -354,7 +354,7 @@ def _of_metric(
             high=float(paired.high[i]),
             p=float(paired.p[i]),
         )
-        if once and is_mean(metric) and all(_right_or_wrong(table[:, i]) for table in tables):
+        if once and isinstance(metric, RightOrWrong) and all(_right_or_wrong(table[:, i]) for table in tables):
             gains = table_a[:, i] - table_b[:, i]
             row = replace(row, only_a=int((gains > 0).sum()), only_b=int((gains < 0).sum()))
         found.append((row, halves.of_figure(i)))
