@@ -295,7 +295,8 @@ def standard_errors(values: FloatArray, clusters: IntArray | None = None) -> Flo
         return np.full(values.shape[1], np.nan)
     if clusters is None:
         error: FloatArray = values.std(axis=0, ddof=1) / np.sqrt(units)
-        return error
+        # The mean of equal values may differ from them by rounding.
+        return np.where(np.ptp(values, axis=0) == 0, 0.0, error)
     sizes = np.unique(clusters, return_counts=True)[1]
     sums = cluster_totals(values, clusters) - values.mean(axis=0) * sizes[:, np.newaxis]
     robust: FloatArray = np.sqrt(units / (units - 1) * (sums**2).sum(axis=0)) / len(values)

@@ -148,6 +148,11 @@ def test_the_standard_error_of_a_mean_is_exact():
     )
 
 
+def test_equal_values_have_no_standard_error_of_rounding():
+    values = np.full((43, 1), 0.1)
+    assert values.std(ddof=1) > 0 and intervals.standard_errors(values).tolist() == [0.0]
+
+
 def test_the_standard_error_of_other_figures_is_the_spread_of_the_resamples():
     predictions, targets = answers(400)
     statistics = MacroF1(LABELS).statistics(predictions, targets)
