@@ -1,10 +1,10 @@
 """How far the intervals of calibration figures can be believed: coverage and bias on models whose truth is known.
 
-    python benchmarks/calibration.py [--runs 400] [--resamples 400]
+    python benchmarks/calibration.py [--runs 400] [--resamples 400] [--sizes 40 100 500 2000]
 
-A model's confidences are drawn from a Beta distribution between 1/4 and 1, and an answer is right with a probability
-that is its confidence (calibrated) or that lies 0.2 below it (overconfident). The truth is the same figure on two
-million samples. Bias is the mean of the figure minus the truth.
+A model's confidences are drawn from a Beta distribution, between 1/4 and 1 or near 1 (confident), and an answer is
+right with a probability that is its confidence (calibrated) or that lies 0.2 below it (overconfident). The truth is
+the same figure on two million samples. Bias is the mean of the figure minus the truth.
 """
 
 from __future__ import annotations
@@ -31,12 +31,19 @@ METRICS: tuple[Stored, ...] = (
     Observed("confidence"),
 )
 TRUTH = 2_000_000
-OVER = {"calibrated": 0.0, "overconfident": 0.2}
+MODELS = {
+    "calibrated": (0.25, 2, 2, 0.0),
+    "overconfident by 0.2": (0.25, 2, 2, 0.2),
+    "calibrated, confident at 0.95": (0.0, 38, 2, 0.0),
+    "calibrated, confident at 0.99": (0.0, 99, 1, 0.0),
+}
+"""Name → the least confidence, the two parameters of the Beta distribution above it, and by how much it is too high."""
 
 
-def drawn(rng: np.random.Generator, samples: int, over: float) -> FloatArray:
+def drawn(rng: np.random.Generator, samples: int, model: str) -> FloatArray:
     """Confidence and correctness of samples, shape (samples, 2)."""
-    confidence = 0.25 + 0.75 * rng.beta(2, 2, samples)
+    least, first, second, over = MODELS[model]
+    confidence = least + (1 - least) * rng.beta(first, second, samples)
     right = rng.uniform(size=samples) < np.clip(confidence - over, 0, 1)
     return np.stack([confidence, right], axis=1)
 
@@ -50,15 +57,16 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--runs", type=int, default=400)
     options.add_argument("--resamples", type=int, default=400)
+    options.add_argument("--sizes", type=int, nargs="+", default=(40, 100, 500, 2000))
     given = options.parse_args()
     rng = np.random.default_rng(1234)
     lines = []
-    for model, over in OVER.items():
-        whole = tables(drawn(rng, TRUTH, over))
+    for model in MODELS:
+        whole = tables(drawn(rng, TRUTH, model))
         truth = [float(m.figures(table.sum(axis=0))[0]) for m, table in zip(METRICS, whole, strict=True)]
-        for samples in (100, 500, 2000):
+        for samples in given.sizes:
             found = [
-                score_likelihoods(METRICS, tables(drawn(rng, samples, over)), resamples=given.resamples, seed=run)
+                score_likelihoods(METRICS, tables(drawn(rng, samples, model)), resamples=given.resamples, seed=run)
                 for run in range(given.runs)
             ]
             for metric, true in zip(METRICS, truth, strict=True):

@@ -7,19 +7,19 @@ times, the mean over the draws counts. What is resampled are clusters: documents
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from mibe import protocols
 from mibe.data_use import is_credentialed
 from mibe.errors import UsageError
 from mibe.judge.verdicts import TOP_K, is_judged
 from mibe.metrics.arrays import FloatArray, IntArray, np
-from mibe.metrics.base import BootstrapMedian, Mean, is_main, is_mean
+from mibe.metrics.base import BootstrapMedian, Mean, RightOrWrong, is_main, is_mean
 from mibe.metrics.calibration import of_likelihood
-from mibe.metrics.comparison import holm, random_halves
+from mibe.metrics.comparison import Halves, holm, of_halves, split_differences
 from mibe.metrics.intervals import cluster_numbers, cluster_totals, shared
 from mibe.registry import load_task
 from mibe.results.digests import cluster_of, draw_of, identity
@@ -71,14 +71,23 @@ class Difference:
     p_holm: float | None = None
 
 
+Compared: TypeAlias = tuple[Difference, Halves]
+"""A row, and the halves that it was read off."""
+
+
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What two runs have in common and where they differ; `notes` say what a reader must know beside the figures."""
+    """What two runs have in common and where they differ; `notes` say what a reader must know beside the figures.
+
+    `halves` has, by task and figure, the random halves that a row was read off: those of several tasks make the
+    comparison of a mean (`mibe.metrics.comparison.mean_of_halves`).
+    """
 
     a: Run
     b: Run
     rows: tuple[Difference, ...]
     notes: tuple[str, ...]
+    halves: Mapping[tuple[str, str], Halves]
 
     def table(self) -> pd.DataFrame:
         """One row a figure: the fields of `Difference`."""
@@ -125,7 +134,7 @@ def compare(
     reasons = _reasons(run_a, run_b, common)
     if reasons and not force:
         raise UsageError(f"the runs cannot be compared: {'; '.join(reasons)}. --force compares them all the same")
-    rows: list[Difference] = []
+    found: list[Compared] = []
     notes = [*(f"not comparable: {reason}" for reason in reasons), *_generated(run_a, run_b)]
     for name in common:
         task = protocols.recorded(run_a.record, load_task(name))
@@ -134,10 +143,11 @@ def compare(
         if not joined[0]:
             raise UsageError(f"{name}: no sample was scored in both runs; give both the same --limit and --seed")
         late, why_not = _late(task, run_a, run_b, joined)
-        rows += _differences(task, joined, late, resamples, seed)
+        found += _differences(task, joined, late, resamples, seed)
         notes += [*_left_out(name, scored, joined), *_drawn(name, joined), *_clustered(task, joined), *why_not]
     notes += [f"{name}: in one run only, not compared" for name in _in_one(run_a, run_b)]
-    return Comparison(run_a, run_b, tuple(_corrected(rows)), tuple(notes))
+    halves = {(row.task, row.metric): lots for row, lots in found}
+    return Comparison(run_a, run_b, tuple(_corrected([row for row, _ in found])), tuple(notes), halves)
 
 
 def _names(run: Run) -> str:
@@ -266,13 +276,13 @@ def _late(task: Task, a: Run, b: Run, joined: Joined) -> tuple[tuple[Mean, ...],
     return asked_a, []
 
 
-def _differences(task: Task, joined: Joined, late: Sequence[Mean], resamples: int, seed: int) -> list[Difference]:
+def _differences(task: Task, joined: Joined, late: Sequence[Mean], resamples: int, seed: int) -> list[Compared]:
     """Every main figure of the task, the headline first; those of `late`, and of likelihoods, from what rows hold."""
     task, values = _values(task, joined)
     documents = [cluster_numbers([row["id"] for row in rows]) for rows in joined]
     clusters = shared(cluster_numbers(_clusters(joined)))
     targets = [[row["target"] for row in rows] for rows in joined]
-    found: list[Difference] = []
+    found: list[Compared] = []
     for metric in task.metrics:
         # The median over resamples differs from its metric by noise alone, and has no part in a comparison.
         if isinstance(metric, BootstrapMedian) or not any(map(is_main, metric.names)):
@@ -284,7 +294,7 @@ def _differences(task: Task, joined: Joined, late: Sequence[Mean], resamples: in
     for metric in (*late, *likely):
         tables = [stored_statistics(metric, of_run) for of_run in scores]
         found += _of_metric(task, metric, tables, documents, clusters, resamples, seed)
-    return sorted(found, key=lambda row: not row.headline)
+    return sorted(found, key=lambda one: not one[0].headline)
 
 
 def _values(task: Task, joined: Joined) -> tuple[Task, list[list[Any]]]:
@@ -312,12 +322,22 @@ def _of_metric(
     clusters: IntArray | None,
     resamples: int,
     seed: int,
-) -> list[Difference]:
+) -> list[Compared]:
     table_a, table_b = (_mean_of_draws(*of_run) for of_run in zip(tables, documents, strict=True))
     once = len(tables[0]) == len(tables[1]) == len(table_a)
     figures_a, figures_b = metric.figures(table_a.sum(axis=0)), metric.figures(table_b.sum(axis=0))
-    paired = random_halves(table_a, table_b, metric.figures, clusters=clusters, resamples=resamples, seed=seed)
-    found = []
+    halves = split_differences(
+        table_a,
+        table_b,
+        metric.figures,
+        clusters=clusters,
+        resamples=resamples,
+        # The lots of two tasks are independent, as their documents are.
+        seed=(seed, *task.name.encode()),
+        span=metric.bounds[1] if is_mean(metric) else 1.0,
+    )
+    paired = of_halves(halves)
+    found: list[Compared] = []
     for i, name in enumerate(metric.names):
         if not is_main(name):
             continue
@@ -334,10 +354,10 @@ def _of_metric(
             high=float(paired.high[i]),
             p=float(paired.p[i]),
         )
-        if once and is_mean(metric) and all(_right_or_wrong(table[:, i]) for table in tables):
+        if once and isinstance(metric, RightOrWrong) and all(_right_or_wrong(table[:, i]) for table in tables):
             gains = table_a[:, i] - table_b[:, i]
             row = replace(row, only_a=int((gains > 0).sum()), only_b=int((gains < 0).sum()))
-        found.append(row)
+        found.append((row, halves.of_figure(i)))
     return found
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from mibe.analysis.agreement import Agreement
 from mibe.analysis.check import Checked, Misread
 from mibe.analysis.compare import Comparison, Difference
-from mibe.analysis.verify import Check, Verification
+from mibe.analysis.verify import NOT_LOOKED_AT, Check, Verification
 from mibe.terminal.plain import cell, printable
 
 FORMATS = ("text", "json", "csv", "markdown")
@@ -138,7 +138,13 @@ def render_verification(found: Verification, form: str) -> str:
     from tabulate import tabulate
 
     rows = [
-        (check.task, printable(check.figure), f"{check.ours:.12g}", f"{check.theirs:.12g}", f"{check.difference:.1e}")
+        (
+            check.task,
+            printable(check.figure),
+            f"{check.ours:.12g}",
+            f"{check.theirs:.12g}",
+            f"{check.difference or 0:.1e}",
+        )
         for check in found.verified
     ]
     header = ("task", "figure", "ours", "theirs", "difference")
@@ -150,8 +156,9 @@ def render_verification(found: Verification, form: str) -> str:
         f"{check.theirs!r} by the package"
         for check in found.failed
     ]
+    beyond = f"not looked at: {NOT_LOOKED_AT}"
     end = f"{len(found.verified)} figures verified, the largest difference is {found.largest:.1e}"
-    return "\n".join([table, "", *reasons, *wrong, end])
+    return "\n".join([table, "", *reasons, beyond, *wrong, end])
 
 
 def _names(checks: Sequence[Check]) -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from statistics import stdev
+from statistics import fmean, stdev
 from string import ascii_uppercase
 from typing import Any
 
@@ -18,7 +20,7 @@ from mibe.metrics.bertscore import BertScore
 from mibe.metrics.calibration import of_likelihood
 from mibe.metrics.diagnosis import UnreadableVerdicts
 from mibe.registry import load_task
-from mibe.results.digests import draw_of
+from mibe.results.digests import cluster_of, draw_of
 from mibe.results.draws import repeats_figures, spread_name
 from mibe.results.log import Row
 from mibe.results.run import Run, load_run
@@ -31,16 +33,21 @@ ENCODER_TOLERANCE = 1e-5
 """For BERTScore: an encoder computes in 32 bits, whose last digits change with the machine."""
 
 NO_METRIC = "the task has no such figure today; mibe rescore RUN brings the record up to date"
+LACKING = "the record has no such figure; mibe rescore RUN brings it up to date"
+NOT_LOOKED_AT = "intervals, standard errors, timing, and what a parser read from an output"
+"""What no check is of."""
+
 OF_DRAWS = "no package of the extra compares the draws of a document"
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One figure of a task: as the record has it, and as a package computes it (None: none does, for the `reason`)."""
+    """One figure of a task: as the record has it (None: it lacks it), and as a package computes it, or a plain count
+    (None: none does, for the `reason`). Of a mean over tasks, the task is the name of the mean."""
 
     task: str
     figure: str
-    ours: float
+    ours: float | None
     theirs: float | None
     reason: str = ""
     tolerance: float = TOLERANCE
@@ -48,7 +55,7 @@ class Check:
     @property
     def difference(self) -> float | None:
         """How far the two are apart; None where there is nothing to compare with."""
-        return None if self.theirs is None else abs(self.ours - self.theirs)
+        return None if self.ours is None or self.theirs is None else abs(self.ours - self.theirs)
 
     @property
     def holds(self) -> bool:
@@ -110,7 +117,15 @@ def verify(path: str | Path) -> Verification:
         When a package that is needed is not installed, with the command that brings it in.
     """
     run = load_run(path)
-    return Verification(run.path, tuple(check for name in run.record["tasks"] for check in _of_task(run, name)))
+    checks = [check for name in run.record["tasks"] for check in _of_task(run, name)]
+    return Verification(run.path, (*checks, *_of_means(run.record)))
+
+
+def _of_means(record: Mapping[str, Any]) -> Iterator[Check]:
+    """A check for each mean over tasks, of the headline figures in the record."""
+    for name, mean in (record.get("means") or {}).items():
+        parts = [record["tasks"][task] for task in mean["tasks"]]
+        yield Check(name, "mean", mean["value"], fmean(part["figures"][part["headline"]]["value"] for part in parts))
 
 
 def _of_task(run: Run, name: str) -> Iterator[Check]:
@@ -123,7 +138,11 @@ def _of_task(run: Run, name: str) -> Iterator[Check]:
         raise RunError(f"{run.samples_path(name)} holds {len(rows)} samples, the record {part['samples']}")
     scored = [row for row in rows if row["outcome"] != Outcome.ERROR]
     bertscore = run.record["settings"].get("bertscore")
-    yield from _of_figures(name, part["figures"], what_was_scored(task, scored, bertscore))
+    behind = what_was_scored(task, scored, bertscore)
+    yield from _of_figures(name, part["figures"], behind)
+    lacking = [figure for one in behind for figure in one.metric.names if scored and figure not in part["figures"]]
+    yield from (Check(name, figure, None, None, LACKING) for figure in lacking)
+    yield from _of_counts(name, part, rows, behind)
     yield from _of_rates(name, part["rates"], rows)
     for field, groups in part["breakdowns"].items():
         for group, figures in groups.items():
@@ -144,7 +163,8 @@ def what_was_scored(task: Task, rows: Sequence[Row], bertscore: str | None) -> l
     if judged:
         asked = [[v["match"] for v in row["verdicts"] if v["source"] != EXACT] for row in judged]
         verdicts = [matches(row) if "verdicts" in row else row["prediction"] for row in rows]
-        return [Scored(TOP_K, verdicts, targets), Scored(UnreadableVerdicts(), asked, asked)]
+        unreadable = [Scored(UnreadableVerdicts(), asked, asked)] if any(asked) else []
+        return [Scored(TOP_K, verdicts, targets), *unreadable]
     predictions = [row["prediction"] for row in rows]
     found = [Scored(metric, predictions, targets) for metric in (*task.metrics, *late_of(task, bertscore))]
     return [*found, *_by_likelihood(task, rows)]
@@ -177,6 +197,52 @@ def _of_figures(task: str, figures: Mapping[str, Any], scored: Sequence[Scored])
             yield Check(task, name, value, theirs.get(name), reason, _tolerance(name))
     for name, figure in left.items():
         yield Check(task, name, figure["value"], None, NO_METRIC)
+
+
+def _of_counts(task: str, part: Mapping[str, Any], rows: Sequence[Row], behind: Sequence[Scored]) -> Iterator[Check]:
+    """A check for each number of samples that the record has, by counting the rows."""
+    scored = [row for row in rows if row["outcome"] != Outcome.ERROR]
+    yield Check(task, "samples", part["samples"], len(rows))
+    yield Check(task, "scored samples", part["scored"], len(scored))
+    if "clusters" in part:
+        yield Check(task, "clusters", part["clusters"], len({cluster_of(row) for row in scored}))
+    outcomes = Counter(row["outcome"] for row in rows)
+    for outcome, times in part["outcomes"].items():
+        yield Check(task, f"samples {outcome}", times, outcomes[outcome])
+    for one in behind:
+        for name in one.metric.names:
+            if (figure := part["figures"].get(name)) is not None:
+                yield Check(task, f"samples of {name}", figure["n"], len(one.targets))
+    if "answers" in part:
+        # What draws of a document say alike counts once.
+        said = {(row["id"], json.dumps(row["prediction"], sort_keys=True)) for row in scored}
+        given = Counter(answer for _, answer in said if answer != "null")
+        counts = {"read": given.total(), "distinct": len(given), "commonest": max(given.values(), default=0)}
+        for kind, times in part["answers"].items():
+            yield Check(task, f"answers {kind}", times, counts[kind])
+    first = list({row["id"]: number for number, row in reversed(list(enumerate(scored)))}.values())
+    for one in behind:
+        yield from _of_gold(task, part.get("few_gold", {}), one, [one.targets[number] for number in first])
+
+
+def _of_gold(task: str, few_gold: Mapping[str, Any], one: Scored, targets: Sequence[Any]) -> Iterator[Check]:
+    """A check for each label with few gold samples, and for the figure that a perfect model has."""
+    for name in one.metric.names:
+        if name not in few_gold:
+            continue
+        gold = Counter(label for target in targets for label in _labels(target))
+        for label, times in few_gold[name]["gold"].items():
+            yield Check(task, f"gold samples of {label} for {name}", times, gold[label])
+        perfect = by_packages(one.metric, targets, targets)
+        reason = "" if name in perfect else why_not(one.metric)
+        yield Check(task, f"{name} of a perfect model", few_gold[name]["perfect"], perfect.get(name), reason)
+
+
+def _labels(target: Any) -> Iterable[str]:
+    """The labels that a gold answer counts for: itself, those of a set, or the types of its entities."""
+    if isinstance(target, str):
+        return (target,)
+    return {one for one in target if isinstance(one, str)} or [one[0] for one in target]
 
 
 def _of_reliability(task: Task, curve: Sequence[Mapping[str, Any]], rows: Sequence[Row]) -> Iterator[Check]:

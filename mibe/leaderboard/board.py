@@ -176,7 +176,7 @@ def _board(
         for model in dict.fromkeys(result.model for result in results)
     ]
     rows = (*own, *(_published_row(model, cells) for model, cells in of_model.items()))
-    tests = PairTests(own)
+    tests = PairTests(own, columns)
     places, means = places_of(columns, rows, tests), means_of(columns, rows, tests)
     shown = [column.dataset for column in columns if any(column in row.cells for row in rows if not row.own)]
     protocol = results[0].protocol if results else None

@@ -20,7 +20,8 @@ from mibe.errors import RunError, UsageError
 from mibe.leaderboard.cells import Cell, Column, Row
 from mibe.leaderboard.consistency import own_name
 from mibe.leaderboard.remembered import compared
-from mibe.metrics.comparison import holm
+from mibe.leaderboard.runs import Result
+from mibe.metrics.comparison import Halves, holm, mean_of_halves, normal_halves, of_halves
 from mibe.published.figures import HUMAN
 from mibe.results.run import load_run
 
@@ -56,56 +57,81 @@ def tiers(ordered: Sequence[Row], p_value: Callable[[Row, Row], float]) -> dict[
 class PairTests:
     """The tests of differences between own rows, each pair of runs compared once, when it is first asked about.
 
-    `notes` say which pairs could not be compared on the same documents, and why; these are tested by their two
-    intervals, as if the documents were others.
+    `columns` are those of the board, whose headlines means are of. `notes` say which pairs could not be compared on the
+    same documents, and why; these are tested by their two intervals.
     """
 
-    def __init__(self, rows: Sequence[Row]) -> None:
+    def __init__(self, rows: Sequence[Row], columns: Sequence[Column] = ()) -> None:
         self._resamples = max(RESAMPLES, RESAMPLES_PER_MODEL * len(rows))
-        self._found: dict[tuple[Path, Path, str], dict[str, Difference]] = {}
+        self._headlines = {column.dataset: column for column in columns if column.headline}
+        self._found: dict[tuple[Path, Path, str, str], tuple[dict[str, Difference], Halves | None]] = {}
         self.notes: dict[str, None] = {}
 
     def of_column(self, column: Column, a: Row, b: Row) -> float:
         """p of the difference between two rows in a column."""
-        found = self._difference(a, b, column)
+        found, _ = self._compared(a, b, column)
         return _normal(*_unpaired(a.cells[column], b.cells[column])) if found is None else found.p
 
     def of_mean(self, columns: Sequence[Column], a: Row, b: Row) -> float:
-        """p of the difference between the means of two rows over columns, whose tasks are taken as independent."""
-        parts = []
-        for column in columns:
-            found = self._difference(a, b, column)
-            if found is None:
-                parts.append(_unpaired(a.cells[column], b.cells[column]))
-            else:
-                parts.append((found.difference, (found.high - found.low) / (2 * Z)))
-        return _normal(sum(value for value, _ in parts), math.sqrt(sum(error**2 for _, error in parts)))
+        """p of the difference between the means of two rows over columns, whose tasks are taken as independent.
 
-    def _difference(self, a: Row, b: Row, column: Column) -> Difference | None:
-        first, second = a.results[column.dataset], b.results[column.dataset]
+        It is read off the tasks' own random halves, split by split the mean of theirs; a pair that is known by its
+        intervals alone adds normal noise. Of one column it is the column's.
+        """
+        if len(columns) == 1:
+            return self.of_column(columns[0], a, b)
+        self._headlines |= {column.dataset: column for column in columns}
+        ahead = sum(a.cells[column].value - b.cells[column].value for column in columns)
+        parts = []
+        for number, column in enumerate(columns):
+            _, halves = self._compared(a, b, column)
+            if halves is None:
+                difference, error = _unpaired(a.cells[column], b.cells[column], ahead)
+                if math.isnan(error):
+                    return 1.0
+                halves = normal_halves(difference, error, resamples=self._resamples, seed=number)
+            parts.append(halves)
+        return float(of_halves(mean_of_halves(parts)).p[0])
+
+    def _compared(self, a: Row, b: Row, column: Column) -> tuple[Difference, Halves | None] | tuple[None, None]:
+        """The difference of a column and, where the column is a headline, its random halves; None without a pair."""
         if column.dataset.endswith(HUMAN):
             # What people said is not in the logs that are compared.
-            return None
-        # A comparison has the mean itself where the figure is the median over its resamples.
-        metric = own_name(column.metric, column.dataset, first.protocol).removesuffix("_median")
-        return self._compared(first.path, second.path, column.dataset).get(metric)
-
-    def _compared(self, a: Path, b: Path, task: str) -> dict[str, Difference]:
-        key = a, b, task
+            return None, None
+        first, second = a.results[column.dataset], b.results[column.dataset]
+        kept = _figure(self._headlines.get(column.dataset, column), first)
+        key = first.path, second.path, column.dataset, kept
         if key not in self._found:
-            rows: tuple[Difference, ...] = ()
+            self._found[key] = {}, None
             try:
-                rows = compared(load_run(a), load_run(b), task, resamples=self._resamples)
+                runs = load_run(first.path), load_run(second.path)
+                rows, halves = compared(*runs, column.dataset, kept=kept, resamples=self._resamples)
+                self._found[key] = {row.metric: row for row in rows}, halves
             except (UsageError, RunError) as error:
-                self.notes[f"{a.name} and {b.name} are tested by their two intervals alone: {error}"] = None
-            self._found[key] = {row.metric: row for row in rows}
-        return self._found[key]
+                names = f"{first.path.name} and {second.path.name}"
+                self.notes[f"{names} are tested by their two intervals alone: {error}"] = None
+        differences, halves = self._found[key]
+        difference = differences.get(_figure(column, first))
+        return (None, None) if difference is None else (difference, halves)
 
 
-def _unpaired(a: Cell, b: Cell) -> tuple[float, float]:
-    """The difference and its standard error, as of independent figures; not a number where one has none."""
-    errors = [math.nan if cell.stderr is None else cell.stderr for cell in (a, b)]
-    return a.value - b.value, math.hypot(*errors)
+def _figure(column: Column, result: Result) -> str:
+    """A column's figure, as a comparison calls it: it has the mean itself where the figure is a median of resamples."""
+    return own_name(column.metric, column.dataset, result.protocol).removesuffix("_median")
+
+
+def _unpaired(a: Cell, b: Cell, ahead: float | None = None) -> tuple[float, float]:
+    """The difference of two figures and a standard error of it, of their intervals; not a number where one has none.
+
+    The documents may be the same and the errors go together in any way, so that the distances to the bounds that face
+    each other are added, which is the most that they can make: the p is below 0.05 where the intervals lie apart. They
+    face each other on the side of the figure that is `ahead`, by default the larger one.
+    """
+    difference = a.value - b.value
+    better, worse = (a, b) if (difference if ahead is None else ahead) >= 0 else (b, a)
+    if better.low is None or worse.high is None:
+        return difference, math.nan
+    return difference, (better.value - better.low + worse.high - worse.value) / Z
 
 
 def _normal(difference: float, error: float) -> float:

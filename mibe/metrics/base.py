@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeGuard
+from typing import ClassVar, Protocol, TypeGuard
 
 from mibe.metrics.arrays import FloatArray, np
 from mibe.task import Metric, Value
@@ -41,6 +41,9 @@ class Stored(Metric, Protocol):
 
 class Mean(ABC):
     """A metric each of whose figures is the mean of a value per sample; its standard error has a closed form."""
+
+    bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
+    """Between which the values lie, as its interval takes them to; where one of them does not, nothing bounds it."""
 
     @property
     @abstractmethod

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from mibe.metrics.arrays import FloatArray, IntArray, np
 from mibe.metrics.base import Observed, RightOrWrong, SingleFigure, Stored, ratio
-from mibe.metrics.intervals import resampled_totals
+from mibe.metrics.intervals import resampled_totals, units, wilson
 from mibe.metrics.score import Figure, score_statistics
 from mibe.task import Value
 
@@ -57,24 +57,28 @@ class CalibrationError(OfConfidence):
     """Expected calibration error: mean distance of accuracy and mean confidence over bins, weighted by their samples.
 
     Σ over bins of |Σ (accuracy − confidence)| / samples (Naeini et al. 2015), so that the statistics are additive. The
-    `edges` are found once, in all samples, and stand in every resample. Its bounds are those of `error_bounds`.
+    `edges` are found once, in all samples, and stand in every resample. Its bounds are those of `error_bounds`, for
+    which the statistics also count the samples of each bin and those of them that are right.
     """
 
     name: str
     edges: Callable[[FloatArray], FloatArray]
 
     def table(self, values: FloatArray) -> FloatArray:
-        """Shape (samples, 2) → (samples, BINS + 1): accuracy − confidence in the sample's bin, and a one."""
+        """Shape (samples, 2) → (samples, 3 · BINS): accuracy − confidence in the sample's bin, whether it is right, and
+        a one, each in the columns of the bins."""
         confidence, right = values.T
-        statistics = np.zeros((len(values), BINS + 1))
-        statistics[:, -1] = 1
+        statistics = np.zeros((len(values), 3 * BINS))
         if len(values):
-            statistics[np.arange(len(values)), bin_numbers(confidence, self.edges(confidence))] = right - confidence
+            samples, numbers = np.arange(len(values)), bin_numbers(confidence, self.edges(confidence))
+            for part, added in enumerate((right - confidence, right, 1)):
+                statistics[samples, part * BINS + numbers] = added
         return statistics
 
     def figures(self, totals: FloatArray) -> FloatArray:
-        """Shape (..., BINS + 1) → (..., 1)."""
-        return ratio(np.abs(totals[..., :-1]).sum(axis=-1, keepdims=True), totals[..., -1:])
+        """Shape (..., 3 · BINS) → (..., 1)."""
+        gaps, _, sizes = np.split(totals, 3, axis=-1)
+        return ratio(np.abs(gaps).sum(axis=-1, keepdims=True), sizes.sum(axis=-1, keepdims=True))
 
 
 @dataclass(frozen=True)
@@ -115,6 +119,8 @@ class Confidence(Observed):
 class Brier(Observed):
     """Sum over the answers of the squared distance of probability and truth (Brier 1950): 0 to 2, less is better."""
 
+    bounds = (0.0, 2.0)
+
 
 OF_LIKELIHOOD: tuple[Stored, ...] = (
     TextAccuracy("acc"),
@@ -154,15 +160,28 @@ def score_likelihoods(
 def error_bounds(
     statistics: FloatArray, *, clusters: IntArray | None, resamples: int, seed: int, level: float = 0.95
 ) -> tuple[float, float]:
-    """Bounds of a calibration error, from the statistics of `CalibrationError`, shape (samples, BINS + 1).
+    """Bounds of a calibration error, from the statistics of `CalibrationError`, shape (samples, 3 · BINS).
 
     A mean of distances is larger than the truth by the noise of its bins, and its resamples larger still, so that their
     quantiles would leave out a calibrated model's 0. Noise moves the error by no more than the sum of what it moves the
-    bins' gaps by (the triangle inequality), which resampling shows: that sum's `level` quantile is taken on both sides.
+    bins' gaps by (the triangle inequality): that sum's `level` quantile is taken on both sides. What noise moves is
+    shown by resampling or, where a bin is right or wrong throughout and no resample says so, by Wilson's bounds of its
+    accuracy, each at a level drawn at random; the larger of the two quantiles counts.
     """
     totals = statistics.sum(axis=0)
-    gaps = totals[:-1] / totals[-1]
-    drawn = resampled_totals(statistics, clusters=clusters, resamples=resamples, seed=seed)
-    reach = float(np.quantile(np.abs(drawn[:, :-1] / drawn[:, -1:] - gaps).sum(axis=1), level))
-    error = float(np.abs(gaps).sum())
+    gaps, right, sizes = np.split(totals, 3)
+    count = sizes.sum()
+    drawn, _, drawn_sizes = np.split(
+        resampled_totals(statistics, clusters=clusters, resamples=resamples, seed=seed), 3, axis=1
+    )
+    moved = np.abs(drawn / drawn_sizes.sum(axis=1, keepdims=True) - gaps / count).sum(axis=1)
+    # Of each bin as many independent samples as its clusters are worth that are right or wrong as a whole (Kish 1965).
+    held = units(statistics, clusters)[:, -BINS:].astype(np.float64)
+    worth = ratio(sizes**2, (held**2).sum(axis=0))
+    filled = sizes > 0
+    quantiles = np.random.default_rng(seed).standard_normal((resamples, int(filled.sum())))
+    low, high = wilson(accuracy := right[filled] / sizes[filled], worth[filled], np.abs(quantiles))
+    doubted = np.where(quantiles < 0, accuracy - low, high - accuracy) @ (sizes[filled] / count)
+    reach = float(max(np.quantile(moved, level), np.quantile(doubted, level)))
+    error = float(np.abs(gaps).sum() / count)
     return max(0.0, error - reach), min(1.0, error + reach)

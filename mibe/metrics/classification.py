@@ -11,7 +11,7 @@ from typing import ClassVar
 
 from mibe.metrics.arrays import BoolArray, FloatArray, np
 from mibe.metrics.base import RightOrWrong, SampleMean, SingleFigure, as_column, ratio
-from mibe.metrics.counts import Counted, EachLabel, LabelMean, MacroMean, MicroMean, count, membership, split
+from mibe.metrics.counts import Counted, EachLabel, LabelMean, MacroMean, MicroMean, OfGold, count, membership, split
 from mibe.metrics.values import TEXT, Takes
 from mibe.task import Value
 
@@ -64,7 +64,7 @@ class MacroF1Gold(OneLabel, LabelMean):
 
 
 @dataclass(frozen=True)
-class WeightedF1(OneLabel, SingleFigure):
+class WeightedF1(SingleFigure, OfGold, OneLabel):
     """Mean F1 over the labels, each weighted by its share of the gold standard (scikit-learn's "weighted")."""
 
     name: str = "weighted_f1"
@@ -84,7 +84,7 @@ class MicroF1OfLabels(OneLabel, MicroMean):
 
 
 @dataclass(frozen=True)
-class DetectionF1(SingleFigure):
+class DetectionF1(SingleFigure, OfGold):
     """F1 of saying that one of the `labels` applies, whichever: DDI 2013's detection (Segura-Bedmar et al. 2013)."""
 
     labels: tuple[str, ...]

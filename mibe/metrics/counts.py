@@ -92,22 +92,37 @@ class Counted(ABC):
         """Shape (samples, 3 · labels): hits, predictions and gold of each label."""
 
 
-@dataclass(frozen=True)
-class LabelMean(SingleFigure, Counted):
-    """A mean over labels that gives each the same weight, however rare it is."""
+class OfGold(ABC):
+    """A metric of counts that says nothing where the gold standard has no, or next to no, sample of what it is of."""
+
+    labels: tuple[str, ...]
+
+    @property
+    @abstractmethod
+    def names(self) -> tuple[str, ...]:
+        """Names of the figures."""
 
     @abstractmethod
     def figures(self, totals: FloatArray) -> FloatArray:
-        """Shape (..., 3 · labels) → (..., 1)."""
+        """Totals of hits, predictions and gold, shape (..., 3 · counted) → (..., figures)."""
+
+    def few_gold(self, totals: FloatArray) -> dict[str, int]:
+        """Label → its gold samples in the totals, where they are too few to say anything: none of any label."""
+        return {} if split(totals).gold.any() else dict.fromkeys(self.labels, 0)
+
+    def perfect(self, totals: FloatArray) -> float:
+        """The figure of a model that gets everything right: less than 1 where what has no gold sample counts."""
+        return float(self.figures(np.tile(split(totals).gold, 3))[0])
+
+
+@dataclass(frozen=True)
+class LabelMean(SingleFigure, OfGold, Counted):
+    """A mean over labels that gives each the same weight, however rare it is."""
 
     def few_gold(self, totals: FloatArray) -> dict[str, int]:
         """Label → its gold samples in the totals, shape (3 · labels,), where they are fewer than `FEW`."""
         gold = split(totals).gold.astype(int).tolist()
         return {label: times for label, times in zip(self.labels, gold, strict=True) if times < FEW}
-
-    def perfect(self, totals: FloatArray) -> float:
-        """The figure of a model that gets everything right: less than 1 where a label has no gold sample and counts."""
-        return float(self.figures(np.tile(split(totals).gold, 3))[0])
 
 
 @dataclass(frozen=True)
@@ -122,7 +137,7 @@ class MacroMean(LabelMean):
 
 
 @dataclass(frozen=True)
-class MicroMean(SingleFigure, Counted):
+class MicroMean(SingleFigure, OfGold, Counted):
     """F1 of the counts of all labels together."""
 
     name: str = "micro_f1"
@@ -144,3 +159,11 @@ class EachLabel(Counted):
     def figures(self, totals: FloatArray) -> FloatArray:
         """Shape (..., 3 · labels) → (..., 3 · labels)."""
         return per_label(split(totals))
+
+    def unknown(self, totals: FloatArray) -> BoolArray:
+        """Shape (3 · labels,): which of the figures are 0 since nothing was there to count, and say nothing."""
+        counts = split(totals)
+        empty: BoolArray = (
+            np.stack([counts.predicted, counts.gold, counts.predicted + counts.gold], axis=-1).reshape(-1) == 0
+        )
+        return empty

@@ -15,7 +15,7 @@ from enum import StrEnum
 from typing import ClassVar, NamedTuple
 
 from mibe.metrics.arrays import FloatArray, np
-from mibe.metrics.counts import Counted, EachLabel, MacroMean, MicroMean, per_label, split
+from mibe.metrics.counts import Counted, EachLabel, MacroMean, MicroMean, OfGold, per_label, split
 from mibe.metrics.values import ENTITIES, Takes
 from mibe.task import Value
 
@@ -79,7 +79,7 @@ class Schema(StrEnum):
 
 
 @dataclass(frozen=True)
-class OverlapF1:
+class OverlapF1(OfGold):
     """Precision, recall and F1 of one SemEval schema, all types together, as nervaluate defines them.
 
     Predictions are matched in the order of the text, each gold entity at most once; an overlap that is not right
@@ -89,6 +89,11 @@ class OverlapF1:
     types: tuple[str, ...]
     schema: Schema = Schema.PARTIAL
     takes: ClassVar[Takes] = ENTITIES
+
+    @property
+    def labels(self) -> tuple[str, ...]:  # type: ignore[override]
+        """The types."""
+        return self.types
 
     @property
     def names(self) -> tuple[str, ...]:

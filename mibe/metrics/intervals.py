@@ -74,12 +74,25 @@ def bootstrap(
     )
 
 
-def of_means(values: FloatArray, *, clusters: IntArray | None = None, level: float = 0.95) -> Interval:
+def of_means(
+    values: FloatArray,
+    *,
+    clusters: IntArray | None = None,
+    bounds: tuple[float, float] = (0.0, 1.0),
+    level: float = 0.95,
+) -> Interval:
     """Interval of the mean of each column, shape (samples, figures), its standard error by formula.
 
     Of independent samples that are right or wrong, or clusters of one size that are so as a whole, Wilson's interval
-    (Wilson 1927); of other values from 0 to 1 the same on the effective sample size; of values beyond, Student's.
+    (Wilson 1927); of other values within `bounds` the same on the effective sample size, with the bounds as 0 and 1; of
+    values beyond, Student's. A single cluster of these tells no spread, so that its interval is as wide as the mean of
+    a normal distribution can be from one draw of it, whatever the variance: |x| · 2 φ(1) / (1 − level) on either side
+    (Wall, Boen & Tweedie 2001, "An effective confidence interval for the mean with samples of size one and two").
     """
+    if bounds != (0.0, 1.0):
+        least, width = bounds[0], bounds[1] - bounds[0]
+        scaled = of_means((values - least) / width, clusters=clusters, level=level)
+        return Interval(least + width * scaled.low, least + width * scaled.high, width * scaled.stderr)
     stderr = standard_errors(values, clusters)
     table = np.concatenate([values, np.ones((len(values), 1), dtype=values.dtype)], axis=1)
     rows, counts = collapse(units(table, clusters))
@@ -98,14 +111,15 @@ def of_means(values: FloatArray, *, clusters: IntArray | None = None, level: flo
         proportion = np.isin(rows[:, :-1], (0, size[0, 0])).all(axis=0)
         exact = wilson(value, float(counts.sum()), NormalDist().inv_cdf((1 + level) / 2))
         low, high = np.where(proportion, exact[0], low), np.where(proportion, exact[1], high)
-    half = np.nan_to_num(student(level, counts.sum() - 1) * stderr)
+    single = 2 * NormalDist().pdf(1) / (1 - level) * np.abs(value)
+    half = np.where(np.isnan(stderr), single, student(level, counts.sum() - 1) * stderr)
     return Interval(np.where(inside, low, value - half), np.where(inside, high, value + half), stderr)
 
 
-def wilson(value: FloatArray, size: FloatArray | float, quantile: float) -> tuple[FloatArray, FloatArray]:
+def wilson(value: FloatArray, size: FloatArray | float, quantile: FloatArray | float) -> tuple[FloatArray, FloatArray]:
     """Bounds of a proportion of `size` samples: the proportions that `value` does not speak against (Wilson 1927)."""
     weight = quantile**2 / size
-    half = quantile * np.sqrt(np.maximum(value * (1 - value) / size + (weight / 2 / quantile) ** 2, 0)) / (1 + weight)
+    half = np.sqrt(np.maximum(weight * value * (1 - value) + weight**2 / 4, 0)) / (1 + weight)
     middle = (value + weight / 2) / (1 + weight)
     # Rounding may neither leave the figure out nor go beyond what a proportion can be.
     return np.clip(middle - half, 0, value), np.clip(middle + half, value, 1)
@@ -281,7 +295,8 @@ def standard_errors(values: FloatArray, clusters: IntArray | None = None) -> Flo
         return np.full(values.shape[1], np.nan)
     if clusters is None:
         error: FloatArray = values.std(axis=0, ddof=1) / np.sqrt(units)
-        return error
+        # The mean of equal values may differ from them by rounding.
+        return np.where(np.ptp(values, axis=0) == 0, 0.0, error)
     sizes = np.unique(clusters, return_counts=True)[1]
     sums = cluster_totals(values, clusters) - values.mean(axis=0) * sizes[:, np.newaxis]
     robust: FloatArray = np.sqrt(units / (units - 1) * (sums**2).sum(axis=0)) / len(values)

@@ -6,9 +6,11 @@ import json
 import math
 from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
+from statistics import NormalDist
 from typing import NamedTuple
 
 from mibe.metrics.arrays import FloatArray, IntArray, np
+from mibe.metrics.intervals import EDGE, wilson
 from mibe.metrics.qa import normalise
 from mibe.task import Value
 
@@ -22,20 +24,29 @@ class Spread(NamedTuple):
     stderr: FloatArray
 
 
-def spread(figures: FloatArray, *, level: float = 0.95) -> Spread:
+def spread(figures: FloatArray, documents: int, *, level: float = 0.95) -> Spread:
     """Standard deviation of each figure over the draws, divisor draws − 1; `figures` has shape (draws, figures).
 
-    A draw's figure is over all documents, and the draws of a document are independent, so the figures are as many
+    A draw's figure is over all `documents`, and the draws of a document are independent, so the figures are as many
     independent observations, about normal. The interval is therefore that of a normal standard deviation,
     s √((K − 1) / χ²) with the quantiles of χ² for K − 1 degrees of freedom (Snedecor & Cochran 1989, section 5.11), and
     the standard error s / √(2 (K − 1)). Resampling documents would not do: each resample adds to the spread once more
     what the documents' draws differ by.
+
+    That draws tie does not say that others would. The upper bound of a figure from 0 to 1 is then what a proportion of
+    as many documents can vary at most, √(p (1 − p) / n) for p within its Wilson interval.
     """
     freedom = len(figures) - 1
     value = figures.std(axis=0, ddof=1)
     low, high = (
         value * math.sqrt(freedom / chi_square_quantile(p, freedom)) for p in ((1 + level) / 2, (1 - level) / 2)
     )
+    level_of_all = figures.mean(axis=0)
+    share = np.clip(level_of_all, 0, 1)
+    around = wilson(share, documents, NormalDist().inv_cdf((1 + level) / 2))
+    nearest = np.clip(0.5, *around)
+    tied = (value <= EDGE) & (level_of_all >= -EDGE) & (level_of_all <= 1 + EDGE)
+    high = np.where(tied, np.sqrt(nearest * (1 - nearest) / documents), high)
     return Spread(value, low, high, value / math.sqrt(2 * freedom))
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from mibe.errors import UsageError
 from mibe.metrics.arrays import FloatArray, IntArray, np
 from mibe.metrics.base import BootstrapMedian, is_mean
+from mibe.metrics.counts import EachLabel
 from mibe.metrics.intervals import bootstrap, check_resamples, compact, of_means, resampled_totals
 from mibe.task import Metric, Value
 
@@ -126,10 +127,14 @@ def _score_one(
         values = np.median(metric.figures(totals), axis=0)
     # The one place that chooses how a figure's uncertainty is had: by what the figure is.
     interval = (
-        of_means(table[:, :-1], clusters=clusters)
+        of_means(table[:, :-1], clusters=clusters, bounds=metric.bounds)
         if is_mean(metric)
         else bootstrap(table, metric.figures, clusters=clusters, resamples=resamples, seed=seed)
     )
+    if isinstance(metric, EachLabel):
+        # A label that nobody has is as good as unseen, whatever the number of samples without it.
+        unknown = metric.unknown(table.sum(axis=0, dtype=np.float64))
+        interval = interval._replace(low=np.where(unknown, 0, interval.low), high=np.where(unknown, 1, interval.high))
     units = len(table) if clusters is None else len(np.unique(clusters))
     return {
         name: Figure(float(value), float(low), float(high), _number(error, units), len(table))

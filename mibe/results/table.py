@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Any
 
 from mibe.metrics.base import is_main
-from mibe.results.answers import commonest, is_constant
+from mibe.results.answers import ANSWERS, answers_of, commonest, is_constant
 from mibe.results.draws import (
     CHANGED,
     counted,
@@ -146,7 +146,7 @@ def remarks_on(name: str, task: Mapping[str, Any]) -> list[str]:
             metric.startswith("share[")
             and metric != "share[none]"
             and figure["value"] >= CONSTANT_SHARE
-            and task["scored"] > 1
+            and (answers_of(task) or (task["scored"], 0))[0] >= ANSWERS
         ):
             notes.append(f"{name}: {figure['value']:.0%} of the answers are {metric[6:-1]!r}, whatever the question")
     # Answers that are no labels, such as summaries or marked entities, have no share among the figures.
@@ -191,6 +191,8 @@ def _few_gold_remarks(task: Mapping[str, Any]) -> list[str]:
 def _few_gold(gold: Mapping[str, int], perfect: float) -> str:
     counts = [f"{label!r} {times or 'none'}" for label, times in gold.items()]
     shown = ", ".join(counts[:SHOWN]) + (f" and {len(counts) - SHOWN} labels more have few" * (len(counts) > SHOWN))
+    if not any(gold.values()) and not perfect:
+        return "no gold sample of anything that it is of; a perfect model has 0.000"
     reach = f"; a perfect model has {perfect:.3f}" if perfect < 1 else ""
     return f"few gold samples of a label that weighs as much as any other: {shown}{reach}"
 

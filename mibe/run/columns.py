@@ -81,7 +81,12 @@ class Columns:
         """Shape (documents,): the cluster of each document, None where each is by itself."""
         if self.clusters is None:
             return None
-        return shared(self.clusters[np.unique(self.documents, return_index=True)[1]])
+        return shared(self.clusters[self.first_draws])
+
+    @property
+    def first_draws(self) -> IntArray:
+        """Shape (documents,): where the first scored draw of each document stands."""
+        return np.unique(self.documents, return_index=True)[1]
 
     def by_document(self) -> Iterator[slice]:
         """Where the samples of each document stand."""

@@ -78,7 +78,7 @@ def _spreads(main: Sequence[tuple[Metric, FloatArray]], draws: IntArray, documen
     for metric, table in main:
         by_draw = figures_by_draw(metric.figures, table, draws)
         if len(by_draw) > 1:
-            columns = (column.tolist() for column in spread(by_draw))
+            columns = (column.tolist() for column in spread(by_draw, documents))
             for name, value, low, high, stderr in zip(metric.names, *columns, strict=True):
                 found[spread_name(name)] = Figure(value, low, high, stderr, documents)
     return found

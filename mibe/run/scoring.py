@@ -15,7 +15,7 @@ from mibe.metrics.base import Mean, Observed, Stored, is_main
 from mibe.metrics.calibration import READS, bin_numbers, equal_width, of_likelihood, score_likelihoods
 from mibe.metrics.classification import Accuracy
 from mibe.metrics.confusion import confusion_matrix
-from mibe.metrics.counts import LabelMean
+from mibe.metrics.counts import OfGold
 from mibe.metrics.diagnosis import UnreadableVerdicts
 from mibe.metrics.intervals import cluster_numbers, compact
 from mibe.metrics.outcomes import OUTCOMES, OutcomeRates
@@ -101,9 +101,9 @@ def score_rows(
             field: _breakdown(column, metrics, tables, columns.clusters, resamples, seed)
             for field, column in zip(task.breakdowns, columns.groups, strict=True)
         },
-        "few_gold": _few_gold(metrics, tables),
+        "few_gold": _few_gold(metrics, [table[columns.first_draws] for table in tables]),
         "confusion": _confusion(task, columns.predictions, columns.targets),
-        "answers": answer_counts(columns.predictions),
+        "answers": answer_counts(columns.predictions, columns.documents.tolist()),
     }
     if likely:
         stored = [stored_statistics(metric, columns.scores) for metric in likely]
@@ -150,16 +150,17 @@ def _breakdown(
 
 
 def _few_gold(metrics: Sequence[Metric], tables: Sequence[FloatArray]) -> dict[str, dict[str, Any]]:
-    """Figure that gives each label the same weight → the labels with few gold samples, and what a perfect model has."""
+    """Figure → the labels with too few gold samples for it, and what a perfect model has; a document counts once."""
     totals = {
         metric: table.sum(axis=0, dtype=np.float64)
         for metric, table in zip(metrics, tables, strict=True)
-        if isinstance(metric, LabelMean)
+        if isinstance(metric, OfGold)
     }
     return {
-        metric.name: {"gold": few, "perfect": metric.perfect(total)}
+        name: {"gold": few, "perfect": metric.perfect(total)}
         for metric, total in totals.items()
         if (few := metric.few_gold(total))
+        for name in metric.names
     }
 
 
@@ -213,7 +214,9 @@ def score_task(
     # Beside verdicts, a sample without them can only be one with an error, which is counted and not scored.
     by_verdict = [row | {"prediction": matches(row)} if "verdicts" in row else row for row in rows]
     scores = score_rows(replace(task, metrics=(TOP_K,)), by_verdict, resamples=resamples, seed=seed)
-    scores["answers"] = answer_counts(row["prediction"] for row in judged)
+    scores["answers"] = answer_counts(
+        (row["prediction"] for row in judged), cluster_numbers([row["id"] for row in judged]).tolist()
+    )
     asked = [[v["match"] for v in row["verdicts"] if v["source"] != EXACT] for row in judged]
     if any(asked):
         clusters = cluster_numbers([cluster_of(row) for row in judged])

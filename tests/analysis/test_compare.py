@@ -14,7 +14,7 @@ import mibe
 from mibe.analysis.text import render, render_samples
 from mibe.data import store
 from mibe.errors import UsageError
-from mibe.metrics.comparison import holm
+from mibe.metrics.comparison import holm, mean_of_halves, of_halves
 from mibe.models.base import Response
 
 
@@ -110,6 +110,26 @@ def test_holm_corrects_over_the_headlines_of_the_tasks(tmp_path):
     assert [row.task for row in rows] == tasks.split(",")
     assert [row.p_holm for row in rows] == holm([row.p for row in rows])
     assert any(row.p_holm > row.p for row in rows)
+
+
+def test_the_lots_of_tasks_are_independent_and_make_the_comparison_of_their_mean(tmp_path):
+    tasks = "pubmedqa,medmcqa"
+    a, b = (run(Scripted(noisy_letters(seed), identity=f"{seed}"), tmp_path, tasks=tasks, limit=60) for seed in (1, 2))
+    found = mibe.compare(a, b)
+    parts = [found.halves[task, "accuracy"] for task in tasks.split(",")]
+    for part, task in zip(parts, tasks.split(","), strict=True):
+        row = next(row for row in found.rows if (row.task, row.metric) == (task, "accuracy"))
+        assert of_halves(part).p[0] == row.p == of_halves(mean_of_halves([part])).p[0]
+    first, second = (part.sides[0, :, 0] for part in parts)
+    assert abs(np.corrcoef(first, second)[0, 1]) < 0.15
+    both = of_halves(mean_of_halves(parts))
+    assert both.value[0] == pytest.approx(np.mean([part.value[0] for part in parts]))
+    assert both.low[0] <= both.value[0] <= both.high[0]
+
+
+def noisy_letters(seed):
+    rng = random.Random(seed)
+    return lambda prompt: rng.choice(("yes", "no") if "CONTEXT" in prompt else ("A", "B"))
 
 
 def test_differing_samples_are_those_with_another_prediction(pair):

@@ -3,6 +3,7 @@
 import json
 import random
 import re
+import shutil
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -165,6 +166,58 @@ def test_a_figure_that_is_wrong_is_named_and_fails(tmp_path, capsys):
     found = json.loads(capsys.readouterr().out)
     assert found["holds"] is False and found["largest_difference"] == 1
     assert [c["figure"] for c in found["checks"] if not c["holds"]] == ["macro_f1", "samples of yes answered no"]
+
+
+@pytest.mark.parametrize(
+    ("place", "named"),
+    [
+        (("means", "mean of 2 tasks", "value"), "mean of 2 tasks mean"),
+        (("tasks", "pubmedqa", "outcomes", "unparsed"), "pubmedqa samples unparsed"),
+        (("tasks", "pubmedqa", "scored"), "pubmedqa scored samples"),
+        (("tasks", "pubmedqa", "clusters"), "pubmedqa clusters"),
+        (("tasks", "pubmedqa", "figures", "accuracy", "n"), "pubmedqa samples of accuracy"),
+        (("tasks", "pubmedqa", "answers", "commonest"), "pubmedqa answers commonest"),
+        (("tasks", "pubmedqa", "few_gold", "macro_f1", "gold", "maybe"), "pubmedqa gold samples of maybe for macro_f1"),
+        (("tasks", "pubmedqa", "few_gold", "macro_f1", "perfect"), "pubmedqa macro_f1 of a perfect model"),
+    ],
+)
+def test_a_count_that_is_wrong_is_named_and_fails(two_tasks, place, named, tmp_path):
+    record = json.loads((two_tasks / "run.json").read_text())
+    folder = tmp_path / "changed"
+    shutil.copytree(two_tasks, folder)
+    inner = record
+    for key in place[:-1]:
+        inner = inner[key]
+    inner[place[-1]] += 1 if isinstance(inner[place[-1]], int) else -0.125
+    (folder / "run.json").write_text(json.dumps(record))
+    assert [f"{check.task} {check.figure}" for check in verify(folder).failed] == [named]
+
+
+def test_a_figure_that_the_record_lacks_is_named(two_tasks, tmp_path, capsys):
+    folder = tmp_path / "changed"
+    shutil.copytree(two_tasks, folder)
+    record = json.loads((folder / "run.json").read_text())
+    del record["tasks"]["pubmedqa"]["figures"]["macro_f1"]
+    (folder / "run.json").write_text(json.dumps(record))
+    assert main(["verify", str(folder)]) == 0
+    out = capsys.readouterr().out
+    assert "not verified: pubmedqa macro_f1; the record has no such figure" in out
+    assert "not looked at: intervals, standard errors" in out
+
+
+@pytest.fixture(scope="module")
+def two_tasks(tmp_path_factory):
+    """A run of two tasks, three documents of which have no gold sample of a label."""
+    folder = tmp_path_factory.mktemp("two")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MIBE_CACHE_DIR", str(folder / "cache"))
+        patch.setenv("MIBE_DATA_DIR", str(folder / "data"))
+        done = mibe.evaluate(
+            model=Scripted(lambda _: "yes"), tasks="pubmedqa,medmcqa", limit=12, resamples=5, repeats=2,
+            output_dir=folder / "runs", use_cache=False,
+        )  # fmt: skip
+    assert verify(done.path).failed == []
+    return done.path
 
 
 def test_a_figure_that_no_package_has_is_named_with_the_reason(tmp_path, capsys):

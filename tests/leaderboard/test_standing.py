@@ -250,9 +250,35 @@ def test_the_test_of_a_pair_is_that_of_compare(board, tested):
     accuracy = next(difference for difference in there.rows if difference.metric == "accuracy")
     tests = PairTests(pair)
     assert tests.of_column(ACCURACY, *pair) == accuracy.p
-    error = (accuracy.high - accuracy.low) / (2 * norm.ppf(0.975))
-    expected = 2 * norm.sf(abs(accuracy.difference) / error)
-    assert tests.of_mean([ACCURACY], *pair) == pytest.approx(expected, rel=1e-3) and tests.notes == {}
+    # The mean of one task is that task.
+    assert tests.of_mean([ACCURACY], *pair) == accuracy.p and tests.notes == {}
+
+
+def test_models_that_differ_in_two_documents_do_not_differ_in_the_mean(tmp_path):
+    # One document of each of two tasks is right in one model alone: p 0.5 of each, as a coin that is tossed once.
+    tasks = ("pubmedqa", "medmcqa")
+    gold = {e.inputs["question"]: e.target for task in tasks for e in store.load_examples(task, "test")}
+
+    def knowing_all_but(missed):
+        missed = list(missed)
+
+        def answer(prompt):
+            question = max((each for each in gold if each in prompt), key=prompt.rfind)
+            wrong = "no" if len(gold[question]) > 1 else "ABCD"["ABCD".index(gold[question]) - 1]
+            return wrong if gold[question] in missed and not missed.remove(gold[question]) else gold[question]
+
+        return answer
+
+    for name, missed in (("all", ()), ("but-two", ("yes", "A"))):
+        run(tmp_path, name, knowing_all_but(missed), tasks=",".join(tasks))
+    (found,) = leaderboard([tmp_path / "runs"], published="none")
+    pair = tuple(own(found)[name] for name in ("all", "but-two"))
+    columns = [column for column in found.columns if column.headline]
+    tests = PairTests(pair, columns)
+    assert [tests.of_column(column, *pair) for column in columns] == pytest.approx([0.5, 0.5], abs=0.01)
+    assert tests.of_mean(columns, *pair) > 0.2
+    assert tests.of_mean(columns, *pair) == tests.of_mean(columns, *pair[::-1])
+    assert {found.means[row.key].tier for row in pair} == {1}
 
 
 def test_without_logs_a_pair_is_tested_by_its_intervals_and_a_note_says_so(tested, tmp_path):
@@ -262,12 +288,26 @@ def test_without_logs_a_pair_is_tested_by_its_intervals_and_a_note_says_so(teste
         (folder / "run.json").write_bytes((next(tested.glob(f"{name}-*")) / "run.json").read_bytes())
     (found,) = leaderboard([tmp_path / "records"])
     cells = [own(found)[name].cells[ACCURACY] for name in ("good-1", "fair-1")]
-    z = (cells[0].value - cells[1].value) / (cells[0].stderr ** 2 + cells[1].stderr ** 2) ** 0.5
+    reach = cells[0].value - cells[0].low + cells[1].high - cells[1].value
+    z = (cells[0].value - cells[1].value) / (reach / 1.96)
     assert PairTests(tuple(own(found).values())).of_column(ACCURACY, *own(found).values()) == pytest.approx(
         2 * norm.sf(z)
     )
     assert [found.tier(ACCURACY, own(found)[name]) for name in ("good-1", "fair-1")] == [1, 2]
     assert any("good-1 and fair-1 are tested by their two intervals alone" in note for note in found.run_notes)
+
+
+@pytest.mark.parametrize(("low", "high", "apart"), [(0.439, 0.561, False), (0.57, 0.56, True)])
+def test_intervals_that_overlap_show_no_difference_whatever_the_standard_errors_are(low, high, apart, monkeypatch):
+    right, wrong = row("right", 1.0, low=low, high=1.0, stderr=0.0), row("wrong", 0.0, low=0.0, high=high, stderr=0.0)
+    tests = PairTests([])
+    monkeypatch.setattr(tests, "_compared", lambda a, b, column: (None, None))
+    assert (tests.of_column(ACCURACY, right, wrong) <= 0.05) == apart
+    columns = [ACCURACY, Column("medqa", "accuracy", headline=True)]
+    for each in (right, wrong):
+        each.cells[columns[1]] = each.cells[ACCURACY]
+    # Two tasks of the same figures tell more than one.
+    assert tests.of_mean(columns, right, wrong) < tests.of_column(ACCURACY, right, wrong)
 
 
 @pytest.mark.parametrize(

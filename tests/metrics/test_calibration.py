@@ -7,9 +7,11 @@ from hypothesis import strategies as st
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import accuracy_score
 
+from mibe.metrics.base import Observed
 from mibe.metrics.calibration import (
     BINS,
     AccuracyAtCoverage,
+    Brier,
     CalibrationError,
     equal_mass,
     equal_width,
@@ -17,6 +19,7 @@ from mibe.metrics.calibration import (
     score_likelihoods,
 )
 from mibe.metrics.intervals import bootstrap
+from mibe.metrics.score import score
 
 # Many ties, all edges of the bins, and numbers between.
 CONFIDENCE = st.one_of(st.sampled_from([n / BINS for n in range(BINS + 1)]), st.floats(0.0, 1.0))
@@ -98,6 +101,39 @@ def test_the_interval_of_a_calibrated_models_error_reaches_zero_and_that_of_anot
             assert found.low <= found.value <= found.high
             lows.append(found.low)
         assert sum(low == 0 for low in lows) in reached
+
+
+@pytest.mark.parametrize("edges", [equal_width, equal_mass])
+def test_the_error_of_a_sure_model_that_is_always_right_is_in_doubt(edges):
+    metric = CalibrationError("ece", edges)
+    for confidence, count in ((0.95, 40), (1.0, 40), (0.7, 1)):
+        found = score_likelihoods([metric], [metric.statistics([(confidence, 1.0)] * count)], seed=3)["ece"]
+        assert found.value == pytest.approx(1 - confidence) and found.low == 0 and found.high > found.value
+    # As few answers as all of one document are.
+    table, clusters = metric.statistics([(0.95, 1.0)] * 40), np.zeros(40, dtype=int)
+    alone, together = (score_likelihoods([metric], [table], clusters=c, seed=3)["ece"] for c in (None, clusters))
+    assert together.high > alone.high + 0.5
+
+
+@pytest.mark.parametrize("near", [0.95, 0.99])
+def test_the_interval_of_a_confident_calibrated_models_error_holds_the_truth(near):
+    rng = np.random.default_rng(13)
+    metric, held = CalibrationError("ece", equal_mass), 0
+    for seed in range(40):
+        confidence = np.clip(rng.normal(near, 0.005, 40), 0, 1)
+        right = rng.uniform(size=40) < confidence
+        table = metric.table(np.stack([confidence, right], axis=1))
+        held += score_likelihoods([metric], [table], resamples=100, seed=seed)["ece"].low == 0
+    assert held >= 36
+
+
+@given(st.lists(st.floats(0, 2), min_size=1, max_size=40))
+def test_brier_scores_have_an_interval_within_their_bounds_that_is_no_point(values):
+    (found,) = score([Brier("brier")], values, values).values()
+    assert 0 <= found.low <= found.value + 1e-12 and found.value - 1e-12 <= found.high <= 2
+    assert found.high - found.low > 0.05
+    halved = score([Observed("half")], [each / 2 for each in values], values)["half"]
+    assert (found.low, found.high) == pytest.approx((2 * halved.low, 2 * halved.high), abs=1e-9)
 
 
 def test_figures_are_those_that_every_sample_has_scores_for():

@@ -125,6 +125,16 @@ def test_a_mean_of_values_beyond_0_and_1_has_students_interval():
     assert (found.low[0], found.high[0]) == pytest.approx((expected.low, expected.high))
 
 
+def test_one_value_beyond_all_bounds_has_an_interval_that_holds_the_mean():
+    rng = np.random.default_rng(2)
+    for mean in (0.5, 1.0, 3.0):
+        values = rng.normal(-mean, 1, 1000)
+        found = [intervals.of_means(np.array([[value]])) for value in values[values < 0]]
+        assert all(each.low[0] < each.high[0] for each in found)
+        misses = sum(not each.low[0] <= -mean <= each.high[0] for each in found)
+        assert misses < 0.075 * len(values)
+
+
 def test_no_sample_no_figure():
     assert score(METRICS, [], []) == {}
     assert score_by([], METRICS, [], []) == {}
@@ -136,6 +146,11 @@ def test_the_standard_error_of_a_mean_is_exact():
     assert score([Accuracy()], predictions, targets)["accuracy"].stderr == pytest.approx(
         hits.std(ddof=1) / math.sqrt(80), abs=1e-15
     )
+
+
+def test_equal_values_have_no_standard_error_of_rounding():
+    values = np.full((43, 1), 0.1)
+    assert values.std(ddof=1) > 0 and intervals.standard_errors(values).tolist() == [0.0]
 
 
 def test_the_standard_error_of_other_figures_is_the_spread_of_the_resamples():
@@ -299,6 +314,50 @@ def test_p_and_the_interval_of_a_difference_cannot_disagree(rows):
             np.testing.assert_array_equal(outside, found.p < 0.05)
             assert (found.low <= found.value).all() and (found.value <= found.high).all()
             assert (found.high - found.low > 0).all()
+
+
+def accuracy_of(sums):
+    return sums[..., :1] / np.maximum(sums[..., 1:], 1)
+
+
+@given(
+    st.sampled_from([-1.0, -0.5, -0.25, 0.25, 0.5, 1.0]),
+    st.integers(1, 40),
+    st.sampled_from([None, 2, 10]),
+)
+def test_where_all_clusters_differ_alike_the_interval_lies_around_the_difference(difference, units, size):
+    samples = units * (size or 1)
+    ones, levels = np.ones(samples), (max(difference, 0.0), max(-difference, 0.0))
+    tables = [np.stack([level * ones, ones], axis=1) for level in levels]
+    clusters = None if size is None else np.arange(samples) // size
+    found = random_halves(*tables, accuracy_of, clusters=clusters)
+    ((value,), (low,), (high,), (p,)) = found
+    assert value == difference and low <= value <= high and low < high
+    assert (low > 0 or high < 0) == (p < 0.05)
+    # Wilson's bound of none of so many clusters.
+    reach = binomtest(0, units).proportion_ci(method="wilson").high
+    if p < 0.05:
+        assert abs(low if value > 0 else high) == pytest.approx(max(abs(value) - reach, 0), abs=1e-9) or units < 10
+    assert max(-low, high) <= max(1, abs(value) + 1e-12)
+
+
+def test_a_difference_of_all_answers_holds_its_level():
+    rng = np.random.default_rng(13)
+    held = 0
+    for trial in range(100):
+        a, b = rng.random(40) < 0.99, rng.random(40) < 0.01
+        tables = [np.stack([right, np.ones(40)], axis=1).astype(float) for right in (a, b)]
+        found = random_halves(*tables, accuracy_of, resamples=99, seed=trial)
+        held += found.low[0] <= 0.98 <= found.high[0]
+    assert held >= 90
+
+
+@given(st.lists(st.sampled_from([(1, 0), (0, 1), (1, 1), (0, 0)]), min_size=1, max_size=20), st.integers(20, 60))
+def test_a_difference_is_the_same_whichever_run_comes_first(rows, resamples):
+    tables = [np.array([[right, 1] for right in run], dtype=float) for run in zip(*rows, strict=True)]
+    there, back = (random_halves(*pair, accuracy_of, resamples=resamples) for pair in (tables, tables[::-1]))
+    np.testing.assert_allclose([there.value, there.low, there.high], [-back.value, -back.high, -back.low], atol=1e-15)
+    assert there.p == back.p
 
 
 def test_the_permutation_test_of_clusters_is_scipys():

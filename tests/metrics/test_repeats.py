@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import chi2
+from scipy.stats import binomtest, chi2
 
 from mibe.errors import UsageError
 from mibe.metrics.base import Observed
@@ -178,12 +178,23 @@ def test_the_quantile_of_chi_square_is_scipys(freedom, p):
 
 def test_the_spread_is_the_deviation_with_its_textbook_interval():
     by_draw = np.array([[0.61, 0.2], [0.58, 0.2], [0.66, 0.2], [0.60, 0.2]])
-    found = spread(by_draw)
+    found = spread(by_draw, 50)
     s = np.std([0.61, 0.58, 0.66, 0.60], ddof=1)
     assert found.value == pytest.approx([s, 0], abs=1e-12)
     bounds = [s * np.sqrt(3 / chi2.ppf(p, 3)) for p in (0.975, 0.025)]
     assert [found.low[0], found.high[0]] == pytest.approx(bounds, rel=1e-9)
     assert found.stderr[0] == pytest.approx(s / np.sqrt(6))
+
+
+@pytest.mark.parametrize(("right", "documents"), [(20, 20), (0, 20), (10, 20), (18, 40)])
+def test_draws_that_tie_may_yet_differ_as_a_proportion_of_as_many_does(right, documents):
+    found = spread(np.full((2, 1), right / documents), documents)
+    interval = binomtest(right, documents).proportion_ci(method="wilson")
+    grid = np.linspace(interval.low, interval.high, 10_001)
+    assert (found.value[0], found.low[0]) == (0, 0)
+    assert found.high[0] == pytest.approx(np.sqrt((grid * (1 - grid)).max() / documents), rel=1e-6)
+    # Nothing bounds a figure that is no proportion.
+    assert spread(np.full((2, 1), -3.0), documents).high[0] == 0
 
 
 def test_figures_of_each_draw_are_those_of_its_rows():

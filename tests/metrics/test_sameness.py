@@ -28,3 +28,10 @@ def test_answers_are_counted_as_a_counter_counts_them(answers):
         "distinct": len(counts),
         "commonest": max(counts.values(), default=0),
     }
+
+
+def test_what_draws_of_a_document_say_alike_counts_once():
+    documents = [0] * 10 + [1] * 3 + [256]
+    answers = ["yes"] * 10 + ["yes", "no", None] + ["yes"]
+    assert answer_counts(answers, documents) == {"read": 4, "distinct": 2, "commonest": 3}
+    assert answer_counts(["yes"] * 10, [7] * 10) == {"read": 1, "distinct": 1, "commonest": 1}

@@ -12,6 +12,7 @@ from mibe.metrics.classification import MacroF1, MacroF1Gold
 from mibe.metrics.intervals import of_means
 from mibe.metrics.means import Bounded, mean_of
 from mibe.registry import load_task
+from mibe.results.answers import is_constant
 from mibe.results.means import means_of
 from mibe.results.table import few_gold_note, remarks_on, render
 from mibe.run.scoring import score_rows
@@ -103,6 +104,53 @@ def test_a_macro_average_says_which_labels_have_few_gold_samples():
     enough = score_rows(task, [row | {"id": f"{n}", "target": t, "prediction": t} for n, (row, t) in enumerate(
         (rows[0], label) for label in task.labels for _ in range(10))], resamples=20, seed=1)  # fmt: skip
     assert enough["few_gold"] == {}
+
+
+def test_gold_samples_and_answers_are_counted_by_document():
+    rows = [
+        {"id": f"{n}", "draw": draw, "outcome": "parsed", "target": label, "prediction": "yes", "scores": {}}
+        for n, label in enumerate(["yes"] * 6 + ["no"] * 2)
+        for draw in range(5)
+    ]
+    found = score_rows(load_task("pubmedqa"), rows, resamples=20, seed=1)
+    assert found["few_gold"]["macro_f1"]["gold"] == {"yes": 6, "no": 2, "maybe": 0}
+    assert found["answers"] == {"read": 8, "distinct": 1, "commonest": 8} and not is_constant(found)
+
+
+@pytest.mark.parametrize(("count", "said"), [(3, 0), (9, 0), (10, 1)])
+def test_a_few_answers_are_no_constant_model(count, said):
+    rows = [
+        {"id": f"{n}", "outcome": "parsed", "target": "yes", "prediction": "yes", "scores": {}} for n in range(count)
+    ]
+    found = score_rows(load_task("pubmedqa"), rows, resamples=20, seed=1) | {"headline": "accuracy"}
+    assert sum("whatever the question" in note for note in remarks_on("pubmedqa", found)) == said
+
+
+def test_a_figure_without_any_gold_sample_says_so():
+    task = load_task("ddi")
+    row = {"id": "1", "outcome": "parsed", "target": "DDI-false", "prediction": "DDI-false", "scores": {}}
+    found = score_rows(task, [row], resamples=20, seed=1)
+    for name in ("micro_f1_positive", "detection_f1"):
+        assert found["figures"][name]["value"] == 0 and found["few_gold"][name]["perfect"] == 0
+        assert few_gold_note(found, name) == "no gold sample of anything that it is of; a perfect model has 0.000"
+    entities = score_rows(
+        load_task("bc5cdr"),
+        [{"id": "1", "outcome": "parsed", "target": [], "prediction": [], "scores": {}}],
+        resamples=20,
+        seed=1,
+    )
+    without = [name for name, figure in entities["figures"].items() if "f1" in name and "[" not in name]
+    assert without and all(entities["few_gold"][name]["perfect"] == 0 for name in without)
+
+
+def test_the_figures_of_a_label_that_nobody_has_are_unknown():
+    rows = [{"id": f"{n}", "outcome": "parsed", "target": "yes", "prediction": "yes", "scores": {}} for n in range(40)]
+    figures = score_rows(load_task("pubmedqa"), rows, resamples=20, seed=1)["figures"]
+    for name in ("f1[maybe]", "precision[no]", "recall[no]"):
+        assert [figures[name][key] for key in ("value", "low", "high")] == [0, 0, 1]
+    assert figures["f1[yes]"]["low"] > 0.9
+    wrong = score_rows(load_task("pubmedqa"), [row | {"prediction": "no"} for row in rows], resamples=20, seed=1)
+    assert wrong["figures"]["f1[no]"]["high"] < 0.2
 
 
 def test_a_macro_average_over_the_gold_labels_can_be_perfect():

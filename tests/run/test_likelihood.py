@@ -226,6 +226,17 @@ def test_an_older_run_is_brought_up_to_date_where_its_likelihoods_are_those_of_l
     assert all(row.difference == 0 for row in found.rows)
 
 
+def test_a_confidence_of_one_is_no_right_answer(tmp_path):
+    sure = [run(Likely(lambda *_: 0.0, name), tmp_path) for name in ("sure-1", "sure-2")]
+    for done in sure:
+        log = done.samples_path("pubmedqa")
+        rows = [json.loads(line) for line in log.read_text().splitlines()]
+        log.write_text("".join(json.dumps(r | {"scores": r["scores"] | {"confidence": 1.0}}) + "\n" for r in rows))
+    rows = {row.metric: row for row in compare(*(done.path for done in sure)).rows}
+    assert (rows["accuracy"].only_a, rows["accuracy"].only_b) == (0, 0)
+    assert rows["confidence"].only_a is None and rows["brier"].only_a is None
+
+
 def test_an_older_run_whose_letters_were_never_asked_keeps_its_answers_and_its_rule(tmp_path):
     done = run(Likely(drawn), tmp_path, tasks="medmcqa")
     old = older(done, "medmcqa", lambda row: row["option_loglikelihoods"])
