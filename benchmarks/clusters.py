@@ -101,7 +101,7 @@ def covered(
     low, high, _ = of_means(passes[:, :-1])
     yield "accuracy_pass@(draws / 2)", bool(low[0] <= true_pass(k) <= high[0])
     between = math.sqrt((chance * (1 - chance)).sum()) / documents
-    found = spread(figures_by_draw(MEAN.figures, accuracy, numbers))
+    found = spread(figures_by_draw(MEAN.figures, accuracy, numbers), documents)
     yield "accuracy_sd", bool(found.low[0] <= between <= found.high[0])
     # Each draw's right answers side by side, so that a resample of documents has a spread too.
     side_by_side = accuracy[:, 0].reshape(documents, draws)
