@@ -9,6 +9,7 @@ its `__post_init__` by `FieldError`, which puts the line of the field in front.
 from __future__ import annotations
 
 import io
+import math
 import os
 import types
 from collections.abc import Iterator, Sequence
@@ -262,9 +263,11 @@ def _number(node: yaml.ScalarNode) -> float | None:
     if node.style is not None or node.tag == "tag:yaml.org,2002:bool":
         return None
     try:
-        return float(node.value)
+        value = float(node.value)
     except ValueError:
         return None
+    # No setting means anything as "nan" or "inf", and comparisons let both through.
+    return value if math.isfinite(value) else None
 
 
 def _path(node: yaml.ScalarNode, where: str) -> Path:

@@ -91,6 +91,7 @@ def test_a_recipe_as_json():
         ("access: credentialed", "access: closed", "x:6: access is 'closed', and should be one of open, credentialed"),
         ("  lr: 8e-6", "  lr: fast", "x:3: lr is 'fast', and should be a number"),
         ("  lr: 8e-6", '  lr: "8e-6"', "x:3: lr is '8e-6', and should be a number"),
+        *(("  lr: 8e-6", f"  lr: {n}", "x:3: lr is .*, and should be a number") for n in ("nan", ".inf", "1e400")),
         ("  lr: 8e-6", "  lr: -1", "x:3: optimizer: lr must be positive"),
         ("  lr: 8e-6", "  lr:", "x:3: lr is nothing, and should be a number"),
         ("  lr: 8e-6\n", "", "x:3: optimizer lacks lr"),
