@@ -19,11 +19,13 @@ from math import inf
 from pathlib import Path
 from typing import Any
 
-from mibe.data.disk import disk_error, write_atomically
+from mibe.data.disk import disk_error, open_plain, write_atomically
 from mibe.errors import RunError
 
 JOURNAL = "cost.jsonl"
 LOCK = "cost.lock"
+MOST = 1e12
+"""USD, above which a line is damaged and no balance."""
 LARGEST = 1 << 20
 """Bytes of a journal, above which it is begun anew with its last line."""
 
@@ -152,8 +154,12 @@ def _disk_errors(journal: Journal) -> Iterator[None]:
 
 
 def _last(path: Path) -> tuple[Balance, Any] | None:
-    """The last whole line of a journal: the balance, and whose it is."""
-    with path.open("rb") as file:
+    """The last whole line of a journal: the balance, and whose it is. None where nothing in it can be read."""
+    try:
+        journal = open_plain(path)
+    except OSError:
+        return None
+    with journal as file:
         size = file.seek(0, os.SEEK_END)
         for start in dict.fromkeys((max(0, size - _TAIL), 0)):
             file.seek(start)
@@ -167,10 +173,12 @@ def _last(path: Path) -> tuple[Balance, Any] | None:
 def _read(line: bytes) -> tuple[Balance, Any] | None:
     try:
         entry = json.loads(line)
-        balance = Balance(float(entry["spent"]), float(entry["held"]))
-    except (ValueError, KeyError, TypeError):
+        amounts = entry["spent"], entry["held"]
+        if not all(type(usd) in (int, float) and 0 <= usd < MOST for usd in amounts):
+            return None
+        return Balance(*map(float, amounts)), entry.get("of")
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None
-    return (balance, entry.get("of")) if all(0 <= usd < inf for usd in (balance.spent, balance.held)) else None
 
 
 class Budget:

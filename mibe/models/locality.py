@@ -15,6 +15,7 @@ from contextvars import ContextVar
 from functools import cache
 from importlib import import_module
 from ipaddress import ip_address
+from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -88,13 +89,21 @@ def this_machine(address: str, port: int) -> bool:
     if is_loopback(address):
         return True
     try:
-        family = socket.AF_INET6 if ip_address(address.partition("%")[0]).version == 6 else socket.AF_INET
-        with socket.socket(family, socket.SOCK_DGRAM) as probe:
-            # Only an address of one's own can be bound.
+        number = ip_address(address.partition("%")[0])
+        if number.is_multicast or number.is_reserved or _binds_any_address():
+            return False
+        with socket.socket(socket.AF_INET6 if number.version == 6 else socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            # But for those above, only an address of one's own can be bound.
             probe.bind((address, 0))
     except (OSError, ValueError):
         return False
     return True
+
+
+def _binds_any_address() -> bool:
+    """Whether Linux lets addresses be bound that are not this machine's, as on hosts that take over each other's."""
+    switches = Path("/proc/sys/net").glob("ipv[46]/ip_nonlocal_bind")
+    return any(switch.read_text().strip() != "0" for switch in switches)
 
 
 def server_here(url: str) -> Reach:
@@ -133,12 +142,12 @@ _HELD: ContextVar[Hold | None] = ContextVar("held", default=None)
 @contextmanager
 def held(hold: Hold) -> Iterator[None]:
     """For a while, connections go where `hold` lets them go, and nowhere else."""
-    before = _HELD.get()
-    hold_to(hold)
+    _watch()
+    before = _HELD.set(hold)
     try:
         yield
     finally:
-        hold_to(before)
+        _HELD.reset(before)
 
 
 def kept(reach: Reach, action: Callable[[], T]) -> T:
@@ -155,10 +164,16 @@ def kept(reach: Reach, action: Callable[[], T]) -> T:
     return result
 
 
+class _Process:
+    """What holds the threads of this process that `held` says nothing of."""
+
+    hold: Hold | None = None
+
+
 def hold_to(hold: Hold | None) -> None:
-    """`held` without an end, and the end of it (None)."""
+    """Hold the whole process, its other threads too; None ends that."""
     _watch()
-    _HELD.set(hold)
+    _Process.hold = hold
 
 
 @cache
@@ -168,5 +183,7 @@ def _watch() -> None:
 
 def _on_event(event: str, arguments: tuple[Any, ...]) -> None:
     # Python's own notice of every connection that its sockets begin, whichever library asks for it.
-    if event in ("socket.connect", "socket.sendto") and (hold := _HELD.get()) is not None:
-        hold.check(arguments[1])
+    if event in ("socket.connect", "socket.sendto", "socket.sendmsg"):
+        hold = _HELD.get() or _Process.hold
+        if hold is not None:
+            hold.check(arguments[1])

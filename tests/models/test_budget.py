@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import random
 import subprocess
 import sys
@@ -216,3 +217,36 @@ def test_processes_that_spend_at_once_never_pass_the_limit_together(tmp_path):
     assert sum(
         json.loads((tmp_path / f"shard-{n}" / JOURNAL).read_text().splitlines()[-1])["spent"] for n in range(4)
     ) == (pytest.approx(sum(spent)))
+
+
+DAMAGED = [
+    b'{"spent": 1' + b"0" * 400 + b', "held": 0}',
+    b"[" * 200_000,
+    b'{"spent": true, "held": 0}',
+    b'{"spent": "0", "held": 0}',
+    b'{"spent": -1, "held": 0}',
+    b'{"spent": NaN, "held": 0}',
+]
+
+
+@pytest.mark.parametrize("line", DAMAGED, ids=range(len(DAMAGED)))
+def test_a_line_that_is_no_balance_is_damage_and_no_traceback(tmp_path, line):
+    (tmp_path / JOURNAL).write_bytes(line + b"\n")
+    with pytest.raises(RunError, match="is damaged"):
+        Budget(1.0).keep(Journal(tmp_path), 0.0)
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir], ids=["pipe", "folder"])
+def test_what_is_no_file_in_place_of_a_journal_is_one_line(tmp_path, make):
+    """A pipe would hold the run, and with the lock on all journals every shard beside it."""
+    (tmp_path / "other").mkdir()
+    make(tmp_path / "other" / JOURNAL)
+    with pytest.raises(RunError, match="is damaged"):
+        Journal(tmp_path / "other").balance()
+    (tmp_path / "mine").mkdir()
+    budget = Budget(1.0)
+    budget.keep(Journal(tmp_path / "mine", "run"), 0.0)
+    assert budget.reserve(0.1)
+    with pytest.raises(RunError, match="is damaged"):
+        budget.book()
+    budget.close()

@@ -1,6 +1,7 @@
 """What is meant for one server reaches no other: real servers on loopback, of which the second must hear nothing."""
 
 import socket
+import threading
 
 import pytest
 from api_clients import answers, clients
@@ -9,7 +10,7 @@ from api_server import Answer, error, prompt_of, said, serving
 
 from mibe.errors import ModelError
 from mibe.models import load_model
-from mibe.models.locality import ElsewhereError, Hold, held, kept, server_here, this_machine
+from mibe.models.locality import ElsewhereError, Hold, held, hold_to, kept, server_here, this_machine
 
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy")
 
@@ -152,3 +153,39 @@ def test_errors_of_a_server_stay_errors_of_one_request():
     with serving(lambda number, body: error(400, "too long")) as server:
         [response] = answers(api(server), requests(1))
     assert response.finish_reason == "error" and "400" in response.error
+
+
+@pytest.mark.parametrize("address", ["239.1.1.1", "255.255.255.255", "ff02::1", "8.8.8.8"])
+def test_an_address_that_others_share_is_none_of_this_machine(address):
+    assert not this_machine(address, 9)
+
+
+def test_where_any_address_can_be_bound_the_loopback_ones_alone_are_this_machine_s(monkeypatch):
+    own = socket.gethostbyname(socket.gethostname())
+    monkeypatch.setattr("mibe.models.locality._binds_any_address", lambda: True)
+    assert this_machine("127.0.0.1", 9) and (own.startswith("127.") or not this_machine(own, 9))
+
+
+def test_a_held_process_holds_the_threads_that_libraries_start():
+    refused: list[str] = []
+
+    def elsewhere():
+        for kind, send in (
+            (socket.SOCK_STREAM, lambda s: s.connect(("192.0.2.1", 9))),
+            (socket.SOCK_DGRAM, lambda s: s.sendmsg([b"x"], [], 0, ("192.0.2.1", 9))),
+            (socket.SOCK_DGRAM, lambda s: s.sendto(b"x", ("192.0.2.1", 9))),
+        ):
+            with socket.socket(socket.AF_INET, kind) as made:
+                try:
+                    send(made)
+                except ConnectionRefusedError as error:
+                    refused.append(str(error))
+
+    hold_to(Hold(this_machine))
+    try:
+        thread = threading.Thread(target=elsewhere)
+        thread.start()
+        thread.join()
+    finally:
+        hold_to(None)
+    assert refused == ["192.0.2.1:9 is not the server that was named"] * 3
