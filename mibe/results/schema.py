@@ -18,6 +18,7 @@ from pydantic import AfterValidator, AllowInfNan, ConfigDict, Field, JsonValue, 
 from pydantic_core import ErrorDetails
 from typing_extensions import TypeAliasType, TypedDict
 
+from mibe.terminal.characters import sound
 from mibe.terminal.plain import printable
 
 STRICT = ConfigDict(strict=True, extra="allow", allow_inf_nan=False)
@@ -489,9 +490,7 @@ def _read(form: Any, content: bytes) -> dict[str, Any]:
             raise Unfit(_one_line(found)) from None
     # Half a character, written as an escape, is JSON to Python and to nobody else.
     try:
-        made = json.dumps(json.loads(content), ensure_ascii=False)
-        whole = made.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-        return _adapter(form).validate_json(whole)
+        return _adapter(form).validate_json(sound(json.dumps(json.loads(content), ensure_ascii=False)))
     except ValidationError as error:
         raise Unfit(_one_line(error.errors(include_url=False, include_input=False)[0])) from None
     except RecursionError:
