@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mibe.metrics.base import is_main
-from mibe.results.digests import identity
 from mibe.results.log import Row
 from mibe.task import Outcome
 
@@ -17,30 +16,23 @@ NEWLY, NO_LONGER, OTHERWISE = "newly_read", "no_longer_read", "read_otherwise"
 WORDS = {NEWLY: "read that was not", NO_LONGER: "not read any more", OTHERWISE: "read as another answer"}
 
 
-def changes(
-    old: Mapping[str, Any], new: Mapping[str, Any], before: Iterable[Row], after: Iterable[Row]
-) -> dict[str, Any]:
-    """Of two parts of a record and the rows of both logs: versions, main figures, and what is read otherwise.
+def changes(old: Mapping[str, Any], new: Mapping[str, Any], read: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    """Of two parts of a record, and the ids by kind of reading: versions, main figures, and what is read otherwise.
 
     Of each kind of reading "count", and the ids of the first few.
     """
-    rows = {identity(row): row for row in after}
-    read: dict[str, list[str]] = {kind: [] for kind in WORDS}
-    for row in before:
-        kind = _kind(row, rows[identity(row)])
-        if kind is not None:
-            read[kind].append(row["id"])
     figures = {
         name: [old["figures"][name]["value"], figure["value"]]
         for name, figure in new["figures"].items()
         if is_main(name) and name in old["figures"] and old["figures"][name]["value"] != figure["value"]
     }
     clusters = new["clusters"] if "clusters" not in old and new["clusters"] < new["scored"] else None
-    readings = {kind: {"count": len(ids), "first": ids[:SHOWN]} for kind, ids in read.items()}
+    readings = {kind: {"count": len(ids := read.get(kind, [])), "first": list(ids[:SHOWN])} for kind in WORDS}
     return {"version": [old["version"], new["version"]], "figures": figures, "clusters": clusters, **readings}
 
 
-def _kind(before: Row, after: Row) -> str | None:
+def kind_of(before: Row, after: Row) -> str | None:
+    """What scoring again has made of one reading, None where that is what it was."""
     was, is_now = (row["outcome"] == Outcome.PARSED for row in (before, after))
     if was and is_now:
         return OTHERWISE if before["prediction"] != after["prediction"] else None

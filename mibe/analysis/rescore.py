@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from mibe import protocols
-from mibe.analysis.changes import changes
+from mibe.analysis.changes import changes, kind_of
 from mibe.data_use import is_credentialed
 from mibe.errors import RunError
 from mibe.judge.verdicts import keep_verdicts
@@ -51,12 +52,10 @@ def rescore(path: str | Path, *, bertscore: str | None = None) -> Run:
     late = late_metrics(tasks, settings["bertscore"])
     with RunFolder.hold(folder_path) as folder:
         # All that can fail comes before the old logs are moved away.
-        rows = {
-            task.name: with_late_scores(
-                _judge_again(task, folder.samples(task.name), old["tasks"][task.name], settings), late[task.name]
-            )
-            for task in tasks
-        }
+        rows, read = {}, {}
+        for task in tasks:
+            again, read[task.name] = _judge_again(task, folder.samples(task.name), old["tasks"][task.name], settings)
+            rows[task.name] = with_late_scores(again, late[task.name])
         parts = {}
         for task in tasks:
             scores = score_task(
@@ -66,8 +65,7 @@ def rescore(path: str | Path, *, bertscore: str | None = None) -> Run:
             rule = {"rule": BY_LIKELIHOOD} if "reliability" in scores else {}
             before = old["tasks"][task.name]
             part = before | scores | rule | {"version": task.version}
-            changed = changes(before, part, whole_samples(task, folder.samples(task.name)), rows[task.name])
-            parts[task.name] = part | {"changes": changed}
+            parts[task.name] = part | {"changes": changes(before, part, read[task.name])}
         kept = folder.keep_history(rows, private=[task.name for task in tasks if is_credentialed(task)])
         for task in tasks:
             _write_log(folder.samples(task.name), rows[task.name], private=is_credentialed(task))
@@ -88,23 +86,31 @@ def _write_log(path: Path, rows: Iterable[Row], *, private: bool) -> None:
         log.extend(rows)
 
 
-def _judge_again(task: Task, samples: Path, part: dict[str, Any], settings: dict[str, Any]) -> list[Row]:
+def _judge_again(
+    task: Task, samples: Path, part: dict[str, Any], settings: dict[str, Any]
+) -> tuple[list[Row], dict[str, list[str]]]:
+    """The rows as they are read today, and the ids of those that are read otherwise, by `kind_of`."""
     wanted: dict[str, list[Row]] = {}
     for row in whole_samples(task, samples):
         wanted.setdefault(row["id"], []).append(row)
     # A log of before answers were told apart; where prompts may not be kept, only marks of the model's own are seen.
     opened = opened_by(part.get("first_prompt") or "")
     rule = rule_of(settings, part)
-    rows = []
+    rows: list[Row] = []
+    read: dict[str, list[str]] = defaultdict(list)
     for example in Documents.select(task, part["data"]["split"], None, 0):
         if example.id in wanted:
-            rows += [_judged_row(task, example, row, opened, rule) for row in wanted.pop(example.id)]
+            for row in wanted.pop(example.id):
+                again = _judged_row(task, example, row, opened, rule)
+                rows.append(again)
+                if kind := kind_of(row, again):
+                    read[kind].append(row["id"])
     if wanted:
         raise RunError(
             f"{sum(map(len, wanted.values()))} samples of {task.name} are not in the data here, {min(wanted)!r} first; "
             f"prepare the data the run was made with (mibe data prepare {task.data_name} --from PATH)"
         )
-    return rows
+    return rows, read
 
 
 def _judged_row(task: Task, example: Example, row: Row, opened: Format | None, rule: str) -> Row:
