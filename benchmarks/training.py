@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import subprocess
 import sys
 import tempfile
@@ -28,6 +29,8 @@ from mellama_train.engines.opening import open_engine
 from mellama_train.engines.ranks import Ranks
 from mellama_train.loop.meter import peak_memory
 from mellama_train.loop.training import TrainingData, train
+from mellama_train.model.adapters import bare
+from mellama_train.model.loading import whole_shape
 from mellama_train.plan.flops import cost, peak_flops
 from mellama_train.recipe.config import Batch, EngineChoice, ModelSource, Recipe, Reporting
 from mellama_train.rows.batches import load_step
@@ -223,9 +226,12 @@ def compare(steps: int, rounds: int) -> None:
 
 
 def utilisation(
-    shape: str, micro_rows: int, steps: int, attention: str, *, checkpointing: bool, documents: bool
+    shape: str, micro_rows: int, steps: int, source: dict[str, Any], zero: int | None, *, documents: bool
 ) -> None:
-    """Model-FLOPs utilisation of full training in bf16 at context 4,096 on one GPU, optimizer included."""
+    """Model-FLOPs utilisation of full training in bf16 at context 4,096 on one GPU, optimizer included.
+
+    `source` are keys of the recipe's `model`, `zero` DeepSpeed's stage (under torchrun), None the plain engine.
+    """
     context, vocabulary = 4096, 32000
     ranks = Ranks.join()
     with tempfile.TemporaryDirectory() as folder:
@@ -236,10 +242,10 @@ def utilisation(
             )
             LlamaForCausalLM(config).to(torch.bfloat16).save_pretrained(folder)
         one = Recipe(
-            model=ModelSource(path=folder, activation_checkpointing=checkpointing, attention=attention),  # type: ignore[arg-type]
+            model=ModelSource(path=folder, **source),
             output=Path(folder) / "run",
             batch=Batch(rows=4 * micro_rows * ranks.size, micro_rows=micro_rows),
-            engine=EngineChoice(),
+            engine=EngineChoice(name="deepspeed", zero=zero) if zero else EngineChoice(),  # type: ignore[arg-type]
         )
         engine = open_engine(one, ranks, resumed_from_ranks=None)
     rows = FullRows(one.batch.rows * (steps + WARMUP), context, vocabulary, documents=documents)
@@ -257,12 +263,14 @@ def utilisation(
             attended += part.attended
     name = torch.cuda.get_device_name(ranks.device) if ranks.device.type == "cuda" else "CPU"
     mfu = f"{price.of(tokens, attended) / seconds / peak:.1%}" if peak else "unknown (no peak for this device)"
-    size = sum(p.numel() for p in engine.model.parameters()) / 1e9
+    size = sum(math.prod(whole_shape(p)) for p in engine.model.parameters()) / 1e9
+    more = [key for key in ("activation_checkpointing", "compile", "liger", "fp8") if source.get(key)]
     print(
-        f"{shape} ({size:.2f}B) on {name}, bf16, context {context}, micro_rows {micro_rows}, "
-        f"activation checkpointing {'on' if checkpointing else 'off'}, "
-        f"attention {engine.model.config._attn_implementation}: {tokens / seconds:,.0f} tokens/s, "
-        f"MFU {mfu}, peak memory {peak_memory(ranks.device) / 2**30:.1f} GiB"
+        f"| {shape} ({size:.2f}B) | {name} | {micro_rows} | {'documents' if documents else 'one document a row'} "
+        f"| {bare(engine.model).config._attn_implementation} | {', '.join(more) or '–'} "
+        f"| {f'ZeRO-{zero}' if zero else 'plain'} | {tokens / seconds:,.0f} | {mfu} "
+        f"| {peak_memory(ranks.device) / 2**30:.1f} |",
+        flush=True,
     )
     ranks.leave()
 
@@ -274,7 +282,11 @@ def main() -> None:
     parser.add_argument("--model-shape", choices=SHAPES)
     parser.add_argument("--micro-rows", type=int, default=1)
     parser.add_argument("--attention", default="auto")
-    parser.add_argument("--no-activation-checkpointing", action="store_true")
+    parser.add_argument("--activation-checkpointing", action="store_true")
+    parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--liger", action="store_true")
+    parser.add_argument("--fp8", action="store_true")
+    parser.add_argument("--zero", type=int, choices=(1, 2, 3), help="DeepSpeed's stage; started by torchrun")
     parser.add_argument("--documents", action="store_true", help="several documents a row, kept apart")
     parser.add_argument("--measure", choices=CONTENDERS, help=argparse.SUPPRESS)
     parser.add_argument("--model", type=Path, help=argparse.SUPPRESS)
@@ -282,14 +294,8 @@ def main() -> None:
     if a.measure:
         measure(a.measure, a.model, a.steps)
     elif a.model_shape:
-        utilisation(
-            a.model_shape,
-            a.micro_rows,
-            a.steps,
-            a.attention,
-            checkpointing=not a.no_activation_checkpointing,
-            documents=a.documents,
-        )
+        source = {key: getattr(a, key) for key in ("attention", "activation_checkpointing", "compile", "liger", "fp8")}
+        utilisation(a.model_shape, a.micro_rows, a.steps, source, a.zero, documents=a.documents)
     else:
         compare(a.steps, a.rounds)
 

@@ -52,7 +52,7 @@ class DeepSpeedEngine:
         # While this object lives, transformers loads the weights in parts onto the ranks where the stage is 3.
         self._partitioned = HfDeepSpeedConfig(settings)
         self.model = load_model(recipe, ranks.device, DTYPE[recipe.precision])
-        loss = open_loss(self.model, recipe, ranks.device)
+        loss = open_loss(self.model, recipe)
         if recipe.engine.zero == 3 and loss.kernel == "fused":
             # The weight of the output layer is used outside of its own layer.
             deepspeed.zero.register_external_parameter(loss, bare(self.model).get_output_embeddings().weight)

@@ -31,7 +31,7 @@ class PlainEngine:
     def __init__(self, recipe: Recipe, ranks: Ranks) -> None:
         self.model = load_model(recipe, ranks.device, torch.float32)
         self._recipe, self._ranks = recipe, ranks
-        loss = open_loss(self.model, recipe, ranks.device)
+        loss = open_loss(self.model, recipe)
         self._sharded = recipe.engine.sharding == "fsdp"
         self._loss: Any
         if self._sharded:

@@ -11,6 +11,8 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
+from mellama_train.errors import EngineError
+
 WAIT = timedelta(hours=2)
 """How long a rank waits for the others: rank 0 may be converting a checkpoint, or scoring a probe."""
 
@@ -27,11 +29,17 @@ class Ranks:
     def join(cls) -> Ranks:
         """Join the processes that torchrun, deepspeed or Slurm started; a process alone is a group of one.
 
-        Numbers and messages go over gloo on the CPU, tensors on GPUs over NCCL.
+        Numbers and messages go over gloo on the CPU, tensors on GPUs over NCCL. Raises `EngineError` for a process that
+        finds no GPU of its own on a machine that has some.
         """
         size, local = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("LOCAL_RANK", "0"))
         on_gpu = torch.cuda.is_available()
         device = torch.device("cuda", local) if on_gpu else torch.device("cpu")
+        if on_gpu and local >= torch.cuda.device_count():
+            raise EngineError(
+                f"process {local} of this machine has no GPU of its own: torch sees {torch.cuda.device_count()}; "
+                f"start as many processes as that"
+            )
         if on_gpu:
             torch.cuda.set_device(device)
         if not dist.is_initialized():

@@ -12,6 +12,8 @@ from typing import Any
 from mellama_train.engines.engine import Engine
 from mellama_train.engines.ranks import Ranks
 from mellama_train.loop.stopping import Stop
+from mellama_train.model import varlen
+from mellama_train.model.adapters import bare
 from mellama_train.recipe.config import ProbePlan
 
 LAUNCHERS = ("RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE")
@@ -28,7 +30,13 @@ def probe(engine: Engine, tokenizer: Any, plan: ProbePlan, ranks: Ranks, stop: S
     import mibe
     from mibe.models.hf import from_loaded
 
-    with engine.live() as model, _one_mind(model, ranks, stop), _alone(), tempfile.TemporaryDirectory() as folder:
+    with (
+        engine.live() as model,
+        varlen.set_aside(bare(model)),
+        _one_mind(model, ranks, stop),
+        _alone(),
+        tempfile.TemporaryDirectory() as folder,
+    ):
         kept = copy.deepcopy(model.generation_config)
         wrapped = from_loaded(model, copy.deepcopy(tokenizer), name="probe", batch_size=plan.batch_size)
         try:

@@ -10,6 +10,7 @@ import torch
 import transformers
 
 from mellama_train.errors import ModelLoadError, one_line
+from mellama_train.model import varlen
 from mellama_train.model.adapters import add_adapters, bare, is_adapter_folder
 from mellama_train.recipe.config import FP8_MULTIPLE, ModelSource, Precision, Recipe
 
@@ -85,6 +86,8 @@ def load_model(recipe: Recipe, device: torch.device, dtype: torch.dtype) -> Any:
         model = transformers.AutoModelForCausalLM.from_pretrained(source.path, **options)
     except LOAD_ERRORS as error:
         raise ModelLoadError(f"cannot load {source.path}: {one_line(error)}") from error
+    if source.attention == varlen.NAME or (source.attention == "auto" and _varlen_is_best(model, recipe, device)):
+        varlen.use(model)
     _check_context(model, recipe.context, source.path)
     model.config.use_cache = False
     if source.liger:
@@ -109,20 +112,33 @@ def _compile_layers(model: Any) -> None:
 def choose_attention(wanted: str, precision: Precision, device: torch.device) -> str | None:
     """transformers' name of the attention to use. Raises `ModelLoadError` for one that cannot run here.
 
-    None leaves it to transformers, which takes SDPA where the model has it and eager attention elsewhere.
+    None leaves it to transformers, which takes SDPA where the model has it and eager attention elsewhere; PyTorch's
+    own variable-length attention is set after loading.
     """
-    can_flash = device.type == "cuda" and precision != "fp32"
     if wanted == "auto":
+        can_flash = _can_flash(precision, device)
         found = [name for name in FLASH if can_flash and importlib.util.find_spec(PACKAGE[name])]
         return found[0] if found else None
-    if wanted in FLASH:
+    if wanted in (*FLASH, varlen.NAME):
         if device.type != "cuda":
             raise ModelLoadError(f"model.attention: {wanted} needs a CUDA GPU, and there is none here; use sdpa")
         if precision == "fp32":
             raise ModelLoadError(f"model.attention: {wanted} knows bf16 and fp16, not fp32; use sdpa")
-        if importlib.util.find_spec(PACKAGE[wanted]) is None:
-            raise ModelLoadError(f"model.attention: {wanted} needs the package {PACKAGE[wanted]}; use auto or sdpa")
+    if wanted == varlen.NAME:
+        return None
+    if wanted in FLASH and importlib.util.find_spec(PACKAGE[wanted]) is None:
+        raise ModelLoadError(f"model.attention: {wanted} needs the package {PACKAGE[wanted]}; use auto or varlen")
     return wanted
+
+
+def _can_flash(precision: Precision, device: torch.device) -> bool:
+    return device.type == "cuda" and precision != "fp32"
+
+
+def _varlen_is_best(model: Any, recipe: Recipe, device: torch.device) -> bool:
+    """Whether PyTorch's own kernels are the quickest here that are exact: no package has any, and they suit."""
+    free = bare(model).config._attn_implementation not in FLASH and _can_flash(recipe.precision, device)
+    return free and varlen.kernels() is not None and varlen.obstacle(model) is None
 
 
 def trainable(model: Any) -> dict[str, torch.nn.Parameter]:

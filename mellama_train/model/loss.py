@@ -14,8 +14,9 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from mellama_train.errors import ModelLoadError
+from mellama_train.model import varlen
 from mellama_train.model.adapters import bare
-from mellama_train.model.loading import FLASH, choose_attention
+from mellama_train.model.loading import FLASH
 from mellama_train.model.sizes import CHUNK
 from mellama_train.recipe.config import Precision, Recipe
 from mellama_train.rows.batches import MicroBatch
@@ -33,7 +34,8 @@ class CausalLoss(nn.Module):  # type: ignore[misc]
     def __init__(self, model: Any, *, kernel: Kernel, flatten: bool) -> None:
         """`model` is a Hugging Face model, with or without peft's adapters in it.
 
-        `flatten` lays the rows of a micro-batch one behind the other: so FlashAttention keeps documents apart.
+        `flatten` lays the rows of a micro-batch one behind the other and says where documents begin, as FlashAttention
+        reads them.
         """
         super().__init__()
         self.model = model
@@ -43,11 +45,12 @@ class CausalLoss(nn.Module):  # type: ignore[misc]
     def forward(self, batch: MicroBatch) -> torch.Tensor:
         """The sum over the batch's targets, a float32 scalar in nats."""
         inner = bare(self.model)
-        tokens, positions = batch.tokens, batch.positions
-        if self._flatten:
-            tokens, positions = tokens.reshape(1, -1), positions.reshape(1, -1)
         # Without a mask, the positions tell transformers where documents begin; any 2-D mask would switch that off.
-        asked = {"input_ids": tokens, "position_ids": positions, "use_cache": False}
+        asked: dict[str, Any] = {"input_ids": batch.tokens, "position_ids": batch.positions, "use_cache": False}
+        if self._flatten:
+            asked |= {key: asked[key].reshape(1, -1) for key in ("input_ids", "position_ids")}
+            asked |= {"cu_seq_lens_q": batch.bounds, "cu_seq_lens_k": batch.bounds}
+            asked |= {"max_length_q": batch.longest, "max_length_k": batch.longest}
         if self.kernel == "full":
             logits = inner(**asked).logits
             return _summed(logits.reshape(-1, logits.shape[-1])[batch.predictors], batch.targets)
@@ -59,13 +62,13 @@ class CausalLoss(nn.Module):  # type: ignore[misc]
         return chunked_loss(hidden, head, batch.targets, head_calls(batch))
 
 
-def open_loss(model: Any, recipe: Recipe, device: torch.device) -> CausalLoss:
+def open_loss(model: Any, recipe: Recipe) -> CausalLoss:
     """The loss of a loaded model as the recipe asks for it. Raises `ModelLoadError` for a form that is not exact."""
     source = recipe.model
     return CausalLoss(
         model,
         kernel=choose_kernel(model, source.loss, recipe.precision),
-        flatten=choose_attention(source.attention, recipe.precision, device) in FLASH,
+        flatten=bare(model).config._attn_implementation in (*FLASH, varlen.NAME),
     )
 
 

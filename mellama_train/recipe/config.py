@@ -10,6 +10,7 @@ from mellama_train.recipe.defaults import CONTEXT
 from mellama_train.recipe.yaml_schema import FieldError, positive
 
 Precision = Literal["bf16", "fp16", "fp32"]
+Attention = Literal["auto", "flash_attention_3", "flash_attention_2", "varlen", "flex_attention", "sdpa", "eager"]
 Form = Literal["auto", "chat", "plain"]
 TooLong = Literal["error", "skip"]
 
@@ -24,8 +25,9 @@ FP8_MULTIPLE = 16
 class ModelSource:
     """The model to start from, and how it computes.
 
-    `path` is a folder in the Hugging Face format or a name on a hub. `attention` "auto" takes FlashAttention where
-    its package and a GPU are there, PyTorch's SDPA otherwise, and eager attention for a model that has no SDPA.
+    `path` is a folder in the Hugging Face format or a name on a hub. `attention` "auto" takes, on a GPU, FlashAttention
+    where its package is there, else "varlen" (the same by PyTorch's own kernels) where the model allows it; PyTorch's
+    SDPA otherwise, and eager attention for a model that has no SDPA.
     `loss` is the form of the last layer and the cross entropy: "fused" (PyTorch's linear_cross_entropy), "chunked"
     (ours, exact in every precision), "full" (the model's own logits), "auto" the best of these that is exact. `liger`
     takes Liger's GPU kernels. `chat_template` is a file that takes the place of the tokenizer's own template, in
@@ -35,7 +37,7 @@ class ModelSource:
 
     path: str
     chat_template: Path | None = None
-    attention: Literal["auto", "flash_attention_3", "flash_attention_2", "flex_attention", "sdpa", "eager"] = "auto"
+    attention: Attention = "auto"
     loss: Literal["auto", "fused", "chunked", "full"] = "auto"
     activation_checkpointing: bool = False
     liger: bool = False

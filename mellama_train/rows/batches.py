@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -21,18 +21,22 @@ class MicroBatch:
 
     `tokens` and `positions` are (rows, length) int64. `predictors` (n,) are the places in the flattened tokens whose
     next token is in the loss, and `targets` (n,) those tokens. A batch without any has one predictor with target
-    -100, so that every parameter still gets a gradient (of zero) on every rank.
+    -100, so that every parameter still gets a gradient (of zero) on every rank. `bounds` (documents + 1,) int32 are
+    the places in the flattened tokens at which documents begin, and their number at the end; `longest` is the number
+    of tokens of the longest document.
     """
 
     tokens: torch.Tensor
     positions: torch.Tensor
     predictors: torch.Tensor
     targets: torch.Tensor
+    bounds: torch.Tensor
+    longest: int
 
     def to(self, device: torch.device) -> MicroBatch:
         """The same on another device."""
-        tensors = (self.tokens, self.positions, self.predictors, self.targets)
-        return MicroBatch(*(tensor.to(device, non_blocking=True) for tensor in tensors))
+        names = ("tokens", "positions", "predictors", "targets", "bounds")
+        return replace(self, **{name: getattr(self, name).to(device, non_blocking=True) for name in names})
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +64,17 @@ def collate(rows: Sequence[Row]) -> MicroBatch:
         predictors, targets = places - 1, labels.reshape(-1)[places]
     else:
         predictors, targets = np.zeros(1, np.int64), np.full(1, IGNORED, np.int64)
-    return MicroBatch(*(torch.from_numpy(array) for array in (tokens, positions, predictors, targets)))
+    begins = positions == 0
+    begins[:, 0] = True
+    bounds = np.append(np.flatnonzero(begins), tokens.size).astype(np.int32)
+    return MicroBatch(
+        tokens=torch.from_numpy(tokens),
+        positions=torch.from_numpy(positions),
+        predictors=torch.from_numpy(predictors),
+        targets=torch.from_numpy(targets),
+        bounds=torch.from_numpy(bounds),
+        longest=int(np.diff(bounds).max()),
+    )
 
 
 def load_step(rows: Rows, step: int, batch: Batch, rank: int, ranks: int) -> StepBatches:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -78,6 +79,12 @@ def save_chat_model(folder: Path) -> Path:
     torch.manual_seed(0)
     LlamaForCausalLM(config).save_pretrained(folder)
     return folder
+
+
+def documents(row: Row) -> list[tuple[Any, Any]]:
+    """The documents of a row, each as tokens and labels of its own."""
+    starts = [*np.flatnonzero(row.positions == 0), len(row.tokens)]
+    return [(row.tokens[a:b], row.labels[a:b]) for a, b in itertools.pairwise(starts)]
 
 
 class FormulaRows:

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from training_parts import LENGTH, FormulaRows, losses, make_model, recipe, train_here
+from training_parts import LENGTH, FormulaRows, documents, losses, make_model, recipe, train_here
 from transformers import AutoModelForCausalLM
 
 from mellama_train.errors import ModelLoadError, RecipeError
+from mellama_train.model import varlen
 from mellama_train.model.loss import CausalLoss, choose_kernel
 from mellama_train.recipe.config import Batch
 from mellama_train.rows.batches import collate, load_step, real_tokens
@@ -24,12 +25,6 @@ def folder(tmp_path_factory):
 
 def load(folder, attention="sdpa"):
     return AutoModelForCausalLM.from_pretrained(folder, attn_implementation=attention, dtype=torch.float32)
-
-
-def documents(row):
-    """The documents of a row, each as tokens and labels of its own."""
-    starts = [*np.flatnonzero(row.positions == 0), len(row.tokens)]
-    return [(row.tokens[a:b], row.labels[a:b]) for a, b in itertools.pairwise(starts)]
 
 
 def unpacked_loss(model, rows):
@@ -72,6 +67,45 @@ def test_packed_rows_train_as_separate_documents_do(folder, attention, flatten):
     assert_equal_gradients(gradients(model), gradients(reference))
 
 
+def each_document(q, k, v, bounds, keys, longest, longest_key, *, scale, window_size, enable_gqa):
+    """What `torch.nn.attention.varlen.varlen_attn` promises, document by document."""
+    assert keys is bounds and longest == longest_key == int(bounds.diff().max()) and window_size[1] == 0 and enable_gqa
+    parts = []
+    for start, end in itertools.pairwise(bounds.tolist()):
+        one = [tensor[start:end].transpose(0, 1) for tensor in (q, k, v)]
+        parts.append(F.scaled_dot_product_attention(*one, is_causal=True, scale=scale, enable_gqa=True).transpose(0, 1))
+    return torch.cat(parts)
+
+
+def test_attention_of_each_document_gets_their_bounds(folder, monkeypatch):
+    """How PyTorch's kernels are called, on a stand-in for them: they themselves run on GPUs (test_gpu.py)."""
+    monkeypatch.setattr(varlen, "kernels", lambda: each_document)
+    rows = [FormulaRows(9)[index] for index in range(3)]
+    reference, model = load(folder), load(folder)
+    varlen.use(model)
+    expected = unpacked_loss(reference, rows)
+    expected.backward()
+    loss = CausalLoss(model, kernel="chunked", flatten=True)(collate(rows))
+    loss.backward()
+    assert float(loss.detach()) == pytest.approx(float(expected.detach()), rel=1e-6)
+    assert_equal_gradients(gradients(model), gradients(reference))
+    with varlen.set_aside(model):
+        assert model.generate(torch.tensor([[5, 6, 7]]), max_new_tokens=2, do_sample=False).shape == (1, 5)
+    assert model.config._attn_implementation == varlen.NAME
+
+
+def test_attention_that_the_kernels_cannot_compute_is_refused(tmp_path):
+    from transformers import Gemma2Config, Gemma2ForCausalLM, LlamaConfig, LlamaForCausalLM
+
+    shape = {"vocab_size": 64, "hidden_size": 36, "intermediate_size": 32, "num_hidden_layers": 1}
+    heads = {"num_attention_heads": 2, "num_key_value_heads": 2}
+    capped = Gemma2ForCausalLM(Gemma2Config(**shape, **heads, head_dim=16))
+    with pytest.raises(ModelLoadError, match="Gemma2ForCausalLM, which caps its attention scores; use auto"):
+        varlen.use(capped)
+    with pytest.raises(ModelLoadError, match="has heads of 18 numbers"):
+        varlen.use(LlamaForCausalLM(LlamaConfig(**shape, **heads)))
+
+
 def test_auto_attention_is_sdpa_and_eager_for_a_model_without(folder, tmp_path):
     from transformers import BloomConfig, BloomForCausalLM
 
@@ -82,21 +116,6 @@ def test_auto_attention_is_sdpa_and_eager_for_a_model_without(folder, tmp_path):
         load_model(recipe(tmp_path, base), torch.device("cpu"), torch.float32) for base in (folder, tmp_path / "old")
     ]
     assert [model.config._attn_implementation for model in found] == ["sdpa", "eager"]
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="FlashAttention needs a GPU")
-@pytest.mark.parametrize("attention", ["flash_attention_2", "flash_attention_3"])
-def test_flash_attention_keeps_documents_apart(folder, attention):
-    from mellama_train.model.loading import choose_attention
-
-    try:
-        choose_attention(attention, "bf16", torch.device("cuda"))
-    except ModelLoadError as error:
-        pytest.skip(str(error))
-    rows = [FormulaRows(9)[index] for index in range(3)]
-    model = load(folder, attention).to("cuda", torch.bfloat16)
-    packed = CausalLoss(model, kernel="chunked", flatten=True)(collate(rows).to(torch.device("cuda")))
-    assert float(packed) == pytest.approx(float(unpacked_loss(load(folder), rows)), rel=1e-2)
 
 
 @pytest.mark.parametrize("kernel", ["fused", "full"])
