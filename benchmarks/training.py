@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
 from mellama_train.engines.opening import open_engine
 from mellama_train.engines.ranks import Ranks
@@ -32,7 +32,7 @@ from mellama_train.loop.training import TrainingData, train
 from mellama_train.model.adapters import bare
 from mellama_train.model.loading import whole_shape
 from mellama_train.plan.flops import cost, peak_flops
-from mellama_train.recipe.config import Batch, EngineChoice, ModelSource, Recipe, Reporting
+from mellama_train.recipe.config import Batch, EngineChoice, Lora, ModelSource, Recipe, Reporting
 from mellama_train.rows.batches import load_step
 from mellama_train.rows.packed import SampleRows, SampleSet
 from mellama_train.rows.row import Row
@@ -226,11 +226,12 @@ def compare(steps: int, rounds: int) -> None:
 
 
 def utilisation(
-    shape: str, micro_rows: int, steps: int, source: dict[str, Any], zero: int | None, *, documents: bool
+    shape: str, micro_rows: int, steps: int, source: dict[str, Any], zero: int | None, *, documents: bool, lora: bool
 ) -> None:
     """Model-FLOPs utilisation of full training in bf16 at context 4,096 on one GPU, optimizer included.
 
-    `source` are keys of the recipe's `model`, `zero` DeepSpeed's stage (under torchrun), None the plain engine.
+    `source` are keys of the recipe's `model`, `zero` DeepSpeed's stage (under torchrun), None the plain engine. `lora`
+    trains adapters alone.
     """
     context, vocabulary = 4096, 32000
     ranks = Ranks.join()
@@ -240,10 +241,14 @@ def utilisation(
             config = LlamaConfig(
                 vocab_size=vocabulary, max_position_embeddings=context, dtype="bfloat16", **SHAPES[shape]
             )
-            LlamaForCausalLM(config).to(torch.bfloat16).save_pretrained(folder)
+            AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16).save_pretrained(folder)
+        if ranks.device.type == "cuda":
+            torch.cuda.empty_cache()
+            torch.cuda.reset_peak_memory_stats()
         one = Recipe(
             model=ModelSource(path=folder, **source),
             output=Path(folder) / "run",
+            lora=Lora() if lora else None,
             batch=Batch(rows=4 * micro_rows * ranks.size, micro_rows=micro_rows),
             engine=EngineChoice(name="deepspeed", zero=zero) if zero else EngineChoice(),  # type: ignore[arg-type]
         )
@@ -266,7 +271,8 @@ def utilisation(
     size = sum(math.prod(whole_shape(p)) for p in engine.model.parameters()) / 1e9
     more = [key for key in ("activation_checkpointing", "compile", "liger", "fp8") if source.get(key)]
     print(
-        f"| {shape} ({size:.2f}B) | {name} | {micro_rows} | {'documents' if documents else 'one document a row'} "
+        f"| {shape}{' LoRA' if lora else ''} ({size:.2f}B) | {name} | {micro_rows} "
+        f"| {'documents' if documents else 'one document a row'} "
         f"| {bare(engine.model).config._attn_implementation} | {', '.join(more) or '–'} "
         f"| {f'ZeRO-{zero}' if zero else 'plain'} | {tokens / seconds:,.0f} | {mfu} "
         f"| {peak_memory(ranks.device) / 2**30:.1f} |",
@@ -286,6 +292,9 @@ def main() -> None:
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--liger", action="store_true")
     parser.add_argument("--fp8", action="store_true")
+    parser.add_argument(
+        "--lora", action="store_true", help="adapters of the default recipe over frozen weights in bf16"
+    )
     parser.add_argument("--zero", type=int, choices=(1, 2, 3), help="DeepSpeed's stage; started by torchrun")
     parser.add_argument("--documents", action="store_true", help="several documents a row, kept apart")
     parser.add_argument("--measure", choices=CONTENDERS, help=argparse.SUPPRESS)
@@ -295,7 +304,7 @@ def main() -> None:
         measure(a.measure, a.model, a.steps)
     elif a.model_shape:
         source = {key: getattr(a, key) for key in ("attention", "activation_checkpointing", "compile", "liger", "fp8")}
-        utilisation(a.model_shape, a.micro_rows, a.steps, source, a.zero, documents=a.documents)
+        utilisation(a.model_shape, a.micro_rows, a.steps, source, a.zero, documents=a.documents, lora=a.lora)
     else:
         compare(a.steps, a.rounds)
 
