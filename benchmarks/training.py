@@ -226,12 +226,18 @@ def compare(steps: int, rounds: int) -> None:
 
 
 def utilisation(
-    shape: str, micro_rows: int, steps: int, source: dict[str, Any], zero: int | None, *, documents: bool, lora: bool
+    shape: str,
+    micro_rows: int,
+    steps: int,
+    source: dict[str, Any],
+    engine_choice: EngineChoice,
+    lora: Lora | None,
+    *,
+    documents: bool,
 ) -> None:
     """Model-FLOPs utilisation of full training in bf16 at context 4,096 on one GPU, optimizer included.
 
-    `source` are keys of the recipe's `model`, `zero` DeepSpeed's stage (under torchrun), None the plain engine. `lora`
-    trains adapters alone.
+    `source` are keys of the recipe's `model`. DeepSpeed is started by torchrun.
     """
     context, vocabulary = 4096, 32000
     ranks = Ranks.join()
@@ -248,9 +254,9 @@ def utilisation(
         one = Recipe(
             model=ModelSource(path=folder, **source),
             output=Path(folder) / "run",
-            lora=Lora() if lora else None,
+            lora=lora,
             batch=Batch(rows=4 * micro_rows * ranks.size, micro_rows=micro_rows),
-            engine=EngineChoice(name="deepspeed", zero=zero) if zero else EngineChoice(),  # type: ignore[arg-type]
+            engine=engine_choice,
         )
         engine = open_engine(one, ranks, resumed_from_ranks=None)
     rows = FullRows(one.batch.rows * (steps + WARMUP), context, vocabulary, documents=documents)
@@ -270,11 +276,13 @@ def utilisation(
     mfu = f"{price.of(tokens, attended) / seconds / peak:.1%}" if peak else "unknown (no peak for this device)"
     size = sum(math.prod(whole_shape(p)) for p in engine.model.parameters()) / 1e9
     more = [key for key in ("activation_checkpointing", "compile", "liger", "fp8") if source.get(key)]
+    engines = f"ZeRO-{engine_choice.zero}" if engine_choice.name == "deepspeed" else engine_choice.sharding
+    tuned = "" if lora is None else ", QLoRA" if lora.four_bit else ", LoRA"
     print(
-        f"| {shape}{' LoRA' if lora else ''} ({size:.2f}B) | {name} | {micro_rows} "
+        f"| {shape}{tuned} ({size:.2f}B) | {name} | {micro_rows} "
         f"| {'documents' if documents else 'one document a row'} "
         f"| {bare(engine.model).config._attn_implementation} | {', '.join(more) or '–'} "
-        f"| {f'ZeRO-{zero}' if zero else 'plain'} | {tokens / seconds:,.0f} | {mfu} "
+        f"| {engines} | {tokens / seconds:,.0f} | {mfu} "
         f"| {peak_memory(ranks.device) / 2**30:.1f} |",
         flush=True,
     )
@@ -295,6 +303,8 @@ def main() -> None:
     parser.add_argument(
         "--lora", action="store_true", help="adapters of the default recipe over frozen weights in bf16"
     )
+    parser.add_argument("--four-bit", action="store_true", help="the same over 4-bit weights (QLoRA)")
+    parser.add_argument("--fsdp", action="store_true", help="FSDP2: weights are cast to bf16 as they are gathered")
     parser.add_argument("--zero", type=int, choices=(1, 2, 3), help="DeepSpeed's stage; started by torchrun")
     parser.add_argument("--documents", action="store_true", help="several documents a row, kept apart")
     parser.add_argument("--measure", choices=CONTENDERS, help=argparse.SUPPRESS)
@@ -304,7 +314,10 @@ def main() -> None:
         measure(a.measure, a.model, a.steps)
     elif a.model_shape:
         source = {key: getattr(a, key) for key in ("attention", "activation_checkpointing", "compile", "liger", "fp8")}
-        utilisation(a.model_shape, a.micro_rows, a.steps, source, a.zero, documents=a.documents, lora=a.lora)
+        engine = {"name": "deepspeed", "zero": a.zero} if a.zero else {"sharding": "fsdp" if a.fsdp else "ddp"}
+        lora = Lora(four_bit=a.four_bit) if a.lora or a.four_bit else None
+        choice = EngineChoice(**engine)
+        utilisation(a.model_shape, a.micro_rows, a.steps, source, choice, lora, documents=a.documents)
     else:
         compare(a.steps, a.rounds)
 

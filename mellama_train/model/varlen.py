@@ -10,7 +10,7 @@ import importlib.util
 import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
+from functools import partial
 from typing import Any
 
 import torch
@@ -30,7 +30,6 @@ BEYOND = {"attn_logit_softcapping": "caps its attention scores", "attention_drop
 """Configuration keys of models whose attention computes what the kernels do not."""
 
 
-@cache
 def kernels() -> Any | None:
     """PyTorch's `varlen_attn`, where this PyTorch has one that knows causal windows (2.11 and newer)."""
     if importlib.util.find_spec("torch.nn.attention.varlen") is None:
@@ -58,12 +57,15 @@ def obstacle(model: Any) -> str | None:
 
 def use(model: Any) -> None:
     """Have a loaded model compute its attention so. Raises `ModelLoadError` where it cannot be."""
-    if kernels() is None:
+    kernel = kernels()
+    if kernel is None:
         raise ModelLoadError("model.attention: varlen needs PyTorch 2.11 or newer; use sdpa")
     reason = obstacle(model)
     if reason:
         raise ModelLoadError(f"model.attention: varlen does not suit {type(model).__name__}, which {reason}; use auto")
-    transformers.AttentionInterface.register(NAME, attend)
+    if "enable_gqa" in inspect.signature(kernel).parameters:
+        kernel = partial(kernel, enable_gqa=True)
+    transformers.AttentionInterface.register(NAME, partial(attend, kernel=kernel))
     ALL_MASK_ATTENTION_FUNCTIONS.register(NAME, flash_attention_mask)
     model.set_attn_implementation(NAME)
 
@@ -88,6 +90,7 @@ def attend(
     value: torch.Tensor,
     attention_mask: torch.Tensor | None,
     *,
+    kernel: Any,
     scaling: float | None = None,
     sliding_window: int | None = None,
     cu_seq_lens_q: torch.Tensor,
@@ -97,17 +100,14 @@ def attend(
     """Causal attention within documents that lie one behind the other in one row, as transformers calls it.
 
     `query` is (1, heads, tokens, length of a head), `key` and `value` the same with as many or fewer heads.
-    `cu_seq_lens_q` (documents + 1,) are the places at which documents begin, and the end. Returns
-    (1, tokens, heads, length of a value).
+    `kernel` is PyTorch's `varlen_attn`; `cu_seq_lens_q` (documents + 1,) are the places at which documents begin, and
+    the end. Returns (1, tokens, heads, length of a value).
     """
     # Under autocast a norm of queries or keys gives float32, which the kernels do not know.
     dtype = torch.get_autocast_dtype("cuda") if torch.is_autocast_enabled("cuda") else value.dtype
     q, k, v = (tensor[0].transpose(0, 1).to(dtype) for tensor in (query, key, value))
     length = v.shape[-1]
-    attention = kernels()
-    assert attention is not None
-    shared = "enable_gqa" in inspect.signature(attention).parameters
-    out = attention(
+    out = kernel(
         q,
         k,
         F.pad(v, (0, q.shape[-1] - length)),
@@ -117,6 +117,5 @@ def attend(
         max_length_q,
         scale=scaling,
         window_size=(-1 if sliding_window is None else sliding_window - 1, 0),
-        **({"enable_gqa": True} if shared else {}),
     )
     return out[None, :, :, :length], None
