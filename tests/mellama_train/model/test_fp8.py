@@ -1,4 +1,4 @@
-"""Products in FP8: torchao's own layers, checked on a CPU by its emulation. On a GPU this has not been run."""
+"""Products in FP8: torchao's own layers, checked on a CPU by its emulation. A GPU's are in test_gpu.py."""
 
 from dataclasses import replace
 
