@@ -100,11 +100,12 @@ def test_auto_is_flash_attention_in_bf16_and_sdpa_in_fp32(tmp_path):
         model = load_model(recipe(tmp_path, base, precision=precision), GPU, torch.float32)
         chosen[precision] = model.config._attn_implementation
     assert chosen["fp32"] == "sdpa"
-    assert chosen["bf16"] == "varlen" if importlib.util.find_spec("flash_attn") is None else "flash_attention_2"
+    package = importlib.util.find_spec("flash_attn")
+    assert chosen["bf16"] == ("flash_attention_2" if package else "varlen")
 
 
-# FlexAttention is not among them: PyTorch 2.11's kernel for rows below 128 tokens mixes documents without gradients, and
-# a run of such rows is refused before step 1.
+# Not FlexAttention: PyTorch 2.11's kernel for rows below 128 tokens mixes documents where no gradient is asked for, and a
+# run of such rows is refused before step 1.
 @pytest.mark.parametrize("kernel", KERNELS[:3])
 def test_a_run_learns_the_same_with_every_kernel(tmp_path, kernel):
     base = make_model(tmp_path / "model")
