@@ -104,8 +104,8 @@ def test_auto_is_flash_attention_in_bf16_and_sdpa_in_fp32(tmp_path):
     assert chosen["bf16"] == ("flash_attention_2" if package else "varlen")
 
 
-# Not FlexAttention: PyTorch 2.11's kernel for rows below 128 tokens mixes documents where no gradient is asked for, and a
-# run of such rows is refused before step 1.
+# Not FlexAttention: without gradients, PyTorch 2.11's kernel for rows below 128 tokens mixes documents, and a run of
+# such rows is refused before step 1.
 @pytest.mark.parametrize("kernel", KERNELS[:3])
 def test_a_run_learns_the_same_with_every_kernel(tmp_path, kernel):
     base = make_model(tmp_path / "model")
