@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -38,8 +39,9 @@ def outside(name: str) -> yaml.Mark:
 
 
 def place_of(mark: yaml.Mark) -> str:
-    """A place as messages have it; an option of the command line has no lines."""
-    return str(mark.name) if mark.name.startswith("--") else f"{mark.name}:{mark.line + 1}"
+    """A place as messages have it; an option whose value is no YAML has no lines."""
+    name: str = mark.name
+    return name if re.fullmatch("--[a-z]+", name) else f"{name}:{mark.line + 1}"
 
 
 def places_in(node: yaml.Node, key: str) -> Iterator[tuple[str, str]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -18,12 +17,11 @@ from mellama_train.recipe.stages import FinetuneRecipe, TaskData
 from mellama_train.recipe.yaml_schema import Change
 from mellama_train.rows.packed import SampleRows, choose_form
 from mellama_train.rows.samples import Sample
+from mellama_train.trainers.inputs import open_task
 from mellama_train.trainers.samples import sample_data, sample_rows
 
 if TYPE_CHECKING:
     from mibe.task import Task
-
-DEFAULT_ROWS = 32
 
 SHOWN = 10
 """Ids in a message; the number of all of them stands before."""
@@ -45,31 +43,13 @@ def finetuning_data(recipe: FinetuneRecipe) -> TrainingData:
     return sample_data(rows("train", recipe.epochs), held_out, tokenizer)
 
 
-def default_finetuning(model: str, task: str) -> list[Change]:
-    """What a recipe must say and the paper does not, for a run without one.
+def default_finetuning(model: str) -> list[Change]:
+    """What depends on model and machine, for a run without a recipe.
 
     The context is 4,096 tokens or as many as the model knows, the precision bf16 or what this machine is good at.
     """
     precision = "bf16" if torch.cuda.is_available() else "fp32"
-    context = min(CONTEXT, context_window(model) or CONTEXT)
-    return [
-        ("output", str(Path("runs") / f"{Path(model).name}-{task}")),
-        ("context", str(context)),
-        ("precision", precision),
-        ("batch.rows", str(DEFAULT_ROWS)),
-    ]
-
-
-def open_task(name: str) -> Task:
-    """The task, which has a train split here. Raises `DataError`, or mibe's error for an unknown name."""
-    task = mibe.load_task(name)
-    splits = mibe.prepared_splits(task)
-    if splits and "train" not in splits:
-        raise DataError(
-            f"{name} has no train split here, only {', '.join(splits)}; prepare data that has one "
-            f"(mibe data prepare {task.data_name} --from PATH), or choose another task (mibe tasks lists them)"
-        )
-    return task
+    return [("context", str(min(CONTEXT, context_window(model) or CONTEXT))), ("precision", precision)]
 
 
 def task_samples(task: Task, split: str, data: TaskData, tokenizer: Any, *, context: int) -> Iterator[Sample]:

@@ -78,7 +78,7 @@ def test_a_chat_template_of_the_recipe_takes_the_place_of_the_models(tmp_path, c
     assert main(["instruct", recipe, "--show", "1", "--set", f"model.chat_template={tmp_path / 'own.jinja'}"]) == 0
     assert "[user]What is" in capsys.readouterr().out
     assert main(["instruct", recipe, "--show", "1", "--set", "model.chat_template=nowhere.jinja"]) == 2
-    assert "cannot read model.chat_template nowhere.jinja" in capsys.readouterr().err
+    assert "model.chat_template: there is no file nowhere.jinja" in capsys.readouterr().err
 
 
 def test_warnings_of_what_will_be_deprecated_are_not_shown_unless_asked_for():

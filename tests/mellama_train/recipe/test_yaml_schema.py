@@ -173,11 +173,11 @@ def test_all_mistakes_are_told_at_once_each_with_its_place():
         "rwos: 1\nrows: 0\nfactor: x\nweights:\n  a: 1\n  b: .inf\n", [("patience", "0"), ("steps", "3")]
     ) == [
         "x:1: unknown key 'rwos' in the file; did you mean rows?",
-        "--set steps: unknown key 'steps' in the file; known: factor, patience, rows, shares, weights",
+        "--set steps:1: unknown key 'steps' in the file; known: factor, patience, rows, shares, weights",
         "x:2: rows: must be at least 1, and is 0",
         "x:3: factor is 'x', and should be a number",
         "x:6: weights.b is '.inf', and should be a number",
-        "--set patience: patience: must be at least 1, and is 0",
+        "--set patience:1: patience: must be at least 1, and is 0",
     ]
     assert refused("rows: 3\npatience: 5\n") == ["x:1: rows: is odd", "x:2: patience: is odd"]
     nested = "optimizer: {lr: fast, betas: 3}\nprecision: bf17\n"
@@ -186,8 +186,8 @@ def test_all_mistakes_are_told_at_once_each_with_its_place():
 
 def test_an_option_without_a_value_is_null():
     assert parse("rows: 2\npatience: 4", Numbers, "x", [("patience", "")]).patience is None
-    assert refused("rows: 2", [("rows", "")]) == ["--set rows: rows is nothing, and should be a whole number"]
-    assert refused("rows: 2", [("weights.a", "")]) == ["--set weights.a: weights.a is nothing, and should be a number"]
+    assert refused("rows: 2", [("rows", "")]) == ["--set rows:1: rows is nothing, and should be a whole number"]
+    assert refused("rows: 2", [("weights.a", "")]) == ["--set weights.a:1: weights.a is nothing, and should be a number"]
 
 
 def test_what_is_found_later_has_its_place_too():
@@ -201,7 +201,7 @@ def test_what_is_found_later_has_its_place_too():
     places = [line.removesuffix(": is no good") for line in str(caught.value).splitlines()]
     assert places == [
         "--model: model",
-        "--set weights.mimic: weights.mimic",
+        "--set weights.mimic:1: weights.mimic",
         "x:8: weights.pmc",
         "x:11: steps[1]",
         "x:4: optimizer.betas[7]",
