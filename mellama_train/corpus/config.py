@@ -63,10 +63,15 @@ class Input:
 
     def files(self) -> list[Path]:
         """The files, sorted by path. Raises `CorpusError` for a path under which there is none."""
-        patterns = (self.path,) if isinstance(self.path, Path) else self.path
-        return [file for pattern in patterns for file in self._files(pattern)]
+        return [file for path in self.paths for file in self.files_at(path)]
 
-    def _files(self, path: Path) -> list[Path]:
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """The paths as they are given."""
+        return (self.path,) if isinstance(self.path, Path) else self.path
+
+    def files_at(self, path: Path) -> list[Path]:
+        """The files of one path, sorted. Raises `CorpusError` where there is none."""
         if path.is_dir():
             known = FORMATS[self.format].suffixes
             suffixes = {*known, *(suffix + packed for suffix in known for packed in COMPRESSIONS)}

@@ -126,7 +126,7 @@ class Corpus:
         corpus = cls(folder, manifest)
         try:
             shards = corpus.shards()
-            corpus.dtype, corpus.sources, corpus.sha256, manifest["mixture"]["length"]  # noqa: B018
+            corpus.dtype, corpus.sources, corpus.sha256, manifest["mixture"]["length"]
         except (KeyError, TypeError, AttributeError):
             raise CorpusError(f"{path} is damaged (not all of it is there); build the corpus again") from None
         for shard in shards:
