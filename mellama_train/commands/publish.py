@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from mellama_train.commands.options import key_value
+from mellama_train.commands.quiet import quieten
 
 
 def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -78,6 +79,7 @@ def _forgetting(a: argparse.Namespace) -> int:
 
 def _export(a: argparse.Namespace) -> int:
     """A model folder to use, out of what training left."""
+    quieten()
     from mellama_train.errors import ExportError
     from mellama_train.publish.inputs import check
 

@@ -16,29 +16,43 @@ LOW_RANK = re.compile(r"base_model\.model\.(?P<layer>.+)\.lora_(?P<side>A|B)\.we
 Shape = tuple[int, ...]
 
 
-def adapters_misfit(folder: Path, model: Any, tokenizer: Any) -> str | None:
-    """Why LoRA adapters in a folder, with their tokenizer, are not of this model; None where nothing speaks against it.
+def vocabulary_misfit(model: Any, tokenizer: Any) -> str | None:
+    """Why a model cannot read what the tokenizer writes."""
+    embeddings = model.get_input_embeddings().num_embeddings
+    return (
+        f"it knows {embeddings} tokens, and the tokenizer has {len(tokenizer)}" if len(tokenizer) > embeddings else None
+    )
+
+
+def adapters_misfit(folder: Path, model: Any, *, of_all_alike: bool) -> str | None:
+    """Why LoRA adapters in a folder are not of this model; None where nothing speaks against it.
 
     The first matrix of an adapter, (rank, inputs), and its second, (outputs, rank), say what layer they belong to.
+    `of_all_alike` layers have adapters where one has, as after a training of ours: a model with more layers is another.
     """
     layers = dict(model.named_modules())
-    for name, shape in _adapter_shapes(folder).items():
-        found = LOW_RANK.fullmatch(name)
-        layer = layers.get(found["layer"]) if found else None
-        if found and layer is None:
-            return f"it has no {found['layer']}"
-        if found and isinstance(layer, torch.nn.Linear):
-            what, have, wanted = (
-                ("inputs", layer.in_features, shape[1])
-                if found["side"] == "A"
-                else ("outputs", layer.out_features, shape[0])
-            )
-            if have != wanted:
-                return f"{found['layer']} has {have} {what} in it, and the adapters {wanted}"
-    embeddings = model.get_input_embeddings().num_embeddings
-    if len(tokenizer) > embeddings:
-        return f"it knows {embeddings} tokens, and their tokenizer has {len(tokenizer)}"
-    return None
+    linear = {name: layer for name, layer in layers.items() if isinstance(layer, torch.nn.Linear)}
+    found = [(LOW_RANK.fullmatch(name), shape) for name, shape in _adapter_shapes(folder).items()]
+    parts = [(match["layer"], match["side"], shape) for match, shape in found if match]
+    for layer, side, shape in parts:
+        if layer not in layers:
+            return f"it has no layer {layer}"
+        if layer not in linear:
+            # Of a class of the model's own, whose matrices may lie another way: peft judges.
+            continue
+        what, have = ("inputs", linear[layer].in_features) if side == "A" else ("outputs", linear[layer].out_features)
+        wanted = shape[1 if side == "A" else 0]
+        if have != wanted:
+            return f"{layer} has {have} {what} in it, and the adapters {wanted}"
+    adapted = {layer for layer, _, _ in parts}
+    kinds = {_kind(layer) for layer in adapted}
+    more = next((name for name in linear if _kind(name) in kinds and name not in adapted), None)
+    return f"it has {more}, and the adapters do not" if of_all_alike and more else None
+
+
+def _kind(layer: str) -> str:
+    """What layers of one kind are called alike, as "model.layers.#.mlp.up_proj"."""
+    return re.sub(r"\d+", "#", layer)
 
 
 def weights_misfit(kept: Mapping[str, Shape], trained: Mapping[str, torch.Tensor], known: Set[str]) -> str | None:

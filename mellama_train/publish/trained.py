@@ -21,14 +21,12 @@ from mellama_train.model import provenance
 from mellama_train.model.adapters import ADAPTER_CONFIG, bare, is_adapter_folder
 from mellama_train.model.loading import LOAD_ERRORS, load_model, load_tokenizer, loading, trainable
 from mellama_train.model.provenance import Lineage
-from mellama_train.publish.fitting import adapters_misfit, weights_misfit
+from mellama_train.publish.fitting import adapters_misfit, vocabulary_misfit, weights_misfit
 from mellama_train.publish.inputs import find
 from mellama_train.recipe.config import ModelSource, Precision, Recipe
 from mellama_train.recipe.yaml_schema import parse
 
 CPU = torch.device("cpu")
-
-NAME_BASE = "--base names the model that the training began with"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,13 +73,19 @@ def _finished(folder: Path, base: str | None) -> Trained:
     # Adapters that were not trained here say at least what they belong to.
     found = found if found.stages else provenance.lineage(under)
     model = _pretrained(under, torch.float32)
-    if problem := adapters_misfit(folder, model, tokenizer):
-        raise ModelLoadError(f"the adapters of {folder} were not trained on {under}: {problem}; {NAME_BASE}")
+    misfit = adapters_misfit(folder, model, of_all_alike=precision is not None) or vocabulary_misfit(model, tokenizer)
+    _refuse_other_base(folder, under, misfit)
     try:
         adapted = peft.PeftModel.from_pretrained(model, folder)
     except LOAD_ERRORS as error:
         raise ModelLoadError(f"the adapters of {folder} do not go with {under}: {one_line(error)}") from error
     return Trained(model=adapted, tokenizer=tokenizer, lineage=found, precision=precision, ends=ends)
+
+
+def _refuse_other_base(trained: Path, base: str, problem: str | None) -> None:
+    """Raise `ModelLoadError` where there is a problem with the model that something is said to have been made of."""
+    if problem:
+        raise ModelLoadError(f"{trained} was not made of {base}: {problem}; --base names the model it began with")
 
 
 def _checkpoint(found: checkpoints.Checkpoint, base: str | None) -> Trained:
@@ -93,8 +97,9 @@ def _checkpoint(found: checkpoints.Checkpoint, base: str | None) -> Trained:
     is_deepspeed = recipe.engine.name == "deepspeed"
     kept = _deepspeed_weights(found.engine, adapters=recipe.lora is not None) if is_deepspeed else None
     shapes = _shapes(found.engine) if kept is None else {name: tuple(weight.shape) for name, weight in kept.items()}
-    if problem := weights_misfit(shapes, weights, set(model.state_dict())):
-        raise CheckpointError(f"{found.folder} was not made of {recipe.model.path}: {problem}; {NAME_BASE}")
+    tokenizer = load_tokenizer(recipe.model)
+    misfit = weights_misfit(shapes, weights, set(model.state_dict())) or vocabulary_misfit(bare(model), tokenizer)
+    _refuse_other_base(found.folder, recipe.model.path, misfit)
     if kept is None:
         dcp.load({"weights": weights}, checkpoint_id=found.engine)
     else:
@@ -102,7 +107,6 @@ def _checkpoint(found: checkpoints.Checkpoint, base: str | None) -> Trained:
             weight.copy_(kept[name])
     # As the training left it for speed; who uses the model generates.
     bare(model).config.use_cache = True
-    tokenizer = load_tokenizer(recipe.model)
     return Trained(
         model=model,
         tokenizer=tokenizer,
