@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from mellama_train.model.loading import context_window, load_tokenizer
 from mellama_train.recipe.defaults import CONTEXT
 from mellama_train.recipe.stages import FinetuneRecipe, TaskData
 from mellama_train.recipe.yaml_schema import Change
+from mellama_train.rows.characters import lone_surrogate
 from mellama_train.rows.packed import SampleRows, choose_form
 from mellama_train.rows.samples import Sample
 from mellama_train.trainers.inputs import open_task
@@ -60,11 +62,23 @@ def task_samples(task: Task, split: str, data: TaskData, tokenizer: Any, *, cont
     """
     refused = _refused(task, data) if split == "train" else {}
     chat = choose_form(data.form, tokenizer) == "chat"
-    for sample in mibe.training_samples(task, split, tokenizer=tokenizer, context_window=context, chat_template=chat):
+    samples = mibe.training_samples(task, split, tokenizer=tokenizer, context_window=context, chat_template=chat)
+    # Each document is looked at before its sample is made, which takes the tokenizer.
+    for place, sample in zip(_whole_documents(task, split), samples, strict=True):
         if sample.id not in refused:
             turns = [(message["role"], message["content"]) for message in sample.messages]
             messages = tuple({"role": who, "content": text} for who, text in [*turns, ("assistant", sample.answer)])
-            yield Sample(messages, task.name, f"{task.name}, {split} split, document {sample.id}")
+            yield Sample(messages, task.name, place)
+
+
+def _whole_documents(task: Task, split: str) -> Iterator[str]:
+    """The place of each document, as messages have it. Raises `DataError` for one that holds half a character."""
+    for example in mibe.examples(task, split):
+        place = f"{task.name}, {split} split, document {example.id}"
+        learned = [dict(example.inputs), example.target, example.choices]
+        if half := lone_surrogate(json.dumps(learned, ensure_ascii=False)):
+            raise DataError(f"{place} holds {half}, half a character; mend the text and prepare the data again")
+        yield place
 
 
 def say_terms(task: Task) -> None:
