@@ -187,7 +187,9 @@ def test_all_mistakes_are_told_at_once_each_with_its_place():
 def test_an_option_without_a_value_is_null():
     assert parse("rows: 2\npatience: 4", Numbers, "x", [("patience", "")]).patience is None
     assert refused("rows: 2", [("rows", "")]) == ["--set rows:1: rows is nothing, and should be a whole number"]
-    assert refused("rows: 2", [("weights.a", "")]) == ["--set weights.a:1: weights.a is nothing, and should be a number"]
+    assert refused("rows: 2", [("weights.a", "")]) == [
+        "--set weights.a:1: weights.a is nothing, and should be a number"
+    ]
 
 
 def test_what_is_found_later_has_its_place_too():
