@@ -103,6 +103,13 @@ class Source:
             raise FieldError("inputs", "is empty")
 
 
+def problem_of_name(source: str) -> str | None:
+    """Why a source, which has a folder of its own, cannot be called so."""
+    if source.replace("-", "_").isidentifier():
+        return None
+    return f"{source!r} cannot name a folder; use letters, digits, '-' and '_'"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenizerConfig:
     """The folder of a model (with `tokenizer.json`), and the token that ends a document when it is not the model's."""
@@ -168,5 +175,5 @@ class CorpusConfig:
         if not self.sources:
             yield FieldError("sources", "is empty")
         for name in self.sources:
-            if not name.replace("-", "_").isidentifier():
-                yield FieldError("sources", f"{name!r} cannot name a folder; use letters, digits, '-' and '_'")
+            if problem := problem_of_name(name):
+                yield FieldError("sources", problem)

@@ -28,6 +28,8 @@ def looks_local(name: str) -> bool:
 def problem_of(path: str) -> str | None:
     """Why no model can be loaded from a folder; None for one that looks whole, and for a name that a hub may know."""
     folder = Path(path)
+    if not path.strip():
+        return "it is empty; give a folder, or a hub's name"
     if folder.is_file():
         return f"{path} is a file; give the folder that holds the model"
     if not folder.exists():

@@ -16,6 +16,7 @@ from mellama_train.recipe.ranges import (
     Positive,
     Range,
     RowLength,
+    RowsOfStep,
     Seed,
     Share,
 )
@@ -64,7 +65,7 @@ class Batch:
     same on any number of ranks.
     """
 
-    rows: Count
+    rows: RowsOfStep
     micro_rows: Count = 1
 
     def __post_init__(self) -> None:

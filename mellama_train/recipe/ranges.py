@@ -46,6 +46,10 @@ SmallShare = Annotated[float, Range(at_least=0, below=0.5, why="is a share of th
 """What is held out of a data set."""
 Count = Annotated[int, Range(at_least=1)]
 Natural = Annotated[int, Range(at_least=0)]
-RowLength = Annotated[int, Range(at_least=8, why="is in tokens")]
+ROW_LENGTH = Range(at_least=8, at_most=2**24, why="is in tokens")
+RowLength = Annotated[int, ROW_LENGTH]
+RowsOfStep = Annotated[int, Range(at_least=1, at_most=2**20)]
+Epochs = Annotated[int, Range(at_least=1, at_most=10_000)]
+"""Rows of a step, and of all epochs, are kept as lists of numbers."""
 Seed = Annotated[int, Range(at_least=0, below=2**63)]
 """What every library's generator of random numbers takes."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from mellama_train.recipe.config import Form, Recipe, TooLong, TuningOptimizer
-from mellama_train.recipe.ranges import Count, Positive
+from mellama_train.recipe.ranges import Count, Epochs, Positive
 from mellama_train.recipe.yaml_schema import FieldError
 
 SMALL_SET, SMALL_SET_EPOCHS, LARGE_SET_EPOCHS = 10_000, 5, 3
@@ -83,7 +83,7 @@ class TuningRecipe(Recipe):
 
     data: SampleFiles
     optimizer: TuningOptimizer = field(default_factory=TuningOptimizer)
-    epochs: Count = 3
+    epochs: Epochs = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +108,7 @@ class FinetuneRecipe(Recipe):
 
     data: TaskData
     optimizer: TuningOptimizer = field(default_factory=TuningOptimizer)
-    epochs: Count | None = None
+    epochs: Epochs | None = None
 
 
 def epochs_for(samples: int) -> int:

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from mellama_train.errors import RecipeError
+from mellama_train.errors import RecipeError, one_line
 
 NULL = "tag:yaml.org,2002:null"
 
@@ -30,7 +30,7 @@ def compose(text: str, name: str) -> Any:
         mark = error.problem_mark or error.context_mark or outside(name)
         raise RecipeError(f"{place_of(mark)}: not YAML: {error.problem}") from None
     except yaml.YAMLError as error:
-        raise RecipeError(f"{name}: not YAML: {error}") from None
+        raise RecipeError(f"{name}: not YAML: {one_line(error)}") from None
 
 
 def outside(name: str) -> yaml.Mark:

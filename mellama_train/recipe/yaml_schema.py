@@ -126,18 +126,31 @@ def read_text(
     text: str, schema: type[T], name: str, changes: Sequence[Change] = (), options: Options = NO_OPTIONS
 ) -> Loaded[T]:
     """The same of text; `name` stands before the line number in messages."""
-    node = compose(text, name)
-    if node is None and not changes:
-        raise RecipeError(f"{name}:1: the file is empty; required: {', '.join(_required(schema))}")
     try:
-        for key, said in changes:
-            source = options.get(key, f"--set {key}")
-            new = compose(said, source) or yaml.ScalarNode(NULL, "", outside(source))
-            node = changed(node, key.split("."), new, "the file")
+        node = _with_changes(compose(text, name), changes, options)
+        if node is None:
+            raise RecipeError(f"{name}:1: the file is empty; required: {', '.join(_required(schema))}")
         value: T = _value(node, schema, "the file")
     except WrongError as wrong:
         raise RecipeError("\n".join(f"{place}: {what}" for place, what in wrong.problems)) from None
     return Loaded(value, name, dict(places_in(node, "")))
+
+
+def keys_under(text: str, key: str, changes: Sequence[Change] = ()) -> frozenset[str]:
+    """The keys that a text of YAML, with the changes put over it, has under one; none where it is not to be read."""
+    try:
+        node = _with_changes(compose(text, "the file"), changes, NO_OPTIONS)
+        return frozenset(pairs_of(pairs_of(node, "the file")[key][1], key))
+    except (WrongError, RecipeError, KeyError):
+        return frozenset()
+
+
+def _with_changes(node: Any, changes: Sequence[Change], options: Options) -> Any:
+    for key, said in changes:
+        source = options.get(key, f"--set {key}")
+        new = compose(said, source) or yaml.ScalarNode(NULL, "", outside(source))
+        node = changed(node, key.split("."), new, "the file")
+    return node
 
 
 def as_json(config: Any) -> dict[str, Any]:
@@ -279,6 +292,8 @@ def _scalar(node: yaml.Node, kind: Any, where: str) -> Any:
         return yaml.SafeLoader("").construct_yaml_int(node)
     if kind is float and (number := _number(node)) is not None:
         return number
+    if kind in (str, Path):
+        _refuse_unwritable(node, where)
     if kind is str:
         return node.value
     if kind is Path:
@@ -312,4 +327,17 @@ def _path(node: yaml.ScalarNode, where: str) -> Path:
     expanded = os.path.expandvars(node.value)
     if "$" in expanded:
         raise wrong_at(node, f"{where} is {node.value!r}, which names an environment variable that is not set")
-    return Path(expanded).expanduser()
+    try:
+        return Path(expanded).expanduser()
+    except RuntimeError:
+        raise wrong_at(node, f"{where} is {node.value!r}, and there is no such home folder") from None
+
+
+def _refuse_unwritable(node: yaml.ScalarNode, where: str) -> None:
+    """Escapes bring in what no file, no name and no tokenizer takes."""
+    try:
+        node.value.encode()
+    except UnicodeEncodeError:
+        raise wrong_at(node, f"{where} is {node.value!a}, which holds half a character") from None
+    if "\0" in node.value:
+        raise wrong_at(node, f"{where} is {node.value!r}, which holds a NUL character")
