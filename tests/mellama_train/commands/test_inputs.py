@@ -213,6 +213,13 @@ def test_a_corpus_file_is_looked_at_before_a_build(here, capsys):
         assert "model/tokenizer.json is damaged" in damaged[1]
 
 
+def test_an_import_is_looked_at_before_it_begins(here, capsys):
+    pytest.importorskip("datatrove", reason="datatrove comes with the extra train")
+    asked = ("--source", "../x", "--tokenizer", "gone", "--access", "open", "--to", "s.jsonl", "--length", "-3")
+    found = said(capsys, "corpus", "import", "model", *asked)
+    assert [line.split(" ")[0] for line in found] == ["no", "--source:", "--tokenizer:", "--length:", "--to:"]
+
+
 def test_an_instructions_file_is_looked_at_before_a_build(here, capsys):
     pytest.importorskip("datatrove", reason="datatrove comes with the extra train")
     text = "output: o\nsources:\n  dolly: gone\n  alpaca: {path: [no1, no2]}\ndecontaminate: {tasks: [medqua]}\n"

@@ -136,6 +136,19 @@ def test_paths_know_the_home_folder_and_variables(monkeypatch):
         assert parse(f"model: {written}\noptimizer: {{lr: 1}}", Recipe, "x").model == Path(meant)
 
 
+@pytest.mark.parametrize(
+    ("written", "problem"),
+    [
+        (r'"a\0b"', "which holds a NUL character"),
+        (r'"\ud83d"', "which holds half a character"),
+        ("~no-such-user/m", "and there is no such home folder"),
+    ],
+)
+def test_a_path_that_no_file_system_takes_is_one_line(written, problem):
+    with pytest.raises(RecipeError, match=rf"x:1: model is .*, {problem}$"):
+        parse(f"model: {written}\noptimizer: {{lr: 1}}", Recipe, "x")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Numbers:
     rows: Count = 1
