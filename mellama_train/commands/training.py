@@ -126,11 +126,12 @@ def _known_window(model: str) -> int:
 def _checked(a: argparse.Namespace, recipe: Loaded[R]) -> R:
     """The recipe, all that it names being there. Raises `RecipeError` with a line for each thing that is wrong."""
     from mellama_train.errors import RecipeError
-    from mellama_train.trainers.inputs import problems
+    from mellama_train.trainers.inputs import problems, problems_of_sources
 
     if a.show is not None and a.show < 1:
         raise RecipeError(f"--show: {a.show} is out of range; it is a number of documents, at least 1")
-    recipe.refuse(problems(recipe.value))
+    # Who looks at documents may do so with other settings than those of the run that is there.
+    recipe.refuse((problems if a.show is None else problems_of_sources)(recipe.value))
     return recipe.value
 
 

@@ -58,7 +58,9 @@ def problem_of(recipe: Recipe) -> str | None:
     if final.is_dir():
         other = _other(_read(final / RECORD), wanted)
         return _finished_by(final, other) if other else None
-    other = _other(_read(newest / STATE), wanted) if newest else None
+    kept = _read(newest / STATE) if newest else {}
+    # A checkpoint whose record cannot be read is damaged, and will be passed over.
+    other = _other(kept, wanted) if "recipe" in kept else None
     return _begun_by(newest, other) if newest and other else None
 
 

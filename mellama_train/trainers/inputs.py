@@ -139,7 +139,7 @@ def _samples(file: Path) -> str | None:
         return f"{file} is a folder; a data set in one is given as {{dataset: {file}}}"
     if problem := _unreadable(file):
         return problem
-    return f"{file} holds no sample" if not file.stat().st_size else None
+    return f"{file} holds no sample" if file.is_file() and not file.stat().st_size else None
 
 
 def _dataset(source: HubDataset) -> str | None:
@@ -191,6 +191,6 @@ def _unreadable(file: Path) -> str | None:
     """Why a file cannot be read, by its name and mode alone."""
     if not file.exists():
         return f"there is no file {file}"
-    if not file.is_file():
-        return f"{file} is no file"
+    if file.is_dir():
+        return f"{file} is a folder"
     return None if os.access(file, os.R_OK) else f"cannot read {file}: permission denied"

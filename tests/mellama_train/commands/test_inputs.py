@@ -167,6 +167,12 @@ def test_what_another_recipe_left_in_the_output_is_told_first(here, capsys):
         f"r.yaml:3: output: run/checkpoints/step-00000004 was {problem}; go back to the old values, or choose another "
         "output for a new run"
     ]
+    # One that is damaged will be passed over, so it does not count.
+    state = (step / "state.json").read_text()
+    (step / "state.json").write_text(state[:-9])
+    from mellama_train.loop.resuming import problem_of
+
+    assert problem_of(load(here / "r.yaml", TuningRecipe)) is None
     final = here / "run" / "final"
     final.mkdir()
     assert "of whose recipe nothing is known" in said(capsys, *arguments)[0]
