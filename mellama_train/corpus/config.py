@@ -12,8 +12,8 @@ from mellama_train.corpus.sources import FORMATS, Format
 from mellama_train.corpus.streams import COMPRESSIONS
 from mellama_train.errors import CorpusError
 from mellama_train.recipe.defaults import CONTEXT
+from mellama_train.recipe.problems import FieldError, refuse
 from mellama_train.recipe.ranges import Count, Positive, Range, RowLength, Seed, SmallShare
-from mellama_train.recipe.yaml_schema import FieldError, refuse
 from mibe.task import AccessLevel
 
 CLEAN: tuple[str | dict[str, float], ...] = ("unicode", "control_characters", "whitespace")

@@ -8,7 +8,7 @@ from mellama_train.corpus.config import CorpusConfig, Decontamination, Input
 from mellama_train.corpus.decontaminate import problem_of_task
 from mellama_train.corpus.tokens import DocumentTokenizer
 from mellama_train.errors import CorpusError
-from mellama_train.recipe.yaml_schema import Problem
+from mellama_train.recipe.problems import Problem
 
 
 def problems(config: CorpusConfig) -> Iterator[Problem]:

@@ -27,7 +27,8 @@ from mellama_train.instructions.config import InstructionsConfig
 from mellama_train.instructions.items import Item
 from mellama_train.instructions.making import REPORT, Making
 from mellama_train.instructions.sources import SOURCES, Source
-from mellama_train.recipe.yaml_schema import Problem, as_json
+from mellama_train.recipe.problems import Problem
+from mellama_train.recipe.yaml_schema import as_json
 from mibe.task import AccessLevel
 
 TRAIN = "train.jsonl"

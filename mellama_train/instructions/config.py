@@ -10,8 +10,8 @@ from typing import Literal
 
 from mellama_train.corpus.config import Decontamination
 from mellama_train.instructions.sources import SOURCES
+from mellama_train.recipe.problems import FieldError, refuse
 from mellama_train.recipe.ranges import Count, Seed, SmallShare
-from mellama_train.recipe.yaml_schema import FieldError, refuse
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

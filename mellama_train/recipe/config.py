@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from mellama_train.recipe.defaults import CONTEXT
+from mellama_train.recipe.problems import FieldError, refuse
 from mellama_train.recipe.ranges import (
     Count,
     Natural,
@@ -20,7 +21,6 @@ from mellama_train.recipe.ranges import (
     Seed,
     Share,
 )
-from mellama_train.recipe.yaml_schema import FieldError, refuse
 
 Precision = Literal["bf16", "fp16", "fp32"]
 Form = Literal["auto", "chat", "plain"]

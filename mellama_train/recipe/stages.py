@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Literal
 
 from mellama_train.recipe.config import Form, Recipe, TooLong, TuningOptimizer
+from mellama_train.recipe.problems import FieldError
 from mellama_train.recipe.ranges import Count, Epochs, Positive
-from mellama_train.recipe.yaml_schema import FieldError
 
 SMALL_SET, SMALL_SET_EPOCHS, LARGE_SET_EPOCHS = 10_000, 5, 3
 """Task fine-tuning takes 5 epochs below 10,000 samples, else 3 (paper, Supervised Fine-tuning)."""

@@ -19,11 +19,12 @@ from difflib import get_close_matches
 from enum import Enum
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Generic, Literal, NamedTuple, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Generic, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import yaml
 
 from mellama_train.errors import RecipeError
+from mellama_train.recipe.problems import FieldError, Problem
 from mellama_train.recipe.ranges import Range
 from mellama_train.recipe.yaml_nodes import (
     NULL,
@@ -50,30 +51,6 @@ Options = Mapping[str, str]
 """Dotted key → the option of the command line that gave it, where that was no `--set`."""
 
 NO_OPTIONS: Options = {}
-
-
-class Problem(NamedTuple):
-    """What is wrong with the value of a dotted key, as `data.files[1]`."""
-
-    key: str
-    what: str
-
-
-class FieldError(ValueError):
-    """A value of the field named `field` contradicts another field; so do those of `others`."""
-
-    def __init__(self, field: str, message: str) -> None:
-        super().__init__(message)
-        self.field = field
-        self.others: tuple[FieldError, ...] = ()
-
-
-def refuse(found: Iterable[FieldError]) -> None:
-    """Raise the first of these, which tells of the others too; nothing where there is none."""
-    errors = tuple(found)
-    if errors:
-        errors[0].others = errors[1:]
-        raise errors[0]
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,8 +17,8 @@ from mellama_train.errors import CorpusError, DataError, RecipeError, TrainError
 from mellama_train.loop import resuming
 from mellama_train.model import folders
 from mellama_train.recipe.config import Recipe
+from mellama_train.recipe.problems import Problem
 from mellama_train.recipe.stages import FinetuneRecipe, HubDataset, PretrainRecipe, SampleFiles, TuningRecipe
-from mellama_train.recipe.yaml_schema import Problem
 from mellama_train.rows.steps import accumulation, run_steps
 from mibe.errors import MibeError
 from mibe.task import Task
@@ -76,15 +76,14 @@ def _model(recipe: Recipe) -> Iterator[Problem]:
 
 
 def _engine(recipe: Recipe) -> Iterator[Problem]:
-    ranks = int(os.environ.get("WORLD_SIZE", "1"))
     try:
-        accumulation(recipe.batch, ranks)
+        accumulation(recipe.batch, int(os.environ.get("WORLD_SIZE", "1")))
     except RecipeError as error:
         yield Problem("batch", str(error))
-        return
     if recipe.engine.name == "deepspeed":
         try:
-            zero.configuration(recipe, ranks, universal=False)
+            # On one rank, which can always share the rows.
+            zero.configuration(recipe, 1, universal=False)
         except RecipeError as error:
             yield Problem("engine.config", str(error).removeprefix("engine.config: "))
 

@@ -10,8 +10,9 @@ import pytest
 pytest.importorskip("yaml")
 
 from mellama_train.errors import RecipeError
+from mellama_train.recipe.problems import FieldError, Problem, refuse
 from mellama_train.recipe.ranges import Count, Positive, Range
-from mellama_train.recipe.yaml_schema import FieldError, Problem, as_json, load, parse, read_text, refuse
+from mellama_train.recipe.yaml_schema import as_json, load, parse, read_text
 
 
 class Access(StrEnum):
