@@ -22,7 +22,7 @@ TRY_AGAIN = 75
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; its errors become one line each."""
+    """Run one command; its errors become one line each, as do the several that one may tell of at once."""
     arguments = parser().parse_args(argv)
     command: Callable[[argparse.Namespace], int] = arguments.command
     try:
@@ -30,7 +30,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return code
     except (TrainError, MibeError) as error:
-        print(f"mellama-train: {error}", file=sys.stderr)
+        for line in str(error).splitlines():
+            print(f"mellama-train: {line}", file=sys.stderr)
         return TRY_AGAIN if isinstance(error, StoppedError) else 2
     except KeyboardInterrupt:
         print("\nmellama-train: interrupted; the same command goes on from the newest checkpoint", file=sys.stderr)

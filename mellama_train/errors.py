@@ -44,6 +44,11 @@ class DivergenceError(TrainError):
 
 
 def one_line(error: BaseException) -> str:
-    """The first line of what another library's error says, or its name where it says nothing."""
-    text = str(error).strip()
-    return (text.splitlines()[0].strip() if text else type(error).__name__)[:300]
+    """The first line of what another library's error says, or its name where it says nothing.
+
+    A first line that ends in a colon only announces the second.
+    """
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if not lines:
+        return type(error).__name__
+    return " ".join(lines[: 2 if lines[0].endswith(":") else 1])[:300]

@@ -37,12 +37,16 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def _build(a: argparse.Namespace) -> int:
-    from mellama_train.corpus.build import build
     from mellama_train.corpus.config import CorpusConfig
-    from mellama_train.corpus.summary import text
-    from mellama_train.recipe.yaml_schema import load
+    from mellama_train.corpus.inputs import problems
+    from mellama_train.recipe.yaml_schema import read
 
-    config = load(a.recipe, CorpusConfig, a.set)
+    found = read(a.recipe, CorpusConfig, a.set)
+    config = found.value
+    found.refuse(problems(config))
+    from mellama_train.corpus.build import build
+    from mellama_train.corpus.summary import text
+
     corpus = build(config, force=a.force)
     print(
         "submitted to Slurm; then: mellama-train corpus show " + str(config.output) if corpus is None else text(corpus)

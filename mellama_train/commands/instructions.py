@@ -31,11 +31,13 @@ def _add_format(p: argparse.ArgumentParser) -> None:
 
 
 def _build(a: argparse.Namespace) -> int:
-    from mellama_train.instructions.build import build
+    from mellama_train.instructions.build import build, problems
     from mellama_train.instructions.config import InstructionsConfig
-    from mellama_train.recipe.yaml_schema import load
+    from mellama_train.recipe.yaml_schema import read
 
-    _print(build(load(a.recipe, InstructionsConfig, a.set), force=a.force), a.format)
+    found = read(a.recipe, InstructionsConfig, a.set)
+    found.refuse(problems(found.value))
+    _print(build(found.value, force=a.force), a.format)
     return 0
 
 

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from mellama_train.commands.options import key_value
+from mellama_train.commands.quiet import quieten
 
 
 def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -78,13 +79,17 @@ def _forgetting(a: argparse.Namespace) -> int:
 
 def _export(a: argparse.Namespace) -> int:
     """A model folder to use, out of what training left."""
-    from mellama_train.engines.ranks import Ranks
+    quieten()
     from mellama_train.errors import ExportError
-    from mellama_train.publish.export import export
-    from mellama_train.publish.push import Destination
+    from mellama_train.publish.inputs import check
 
     if a.permission and not a.push:
         raise ExportError("--permission is for what --push sends; give both or none")
+    check(a.checkpoint, a.to, merge_lora=a.merge_lora, base=a.base, mibe_runs=a.mibe_run)
+    from mellama_train.engines.ranks import Ranks
+    from mellama_train.publish.export import export
+    from mellama_train.publish.push import Destination
+
     ranks = Ranks.join()
     try:
         done = export(

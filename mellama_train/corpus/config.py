@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from mellama_train.corpus import cleaning
 from mellama_train.corpus.sources import FORMATS, Format
 from mellama_train.corpus.streams import COMPRESSIONS
 from mellama_train.errors import CorpusError
 from mellama_train.recipe.defaults import CONTEXT
-from mellama_train.recipe.yaml_schema import FieldError
+from mellama_train.recipe.problems import FieldError, refuse
+from mellama_train.recipe.ranges import Count, Positive, Range, RowLength, Seed, SmallShare
 from mibe.task import AccessLevel
 
 CLEAN: tuple[str | dict[str, float], ...] = ("unicode", "control_characters", "whitespace")
@@ -31,14 +32,17 @@ class Input:
     broken: Literal["fail", "skip"] = "fail"
 
     def __post_init__(self) -> None:
+        refuse(self._problems())
+
+    def _problems(self) -> Iterator[FieldError]:
         try:
             self.steps()
         except ValueError as error:
-            raise FieldError("clean", str(error)) from None
+            yield FieldError("clean", str(error))
         if FORMATS[self.format].access.agreement and self.access not in (None, AccessLevel.CREDENTIALED):
-            raise FieldError("access", f"{self.format} is credentialed data; its access cannot be {self.access}")
+            yield FieldError("access", f"{self.format} is credentialed data; its access cannot be {self.access}")
         if self.agreement and self.access_level is not AccessLevel.CREDENTIALED:
-            raise FieldError("agreement", "only credentialed data has an agreement; set access: credentialed")
+            yield FieldError("agreement", "only credentialed data has an agreement; set access: credentialed")
 
     @property
     def access_level(self) -> AccessLevel:
@@ -59,10 +63,15 @@ class Input:
 
     def files(self) -> list[Path]:
         """The files, sorted by path. Raises `CorpusError` for a path under which there is none."""
-        patterns = (self.path,) if isinstance(self.path, Path) else self.path
-        return [file for pattern in patterns for file in self._files(pattern)]
+        return [file for path in self.paths for file in self.files_at(path)]
 
-    def _files(self, path: Path) -> list[Path]:
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """The paths as they are given."""
+        return (self.path,) if isinstance(self.path, Path) else self.path
+
+    def files_at(self, path: Path) -> list[Path]:
+        """The files of one path, sorted. Raises `CorpusError` where there is none."""
         if path.is_dir():
             known = FORMATS[self.format].suffixes
             suffixes = {*known, *(suffix + packed for suffix in known for packed in COMPRESSIONS)}
@@ -85,17 +94,20 @@ class Input:
 class Source:
     """One term of the mixture: its weight, the passes over it that are allowed, and the inputs it is made of."""
 
-    weight: float
+    weight: Positive
     inputs: tuple[Input, ...]
-    max_epochs: float = 1.0
+    max_epochs: Positive = 1.0
 
     def __post_init__(self) -> None:
-        if self.weight <= 0:
-            raise FieldError("weight", "must be above 0; leave the source out instead")
-        if self.max_epochs <= 0:
-            raise FieldError("max_epochs", "must be above 0")
         if not self.inputs:
             raise FieldError("inputs", "is empty")
+
+
+def problem_of_name(source: str) -> str | None:
+    """Why a source, which has a folder of its own, cannot be called so."""
+    if source.replace("-", "_").isidentifier():
+        return None
+    return f"{source!r} cannot name a folder; use letters, digits, '-' and '_'"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,18 +123,10 @@ class TokenizerConfig:
 class Decontamination:
     """Remove documents that hold a passage of a prepared test set of mibe (`mellama_train.corpus.decontaminate`)."""
 
-    ngram: int = 13
-    coverage: float = 0.5
+    ngram: Annotated[int, Range(at_least=5, why="below 5 words, chance matches are everywhere")] = 13
+    coverage: Annotated[float, Range(above=0, at_most=1)] = 0.5
     tasks: tuple[str, ...] | None = None
-    common: int = 10
-
-    def __post_init__(self) -> None:
-        if self.ngram < 5:
-            raise FieldError("ngram", "below 5 words, chance matches are everywhere")
-        if not 0 < self.coverage <= 1:
-            raise FieldError("coverage", "is a share, above 0 and at most 1")
-        if self.common < 1:
-            raise FieldError("common", "is a number of documents, at least 1")
+    common: Count = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,14 +134,9 @@ class Deduplication:
     """Which copies are removed: `exact`, or also `near` ones (MinHash of 5-word shingles, 14 bands of 8 hashes)."""
 
     kind: Literal["near", "exact"] = "near"
-    bands: int = 14
-    hashes: int = 8
-    shingle: int = 5
-
-    def __post_init__(self) -> None:
-        for name in ("bands", "hashes", "shingle"):
-            if getattr(self, name) < 1:
-                raise FieldError(name, "must be at least 1")
+    bands: Count = 14
+    hashes: Count = 8
+    shingle: Count = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,15 +144,11 @@ class Execution:
     """Where the work is done: by datatrove's local, Slurm or Ray executor. `arguments` go to its constructor."""
 
     executor: Literal["local", "slurm", "ray"] = "local"
-    workers: int = 1
-    tasks: int | None = None
+    workers: Count = 1
+    tasks: Count | None = None
     arguments: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.workers < 1:
-            raise FieldError("workers", "must be at least 1")
-        if self.tasks is not None and self.tasks < 1:
-            raise FieldError("tasks", "must be at least 1")
         if self.executor == "slurm" and (missing := {"time", "partition"} - self.arguments.keys()):
             raise FieldError("arguments", f"the slurm executor needs {' and '.join(sorted(missing))}")
 
@@ -165,20 +160,20 @@ class CorpusConfig:
     output: Path
     tokenizer: TokenizerConfig
     sources: dict[str, Source]
-    length: int = CONTEXT
-    tokens: int | None = None
-    seed: int = 1234
-    held_out: float = 0.0
+    length: RowLength = CONTEXT
+    tokens: Count | None = None
+    seed: Seed = 1234
+    held_out: SmallShare = 0.0
     decontaminate: Decontamination | Literal["off"] = Decontamination()
     deduplicate: Deduplication | Literal["off"] = Deduplication()
     execution: Execution = Execution()
 
     def __post_init__(self) -> None:
+        refuse(self._problems())
+
+    def _problems(self) -> Iterator[FieldError]:
         if not self.sources:
-            raise FieldError("sources", "is empty")
-        if bad := [name for name in self.sources if not name.replace("-", "_").isidentifier()]:
-            raise FieldError("sources", f"{bad[0]!r} cannot name a folder; use letters, digits, '-' and '_'")
-        if self.length < 8:
-            raise FieldError("length", "is in tokens, at least 8")
-        if not 0 <= self.held_out < 0.5:
-            raise FieldError("held_out", "is a share of the documents, below 0.5")
+            yield FieldError("sources", "is empty")
+        for name in self.sources:
+            if problem := problem_of_name(name):
+                yield FieldError("sources", problem)

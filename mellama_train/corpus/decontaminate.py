@@ -28,6 +28,7 @@ import xxhash
 import mibe
 from mellama_train.corpus.words import hashes, ngrams, words
 from mellama_train.errors import CorpusError
+from mibe.errors import MibeError
 from mibe.task import AccessLevel
 
 if TYPE_CHECKING:
@@ -241,15 +242,26 @@ def report_line(index: TestIndex, hit: Hit, *, document: str, source: str, acces
     )
 
 
+def problem_of_task(name: str, split: str) -> str | None:
+    """Why nothing can be compared with a task that is named; None where its split is here."""
+    try:
+        prepared = split in mibe.prepared_splits(mibe.load_task(name))
+    except MibeError as error:
+        return str(error)
+    if prepared:
+        return None
+    return (
+        f"the {split} set of {name} is not prepared, so nothing can be compared with it; mibe data prepare {name} "
+        "--from PATH, or leave it out of decontaminate.tasks"
+    )
+
+
 def _prepared(tasks: Iterable[str] | None, split: str) -> list[str]:
     """Names of tasks whose test split is here; of several tasks on the same data, the one that has all of it."""
     if tasks is not None:
         wanted = list(tasks)
-        if missing := [name for name in wanted if split not in mibe.prepared_splits(mibe.load_task(name))]:
-            raise CorpusError(
-                f"the {split} set of {missing[0]} is not prepared, so nothing can be compared with it; "
-                f"mibe data prepare {missing[0]} --from PATH, or leave it out of decontaminate.tasks"
-            )
+        if problem := next(filter(None, (problem_of_task(name, split) for name in wanted)), None):
+            raise CorpusError(problem)
         return wanted
     found: dict[str, str] = {}
     for name in sorted(mibe.list_tasks(), key=lambda name: bool(mibe.load_task(name).subset)):

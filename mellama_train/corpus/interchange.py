@@ -5,13 +5,16 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
+from mellama_train.corpus.config import problem_of_name
 from mellama_train.corpus.shards import Corpus, Shard, as_entry, index_of, write_manifest
 from mellama_train.corpus.tokens import DocumentTokenizer
 from mellama_train.errors import CorpusError
+from mellama_train.recipe.ranges import ROW_LENGTH
 from mibe.task import AccessLevel
 
 
@@ -22,10 +25,10 @@ def import_datatrove(
 
     Raises `CorpusError` when an index does not fit its tokens, or an id lies outside the tokenizer's vocabulary.
     """
-    known = DocumentTokenizer.load(tokenizer)
     files = sorted(folder.rglob("*.ds"))
-    if not files:
-        raise CorpusError(f"no *.ds file in {folder}; it is the output folder of datatrove's DocumentTokenizer")
+    if problems := [*_problems(folder, files, target, source, tokenizer, length)]:
+        raise CorpusError("\n".join(problems))
+    known = DocumentTokenizer.load(tokenizer)
     (target / "shards" / source).mkdir(parents=True, exist_ok=True)
     shards = [_take(file, target, source, f"train-{n:05d}.ds", known) for n, file in enumerate(files)]
     write_manifest(
@@ -58,6 +61,24 @@ def import_datatrove(
         },
     )
     return Corpus.open(target)
+
+
+def _problems(
+    folder: Path, files: list[Path], target: Path, source: str, tokenizer: Path, length: int
+) -> Iterator[str]:
+    """What is wrong with what is asked for, a line each."""
+    if not files:
+        yield f"no *.ds file in {folder}; it is the output folder of datatrove's DocumentTokenizer"
+    if problem := problem_of_name(source):
+        yield f"--source: {problem}"
+    try:
+        DocumentTokenizer.load(tokenizer)
+    except CorpusError as error:
+        yield f"--tokenizer: {error}"
+    if problem := ROW_LENGTH.problem(length):
+        yield f"--length: {problem}"
+    if target.is_file():
+        yield f"--to: {target} is a file; give a folder, which need not be there"
 
 
 def _take(file: Path, target: Path, source: str, name: str, tokenizer: DocumentTokenizer) -> Shard:

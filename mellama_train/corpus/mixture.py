@@ -137,7 +137,7 @@ class Mixture:
         Raises `CorpusError` for a source that is unknown or empty, and for weights that the sources cannot meet, with
         the number of passes that they would need.
         """
-        if unknown := sorted(weights.keys() - set(corpus.sources)):
+        if unknown := sorted((weights.keys() | max_epochs.keys()) - set(corpus.sources)):
             raise CorpusError(
                 f"the corpus {corpus.folder} has no source {unknown[0]}; it has {', '.join(corpus.sources)}"
             )

@@ -124,7 +124,12 @@ class Corpus:
         if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
             raise CorpusError(f"{path} is not a corpus manifest of this version; build the corpus again")
         corpus = cls(folder, manifest)
-        for shard in corpus.shards():
+        try:
+            shards = corpus.shards()
+            corpus.dtype, corpus.sources, corpus.sha256, manifest["mixture"]["length"]
+        except (KeyError, TypeError, AttributeError):
+            raise CorpusError(f"{path} is damaged (not all of it is there); build the corpus again") from None
+        for shard in shards:
             corpus._check_size(folder / shard.file, shard.tokens * corpus.dtype.itemsize)
             corpus._check_size(index_of(folder / shard.file), shard.documents * 8)
         return corpus

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mellama_train.errors import CorpusError
+from mellama_train.errors import CorpusError, one_line
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -48,7 +48,13 @@ class DocumentTokenizer:
         """The tokenizer of the library `tokenizers`."""
         from tokenizers import Tokenizer
 
-        tokenizer = Tokenizer.from_str(_read(self.path / TOKENIZER))
+        try:
+            tokenizer = Tokenizer.from_str(_read(self.path / TOKENIZER))
+        except Exception as error:
+            # The library's own errors have no other class.
+            if type(error) is not Exception:
+                raise
+            raise CorpusError(f"{self.path / TOKENIZER} is damaged: {one_line(error)}; save it again") from None
         tokenizer.no_truncation()
         tokenizer.no_padding()
         # A document that writes "<|endoftext|>" has written text, and does not end there.
@@ -87,15 +93,24 @@ class DocumentTokenizer:
 
 def fingerprint(path: Path) -> str:
     """The sha256 of `tokenizer.json` without its layout, truncation and padding, which do not change ids."""
-    data = json.loads(_read(path / TOKENIZER))
+    data = _read_json(path / TOKENIZER)
     kept = {key: value for key, value in data.items() if key not in ("truncation", "padding", "version")}
     return hashlib.sha256(json.dumps(kept, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
 
 def _configured(path: Path) -> dict[str, Any]:
     file = path / "tokenizer_config.json"
-    configured: dict[str, Any] = json.loads(_read(file)) if file.exists() else {}
-    return configured
+    return _read_json(file) if file.exists() else {}
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(_read(path))
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise CorpusError(f"{path} is damaged (no JSON object); save the tokenizer again")
+    return found
 
 
 def _require(path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import math
 import os
 import shutil
@@ -21,6 +22,7 @@ if not torch.cuda.is_available():
 
 import deepspeed
 from deepspeed.utils import safe_get_full_fp32_param
+from pydantic import ValidationError
 from transformers.integrations import HfDeepSpeedConfig
 
 from mellama_train.engines.engine import StepOutcome
@@ -28,7 +30,7 @@ from mellama_train.engines.lockstep import Lockstep
 from mellama_train.engines.optimizers import adamw, parameter_groups
 from mellama_train.engines.ranks import Ranks
 from mellama_train.engines.zero import TAG, configuration
-from mellama_train.errors import CheckpointError, EngineError
+from mellama_train.errors import CheckpointError, EngineError, one_line
 from mellama_train.model.adapters import bare
 from mellama_train.model.loading import DTYPE, load_model, trainable, whole_shape
 from mellama_train.model.loss import open_loss
@@ -49,6 +51,9 @@ class DeepSpeedEngine:
         self._recipe, self._ranks, self._universal = recipe, ranks, universal
         settings = configuration(recipe, ranks.size, universal=universal)
         deepspeed.init_distributed(auto_mpi_discovery=False, verbose=False)
+        # A process that no launcher started is the only one, and DeepSpeed asks for its place all the same.
+        os.environ.setdefault("LOCAL_RANK", "0")
+        _refuse_unknown(settings, recipe)
         # While this object lives, transformers loads the weights in parts onto the ranks where the stage is 3.
         self._partitioned = HfDeepSpeedConfig(settings)
         self.model = load_model(recipe, ranks.device, DTYPE[recipe.precision])
@@ -179,6 +184,27 @@ class DeepSpeedEngine:
             raise EngineError(
                 f"DeepSpeed keeps no float32 masters of the trained weights ({found}); check engine.config"
             )
+
+
+def _refuse_unknown(settings: dict[str, Any], recipe: Recipe) -> None:
+    """Raise `EngineError`, before a model is loaded, for what DeepSpeed cannot do here or does not understand."""
+    here = deepspeed.accelerator.get_accelerator()
+    able = {"fp16": here.is_fp16_supported(), "bf16": here.is_bf16_supported(), "fp32": True}
+    if not able[recipe.precision]:
+        raise EngineError(
+            f"precision: DeepSpeed does not compute in {recipe.precision} on this machine ({here.device_name()}); take "
+            f"{' or '.join(name for name, is_able in able.items() if is_able)}, or engine.name: plain"
+        )
+    try:
+        deepspeed.DeepSpeedConfig(copy.deepcopy(settings))
+    except (ValueError, TypeError, AssertionError) as error:
+        raise EngineError(f"engine.config: DeepSpeed refuses {recipe.engine.config}: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, ValidationError):
+        return "; ".join(f"{'.'.join(map(str, found['loc']))}: {found['msg']}" for found in error.errors())
+    return one_line(error)
 
 
 def _optimizer(recipe: Recipe, ranks: Ranks, parameters: dict[str, torch.nn.Parameter]) -> Any:

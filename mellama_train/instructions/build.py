@@ -18,6 +18,7 @@ from typing import Any
 
 import mibe
 from mellama_train.corpus.decontaminate import TestIndex, index_for
+from mellama_train.corpus.inputs import problems_of_tests
 from mellama_train.corpus.locks import alone
 from mellama_train.corpus.permutation import mix
 from mellama_train.corpus.shards import MANIFEST
@@ -26,6 +27,7 @@ from mellama_train.instructions.config import InstructionsConfig
 from mellama_train.instructions.items import Item
 from mellama_train.instructions.making import REPORT, Making
 from mellama_train.instructions.sources import SOURCES, Source
+from mellama_train.recipe.problems import Problem
 from mellama_train.recipe.yaml_schema import as_json
 from mibe.task import AccessLevel
 
@@ -45,6 +47,18 @@ def build(config: InstructionsConfig, *, force: bool = False) -> dict[str, Any]:
             return _build(config, inputs, private, force)
     except OSError as error:
         raise DataError(f"cannot go on: {error.strerror or error}: {error.filename or config.output}") from None
+
+
+def problems(config: InstructionsConfig) -> Iterator[Problem]:
+    """Each thing that the file names and is not there, with its key."""
+    if config.output.is_file():
+        yield Problem("output", f"{config.output} is a file; give a folder, which need not be there")
+    for name in config.sources:
+        try:
+            _inputs(config, name)
+        except DataError as error:
+            yield Problem(f"sources.{name}", str(error))
+    yield from problems_of_tests(config.decontaminate)
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
@@ -9,7 +10,8 @@ from typing import Literal
 
 from mellama_train.corpus.config import Decontamination
 from mellama_train.instructions.sources import SOURCES
-from mellama_train.recipe.yaml_schema import FieldError
+from mellama_train.recipe.problems import FieldError, refuse
+from mellama_train.recipe.ranges import Count, Seed, SmallShare
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,11 +19,7 @@ class Files:
     """The files of a source, and how many samples to draw of it at most (without: its share of the paper's number)."""
 
     path: Path | tuple[Path, ...]
-    cap: int | None = None
-
-    def __post_init__(self) -> None:
-        if self.cap is not None and self.cap < 1:
-            raise FieldError("cap", "must be at least 1; leave the source out instead")
+    cap: Count | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,21 +32,22 @@ class InstructionsConfig:
 
     output: Path
     sources: dict[str, Path | tuple[Path, ...] | Files]
-    seed: int = 1234
-    held_out: float = 0.0
+    seed: Seed = 1234
+    held_out: SmallShare = 0.0
     deduplicate: Literal["near", "exact"] = "near"
     decontaminate: Decontamination | Literal["off"] = field(default_factory=Decontamination)
 
     def __post_init__(self) -> None:
+        refuse(self._problems())
+
+    def _problems(self) -> Iterator[FieldError]:
         if not self.sources:
-            raise FieldError("sources", f"is empty; known: {', '.join(SOURCES)}")
+            yield FieldError("sources", f"is empty; known: {', '.join(SOURCES)}")
         for name in self.sources:
             if name not in SOURCES:
                 close = get_close_matches(name, SOURCES, n=2, cutoff=0.5)
                 hint = f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(SOURCES)}"
-                raise FieldError("sources", f"unknown source {name!r}; {hint}")
-        if not 0 <= self.held_out < 0.5:
-            raise FieldError("held_out", "is a share of the samples, below 0.5")
+                yield FieldError("sources", f"unknown source {name!r}; {hint}")
 
     def paths(self, name: str) -> tuple[Path, ...]:
         """The paths given for a source."""

@@ -21,8 +21,7 @@ from torch.distributed.checkpoint.api import CheckpointException
 
 from mellama_train.engines.ranks import Ranks
 from mellama_train.errors import CheckpointError, one_line
-
-STATE, ENGINE, SEAL = "state.json", "engine", "COMPLETE.json"
+from mellama_train.loop.layout import ENGINE, SEAL, STATE, folders_of, newest_folder
 
 WRITE_ERRORS = (OSError, RuntimeError, CheckpointException, SafetensorError)
 """What a full disk looks like through torch.save, distributed checkpoints, DeepSpeed and safetensors."""
@@ -88,7 +87,7 @@ class Writing:
         seals = {name: seal for part in self._ranks.gather(self._work.result()) for name, seal in part.items()}
         self._refuse(_attempt(lambda: _finish(self._aside, self._final, seals), self._ranks, only_first=True))
         if self._ranks.is_first:
-            for old in _folders(self._folder)[: -self._keep]:
+            for old in folders_of(self._folder)[: -self._keep]:
                 shutil.rmtree(old, ignore_errors=True)
         return True
 
@@ -112,17 +111,12 @@ class Writing:
         )
 
 
-def newest_folder(folder: Path) -> Path | None:
-    """The newest sealed checkpoint, its contents not looked at."""
-    return next((found for found in reversed(_folders(folder)) if (found / SEAL).is_file()), None)
-
-
 def newest(folder: Path, ranks: Ranks) -> Checkpoint | None:
     """The newest checkpoint whose files are all as they were written; damaged ones are passed over, by all ranks.
 
     Raises `CheckpointError` where there are checkpoints and none is whole.
     """
-    found = ranks.from_first(_folders(folder))
+    found = ranks.from_first(folders_of(folder))
     problems: list[str] = []
     for candidate in reversed(found):
         problem = _damage(candidate, ranks)
@@ -139,10 +133,6 @@ def opened(folder: Path, ranks: Ranks) -> Checkpoint:
     if problem := _damage(folder, ranks):
         raise CheckpointError(f"{folder} is not a whole checkpoint: {problem}; choose another one beside it")
     return Checkpoint(folder, json.loads((folder / STATE).read_text()))
-
-
-def _folders(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.glob("step-*") if path.is_dir() and path.suffix != ".partial")
 
 
 def _begin(aside: Path, state: Mapping[str, Any]) -> None:

@@ -16,14 +16,12 @@ import torch
 from mellama_train.engines.ranks import Ranks
 from mellama_train.errors import TrainError
 from mellama_train.loop.checkpoints import WRITE_ERRORS
-from mellama_train.loop.resuming import RECORD
+from mellama_train.loop.layout import FINAL, LOCK, RECORD
 from mellama_train.model import provenance
 from mellama_train.model.endings import add_ends, save_settings_of_adapters
 from mellama_train.model.loading import DTYPE
 from mellama_train.recipe.config import Recipe
 from mellama_train.recipe.yaml_schema import as_json
-
-CHECKPOINTS, FINAL, BEST, LOCK = "checkpoints", "final", "best", ".lock"
 
 
 @contextmanager

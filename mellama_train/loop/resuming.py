@@ -5,19 +5,19 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mellama_train.errors import CheckpointError, TrainError
-from mellama_train.loop.checkpoints import Checkpoint
+from mellama_train.loop.layout import CHECKPOINTS, FINAL, RECORD, STATE, newest_folder
 from mellama_train.recipe.config import Recipe
 from mellama_train.recipe.yaml_schema import as_json
 from mellama_train.rows.row import Rows
 
+if TYPE_CHECKING:
+    from mellama_train.loop.checkpoints import Checkpoint
+
 FOLLOWING = ("apart", "rows", "ends")
 """Keys of the rows that follow from others, or from whether they are packed, which is known with the model loaded."""
-
-RECORD = "run.json"
-"""In a finished model's folder: the record of its run."""
 
 MAY_CHANGE = (
     "output",
@@ -48,12 +48,26 @@ def record(recipe: Recipe, rows: Rows) -> dict[str, Any]:
     return kept
 
 
+def problem_of(recipe: Recipe) -> str | None:
+    """What another recipe left in the output folder, without a look at the data; None where a run may go on or begin.
+
+    The folder's files are taken as they are: whether they are whole is seen when they are read.
+    """
+    final, newest = recipe.output / FINAL, newest_folder(recipe.output / CHECKPOINTS)
+    wanted = {"recipe": json.loads(json.dumps(as_json(recipe)))}
+    if final.is_dir():
+        other = _other(_read(final / RECORD), wanted)
+        return _finished_by(final, other) if other else None
+    kept = _read(newest / STATE) if newest else {}
+    # A checkpoint whose record cannot be read is damaged, and will be passed over.
+    other = _other(kept, wanted) if "recipe" in kept else None
+    return _begun_by(newest, other) if newest and other else None
+
+
 def check(found: Checkpoint, wanted: Mapping[str, Any]) -> None:
     """Raise `CheckpointError`, naming the keys that differ, unless the checkpoint is of this recipe and data."""
     if other := _other(found.state, wanted):
-        raise CheckpointError(
-            f"{found.folder} was made by {other}; go back to the old values, or choose another output for a new run"
-        )
+        raise CheckpointError(_begun_by(found.folder, other))
 
 
 def check_packing(found: Checkpoint, wanted: Mapping[str, Any]) -> None:
@@ -71,14 +85,33 @@ def is_finished(final: Path, wanted: Mapping[str, Any]) -> bool:
     """Whether the model of this run is there. Raises `TrainError`, naming the keys that differ, for that of another."""
     if not final.is_dir():
         return False
-    if other := _other(json.loads((final / RECORD).read_text()) if (final / RECORD).is_file() else {}, wanted):
-        raise TrainError(f"{final} is there already, made by {other}; choose another output, or remove it")
+    if other := _other(_read(final / RECORD), wanted):
+        raise TrainError(_finished_by(final, other))
     return True
 
 
+def _finished_by(final: Path, other: str) -> str:
+    return f"{final} is there already, made by {other}; choose another output, or remove it"
+
+
+def _begun_by(folder: Path, other: str) -> str:
+    return f"{folder} was made by {other}; go back to the old values, or choose another output for a new run"
+
+
+def _read(file: Path) -> dict[str, Any]:
+    """The record in a file; an empty one where there is none to be read."""
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
 def _other(kept: Mapping[str, Any], wanted: Mapping[str, Any]) -> str | None:
-    """What another run a record is of, with the keys that differ; None for the same run."""
+    """What another run a record is of, with the keys that differ; None for the same run, as far as `wanted` tells."""
     for what, name, allowed in (("recipe", "another recipe", MAY_CHANGE), ("rows", "another data set", FOLLOWING)):
+        if what not in wanted:
+            continue
         if what not in kept:
             return f"another run, of whose {what} nothing is known"
         before, now = dict(_flat(kept[what])), dict(_flat(wanted[what]))

@@ -24,6 +24,7 @@ from mellama_train.errors import DataError, DivergenceError, ModelLoadError, Sto
 from mellama_train.loop import checkpoints, isolation, outputs, resuming
 from mellama_train.loop.best import Best
 from mellama_train.loop.held_out import held_out_losses
+from mellama_train.loop.layout import BEST, CHECKPOINTS, FINAL
 from mellama_train.loop.meter import Meter
 from mellama_train.loop.probes import probe
 from mellama_train.loop.profiling import traced
@@ -37,7 +38,7 @@ from mellama_train.plan.shapes import shape_of
 from mellama_train.recipe.config import Recipe
 from mellama_train.rows.batches import StepBatches, ahead
 from mellama_train.rows.row import Rows
-from mellama_train.rows.steps import accumulation, steps_in
+from mellama_train.rows.steps import accumulation, run_steps
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,13 +83,14 @@ def train(recipe: Recipe, data: TrainingData, ranks: Ranks) -> Path:
     if not len(data.rows):
         raise DataError("there is nothing to train on: no row was made of the data")
     record, stop = resuming.record(recipe, data.rows), Stop(ranks)
-    final = recipe.output / outputs.FINAL
+    final = recipe.output / FINAL
     if resuming.is_finished(final, record):
         if ranks.is_first:
             print(f"finished before: {final}", file=sys.stderr)
         return final
+    run_steps(recipe, len(data.rows))
     with outputs.locked(recipe.output, ranks), stop.heard():
-        found = checkpoints.newest(recipe.output / outputs.CHECKPOINTS, ranks)
+        found = checkpoints.newest(recipe.output / CHECKPOINTS, ranks)
         if found:
             resuming.check(found, record)
         # Adapters begin with random weights, the same on all ranks and each time.
@@ -118,8 +120,7 @@ class _Run:
     ) -> None:
         self._recipe, self._data, self._ranks, self._engine, self._record = recipe, data, ranks, engine, record
         self._stop = stop
-        rows_steps = steps_in(len(data.rows), recipe.batch.rows)
-        self._steps = min(rows_steps, recipe.steps or rows_steps)
+        self._steps = run_steps(recipe, len(data.rows))
         self._position, self._watch = Position(), SpikeWatch(recipe.spikes)
         self._best = Best(recipe.best) if recipe.best else None
         if found:
@@ -261,7 +262,7 @@ class _Run:
         if self._best is None:
             return
         if self._best.improves(self._ranks.from_first(dict(figures))):
-            self._write(outputs.BEST)
+            self._write(BEST)
             self._report.message(f"step {step}: the best so far, {self._best.plan.figure} {self._best.value:.4g}")
         if self._best.given_up:
             self._report.event(step, "given_up", f"no better {self._best.plan.figure} in {self._best.worse} looks")
@@ -293,7 +294,7 @@ class _Run:
             "looked": self._looked,
             "best": self._best.state() if self._best else None,
         }
-        folder, keep = self._recipe.output / outputs.CHECKPOINTS, self._recipe.checkpoints.keep
+        folder, keep = self._recipe.output / CHECKPOINTS, self._recipe.checkpoints.keep
         self._writing = checkpoints.Writing(
             folder, self._position.step, state, self._engine.save, keep=keep, ranks=self._ranks
         )
@@ -301,7 +302,7 @@ class _Run:
         self._meter.pause()
 
     def _finish(self) -> Path:
-        final = self._write(outputs.FINAL)
+        final = self._write(FINAL)
         self._report.message(f"finished: {final}")
         return final
 

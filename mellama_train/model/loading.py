@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,6 +15,7 @@ import transformers
 from mellama_train.errors import ModelLoadError, one_line
 from mellama_train.model import varlen
 from mellama_train.model.adapters import add_adapters, bare, is_adapter_folder
+from mellama_train.model.folders import looks_local
 from mellama_train.recipe.config import FP8_MULTIPLE, ModelSource, Precision, Recipe
 
 FLASH = ("flash_attention_3", "flash_attention_2")
@@ -30,12 +34,26 @@ HOPPER = (9, 0)
 LOAD_ERRORS = (OSError, ValueError, RuntimeError, ImportError, KeyError, AttributeError, TypeError)
 
 
+@contextmanager
+def loading(path: str, what: str = "", advice: str = "") -> Iterator[None]:
+    """What transformers raises for a model becomes one `ModelLoadError`, which never takes a folder for a hub's name.
+
+    `what` of the model is loaded, as "the tokenizer of "; `advice` comes last.
+    """
+    is_here = Path(path).exists()
+    if not is_here and looks_local(path):
+        raise ModelLoadError(f"cannot load {what}{path}: there is no such folder{advice}")
+    try:
+        yield
+    except LOAD_ERRORS as error:
+        where = "" if is_here else "there is no such folder, and of the hub's: "
+        raise ModelLoadError(f"cannot load {what}{path}: {where}{one_line(error)}{advice}") from error
+
+
 def load_tokenizer(source: ModelSource) -> Any:
     """The tokenizer of the model, with the recipe's chat template. Raises `ModelLoadError`."""
-    try:
+    with loading(source.path, "the tokenizer of "):
         found: Any = transformers.AutoTokenizer.from_pretrained(source.path, trust_remote_code=source.trust_remote_code)
-    except LOAD_ERRORS as error:
-        raise ModelLoadError(f"cannot load the tokenizer of {source.path}: {one_line(error)}") from error
     if source.chat_template is not None:
         try:
             found.chat_template = source.chat_template.read_text(encoding="utf-8")
@@ -46,10 +64,8 @@ def load_tokenizer(source: ModelSource) -> Any:
 
 def context_window(path: str) -> int | None:
     """Tokens that the model knows positions for, where its configuration says so. Raises `ModelLoadError`."""
-    try:
+    with loading(path, "the configuration of "):
         config = transformers.AutoConfig.from_pretrained(path)
-    except LOAD_ERRORS as error:
-        raise ModelLoadError(f"cannot load the configuration of {path}: {one_line(error)}") from error
     window: int | None = getattr(config, "max_position_embeddings", None)
     return window
 
@@ -82,10 +98,8 @@ def load_model(recipe: Recipe, device: torch.device, dtype: torch.dtype) -> Any:
             f"{source.path} is an adapter; merge it into its model first: "
             f"mellama-train export {source.path} --merge-lora --to FOLDER"
         )
-    try:
+    with loading(source.path):
         model = transformers.AutoModelForCausalLM.from_pretrained(source.path, **options)
-    except LOAD_ERRORS as error:
-        raise ModelLoadError(f"cannot load {source.path}: {one_line(error)}") from error
     if source.attention == varlen.NAME or (source.attention == "auto" and _varlen_is_best(model, recipe, device)):
         varlen.use(model)
     _check_context(model, recipe.context, source.path)

@@ -12,7 +12,7 @@ from mellama_train.plan.memory import GIB, memory, state
 from mellama_train.plan.shapes import Shape
 from mellama_train.plan.time import Machines, step_time
 from mellama_train.recipe.config import EngineChoice, Recipe
-from mellama_train.recipe.yaml_schema import FieldError
+from mellama_train.recipe.problems import FieldError
 
 
 def on_engine(recipe: Recipe, engine: EngineChoice) -> Recipe | None:

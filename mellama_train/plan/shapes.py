@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from mellama_train.errors import ModelLoadError
+from mellama_train.errors import ModelLoadError, one_line
 from mellama_train.recipe.config import Lora
 
 
@@ -75,6 +75,10 @@ SHAPES: Mapping[str, Shape] = {
 """The paper's models and their successors, from their published configurations."""
 
 
+SIZES = ("hidden_size", "num_attention_heads", "intermediate_size", "num_hidden_layers", "vocab_size")
+"""What a configuration must say of a Llama-like model."""
+
+
 def shape_of(model: str) -> Shape:
     """The shape of a model: a folder with `config.json`, or a name like "llama2-13b" or "meta-llama/Llama-2-13b-hf".
 
@@ -94,19 +98,28 @@ def shape_of(model: str) -> Shape:
 
 
 def _from_config(path: Path) -> Shape:
-    config = json.loads(path.read_text())
     try:
-        hidden, heads = config["hidden_size"], config["num_attention_heads"]
-        dim = config.get("head_dim") or hidden // heads
-        return Shape(
-            hidden=hidden,
-            feed_forward=config["intermediate_size"],
-            layers=config["num_hidden_layers"],
-            heads=heads,
-            head_dim=dim,
-            kv=(config.get("num_key_value_heads") or heads) * dim,
-            vocabulary=config["vocab_size"],
-            tied=bool(config.get("tie_word_embeddings", False)),
-        )
-    except KeyError as missing:
-        raise ModelLoadError(f"{path} is not of a Llama-like model: it has no {missing}") from None
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelLoadError(f"cannot read {path}: {one_line(error)}") from None
+    if not isinstance(config, dict):
+        raise ModelLoadError(f"{path} is no JSON object")
+    kv_heads, dim = config.get("num_key_value_heads"), config.get("head_dim")
+    sizes = {name: config.get(name) for name in SIZES}
+    sizes |= {name: size for name, size in (("num_key_value_heads", kv_heads), ("head_dim", dim)) if size is not None}
+    if missing := [name for name, size in sizes.items() if size is None]:
+        raise ModelLoadError(f"{path} is not of a Llama-like model: it has no {', '.join(missing)}")
+    if wrong := [name for name, size in sizes.items() if not isinstance(size, int) or size < 1]:
+        raise ModelLoadError(f"{path}: {wrong[0]} is {sizes[wrong[0]]!r}, and should be a whole number above 0")
+    hidden, heads = config["hidden_size"], config["num_attention_heads"]
+    dim = dim or hidden // heads
+    return Shape(
+        hidden=hidden,
+        feed_forward=config["intermediate_size"],
+        layers=config["num_hidden_layers"],
+        heads=heads,
+        head_dim=dim,
+        kv=(kv_heads or heads) * dim,
+        vocabulary=config["vocab_size"],
+        tied=bool(config.get("tie_word_embeddings", False)),
+    )

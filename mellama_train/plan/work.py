@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import yaml
 
 import mibe
 from mellama_train.corpus.shards import MANIFEST
-from mellama_train.errors import RecipeError
+from mellama_train.errors import CorpusError, DataError, RecipeError, one_line
 from mellama_train.plan.gpus import GPUS
 from mellama_train.plan.stopping import DISK
 from mellama_train.plan.time import NODE, Machines
@@ -25,7 +25,7 @@ from mellama_train.recipe.stages import (
     TuningRecipe,
     epochs_for,
 )
-from mellama_train.recipe.yaml_schema import Change, load
+from mellama_train.recipe.yaml_schema import Change, keys_under, load
 from mellama_train.rows.tables import PARQUET
 from mibe.errors import MibeError
 
@@ -52,15 +52,19 @@ class Asked:
     price: float | None = None
 
     def __post_init__(self) -> None:
+        if problems := [*self._problems()]:
+            raise RecipeError("\n".join(problems))
+
+    def _problems(self) -> Iterator[str]:
         for field in fields(self):
             value = getattr(self, field.name)
             if isinstance(value, int | float) and not 0 < value < math.inf:
                 shown = field.name.replace("_", "-")
-                raise RecipeError(f"--{shown}: {value} is out of range; it must be above 0, and finite")
+                yield f"--{shown}: {value} is out of range; it must be above 0, and finite"
         if self.utilisation and self.utilisation > 1:
-            raise RecipeError(f"--utilisation: {self.utilisation} is out of range; it is a share, at most 1")
+            yield f"--utilisation: {self.utilisation} is out of range; it is a share, at most 1"
         if self.nodes and self.gpus % self.nodes:
-            raise RecipeError(f"{self.gpus} GPUs are not the same number on each of {self.nodes} nodes")
+            yield f"{self.gpus} GPUs are not the same number on each of {self.nodes} nodes"
 
     @property
     def machines(self) -> int:
@@ -101,14 +105,12 @@ class Work:
 def read_recipe(path: Path, changes: Sequence[Change] = ()) -> AnyRecipe:
     """A recipe of any stage, told by its data: a folder (pretraining), a task (fine-tuning) or files (instructions)."""
     try:
-        raw: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
-        raw = None
-    keys = raw if isinstance(raw, dict) else {}
-    data = keys.get("data")
-    if isinstance(data, dict) and "folder" in data:
+        data = keys_under(path.read_text(encoding="utf-8-sig"), "data", changes)
+    except (OSError, UnicodeDecodeError):
+        data = frozenset()
+    if "folder" in data:
         return load(path, PretrainRecipe, changes)
-    if isinstance(data, dict) and "task" in data:
+    if "task" in data:
         return load(path, FinetuneRecipe, changes)
     return load(path, TuningRecipe, changes)
 
@@ -171,12 +173,15 @@ def _pretraining(recipe: PretrainRecipe, asked: Asked) -> tuple[float, str] | No
         return asked.tokens, "--tokens"
     if recipe.data.tokens:
         return recipe.data.tokens, "data.tokens"
+    manifest = recipe.data.folder / MANIFEST
     try:
-        about = json.loads((recipe.data.folder / MANIFEST).read_text())
-    except (OSError, ValueError):
+        about = json.loads(manifest.read_text(encoding="utf-8"))
+        tokens = about["mixture"]["tokens"] or sum(entry["train"]["tokens"] for entry in about["sources"].values())
+    except OSError:
         steps = recipe.steps
         return (steps * recipe.batch.rows * recipe.context, "the steps of the recipe") if steps else None
-    tokens = about["mixture"]["tokens"] or sum(entry["train"]["tokens"] for entry in about["sources"].values())
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise CorpusError(f"{manifest} is damaged (not all of it is there); build the corpus again") from None
     return tokens, f"the corpus {recipe.data.folder}"
 
 
@@ -197,10 +202,13 @@ def _samples(recipe: TuningRecipe | FinetuneRecipe, asked: Asked) -> tuple[tuple
         return None, None
     samples, characters = 0, 0
     for file in files:
-        with file.open(encoding="utf-8") as stream:
-            for line in stream:
-                samples += 1
-                characters += len(line)
+        try:
+            with file.open(encoding="utf-8") as stream:
+                for line in stream:
+                    samples += 1
+                    characters += len(line)
+        except (OSError, UnicodeDecodeError) as error:
+            raise DataError(f"cannot read {file}: {one_line(error)}") from None
     how = f"{samples:,} samples in the files, {CHARACTERS_A_TOKEN} characters a token"
     return (characters / CHARACTERS_A_TOKEN, how), samples
 

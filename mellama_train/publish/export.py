@@ -24,10 +24,10 @@ from mellama_train.model.adapters import bare, has_adapters
 from mellama_train.model.endings import add_ends, save_settings_of_adapters
 from mellama_train.model.loading import DTYPE
 from mellama_train.publish.card import Facts, card
+from mellama_train.publish.inputs import check
 from mellama_train.publish.push import Destination, open_repository, upload
 from mellama_train.publish.trained import open_trained
 from mellama_train.recipe.config import Precision
-from mibe.errors import RunError
 
 MERGED_TOLERANCE = 1e-4
 """Largest difference of a logit, relative to the largest one, that the order of float32 sums explains in a merge."""
@@ -61,12 +61,8 @@ def export(
     `precision` the weights are written in the run's. `push` sends the folder to a hub as well. Raises `ExportError`,
     `CheckpointError` or `ModelLoadError`.
     """
-    if to.exists() and (not to.is_dir() or any(to.iterdir())):
-        raise ExportError(f"{to} is there already and not empty; choose another folder for --to")
-    try:
-        runs = [mibe.load_run(path) for path in mibe_runs]
-    except RunError as error:
-        raise ExportError(f"--mibe-run: {error}") from error
+    check(checkpoint, to, merge_lora=merge_lora, base=base, mibe_runs=mibe_runs)
+    runs = [mibe.load_run(path) for path in mibe_runs]
     trained = open_trained(checkpoint, base, ranks)
     if push:
         open_repository(push, trained.lineage)

@@ -10,17 +10,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed.checkpoint as dcp
 
 from mellama_train.engines import zero
 from mellama_train.engines.ranks import Ranks
-from mellama_train.errors import CheckpointError, EngineError, ExportError, ModelLoadError, one_line
+from mellama_train.errors import CheckpointError, EngineError, ModelLoadError, one_line
 from mellama_train.loop import checkpoints
-from mellama_train.loop.outputs import CHECKPOINTS, FINAL
-from mellama_train.loop.resuming import RECORD
+from mellama_train.loop.layout import RECORD
 from mellama_train.model import provenance
 from mellama_train.model.adapters import ADAPTER_CONFIG, bare, is_adapter_folder
-from mellama_train.model.loading import LOAD_ERRORS, load_model, load_tokenizer, trainable
+from mellama_train.model.loading import LOAD_ERRORS, load_model, load_tokenizer, loading, trainable
 from mellama_train.model.provenance import Lineage
+from mellama_train.publish.fitting import adapters_misfit, vocabulary_misfit, weights_misfit
+from mellama_train.publish.inputs import find
 from mellama_train.recipe.config import ModelSource, Precision, Recipe
 from mellama_train.recipe.yaml_schema import parse
 
@@ -43,25 +45,15 @@ class Trained:
 
 def open_trained(path: Path, base: str | None, ranks: Ranks) -> Trained:
     """Whatever training left at `path`. Raises `ExportError`, `CheckpointError` or `ModelLoadError`."""
-    if not path.is_dir():
-        raise ExportError(f"{path} is no folder; give a run's output folder, its {FINAL}/ or one of its checkpoints")
-    if (path / "config.json").is_file() or is_adapter_folder(str(path)):
-        return _finished(path, base)
-    if (path / checkpoints.STATE).is_file():
-        return _checkpoint(checkpoints.opened(path, ranks), base)
-    if (path / FINAL).is_dir():
-        return _finished(path / FINAL, base)
-    if found := checkpoints.newest(path / CHECKPOINTS, ranks):
-        return _checkpoint(found, base)
-    if (path.parent / checkpoints.STATE).is_file():
-        raise ExportError(f"{path} is the inside of a checkpoint; give the folder around it: {path.parent}")
-    if (path / "latest").is_file() or any(path.glob("*_model_states.pt")):
-        raise ExportError(
-            f"{path} is DeepSpeed's own checkpoint and tells nothing of its model; make weights of it by "
-            f"`python -m deepspeed.utils.zero_to_fp32 {path} FOLDER --safe_serialization`, and put the model's "
-            "config.json beside them"
-        )
-    raise ExportError(f"{path} holds neither a model nor a checkpoint of mellama-train")
+    left = find(path)
+    if left.kind in ("model", "adapters"):
+        return _finished(left.folder, base)
+    if left.kind == "checkpoint":
+        return _checkpoint(checkpoints.opened(left.folder, ranks), base)
+    found = checkpoints.newest(left.folder, ranks)
+    if found is None:
+        raise CheckpointError(f"there is no checkpoint in {left.folder} any more")
+    return _checkpoint(found, base)
 
 
 def _finished(folder: Path, base: str | None) -> Trained:
@@ -81,11 +73,19 @@ def _finished(folder: Path, base: str | None) -> Trained:
     # Adapters that were not trained here say at least what they belong to.
     found = found if found.stages else provenance.lineage(under)
     model = _pretrained(under, torch.float32)
+    misfit = adapters_misfit(folder, model, of_all_alike=precision is not None) or vocabulary_misfit(model, tokenizer)
+    _refuse_other_base(folder, under, misfit)
     try:
         adapted = peft.PeftModel.from_pretrained(model, folder)
     except LOAD_ERRORS as error:
-        raise ModelLoadError(f"the adapters of {folder} do not go with their model: {error}") from error
+        raise ModelLoadError(f"the adapters of {folder} do not go with {under}: {one_line(error)}") from error
     return Trained(model=adapted, tokenizer=tokenizer, lineage=found, precision=precision, ends=ends)
+
+
+def _refuse_other_base(trained: Path, base: str, problem: str | None) -> None:
+    """Raise `ModelLoadError` where there is a problem with the model that something is said to have been made of."""
+    if problem:
+        raise ModelLoadError(f"{trained} was not made of {base}: {problem}; --base names the model it began with")
 
 
 def _checkpoint(found: checkpoints.Checkpoint, base: str | None) -> Trained:
@@ -94,15 +94,19 @@ def _checkpoint(found: checkpoints.Checkpoint, base: str | None) -> Trained:
     recipe = _on_cpu(state["recipe"], base)
     model = load_model(recipe, CPU, torch.float32)
     weights = {name: parameter.detach() for name, parameter in trainable(model).items()}
-    if recipe.engine.name == "deepspeed":
-        _fill_from_deepspeed(found.engine, weights, adapters=recipe.lora is not None)
-    else:
-        import torch.distributed.checkpoint as dcp
-
+    is_deepspeed = recipe.engine.name == "deepspeed"
+    kept = _deepspeed_weights(found.engine, adapters=recipe.lora is not None) if is_deepspeed else None
+    shapes = _shapes(found.engine) if kept is None else {name: tuple(weight.shape) for name, weight in kept.items()}
+    tokenizer = load_tokenizer(recipe.model)
+    misfit = weights_misfit(shapes, weights, set(model.state_dict())) or vocabulary_misfit(bare(model), tokenizer)
+    _refuse_other_base(found.folder, recipe.model.path, misfit)
+    if kept is None:
         dcp.load({"weights": weights}, checkpoint_id=found.engine)
+    else:
+        for name, weight in weights.items():
+            weight.copy_(kept[name])
     # As the training left it for speed; who uses the model generates.
     bare(model).config.use_cache = True
-    tokenizer = load_tokenizer(recipe.model)
     return Trained(
         model=model,
         tokenizer=tokenizer,
@@ -130,8 +134,15 @@ def _on_cpu(recorded: Mapping[str, Any], base: str | None) -> Recipe:
     return replace(recipe, model=source, lora=lora, precision="fp32")
 
 
-def _fill_from_deepspeed(engine: Path, weights: Mapping[str, torch.Tensor], *, adapters: bool) -> None:
-    """Copy DeepSpeed's own consolidation of a ZeRO checkpoint, of any stage and number of ranks, into `weights`."""
+def _shapes(engine: Path) -> dict[str, tuple[int, ...]]:
+    """Name → shape of the weights in a checkpoint of the plain engine."""
+    entries = dcp.FileSystemReader(engine).read_metadata().state_dict_metadata
+    prefix = "weights."
+    return {name.removeprefix(prefix): tuple(entry.size) for name, entry in entries.items() if name.startswith(prefix)}
+
+
+def _deepspeed_weights(engine: Path, *, adapters: bool) -> dict[str, torch.Tensor]:
+    """Name → weight by DeepSpeed's own consolidation of a ZeRO checkpoint, of any stage and number of ranks."""
     os.environ.setdefault("DS_ACCELERATOR", "cpu")
     try:
         from deepspeed.utils.zero_to_fp32 import get_fp32_state_dict_from_zero_checkpoint
@@ -140,22 +151,16 @@ def _fill_from_deepspeed(engine: Path, weights: Mapping[str, torch.Tensor], *, a
             'the checkpoint is DeepSpeed\'s, which is not installed: DS_BUILD_OPS=0 pip install "mibe[train]"'
         ) from error
     whole = get_fp32_state_dict_from_zero_checkpoint(str(engine), tag=zero.TAG, exclude_frozen_parameters=adapters)
-    for name, weight in weights.items():
-        # The engine's model is the loss, which holds the language model as `model`.
-        found = whole.get(f"model.{name}")
-        if found is None or found.shape != weight.shape:
-            raise CheckpointError(f"{engine} has no weight {name} of the shape {tuple(weight.shape)}")
-        weight.copy_(found)
+    # The engine's model is the loss, which holds the language model as `model`.
+    return {name.removeprefix("model."): weight for name, weight in whole.items()}
 
 
 def _pretrained(path: str, dtype: Any) -> Any:
     import transformers
 
     transformers.utils.logging.disable_progress_bar()
-    try:
+    with loading(path, advice="; --base says where a model lies"):
         return transformers.AutoModelForCausalLM.from_pretrained(path, dtype=dtype)
-    except LOAD_ERRORS as error:
-        raise ModelLoadError(f"cannot load {path}: {one_line(error)}; --base says where a model lies") from error
 
 
 def _tokenizer(folder: Path) -> Any:

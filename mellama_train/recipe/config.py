@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from mellama_train.recipe.defaults import CONTEXT
-from mellama_train.recipe.yaml_schema import FieldError, positive
+from mellama_train.recipe.problems import FieldError, refuse
+from mellama_train.recipe.ranges import (
+    Count,
+    Natural,
+    NotNegative,
+    PartialShare,
+    Positive,
+    Range,
+    RowLength,
+    RowsOfStep,
+    Seed,
+    Share,
+)
 
 Precision = Literal["bf16", "fp16", "fp32"]
 Attention = Literal["auto", "flash_attention_3", "flash_attention_2", "varlen", "flex_attention", "sdpa", "eager"]
@@ -54,11 +67,10 @@ class Batch:
     same on any number of ranks.
     """
 
-    rows: int
-    micro_rows: int = 1
+    rows: RowsOfStep
+    micro_rows: Count = 1
 
     def __post_init__(self) -> None:
-        positive(self, "rows", "micro_rows")
         if self.rows % self.micro_rows:
             raise FieldError("micro_rows", f"{self.micro_rows} does not divide the {self.rows} rows of a step")
 
@@ -73,30 +85,26 @@ class Optimizer:
     Hägele et al. 2024 compare.
     """
 
-    learning_rate: float = 8e-6
+    learning_rate: Positive = 8e-6
     schedule: Literal["cosine", "linear", "constant", "wsd"] = "cosine"
-    decay_ratio: float | None = None
-    warmup_ratio: float = 0.05
-    final_ratio: float = 0.0
-    betas: tuple[float, ...] = (0.9, 0.95)
-    epsilon: float = 1e-8
-    weight_decay: float = 1e-5
-    clip_norm: float = 1.0
+    decay_ratio: Share | None = None
+    warmup_ratio: Share = 0.05
+    final_ratio: Share = 0.0
+    betas: tuple[PartialShare, ...] = (0.9, 0.95)
+    epsilon: Positive = 1e-8
+    weight_decay: NotNegative = 1e-5
+    clip_norm: NotNegative = 1.0
 
     def __post_init__(self) -> None:
-        positive(self, "learning_rate", "epsilon")
-        for name in ("weight_decay", "clip_norm"):
-            if getattr(self, name) < 0:
-                raise FieldError(name, "must not be negative")
-        for name in ("warmup_ratio", "final_ratio", "decay_ratio"):
-            if not 0 <= (getattr(self, name) or 0) <= 1:
-                raise FieldError(name, "must lie between 0 and 1")
+        refuse(self._contradictions())
+
+    def _contradictions(self) -> Iterator[FieldError]:
         if self.decay_ratio is not None and self.schedule != "wsd":
-            raise FieldError("decay_ratio", "goes with schedule: wsd")
+            yield FieldError("decay_ratio", "goes with schedule: wsd")
         if self.schedule == "wsd" and self.warmup_ratio + self.decay > 1:
-            raise FieldError("decay_ratio", "and warmup_ratio are more than the whole run")
-        if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
-            raise FieldError("betas", "must be two numbers of at least 0 and below 1")
+            yield FieldError("decay_ratio", "and warmup_ratio are more than the whole run")
+        if len(self.betas) != 2:
+            yield FieldError("betas", "must be two numbers")
 
     @property
     def decay(self) -> float:
@@ -108,8 +116,8 @@ class Optimizer:
 class TuningOptimizer(Optimizer):
     """The paper's optimizer for instruction tuning and task fine-tuning."""
 
-    learning_rate: float = 1e-5
-    warmup_ratio: float = 0.01
+    learning_rate: Positive = 1e-5
+    warmup_ratio: Share = 0.01
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,17 +129,14 @@ class Lora:
     `four_bit` loads the frozen weights in 4-bit NF4 (QLoRA; needs bitsandbytes and a GPU).
     """
 
-    rank: int = 16
-    alpha: float = 32.0
-    dropout: float = 0.0
+    rank: Count = 16
+    alpha: Positive = 32.0
+    dropout: PartialShare = 0.0
     layers: tuple[str, ...] = ("all-linear",)
     four_bit: bool = False
     variant: Literal["rslora", "dora"] | None = None
 
     def __post_init__(self) -> None:
-        positive(self, "rank", "alpha")
-        if not 0 <= self.dropout < 1:
-            raise FieldError("dropout", "must be at least 0 and below 1")
         if not self.layers:
             raise FieldError("layers", "names no layer")
 
@@ -156,32 +161,32 @@ class EngineChoice:
     check_ranks: bool = False
 
     def __post_init__(self) -> None:
+        refuse(self._contradictions())
+
+    def _contradictions(self) -> Iterator[FieldError]:
         if self.name == "plain":
-            if self.zero != 1 or self.config:
-                raise FieldError("zero" if self.zero != 1 else "config", "goes with name: deepspeed")
+            for key, is_given in (("zero", self.zero != 1), ("config", self.config is not None)):
+                if is_given:
+                    yield FieldError(key, "goes with name: deepspeed")
             if (self.offload_optimizer or self.offload_parameters) and self.sharding == "ddp":
                 blamed = "offload_optimizer" if self.offload_optimizer else "offload_parameters"
-                raise FieldError(blamed, "needs sharding: fsdp, or name: deepspeed")
-            if self.offload_optimizer != self.offload_parameters:
-                raise FieldError("name", "FSDP moves weights and optimizer together: give both offload keys or none")
-        elif self.sharding != "ddp":
-            raise FieldError("sharding", "goes with name: plain; DeepSpeed's own is zero")
-        elif self.offload_parameters and self.zero != 3:
-            raise FieldError("offload_parameters", "needs zero: 3, the stage at which weights are sharded")
+                yield FieldError(blamed, "needs sharding: fsdp, or name: deepspeed")
+            elif self.offload_optimizer != self.offload_parameters:
+                yield FieldError("name", "FSDP moves weights and optimizer together: give both offload keys or none")
+            return
+        if self.sharding != "ddp":
+            yield FieldError("sharding", "goes with name: plain; DeepSpeed's own is zero")
+        if self.offload_parameters and self.zero != 3:
+            yield FieldError("offload_parameters", "needs zero: 3, the stage at which weights are sharded")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckpointPlan:
     """When to write a checkpoint (after so many steps, or minutes), and how many to keep (the newest)."""
 
-    every_steps: int = 500
-    every_minutes: float | None = None
-    keep: int = 2
-
-    def __post_init__(self) -> None:
-        positive(self, "every_steps", "keep")
-        if self.every_minutes is not None:
-            positive(self, "every_minutes")
+    every_steps: Count = 500
+    every_minutes: Positive | None = None
+    keep: Count = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,17 +198,12 @@ class Reporting:
     are traced, from the third on.
     """
 
-    every_steps: int = 1
+    every_steps: Count = 1
     tensorboard: bool = True
     wandb: str | None = None
     mlflow: str | None = None
-    peak_tflops: float | None = None
-    profile_steps: int | None = None
-
-    def __post_init__(self) -> None:
-        positive(self, "every_steps")
-        if self.profile_steps is not None:
-            positive(self, "profile_steps")
+    peak_tflops: Positive | None = None
+    profile_steps: Count | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -215,25 +215,17 @@ class SpikePolicy:
     """
 
     action: Literal["stop", "skip"] = "stop"
-    factor: float = 2.0
-    window: int = 50
-    most_in_a_row: int = 10
-
-    def __post_init__(self) -> None:
-        positive(self, "window", "most_in_a_row")
-        if self.factor <= 1:
-            raise FieldError("factor", "must be above 1")
+    factor: Annotated[float, Range(above=1)] = 2.0
+    window: Count = 50
+    most_in_a_row: Count = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeldOutPlan:
     """How often perplexity on held-out text is taken, per source, and on how many rows of each set at most."""
 
-    every_steps: int = 500
-    rows: int = 200
-
-    def __post_init__(self) -> None:
-        positive(self, "every_steps", "rows")
+    every_steps: Count = 500
+    rows: Count = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -241,14 +233,13 @@ class ProbePlan:
     """Forgetting probes: `mibe` tasks scored on the live model, the same `limit` documents each time."""
 
     tasks: tuple[str, ...]
-    every_steps: int = 500
-    limit: int = 50
-    num_fewshot: int = 0
+    every_steps: Count = 500
+    limit: Count = 50
+    num_fewshot: Natural = 0
     scoring: Literal["generate", "loglikelihood"] = "generate"
-    batch_size: int = 8
+    batch_size: Count = 8
 
     def __post_init__(self) -> None:
-        positive(self, "every_steps", "limit", "batch_size")
         if not self.tasks:
             raise FieldError("tasks", "names no task (mibe tasks lists them)")
 
@@ -261,13 +252,11 @@ class BestPlan:
     """
 
     figure: str
-    patience: int | None = None
+    patience: Count | None = None
 
     def __post_init__(self) -> None:
         if not self.figure.startswith(("probe/", "perplexity/", "held_out_loss/")):
             raise FieldError("figure", "is probe/TASK, perplexity/SOURCE or held_out_loss/SOURCE")
-        if self.patience is not None:
-            positive(self, "patience")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -280,10 +269,10 @@ class Recipe:
     model: ModelSource
     output: Path
     batch: Batch
-    context: int = CONTEXT
+    context: RowLength = CONTEXT
     precision: Precision = "bf16"
-    steps: int | None = None
-    seed: int = 0
+    steps: Count | None = None
+    seed: Seed = 0
     optimizer: Optimizer = field(default_factory=Optimizer)
     lora: Lora | None = None
     engine: EngineChoice = field(default_factory=EngineChoice)
@@ -295,18 +284,26 @@ class Recipe:
     best: BestPlan | None = None
 
     def __post_init__(self) -> None:
-        positive(self, "context")
-        if self.steps is not None:
-            positive(self, "steps")
+        refuse(self._contradictions())
+
+    def _contradictions(self) -> Iterator[FieldError]:
         if self.model.compile and self.engine.name != "plain":
-            raise FieldError("model", "compile goes with engine.name: plain; DeepSpeed's hooks stand in its way")
+            yield FieldError("model", "compile goes with engine.name: plain; DeepSpeed's hooks stand in its way")
         if self.model.fp8 and (self.engine.name != "plain" or self.precision != "bf16" or self.lora):
-            raise FieldError("model", "fp8 goes with engine.name: plain, precision: bf16 and without lora")
+            yield FieldError("model", "fp8 goes with engine.name: plain, precision: bf16 and without lora")
         if self.model.fp8 and self.context % FP8_MULTIPLE:
-            raise FieldError("context", f"must be a multiple of {FP8_MULTIPLE} for model.fp8")
+            yield FieldError("context", f"must be a multiple of {FP8_MULTIPLE} for model.fp8")
         if self.precision == "fp16" and self.engine.sharding == "fsdp":
-            raise FieldError(
+            yield FieldError(
                 "precision", "fp16 needs scaled losses, which go with DDP or DeepSpeed; use bf16 with FSDP"
             )
         if self.lora and self.lora.four_bit and (self.engine.sharding == "fsdp" or self.engine.zero == 3):
-            raise FieldError("lora", "four_bit weights cannot be sharded: use DDP, or DeepSpeed with zero: 1 or 2")
+            yield FieldError("lora", "four_bit weights cannot be sharded: use DDP, or DeepSpeed with zero: 1 or 2")
+        if self.best and self.best.figure.startswith("probe/"):
+            task, probed = self.best.figure.removeprefix("probe/"), self.probe.tasks if self.probe else ()
+            if task not in probed:
+                yield FieldError("best", f"{self.best.figure} is no figure of this run; probe.tasks {_listed(probed)}")
+
+
+def _listed(tasks: tuple[str, ...]) -> str:
+    return f"names {', '.join(tasks)}" if tasks else "is where it would be named"

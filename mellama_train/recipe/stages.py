@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Literal
 
 from mellama_train.recipe.config import Form, Recipe, TooLong, TuningOptimizer
-from mellama_train.recipe.yaml_schema import FieldError, positive
+from mellama_train.recipe.problems import FieldError
+from mellama_train.recipe.ranges import Count, Epochs, Positive
 
 SMALL_SET, SMALL_SET_EPOCHS, LARGE_SET_EPOCHS = 10_000, 5, 3
 """Task fine-tuning takes 5 epochs below 10,000 samples, else 3 (paper, Supervised Fine-tuning)."""
@@ -22,13 +23,13 @@ class CorpusData:
     """
 
     folder: Path
-    weights: dict[str, float] | None = None
-    max_epochs: dict[str, float] | None = None
-    tokens: int | None = None
+    weights: dict[str, Positive] | None = None
+    max_epochs: dict[str, Positive] | None = None
+    tokens: Count | None = None
 
     def __post_init__(self) -> None:
-        if self.tokens is not None:
-            positive(self, "tokens")
+        if self.weights == {}:
+            raise FieldError("weights", "names no source; leave it out for those of the corpus")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,10 +70,9 @@ class SampleFiles:
     held_out: tuple[Path | HubDataset, ...] = ()
     form: Form = "auto"
     too_long: TooLong = "error"
-    window: int = 4096
+    window: Count = 4096
 
     def __post_init__(self) -> None:
-        positive(self, "window")
         if not self.files:
             raise FieldError("files", "names no file")
 
@@ -83,11 +83,7 @@ class TuningRecipe(Recipe):
 
     data: SampleFiles
     optimizer: TuningOptimizer = field(default_factory=TuningOptimizer)
-    epochs: int = 3
-
-    def __post_init__(self) -> None:
-        Recipe.__post_init__(self)
-        positive(self, "epochs")
+    epochs: Epochs = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,10 +99,7 @@ class TaskData:
     form: Form = "auto"
     too_long: TooLong = "error"
     test_documents: Literal["error", "skip"] = "error"
-    window: int = 4096
-
-    def __post_init__(self) -> None:
-        positive(self, "window")
+    window: Count = 4096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,12 +108,7 @@ class FinetuneRecipe(Recipe):
 
     data: TaskData
     optimizer: TuningOptimizer = field(default_factory=TuningOptimizer)
-    epochs: int | None = None
-
-    def __post_init__(self) -> None:
-        Recipe.__post_init__(self)
-        if self.epochs is not None:
-            positive(self, "epochs")
+    epochs: Epochs | None = None
 
 
 def epochs_for(samples: int) -> int:

@@ -1,108 +1,132 @@
-"""YAML files read into frozen dataclasses; every mistake in the file is an error with its line.
+"""YAML files read into frozen dataclasses; all mistakes in the file are told at once, each with its line.
 
 The dataclass is the schema: its fields are the keys, their types are checked, a field without a default is required.
-Known types: bool, int, float, str, Path, Literal, enums, `X | None`, `tuple[X, ...]`, `dict[str, X]`, other dataclasses
-and unions of members that YAML itself tells apart (a text, a list, a mapping). A class refuses contradictory values in
-its `__post_init__` by `FieldError`, which puts the line of the field in front.
+Known types: bool, int, float, str, Path, Literal, enums, `X | None`, `tuple[X, ...]`, `dict[str, X]`, numbers within a
+`Range` (`mellama_train.recipe.ranges`), other dataclasses and unions of members that YAML itself tells apart (a text, a
+list, a mapping). A class refuses contradictory values in its `__post_init__` by `FieldError`, which puts the line of
+the field in front.
 """
 
 from __future__ import annotations
 
-import io
 import math
 import os
+import re
 import types
-from collections.abc import Iterator, Sequence
-from dataclasses import MISSING, asdict, fields, is_dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass
 from difflib import get_close_matches
 from enum import Enum
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Generic, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import yaml
 
 from mellama_train.errors import RecipeError
+from mellama_train.recipe.problems import FieldError, Problem
+from mellama_train.recipe.ranges import Range
+from mellama_train.recipe.yaml_nodes import (
+    NULL,
+    WrongError,
+    changed,
+    compose,
+    is_null,
+    items_of,
+    outside,
+    pairs_of,
+    place_of,
+    places_in,
+    shown,
+    wrong_at,
+)
 
 T = TypeVar("T")
+K = TypeVar("K")
 
 Change = tuple[str, str]
 """A dotted key and the YAML text of its value, which is put over what the file says."""
 
+Options = Mapping[str, str]
+"""Dotted key → the option of the command line that gave it, where that was no `--set`."""
 
-class FieldError(ValueError):
-    """A value of the field named `field` is out of range, or contradicts another field."""
-
-    def __init__(self, field: str, message: str) -> None:
-        super().__init__(message)
-        self.field = field
+NO_OPTIONS: Options = {}
 
 
-def positive(config: Any, *names: str) -> None:
-    """Raise `FieldError` for the first of the named fields that is not above 0."""
-    for name in names:
-        if not getattr(config, name) > 0:
-            raise FieldError(name, f"{getattr(config, name)} is out of range; it must be above 0")
+@dataclass(frozen=True, slots=True)
+class Loaded(Generic[T]):
+    """A file as an instance of its schema, and where each of its dotted keys stands."""
+
+    value: T
+    name: str
+    places: Mapping[str, str]
+
+    def refuse(self, problems: Iterable[Problem]) -> None:
+        """Raise `RecipeError` for all of these, one line each with its place; nothing where there is none."""
+        lines = [f"{self._place(key)}: {key}: {what}" for key, what in problems]
+        if lines:
+            raise RecipeError("\n".join(lines))
+
+    def _place(self, key: str) -> str:
+        """Of the key, or of the nearest one around it where the file says nothing of it."""
+        while key and key not in self.places:
+            key = re.sub(r"(^|\.)[^.\[]*$|\[\d+\]$", "", key)
+        return self.places.get(key, self.name)
 
 
 def load(path: Path, schema: type[T], changes: Sequence[Change] = ()) -> T:
     """The file, with `changes` put over it, as an instance of the dataclass `schema`.
 
-    Raises `RecipeError` as `file:line: what is wrong`, with `--set KEY` in place of the file for a value of `changes`.
+    Raises `RecipeError` for all mistakes, a line each as `file:line: what is wrong`, with `--set KEY` in place of the
+    file for a value of `changes`.
     """
+    return read(path, schema, changes).value
+
+
+def parse(text: str, schema: type[T], name: str, changes: Sequence[Change] = ()) -> T:
+    """The same of text; `name` stands before the line number in messages."""
+    return read_text(text, schema, name, changes).value
+
+
+def read(path: Path, schema: type[T], changes: Sequence[Change] = (), options: Options = NO_OPTIONS) -> Loaded[T]:
+    """The same with the places of its keys, for whoever finds more wrong with them. Raises as `load`."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise RecipeError(f"cannot read {path}: {error.strerror}") from None
     except UnicodeDecodeError as error:
         raise RecipeError(f"{path} is not UTF-8 text: {error}") from None
-    return parse(text, schema, str(path), changes)
+    return read_text(text, schema, str(path), changes, options)
 
 
-def parse(text: str, schema: type[T], name: str, changes: Sequence[Change] = ()) -> T:
+def read_text(
+    text: str, schema: type[T], name: str, changes: Sequence[Change] = (), options: Options = NO_OPTIONS
+) -> Loaded[T]:
     """The same of text; `name` stands before the line number in messages."""
-    node = _compose(text, name)
-    if node is None and not changes:
-        raise RecipeError(f"{name}:1: the file is empty; required: {', '.join(_required(schema))}")
     try:
-        for key, new in changes:
-            node = _changed(node, key.split("."), _compose(new, f"--set {key}"), "the file")
+        node = _with_changes(compose(text, name), changes, options)
+        if node is None:
+            raise RecipeError(f"{name}:1: the file is empty; required: {', '.join(_required(schema))}")
         value: T = _value(node, schema, "the file")
-    except _Wrong as wrong:
-        raise RecipeError(f"{wrong.place}: {wrong}") from None
-    return value
+    except WrongError as wrong:
+        raise RecipeError("\n".join(f"{place}: {what}" for place, what in wrong.problems)) from None
+    return Loaded(value, name, dict(places_in(node, "")))
 
 
-class _Named(io.StringIO):
-    """A text whose name YAML keeps in its marks."""
-
-    def __init__(self, text: str, name: str) -> None:
-        super().__init__(text)
-        self.name = name
-
-
-def _compose(text: str, name: str) -> Any:
-    """The text as a YAML node; None where there is nothing in it."""
+def keys_under(text: str, key: str, changes: Sequence[Change] = ()) -> frozenset[str]:
+    """The keys that a text of YAML, with the changes put over it, has under one; none where it is not to be read."""
     try:
-        return yaml.compose(_Named(text, name), Loader=yaml.SafeLoader)
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise RecipeError(f"{name}:{line}: not YAML: {error.problem}") from None
-    except yaml.YAMLError as error:
-        raise RecipeError(f"{name}: not YAML: {error}") from None
+        node = _with_changes(compose(text, "the file"), changes, NO_OPTIONS)
+        return frozenset(pairs_of(pairs_of(node, "the file")[key][1], key))
+    except (WrongError, RecipeError, KeyError):
+        return frozenset()
 
 
-def _changed(node: Any, keys: list[str], new: Any, where: str) -> Any:
-    """The node with another value under nested keys, in place of what stood there; None is an empty mapping."""
-    if not keys:
-        return new
-    if node is None:
-        node = yaml.MappingNode("tag:yaml.org,2002:map", [], start_mark=new.start_mark)
-    name, rest = keys[0], keys[1:]
-    pairs = _pairs(node, where)
-    key = yaml.ScalarNode("tag:yaml.org,2002:str", name, start_mark=new.start_mark)
-    old = pairs[name][1] if name in pairs else None
-    kept = [pair for pair in node.value if pair[0].value != name]
-    node.value = [*kept, (key, _changed(old, rest, new, name))]
+def _with_changes(node: Any, changes: Sequence[Change], options: Options) -> Any:
+    for key, said in changes:
+        source = options.get(key, f"--set {key}")
+        new = compose(said, source) or yaml.ScalarNode(NULL, "", outside(source))
+        node = changed(node, key.split("."), new, "the file")
     return node
 
 
@@ -122,10 +146,18 @@ def _plain(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
-class _Wrong(Exception):
-    def __init__(self, node: yaml.Node, message: str) -> None:
-        super().__init__(message)
-        self.place = f"{node.start_mark.name}:{node.start_mark.line + 1}"
+def _all(readings: Iterable[tuple[K, Callable[[], Any]]], problems: Iterable[WrongError] = ()) -> dict[K, Any]:
+    """Every value by its key. Raises `WrongError` with the mistakes of all, behind the `problems` known already."""
+    values: dict[K, Any] = {}
+    found = [problem for wrong in problems for problem in wrong.problems]
+    for key, reading in readings:
+        try:
+            values[key] = reading()
+        except WrongError as wrong:
+            found += wrong.problems
+    if found:
+        raise WrongError(found)
+    return values
 
 
 def _value(node: yaml.Node, kind: Any, where: str) -> Any:
@@ -135,72 +167,68 @@ def _value(node: yaml.Node, kind: Any, where: str) -> Any:
         return yaml.SafeLoader("").construct_document(node)
     if origin in (Union, types.UnionType):
         return _value(node, _member(node, get_args(kind), where), where)
+    if origin is Annotated:
+        number, allowed = get_args(kind)
+        return _within(node, number, allowed, where)
     if origin is Literal:
         return _literal(node, get_args(kind), where)
     if origin is tuple:
         item = get_args(kind)[0]
-        return tuple(_value(child, item, f"{where}[{i}]") for i, child in enumerate(_items(node, where)))
+        parts = {i: (child, f"{where}[{i}]") for i, child in enumerate(items_of(node, where))}
+        return tuple(_all((i, partial(_value, child, item, name)) for i, (child, name) in parts.items()).values())
     if origin is dict:
         item = get_args(kind)[1]
-        return {key: _value(child, item, f"{where}.{key}") for key, (_, child) in _pairs(node, where).items()}
+        pairs = pairs_of(node, where).items()
+        return _all((key, partial(_value, child, item, f"{where}.{key}")) for key, (_, child) in pairs)
     if is_dataclass(kind):
         return _dataclass(node, kind, where)
     return _scalar(node, kind, where)
 
 
+def _within(node: yaml.Node, kind: Any, allowed: Range, where: str) -> Any:
+    """A number of a declared range."""
+    value = _value(node, kind, where)
+    if problem := allowed.problem(value):
+        raise wrong_at(node, f"{where}: {problem}")
+    return value
+
+
 def _dataclass(node: yaml.Node, kind: Any, where: str) -> Any:
-    pairs = _pairs(node, where)
+    pairs = pairs_of(node, where)
     known = {f.name for f in fields(kind) if f.init}
-    for key, (key_node, _) in pairs.items():
-        if key not in known:
-            close = get_close_matches(key, known, n=2, cutoff=0.6)
-            hint = f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(sorted(known))}"
-            raise _Wrong(key_node, f"unknown key {key!r} in {where}; {hint}")
+    problems = [_unknown(key_node, key, known, where) for key, (key_node, _) in pairs.items() if key not in known]
     if missing := [name for name in _required(kind) if name not in pairs]:
-        raise _Wrong(node, f"{where} lacks {', '.join(missing)}")
-    hints = get_type_hints(kind)
-    values = {key: _value(child, hints[key], key) for key, (_, child) in pairs.items()}
+        problems.append(wrong_at(node, f"{where} lacks {', '.join(missing)}"))
+    hints = get_type_hints(kind, include_extras=True)
+    readings = ((key, partial(_value, child, hints[key], key)) for key, (_, child) in pairs.items() if key in known)
+    values = _all(readings, problems)
     try:
         return kind(**values)
-    except FieldError as error:
-        blamed = pairs[error.field][0] if error.field in pairs else node
-        raise _Wrong(blamed, f"{error.field}: {error}") from None
+    except FieldError as first:
+        blamed = [(pairs[e.field][0] if e.field in pairs else node, e) for e in (first, *first.others)]
+        raise WrongError([(place_of(at.start_mark), f"{e.field}: {e}") for at, e in blamed]) from None
     except ValueError as error:
-        raise _Wrong(node, f"{where}: {error}") from None
+        raise wrong_at(node, f"{where}: {error}") from None
+
+
+def _unknown(node: yaml.Node, key: str, known: set[str], where: str) -> WrongError:
+    close = get_close_matches(key, known, n=2, cutoff=0.6)
+    hint = f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(sorted(known))}"
+    return wrong_at(node, f"unknown key {key!r} in {where}; {hint}")
 
 
 def _required(kind: Any) -> list[str]:
     return [f.name for f in fields(kind) if f.init and f.default is MISSING and f.default_factory is MISSING]
 
 
-def _pairs(node: yaml.Node, where: str) -> dict[str, tuple[yaml.Node, yaml.Node]]:
-    """Key → (node of the key, node of the value). A key that comes twice is an error: YAML would drop the first."""
-    if not isinstance(node, yaml.MappingNode):
-        raise _Wrong(node, f"{where} is {_shown(node)}, and should be keys with values")
-    pairs: dict[str, tuple[yaml.Node, yaml.Node]] = {}
-    for key, value in node.value:
-        if not isinstance(key, yaml.ScalarNode):
-            raise _Wrong(key, f"a key in {where} is {_shown(key)}, and should be a word")
-        if key.value in pairs:
-            raise _Wrong(key, f"{key.value} is given twice in {where}")
-        pairs[key.value] = (key, value)
-    return pairs
-
-
-def _items(node: yaml.Node, where: str) -> Iterator[yaml.Node]:
-    if not isinstance(node, yaml.SequenceNode):
-        raise _Wrong(node, f"{where} is {_shown(node)}, and should be a list")
-    yield from node.value
-
-
 def _member(node: yaml.Node, members: tuple[Any, ...], where: str) -> Any:
     """The member of a union that the node's own shape calls for."""
-    if _is_null(node) and type(None) in members:
+    if is_null(node) and type(None) in members:
         return type(None)
     rest = [m for m in members if m is not type(None)]
     fitting = [m for m in rest if _shape(m) is type(node)]
     if not fitting:
-        raise _Wrong(node, f"{where} is {_shown(node)}, and should be {' or '.join(_SHAPES[_shape(m)] for m in rest)}")
+        raise wrong_at(node, f"{where} is {shown(node)}, and should be {' or '.join(_SHAPES[_shape(m)] for m in rest)}")
     return fitting[0]
 
 
@@ -225,14 +253,14 @@ def _literal(node: yaml.Node, choices: tuple[Any, ...], where: str) -> Any:
                 return choice
     close = get_close_matches(str(node.value), [str(c) for c in choices], n=1, cutoff=0.6)
     hint = f"; did you mean {close[0]}?" if close else ""
-    raise _Wrong(node, f"{where} is {_shown(node)}, and should be one of {', '.join(map(str, choices))}{hint}")
+    raise wrong_at(node, f"{where} is {shown(node)}, and should be one of {', '.join(map(str, choices))}{hint}")
 
 
 def _scalar(node: yaml.Node, kind: Any, where: str) -> Any:
-    if kind is type(None) and _is_null(node):
+    if kind is type(None) and is_null(node):
         return None
-    if not isinstance(node, yaml.ScalarNode) or _is_null(node):
-        raise _Wrong(node, f"{where} is {_shown(node)}, and should be {_NAMES.get(kind, 'a single value')}")
+    if not isinstance(node, yaml.ScalarNode) or is_null(node):
+        raise wrong_at(node, f"{where} is {shown(node)}, and should be {_NAMES.get(kind, 'a single value')}")
     if isinstance(kind, type) and issubclass(kind, Enum):
         return kind(_literal(node, tuple(member.value for member in kind), where))
     if kind is bool and node.tag == "tag:yaml.org,2002:bool":
@@ -241,11 +269,13 @@ def _scalar(node: yaml.Node, kind: Any, where: str) -> Any:
         return yaml.SafeLoader("").construct_yaml_int(node)
     if kind is float and (number := _number(node)) is not None:
         return number
+    if kind in (str, Path):
+        _refuse_unwritable(node, where)
     if kind is str:
         return node.value
     if kind is Path:
         return _path(node, where)
-    raise _Wrong(node, f"{where} is {_shown(node)}, and should be {_NAMES.get(kind, kind)}")
+    raise wrong_at(node, f"{where} is {shown(node)}, and should be {_NAMES.get(kind, kind)}")
 
 
 _NAMES: dict[Any, str] = {
@@ -273,15 +303,18 @@ def _number(node: yaml.ScalarNode) -> float | None:
 def _path(node: yaml.ScalarNode, where: str) -> Path:
     expanded = os.path.expandvars(node.value)
     if "$" in expanded:
-        raise _Wrong(node, f"{where} is {node.value!r}, which names an environment variable that is not set")
-    return Path(expanded).expanduser()
+        raise wrong_at(node, f"{where} is {node.value!r}, which names an environment variable that is not set")
+    try:
+        return Path(expanded).expanduser()
+    except RuntimeError:
+        raise wrong_at(node, f"{where} is {node.value!r}, and there is no such home folder") from None
 
 
-def _is_null(node: yaml.Node) -> bool:
-    return isinstance(node, yaml.ScalarNode) and node.tag == "tag:yaml.org,2002:null"
-
-
-def _shown(node: yaml.Node) -> str:
-    if isinstance(node, yaml.ScalarNode):
-        return "nothing" if _is_null(node) and not node.value else repr(node.value)
-    return "a list" if isinstance(node, yaml.SequenceNode) else "keys with values"
+def _refuse_unwritable(node: yaml.ScalarNode, where: str) -> None:
+    """Escapes bring in what no file, no name and no tokenizer takes."""
+    try:
+        node.value.encode()
+    except UnicodeEncodeError:
+        raise wrong_at(node, f"{where} is {node.value!a}, which holds half a character") from None
+    if "\0" in node.value:
+        raise wrong_at(node, f"{where} is {node.value!r}, which holds a NUL character")

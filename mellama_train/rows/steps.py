@@ -7,12 +7,23 @@ them depends on the number of ranks; which step they belong to does not, so a ru
 from __future__ import annotations
 
 from mellama_train.errors import RecipeError
-from mellama_train.recipe.config import Batch
+from mellama_train.recipe.config import Batch, Recipe
 
 
 def steps_in(rows: int, per_step: int) -> int:
     """Optimizer steps that `rows` rows make; the last one may be short."""
     return -(-rows // per_step)
+
+
+def run_steps(recipe: Recipe, rows: int) -> int:
+    """Optimizer steps of a run over so many rows. Raises `RecipeError` where more are asked for than they make."""
+    possible = steps_in(rows, recipe.batch.rows)
+    if recipe.steps is not None and recipe.steps > possible:
+        raise RecipeError(
+            f"the data makes {possible:,} steps ({rows:,} rows, {recipe.batch.rows:,} a step), and {recipe.steps:,} "
+            "are asked for; lower steps, leave them out, or let the data be passed more often"
+        )
+    return recipe.steps or possible
 
 
 def accumulation(batch: Batch, ranks: int) -> int:

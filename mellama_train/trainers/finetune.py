@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -16,14 +16,14 @@ from mellama_train.model.loading import context_window, load_tokenizer
 from mellama_train.recipe.defaults import CONTEXT
 from mellama_train.recipe.stages import FinetuneRecipe, TaskData
 from mellama_train.recipe.yaml_schema import Change
+from mellama_train.rows.characters import lone_surrogate
 from mellama_train.rows.packed import SampleRows, choose_form
 from mellama_train.rows.samples import Sample
+from mellama_train.trainers.inputs import open_task
 from mellama_train.trainers.samples import sample_data, sample_rows
 
 if TYPE_CHECKING:
     from mibe.task import Task
-
-DEFAULT_ROWS = 32
 
 SHOWN = 10
 """Ids in a message; the number of all of them stands before."""
@@ -45,31 +45,13 @@ def finetuning_data(recipe: FinetuneRecipe) -> TrainingData:
     return sample_data(rows("train", recipe.epochs), held_out, tokenizer)
 
 
-def default_finetuning(model: str, task: str) -> list[Change]:
-    """What a recipe must say and the paper does not, for a run without one.
+def default_finetuning(model: str) -> list[Change]:
+    """What depends on model and machine, for a run without a recipe.
 
     The context is 4,096 tokens or as many as the model knows, the precision bf16 or what this machine is good at.
     """
     precision = "bf16" if torch.cuda.is_available() else "fp32"
-    context = min(CONTEXT, context_window(model) or CONTEXT)
-    return [
-        ("output", str(Path("runs") / f"{Path(model).name}-{task}")),
-        ("context", str(context)),
-        ("precision", precision),
-        ("batch.rows", str(DEFAULT_ROWS)),
-    ]
-
-
-def open_task(name: str) -> Task:
-    """The task, which has a train split here. Raises `DataError`, or mibe's error for an unknown name."""
-    task = mibe.load_task(name)
-    splits = mibe.prepared_splits(task)
-    if splits and "train" not in splits:
-        raise DataError(
-            f"{name} has no train split here, only {', '.join(splits)}; prepare data that has one "
-            f"(mibe data prepare {task.data_name} --from PATH), or choose another task (mibe tasks lists them)"
-        )
-    return task
+    return [("context", str(min(CONTEXT, context_window(model) or CONTEXT))), ("precision", precision)]
 
 
 def task_samples(task: Task, split: str, data: TaskData, tokenizer: Any, *, context: int) -> Iterator[Sample]:
@@ -80,11 +62,23 @@ def task_samples(task: Task, split: str, data: TaskData, tokenizer: Any, *, cont
     """
     refused = _refused(task, data) if split == "train" else {}
     chat = choose_form(data.form, tokenizer) == "chat"
-    for sample in mibe.training_samples(task, split, tokenizer=tokenizer, context_window=context, chat_template=chat):
+    samples = mibe.training_samples(task, split, tokenizer=tokenizer, context_window=context, chat_template=chat)
+    # Each document is looked at before its sample is made, which takes the tokenizer.
+    for place, sample in zip(_whole_documents(task, split), samples, strict=True):
         if sample.id not in refused:
             turns = [(message["role"], message["content"]) for message in sample.messages]
             messages = tuple({"role": who, "content": text} for who, text in [*turns, ("assistant", sample.answer)])
-            yield Sample(messages, task.name, f"{task.name}, {split} split, document {sample.id}")
+            yield Sample(messages, task.name, place)
+
+
+def _whole_documents(task: Task, split: str) -> Iterator[str]:
+    """The place of each document, as messages have it. Raises `DataError` for one that holds half a character."""
+    for example in mibe.examples(task, split):
+        place = f"{task.name}, {split} split, document {example.id}"
+        learned = [dict(example.inputs), example.target, example.choices]
+        if half := lone_surrogate(json.dumps(learned, ensure_ascii=False)):
+            raise DataError(f"{place} holds {half}, half a character; mend the text and prepare the data again")
+        yield place
 
 
 def say_terms(task: Task) -> None:

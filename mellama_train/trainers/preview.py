@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from mellama_train.loop.training import TrainingData
 from mellama_train.recipe.config import Recipe
 from mellama_train.rows.row import IGNORED
-from mellama_train.rows.steps import steps_in
+from mellama_train.rows.steps import run_steps, steps_in
 
 LEARNED, OTHER, PLAIN = "\x1b[32m", "\x1b[2m", "\x1b[0m"
 """Green, faint, and back."""
@@ -21,8 +21,7 @@ LEARNED, OTHER, PLAIN = "\x1b[32m", "\x1b[2m", "\x1b[0m"
 def summary(recipe: Recipe, data: TrainingData) -> str:
     """Lines of what the run would do: rows, steps, targets of the first step, what is held out, where it goes."""
     rows = len(data.rows)
-    possible = steps_in(rows, recipe.batch.rows)
-    steps = min(possible, recipe.steps or possible)
+    possible, steps = steps_in(rows, recipe.batch.rows), run_steps(recipe, rows)
     first = [data.rows[index] for index in range(min(rows, recipe.batch.rows))]
     targets = sum(int((row.labels != IGNORED).sum()) for row in first)
     tokens = sum(len(row.tokens) for row in first)

@@ -13,6 +13,9 @@ from mellama_train.rows.steps import accumulation
 TAG = "deepspeed"
 """The folder of a checkpoint that DeepSpeed writes into."""
 
+SECTIONS = ("zero_optimization", "checkpoint")
+"""Keys of a configuration with keys below them, which are read here."""
+
 
 def sharding(recipe: Recipe) -> dict[str, Any]:
     """`zero_optimization` of the recipe's stage, as the package has it and the user's own file changes it."""
@@ -45,7 +48,8 @@ def configuration(recipe: Recipe, ranks: int, *, universal: bool) -> dict[str, A
     if universal:
         asked["checkpoint"] = {"load_universal": True}
     found = _merged(_merged(_stage(engine.zero), asked), _own(recipe))
-    if found.get("checkpoint", {}).get("writer", {}).get("decoupled"):
+    writer = found.get("checkpoint", {}).get("writer")
+    if isinstance(writer, dict) and writer.get("decoupled"):
         raise RecipeError(
             f"engine.config: {engine.config} sets checkpoint.writer.decoupled, which has files written after the "
             "checkpoint is sealed; leave it out"
@@ -62,9 +66,14 @@ def _own(recipe: Recipe) -> dict[str, Any]:
     if recipe.engine.config is None:
         return {}
     try:
-        found: dict[str, Any] = json.loads(recipe.engine.config.read_text())
+        found: Any = json.loads(recipe.engine.config.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise RecipeError(f"engine.config: cannot read {recipe.engine.config}: {error}") from None
+    if not isinstance(found, dict):
+        raise RecipeError(f"engine.config: {recipe.engine.config} is no JSON object")
+    for section in SECTIONS:
+        if not isinstance(found.get(section, {}), dict):
+            raise RecipeError(f"engine.config: {section} in {recipe.engine.config} is no JSON object")
     return found
 
 

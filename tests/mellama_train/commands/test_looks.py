@@ -29,6 +29,10 @@ def test_a_dry_run_says_what_would_be_done_and_writes_nothing(tmp_path, capsys):
     assert not (tmp_path / "run").exists()
     assert main(["instruct", recipe, "--dry-run", "--set", "steps=1"]) == 0
     assert "steps: 1 of 1 rows" in capsys.readouterr().out
+    for more in (["--dry-run"], []):
+        assert main(["instruct", recipe, *more, "--set", "steps=50"]) == 2
+        (said,) = capsys.readouterr().err.strip().splitlines()
+        assert "the data makes 2 steps (2 rows, 1 a step), and 50 are asked for" in said
 
 
 def test_documents_are_shown_with_what_is_learned_marked(tmp_path, capsys):
@@ -78,7 +82,7 @@ def test_a_chat_template_of_the_recipe_takes_the_place_of_the_models(tmp_path, c
     assert main(["instruct", recipe, "--show", "1", "--set", f"model.chat_template={tmp_path / 'own.jinja'}"]) == 0
     assert "[user]What is" in capsys.readouterr().out
     assert main(["instruct", recipe, "--show", "1", "--set", "model.chat_template=nowhere.jinja"]) == 2
-    assert "cannot read model.chat_template nowhere.jinja" in capsys.readouterr().err
+    assert "model.chat_template: there is no file nowhere.jinja" in capsys.readouterr().err
 
 
 def test_warnings_of_what_will_be_deprecated_are_not_shown_unless_asked_for():

@@ -1,7 +1,9 @@
 """The plan against figures from elsewhere: the paper's hours, published model sizes, and a model that was counted."""
 
+import json
 import math
 import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -11,7 +13,7 @@ import pytest
 import yaml
 
 from mellama_train.cli import main
-from mellama_train.errors import EngineError
+from mellama_train.errors import EngineError, ModelLoadError, RecipeError
 from mellama_train.plan.fitting import differences, faster, nearest_fit, refuse_hopeless
 from mellama_train.plan.gpus import GPUS
 from mellama_train.plan.memory import memory, saved_bytes, state, zero_state
@@ -335,6 +337,49 @@ def test_bad_questions_get_one_line(tmp_path, capsys):
     assert "cannot read" in refused(tmp_path / "none.yaml", "--gpus", 8, "--gpu", "h200")
     (tmp_path / "config.json").write_text('{"n_embd": 768}')
     assert "not of a Llama-like model" in refused(*asked, "--gpus", 160, "--model", tmp_path)
+
+
+def test_several_wrong_answers_are_told_at_once():
+    with pytest.raises(RecipeError) as caught:
+        Asked(gpus=9, gpu="h200", nodes=2, tokens=float("inf"), utilisation=1.5)
+    assert [line.split(" ")[0] for line in str(caught.value).splitlines()] == ["--tokens:", "--utilisation:", "9"]
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        ("{", "cannot read"),
+        ("[]", "is no JSON object"),
+        ('{"hidden_size": 64}', "it has no num_attention_heads, intermediate_size, num_hidden_layers, vocab_size"),
+        ("heads 0", "num_attention_heads is 0, and should be a whole number above 0"),
+        ("layers x", "num_hidden_layers is 'x', and should be a whole number above 0"),
+    ],
+)
+def test_a_configuration_that_gives_no_shape_is_one_line(tmp_path, content, problem):
+    sizes = {"hidden_size": 64, "intermediate_size": 96, "num_attention_heads": 4, "num_hidden_layers": 2}
+    wrong = {"heads 0": {"num_attention_heads": 0}, "layers x": {"num_hidden_layers": "x"}}
+    text = json.dumps(sizes | {"vocab_size": 64} | wrong[content]) if content in wrong else content
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(ModelLoadError, match=re.escape(problem)):
+        shape_of(str(tmp_path))
+
+
+def test_the_stage_follows_from_what_is_set(tmp_path, capsys):
+    recipe = tmp_path / "r.yaml"
+    text = "model: {path: llama2-7b}\noutput: o\nbatch: {rows: 8}\nengine: {sharding: fsdp}\ndata: {files: [gone]}\n"
+    recipe.write_text(text)
+    asked = ["plan", str(recipe), "--gpus", "8", "--gpu", "h100-80g", "--set"]
+    assert main([*asked, "data={task: pubmedqa}"]) == 0
+    assert "-m mellama_train finetune --recipe" in capsys.readouterr().out
+    assert main([*asked, f"data={{folder: {tmp_path}}}"]) == 0
+    assert "-m mellama_train pretrain" in capsys.readouterr().out
+    for damaged in ("{", "[]", '{"mixture": {}}'):
+        (tmp_path / "manifest.json").write_text(damaged)
+        assert main([*asked, f"data={{folder: {tmp_path}}}"]) == 2
+        assert "manifest.json is damaged" in capsys.readouterr().err
+    (tmp_path / "s.jsonl").write_bytes(b"\xff\xfe")
+    assert main([*asked, f"data.files=[{tmp_path / 's.jsonl'}]"]) == 2
+    assert f"cannot read {tmp_path / 's.jsonl'}: " in capsys.readouterr().err
 
 
 def test_a_plan_needs_no_torch():

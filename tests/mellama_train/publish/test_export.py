@@ -13,7 +13,7 @@ pytest.importorskip("peft", reason="peft comes with the extra train")
 
 from launching import launch, written
 from training_parts import CHAT, FormulaRows, make_model, make_tokenizer, recipe, recipe_text, train_here
-from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
+from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, LlamaConfig, LlamaForCausalLM
 
 from mellama_train.cli import main
 from mellama_train.publish.export import probe_logits
@@ -133,8 +133,9 @@ def test_checkpoints_of_deepspeed_on_two_ranks(model, tmp_path):
     for name in runs:
         run = tmp_path / name / "run"
         newest = max((run / "checkpoints").glob("step-*"))
-        exported(newest, "--merge-lora", "--to", tmp_path / f"{name}-out")
-        exported(run, "--merge-lora", "--to", tmp_path / f"{name}-final")
+        merge = ("--merge-lora",) if name == "lora3" else ()
+        exported(newest, *merge, "--to", tmp_path / f"{name}-out")
+        exported(run, *merge, "--to", tmp_path / f"{name}-final")
         difference = logits(tmp_path / f"{name}-out") - logits(tmp_path / f"{name}-final")
         assert float(difference.abs().max()) < 1e-6, name
 
@@ -212,6 +213,52 @@ def test_what_cannot_be_exported_is_refused(model, tuned, tmp_path, capsys):
     assert not (tmp_path / "out").exists()
 
 
+def test_all_that_is_wrong_with_an_export_is_told_at_once(model, tuned, tmp_path, capsys):
+    whole = train_here(recipe(tmp_path / "whole", model), ROWS)
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "file").touch()
+    wrong = ("--merge-lora", "--base", tmp_path / "gone", "--mibe-run", tmp_path, "--to", tmp_path / "full")
+    capsys.readouterr()
+    assert main(["export", *map(str, (whole, *wrong))]) == 2
+    said = [line.removeprefix("mellama-train: ") for line in capsys.readouterr().err.splitlines()]
+    assert [line.split(" ")[0] for line in said] == [
+        "--merge-lora:",
+        "--base:",
+        str(tmp_path / "full"),
+        "--base:",
+        "--mibe-run:",
+    ]
+    assert said[0] == f"--merge-lora: {whole} has no adapters, so there is nothing to merge; leave it out"
+    for left in (whole.parent, max((whole.parent / "checkpoints").glob("step-*"))):
+        assert main(["export", str(left), "--merge-lora", "--to", str(tmp_path / "out")]) == 2
+        assert "has no adapters" in capsys.readouterr().err
+
+
+OTHERS = {
+    "narrow": ({"hidden_size": 32}, ("is 128 × 32 in it, and 128 × 64 in the checkpoint", "and the adapters 64")),
+    "short": ({"num_hidden_layers": 1}, ("the checkpoint has model.layers.1.", "it has no layer model.layers.1.")),
+    "deep": ({"num_hidden_layers": 3}, ("it has model.layers.2.", "it has model.layers.2.")),
+    "mute": ({"vocab_size": 50}, ("is 50 × 64 in it", "it knows 50 tokens, and the tokenizer has 98")),
+}
+
+
+def test_a_base_of_another_shape_is_one_line(model, tuned, tmp_path, capsys):
+    """For a checkpoint of all weights, one of adapters, and finished adapters."""
+    whole = train_here(recipe(tmp_path / "whole", model), ROWS).parent
+    checkpoint, adapters = (max((run / "checkpoints").glob("step-*")) for run in (whole, tuned))
+    for name, (change, (of_weights, of_adapters)) in OTHERS.items():
+        other = tmp_path / name
+        config = LlamaConfig(**{**AutoModelForCausalLM.from_pretrained(model).config.to_dict(), **change})
+        LlamaForCausalLM(config).save_pretrained(other)
+        make_tokenizer().save_pretrained(other)
+        for left, problem in {checkpoint: of_weights, adapters: "", tuned / "final": of_adapters}.items():
+            capsys.readouterr()
+            assert main(["export", str(left), "--base", str(other), "--to", str(tmp_path / "out")]) == 2, name
+            lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("mellama-train: ")]
+            assert len(lines) == 1 and f"{left} was not made of {other}: " in lines[0] and problem in lines[0]
+            assert lines[0].endswith("; --base names the model it began with")
+
+
 def test_a_damaged_checkpoint_is_not_exported(tuned, tmp_path, capsys):
     import shutil
 
@@ -251,8 +298,9 @@ def test_what_ends_a_turn_is_told_to_who_generates(tmp_path):
         (out / "recipe.yaml").write_text(yaml.safe_dump(recipe_text(out, folder, **files, **keys)))
         assert main(["instruct", str(out / "recipe.yaml")]) == 0
         last = max((out / "run" / "checkpoints").iterdir())
-        exported(out / "run", "--to", out / "exported", "--merge-lora")
-        exported(last, "--to", out / "from-checkpoint", "--merge-lora")
+        merge = ("--merge-lora",) if keys else ()
+        exported(out / "run", "--to", out / "exported", *merge)
+        exported(last, "--to", out / "from-checkpoint", *merge)
         exported(out / "run", "--to", out / "as-it-is")
         for written_to in (out / "run" / "final", out / "exported", out / "from-checkpoint", out / "as-it-is"):
             assert GenerationConfig.from_pretrained(written_to).eos_token_id == ends, written_to

@@ -3,14 +3,16 @@
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import pytest
 
 pytest.importorskip("yaml")
 
 from mellama_train.errors import RecipeError
-from mellama_train.recipe.yaml_schema import FieldError, as_json, load, parse
+from mellama_train.recipe.problems import FieldError, Problem, refuse
+from mellama_train.recipe.ranges import Count, Positive, Range
+from mellama_train.recipe.yaml_schema import as_json, load, parse, read_text
 
 
 class Access(StrEnum):
@@ -133,3 +135,92 @@ def test_paths_know_the_home_folder_and_variables(monkeypatch):
     monkeypatch.setenv("DATA", "/data")
     for written, meant in (("~/m", "/home/ada/m"), ("$DATA/m", "/data/m"), ("${DATA}/m", "/data/m")):
         assert parse(f"model: {written}\noptimizer: {{lr: 1}}", Recipe, "x").model == Path(meant)
+
+
+@pytest.mark.parametrize(
+    ("written", "problem"),
+    [
+        (r'"a\0b"', "which holds a NUL character"),
+        (r'"\ud83d"', "which holds half a character"),
+        ("~no-such-user/m", "and there is no such home folder"),
+    ],
+)
+def test_a_path_that_no_file_system_takes_is_one_line(written, problem):
+    with pytest.raises(RecipeError, match=rf"x:1: model is .*, {problem}$"):
+        parse(f"model: {written}\noptimizer: {{lr: 1}}", Recipe, "x")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Numbers:
+    rows: Count = 1
+    factor: Annotated[float, Range(above=1, below=10, why="is a multiple")] = 2.0
+    weights: dict[str, Positive] | None = None
+    shares: tuple[Annotated[float, Range(at_least=0, at_most=1)], ...] = ()
+    patience: Count | None = None
+
+    def __post_init__(self):
+        refuse(FieldError(name, "is odd") for name in ("rows", "patience") if (getattr(self, name) or 0) % 2)
+
+
+def refused(text, changes=(), schema=Numbers):
+    with pytest.raises(RecipeError) as caught:
+        parse(text, schema, "x", changes)
+    return str(caught.value).splitlines()
+
+
+def test_numbers_lie_within_what_their_type_declares():
+    bounds = {"factor: 1.01": 1.01, "factor: 9.99": 9.99}
+    for text, value in bounds.items():
+        assert parse(f"rows: 2\n{text}", Numbers, "x").factor == value
+    for value in ("1", "10", "-3"):
+        assert refused(f"factor: {value}") == [
+            f"x:1: factor: is a multiple; must be above 1 and below 10, and is {float(value)}"
+        ]
+    assert refused("weights: {pmc: 3, mimic: -1}") == ["x:1: weights.mimic: must be above 0, and is -1.0"]
+    assert refused("shares: [0, 1, 1.5]") == ["x:1: shares[2]: must be at least 0 and at most 1, and is 1.5"]
+    assert refused("patience: 0") == ["x:1: patience: must be at least 1, and is 0"]
+    assert parse("rows: 2\npatience:", Numbers, "x").patience is None
+
+
+def test_all_mistakes_are_told_at_once_each_with_its_place():
+    assert refused(
+        "rwos: 1\nrows: 0\nfactor: x\nweights:\n  a: 1\n  b: .inf\n", [("patience", "0"), ("steps", "3")]
+    ) == [
+        "x:1: unknown key 'rwos' in the file; did you mean rows?",
+        "--set steps:1: unknown key 'steps' in the file; known: factor, patience, rows, shares, weights",
+        "x:2: rows: must be at least 1, and is 0",
+        "x:3: factor is 'x', and should be a number",
+        "x:6: weights.b is '.inf', and should be a number",
+        "--set patience:1: patience: must be at least 1, and is 0",
+    ]
+    assert refused("rows: 3\npatience: 5\n") == ["x:1: rows: is odd", "x:2: patience: is odd"]
+    nested = "optimizer: {lr: fast, betas: 3}\nprecision: bf17\n"
+    assert [line.split(" ")[1] for line in refused(nested, schema=Recipe)] == ["the", "lr", "betas", "precision"]
+
+
+def test_an_option_without_a_value_is_null():
+    assert parse("rows: 2\npatience: 4", Numbers, "x", [("patience", "")]).patience is None
+    assert refused("rows: 2", [("rows", "")]) == ["--set rows:1: rows is nothing, and should be a whole number"]
+    assert refused("rows: 2", [("weights.a", "")]) == [
+        "--set weights.a:1: weights.a is nothing, and should be a number"
+    ]
+
+
+def test_what_is_found_later_has_its_place_too():
+    found = read_text(GOOD, Recipe, "x", [("weights.mimic", "2"), ("model", "m")], {"model": "--model"})
+    problems = [
+        Problem(key, "is no good")
+        for key in ("model", "weights.mimic", "weights.pmc", "steps[1]", "optimizer.betas[7]", "absent")
+    ]
+    with pytest.raises(RecipeError) as caught:
+        found.refuse(problems)
+    places = [line.removesuffix(": is no good") for line in str(caught.value).splitlines()]
+    assert places == [
+        "--model: model",
+        "--set weights.mimic:1: weights.mimic",
+        "x:8: weights.pmc",
+        "x:11: steps[1]",
+        "x:4: optimizer.betas[7]",
+        "x: absent",
+    ]
+    found.refuse([])

@@ -237,6 +237,20 @@ def test_bad_input_gets_one_line(model, tmp_path, capsys, arguments, problem):
     assert not (tmp_path / "run" / "final").exists()
 
 
+@pytest.mark.parametrize("part", ["context", "answer"])
+def test_half_a_character_in_a_task_is_one_line_with_its_document(part, model, own_folders, tmp_path, capsys):
+    texts = {"context": "An article.", "answer": "A summary."}
+    split = own_folders / "data" / "pubmedsum" / "train.jsonl"
+    write_split(own_folders, "pubmedsum", "train", [Example("a1", {"text": texts["context"]}, texts["answer"])])
+    # As JSON has it, where a text was cut in the midst of a character.
+    whole = split.read_text()
+    broken = whole.replace(texts[part], texts[part] + "\\ud83d").replace('"a1"', '"a2"')
+    split.write_text(whole + broken)
+    assert finetune(model, tmp_path / "run", "--task", "pubmedsum", "--set", "context=2048") == 2
+    (said,) = capsys.readouterr().err.strip().splitlines()
+    assert "pubmedsum, train split, document a2 holds \\ud83d, half a character" in said
+
+
 def test_a_setting_is_a_key_with_a_value(capsys):
     with pytest.raises(SystemExit, match="2"):
         main(["pretrain", "recipe.yaml", "--set", "steps"])

@@ -65,6 +65,41 @@ def test_a_corpus_becomes_a_model(base, tmp_path):
     assert AutoModelForCausalLM.from_pretrained(tmp_path / "run" / "final").num_parameters() > 0
 
 
+def test_what_does_not_fit_the_corpus_is_told_at_once(base, tmp_path, capsys):
+    data = {
+        "folder": str(base / "corpus"),
+        "weights": {"medical": 3, "medicine": 1},
+        "max_epochs": {"medical": 9, "genral": 2},
+    }
+    best = {"figure": "perplexity/poems"}
+    assert pretrain(base, tmp_path, data=data, best=best, context=256) == 2
+    said = capsys.readouterr().err.splitlines()
+    keys = ["context", "data.weights.medicine", "data.max_epochs.genral", "best.figure"]
+    assert [line.split(": ")[2] for line in said] == keys
+    assert all("has no source" in line and "it has medical, general" in line for line in said[1:3])
+    assert "which has perplexity/general, perplexity/medical" in said[3]
+    assert pretrain(base, tmp_path, data={**data, "weights": {"medical": -1, "general": 0}}) == 2
+    assert [line.split(": ", 2)[2] for line in capsys.readouterr().err.splitlines()] == [
+        "weights.general: must be above 0, and is 0.0",
+        "weights.medical: must be above 0, and is -1.0",
+    ]
+    (base / "damaged").mkdir()
+    (base / "damaged" / "manifest.json").write_text('{"format": 1, "shards": []}')
+    assert pretrain(base, tmp_path, data={"folder": str(base / "damaged")}) == 2
+    assert "manifest.json is damaged (not all of it is there)" in capsys.readouterr().err
+
+
+def test_steps_beyond_the_data_are_refused(base, tmp_path, capsys):
+    corpus = {"folder": str(base / "corpus"), "max_epochs": {"medical": 1, "general": 1}}
+    assert pretrain(base, tmp_path, data=corpus, steps=100_000) == 2
+    (said,) = capsys.readouterr().err.splitlines()
+    assert ": steps: the data makes " in said and "and 100,000 are asked for" in said
+    possible = int(said.split("the data makes ")[1].split(" ")[0])
+    assert pretrain(base, tmp_path, data=corpus, steps=possible + 1) == 2
+    asked = ["pretrain", str(tmp_path / "recipe.yaml"), "--dry-run", "--set", f"steps={possible}"]
+    assert main(asked) == 0 and f"steps: {possible:,} of 4 rows (the data has {possible:,})" in capsys.readouterr().out
+
+
 def test_another_tokenizer_or_mixture_is_refused(base, tmp_path, capsys):
     write_tokenizer(tmp_path / "other", vocabulary=258)
     assert pretrain(base, tmp_path, model={"path": str(tmp_path / "other")}) == 2
