@@ -197,6 +197,8 @@ def test_a_source_too_small_for_one_period(tmp_path):
 
 
 def test_sources_that_are_not_there_or_empty(three, tmp_path):
+    with pytest.raises(CorpusError, match="has no source genral; it has medical, clinical, general"):
+        Mixture.open(three, max_epochs={"genral": 2})
     with pytest.raises(CorpusError, match="has no source medcal; it has medical, clinical, general"):
         Mixture.open(three, weights={"medcal": 1})
     folder = corpus(tmp_path / "e", {"a": [documents(9)], "b": []})
