@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from mibe.cli.own import add_own_arguments, tasks_of
 from mibe.cli.options import (
     Commands,
     add_model_arguments,
@@ -22,6 +23,7 @@ def add_commands(commands: Commands) -> None:
 def _plan_parser(p: argparse.ArgumentParser) -> None:
     p.set_defaults(command=_plan)
     add_task_arguments(p)
+    add_own_arguments(p)
     add_model_arguments(p, required=False)
     p.add_argument("--limit", type=int, metavar="N", help="N documents of each task (default all)")
     add_repeats_argument(p)
@@ -59,7 +61,7 @@ def _plan(a: argparse.Namespace) -> int:
     shape = None if a.model_shape is None else parse_shape(a.model_shape)
     dtype, gpu_bytes = parse_dtype(a.dtype), a.gpu_memory * GIB
     found = forecast(
-        tasks=a.tasks,
+        tasks=tasks_of(a),
         suite=a.suite,
         model=a.model,
         model_args=parse_model_args(a.model_args),

@@ -16,7 +16,7 @@ from mibe.errors import RunError
 from mibe.metrics.base import is_main
 from mibe.pages import write_page
 from mibe.published.figures import TITLES
-from mibe.registry import load_task
+from mibe.own.recorded import task_of
 from mibe.report import samples
 from mibe.report.histogram import histogram
 from mibe.report.prompts import documents_of
@@ -52,7 +52,7 @@ def write_report(run: str | Path | Run, folder: Path | None = None, progress: Pr
         samples.clear(folder / "data")
         for number, name in enumerate(scored):
             rows = samples.in_order(list(found.rows(name)))
-            task = protocols.recorded(record, load_task(name))
+            task = protocols.recorded(record, task_of(record, name))
             private = is_credentialed(task)
             documents = None if private else documents_of(name, record, rows)
             news.start(name, len(rows), 0)
