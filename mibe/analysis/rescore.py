@@ -15,8 +15,8 @@ from mibe.errors import RunError
 from mibe.judge.verdicts import keep_verdicts
 from mibe.models.base import Response
 from mibe.models.reasoning import was_cut
-from mibe.parsers.reasoning import Format, answer_at_again, opened_by
 from mibe.own.recorded import task_of
+from mibe.parsers.reasoning import Format, answer_at_again, opened_by
 from mibe.results import record
 from mibe.results.folder import RunFolder
 from mibe.results.log import Row, SampleLog

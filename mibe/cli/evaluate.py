@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 
-from mibe.cli.own import add_own_arguments, tasks_of
 from mibe.cli.options import (
     FORMATS,
     Commands,
@@ -17,6 +16,7 @@ from mibe.cli.options import (
     model_args_of,
     prompt_settings_of,
 )
+from mibe.cli.own import add_own_arguments, tasks_of
 from mibe.errors import UsageError
 
 

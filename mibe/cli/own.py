@@ -59,7 +59,7 @@ def tasks_of(a: argparse.Namespace) -> str | None:
     said = said_of(a)
     if a.data is None:
         if said:
-            first = next(iter(said["columns"] if "columns" in said else said))
+            first = next(iter(said.get("columns", said)))
             raise UsageError(f"--{first.replace('_', '-')} is for a file of your own; give it with --data FILE")
         tasks: str | None = a.tasks
         return tasks

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 
-from mibe.cli.own import add_own_arguments, tasks_of
 from mibe.cli.options import (
     Commands,
     add_model_arguments,
@@ -13,6 +12,7 @@ from mibe.cli.options import (
     data_use_of,
     prompt_settings_of,
 )
+from mibe.cli.own import add_own_arguments, tasks_of
 
 
 def add_commands(commands: Commands) -> None:

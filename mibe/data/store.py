@@ -294,7 +294,8 @@ def how_to_get(name: str) -> str:
     try:
         obtain = f"{load_task(name).source.obtain} Then: mibe data prepare {name} --from PATH"
     except UsageError:
-        obtain = f"Put your own examples, one JSON object a line, in {data_dir() / name / 'test.jsonl'}"
+        where = data_dir() / name / "test.jsonl"
+        obtain = f"Add your own file (mibe data add FILE), or put examples, one JSON object a line, in {where}"
     return obtain
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ from mibe.task import AccessLevel, Task
 
 if TYPE_CHECKING:
     from mibe.data.store import Manifest
+    from mibe.own.description import TaskFile
 
 TASK = "task"
 """The key of a manifest under which the description stands."""
@@ -37,16 +38,18 @@ def added_task(name: str) -> Task | None:
     if found is None:
         return None
     from mibe.own.building import build
-    from mibe.own.recorded import source_from
+    from mibe.own.source import source_from
 
     return build((source := source_from(found, name)).description, source)
 
 
-def add(path: Path, said: dict[str, Any]) -> tuple[Manifest, tuple[str, ...]]:
+def add(path: Path, said: Mapping[str, Any], written: TaskFile | None = None) -> tuple[Manifest, tuple[str, ...]]:
     """Bring a file, or what a task file names, into the data folder as a task; returns its manifest and what to know.
 
-    A task of the user's own that has the name is replaced. Raises as `mibe.own.opening.open_file` does, and `UsageError`
-    for a name that is taken.
+    `written` is the task file where the file at `path` is none of mibe's.
+
+    A task of the user's own that has the name is replaced. Raises as `mibe.own.opening.open_file` does, and
+    `UsageError` for a name that is taken.
     """
     from mibe.data.prepare import write
     from mibe.own.building import build
@@ -54,7 +57,7 @@ def add(path: Path, said: dict[str, Any]) -> tuple[Manifest, tuple[str, ...]]:
     from mibe.own.settling import settle
     from mibe.own.source import OwnSource
 
-    description, folder = described(path, said)
+    description, folder = described(path, said, written)
     name = description.name
     assert name is not None
     target = store.data_dir() / name

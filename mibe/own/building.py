@@ -226,13 +226,11 @@ def _instruction(kind: Kind, description: TaskFile) -> str:
     target = _words(description.columns.target[0])
     labels = ", ".join(description.labels)
     if kind is Kind.LABEL:
-        return (
-            f"Read the {inputs} and give the {target}. Answer with one of these labels and nothing else: {labels}."
-        )
+        return f"Read the {inputs} and give the {target}. Answer with one of these labels and nothing else: {labels}."
     if kind is Kind.LABELS:
         return (
-            f"Read the {inputs} and give the {target}. The labels are: {labels}. Answer with all labels that apply as a "
-            f"semicolon-separated list and nothing else, or with {EMPTY} if none applies."
+            f"Read the {inputs} and give the {target}. The labels are: {labels}. Answer with all labels that apply as "
+            f"a semicolon-separated list and nothing else, or with {EMPTY} if none applies."
         )
     if kind is Kind.CHOICE:
         return (
@@ -242,16 +240,16 @@ def _instruction(kind: Kind, description: TaskFile) -> str:
     if kind is Kind.SPANS:
         guide = " ".join(f'Use <span class="{label}"> to denote {_words(label)}.' for label in description.labels)
         return (
-            f"Mark every {', every '.join(_words(label) for label in description.labels)} in the {inputs}. The required "
-            f"answer format is the same text with HTML tags to mark up specific entities. Entity Markup Guide: {guide}"
+            f"Mark every {', every '.join(_words(label) for label in description.labels)} in the {inputs}. The "
+            f"required answer format is the same text with HTML tags to mark up specific entities. Entity Markup Guide: {guide}"
         )
     if kind is Kind.ANSWER:
         return f"Read the {inputs} and give the {target}. Answer as briefly as possible, without any explanation."
     if kind is Kind.SUMMARY:
         return f"Read the {inputs} and write the {target}. Write the {target} only."
     return (
-        f"Read the {inputs} and list the ten most likely answers for the {target}, the most likely first, as a numbered "
-        "list with one a line. Give the names only, without any explanation."
+        f"Read the {inputs} and list the ten most likely answers for the {target}, the most likely first, as a "
+        "numbered list with one a line. Give the names only, without any explanation."
     )
 
 

@@ -70,7 +70,9 @@ class TaskFile(Part):
     """A task of one's own data. Paths are relative to the file's folder."""
 
     name: str | None = Field(
-        default=None, pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$", description="How the task is called (default: the file's name)."
+        default=None,
+        pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$",
+        description="How the task is called (default: the file's name).",
     )
     title: str | None = Field(default=None, description="One line for tables and pages.")
     kind: Kind | None = Field(default=None, description="What an answer is (default: guessed from the columns).")
@@ -111,7 +113,10 @@ class TaskFile(Part):
 
 
 def read_task_file(path: Path) -> TaskFile:
-    """The task file at `path`. Raises `DataError` for what is no TOML, `UsageError` naming every field that is wrong."""
+    """The task file at `path`.
+
+    Raises `DataError` for what is no TOML, and `UsageError` naming every field that is wrong.
+    """
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
@@ -127,7 +132,9 @@ def task_file(content: Mapping[str, Any], where: str) -> TaskFile:
         return TaskFile.model_validate(content)
     except ValidationError as error:
         found = [_said(part) for part in error.errors()]
-    raise UsageError("\n".join([f"{where}: {found[0]}"] if len(found) == 1 else [f"{where}:", *(f"  {f}" for f in found)]))
+    raise UsageError(
+        "\n".join([f"{where}: {found[0]}"] if len(found) == 1 else [f"{where}:", *(f"  {f}" for f in found)])
+    )
 
 
 def json_schema() -> dict[str, Any]:
@@ -144,6 +151,7 @@ def _said(error: Mapping[str, Any]) -> str:
     """One error of pydantic in one line, with the nearest known key for one that is unknown."""
     *parents, last = [str(part) for part in error["loc"]]
     if error["type"] == "extra_forbidden":
-        part = {"columns": Columns, "prompt": PromptText}.get(parents[0] if parents else "", TaskFile)
+        parts: dict[str, type[Part]] = {"columns": Columns, "prompt": PromptText}
+        part = parts.get(parents[0] if parents else "", TaskFile)
         return str(unknown(f"key{' in [' + parents[0] + ']' if parents else ''}", last, part.model_fields))
     return f"{'.'.join([*parents, last])}: {error['msg'].lower()}"

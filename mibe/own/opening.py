@@ -14,7 +14,7 @@ from mibe.data.contents import content_notes
 from mibe.data.raw import file_sha256
 from mibe.data.schema import to_line
 from mibe.data.store import Held, HeldSplit, Manifest, hold
-from mibe.errors import DataError, UsageError
+from mibe.errors import DataError
 from mibe.own.building import build
 from mibe.own.description import TaskFile, read_task_file, task_file
 from mibe.own.kinds import WORDS, Kind
@@ -23,25 +23,23 @@ from mibe.own.source import OwnSource
 from mibe.task import AccessLevel, Example, Task
 
 
-def described(path: Path, said: Mapping[str, Any]) -> tuple[TaskFile, Path]:
-    """What is said of a file: by the file itself if it is a task file, and by `said`, which counts before it.
+def described(path: Path, said: Mapping[str, Any], written: TaskFile | None = None) -> tuple[TaskFile, Path]:
+    """What is said of a file: by `written`, or the file itself if it is a task file, and by `said`, which counts first.
 
     `said` holds fields of `TaskFile`; those of `columns` and `prompt` are merged, others replace. Returns the
     description, which has a name, and the folder that its files lie in.
     """
     if not path.exists():
         raise DataError(f"there is nothing at {path}")
-    if path.suffix.lower() == ".toml":
-        written, folder = read_task_file(path), path.parent
-    else:
-        written, folder = TaskFile(files={"test": path.name}), path.parent
+    if written is None:
+        written = read_task_file(path) if path.suffix.lower() == ".toml" else TaskFile(files={"test": path.name})
     content = written.model_dump(mode="json", exclude_defaults=True)
     for key, value in said.items():
         both = isinstance(value, Mapping) and isinstance(content.get(key), Mapping)
         content[key] = {**content[key], **value} if both else value
     if "name" not in content:
         content["name"] = default_name(path)
-    return task_file(content, str(path)), folder
+    return task_file(content, str(path)), path.parent
 
 
 def open_file(path: str | Path, **said: Any) -> tuple[Task, tuple[str, ...]]:
@@ -145,7 +143,8 @@ def understood(path: Path, settled: Settled) -> Iterable[str]:
     description = settled.description
     kind = description.kind or Kind.ANSWER
     rows = ", ".join(f"{len(examples):,} in {split}" for split, examples in settled.splits.items())
-    yield f"{path.name}: {rows}; each answer is {WORDS[kind]}{_labels(settled)} (another kind: --kind)"
+    other = " (a guess; another kind: --kind)" if settled.guessed else ""
+    yield f"{path.name}: {rows}; each answer is {WORDS[kind]}{_labels(settled)}{other}"
     yield from settled.notes
     if description.access is AccessLevel.CREDENTIALED:
         yield f"{description.name} is private: its text stays on this machine (--access open where all may see it)"

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from mibe.errors import UsageError
-from mibe.own.source import OwnSource
+from mibe.own.source import OwnSource, source_from
 from mibe.registry import load_task
 from mibe.task import Task
 
@@ -37,17 +36,3 @@ def recorded_tasks(tasks: Mapping[str, Task]) -> dict[str, Any]:
     """What a run record says of the user's own tasks: nothing where there are none."""
     own = {name: task.source.recorded() for name, task in tasks.items() if isinstance(task.source, OwnSource)}
     return {KEY: own} if own else {}
-
-
-def source_from(found: Mapping[str, Any], name: str) -> OwnSource:
-    """The source that `OwnSource.recorded` described. Raises `UsageError` where it is none."""
-    from mibe.own.description import task_file
-
-    try:
-        description = task_file(found["description"], f"the description of {name}")
-        source = OwnSource(description, dict(found.get("files", {})), dict(found.get("splits", {})))
-    except (KeyError, TypeError, ValueError):
-        raise UsageError(f"the description of {name} is damaged; add the task, or make the run, again") from None
-    if description.name != name or description.kind is None or not description.columns.target:
-        raise UsageError(f"the description of {name} is damaged; add the task, or make the run, again")
-    return source

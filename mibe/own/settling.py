@@ -19,7 +19,7 @@ from mibe.own import targets
 from mibe.own.description import Columns, TaskFile, slug
 from mibe.own.kinds import MARKED, Kind, guess, parts, text_of
 from mibe.own.tables import Line, Table, read_tables, split_name
-from mibe.task import Example
+from mibe.task import Example, letter
 
 _FIELD = re.compile(r"[{}\[\].:!]")
 _CLASSES = re.compile(
@@ -32,10 +32,14 @@ WHOLE_TEXT = "text"
 
 @dataclass(frozen=True)
 class Settled:
-    """A description with nothing left open, and its examples; `notes` are what a user should know, a line each."""
+    """A description with nothing left open, and its examples.
+
+    `guessed`: whether the kind of the answers is a guess. `notes` are what a user should know, a line each.
+    """
 
     description: TaskFile
     splits: Mapping[str, Sequence[Example]]
+    guessed: bool
     notes: tuple[str, ...]
 
 
@@ -53,6 +57,7 @@ def settle(description: TaskFile, folder: Path) -> Settled:
     columns = _columns(description, tables)
     description = description.model_copy(update={"columns": columns})
     tables = _by_split(tables, columns.split)
+    guessed = description.kind is None
     lines = [line for table in tables.values() for line in table.lines]
     description = _with_kind(description, lines)
     splits, problems = {}, []
@@ -66,7 +71,7 @@ def settle(description: TaskFile, folder: Path) -> Settled:
         name = next(iter(tables.values())).path.name if len(tables) == 1 else description.name
         raise DataError("\n".join([f"{name}: {number}; correct the data:", *(f"  {each}" for each in problems)]))
     description = _with_answers(description, splits)
-    return Settled(description, splits, tuple(_notes(description, splits)))
+    return Settled(description, splits, guessed, tuple(_notes(description, splits)))
 
 
 def field_of(column: str) -> str:
@@ -83,7 +88,9 @@ def _tables(description: TaskFile, folder: Path) -> dict[str, Table]:
         tables = read_tables(path, description.reading)
         if len(description.files) > 1:
             if len(tables) > 1:
-                raise UsageError(f"{path} holds the splits {', '.join(tables)}; name it alone, or one file for each split")
+                raise UsageError(
+                    f"{path} holds the splits {', '.join(tables)}; name it alone, or one file for each split"
+                )
             tables = {split_name(split): next(iter(tables.values()))}
         found |= tables
     return found
@@ -95,7 +102,9 @@ def _columns(description: TaskFile, tables: Mapping[str, Table]) -> Columns:
     here = list(dict.fromkeys(name for table in tables.values() for name in table.columns))
     file = next(iter(tables.values())).path.name
     if not given.target or not (given.input or description.kind in (None, Kind.SPANS)):
-        open_ = " and ".join(what for what, is_given in (("input", given.input), ("target", given.target)) if not is_given)
+        open_ = " and ".join(
+            what for what, is_given in (("input", given.input), ("target", given.target)) if not is_given
+        )
         raise UsageError(f"name the columns of {file}: {open_} (--input, --target); it has {', '.join(here)}")
     ident = given.id
     if ident is None and (named := [name for name in here if name.lower() == "id"]):
@@ -115,8 +124,10 @@ def _missing(name: str, file: str, here: Sequence[str]) -> str:
     by_fold = {column.lower(): column for column in here}
     close = [by_fold[fold] for fold in get_close_matches(name.lower(), list(by_fold), n=3, cutoff=0.5)]
     hint = f"did you mean {' or '.join(map(repr, close))}? " if close else ""
-    return f"{file} has no column {name!r}; {hint}It has {', '.join(here)}" if hint else (
-        f"{file} has no column {name!r}; it has {', '.join(here)}"
+    return (
+        f"{file} has no column {name!r}; {hint}It has {', '.join(here)}"
+        if hint
+        else (f"{file} has no column {name!r}; it has {', '.join(here)}")
     )
 
 
@@ -137,7 +148,10 @@ def _by_split(tables: Mapping[str, Table], column: str | None) -> dict[str, Tabl
     first = next(iter(tables.values()))
     splits = {split: replace(first, lines=tuple(lines), problems=()) for split, lines in found.items()}
     # Rows without a split are no split's: they are told with the first one's.
-    return {split: replace(table, problems=tuple(problems) if not n else ()) for n, (split, table) in enumerate(splits.items())}
+    return {
+        split: replace(table, problems=tuple(problems) if not n else ())
+        for n, (split, table) in enumerate(splits.items())
+    }
 
 
 def _with_kind(description: TaskFile, lines: Sequence[Line]) -> TaskFile:
@@ -148,7 +162,9 @@ def _with_kind(description: TaskFile, lines: Sequence[Line]) -> TaskFile:
         cells, labels=description.labels, has_choices=bool(columns.choices), columns=len(columns.target)
     )
     if len(columns.target) > 1 and kind is not Kind.SPANS:
-        raise UsageError(f"--target names {len(columns.target)} columns; only spans have more than one (start, end, type)")
+        raise UsageError(
+            f"--target names {len(columns.target)} columns; only spans have more than one (start, end, type)"
+        )
     if kind is Kind.CHOICE and not columns.choices:
         raise UsageError("name the columns of the options: --choices A,B,C,D, or one column that holds a list")
     if not columns.input and not (kind is Kind.SPANS and len(columns.target) == 1):
@@ -226,7 +242,9 @@ def _choices(columns: Columns, line: Line) -> tuple[str, ...]:
         texts.pop()
     found = tuple(text for text in texts if text)
     if len(found) < 2 or len(found) < len(texts):
-        raise ValueError("fewer than two options" if len(found) < 2 else "an option is empty before others that are not")
+        raise ValueError(
+            "fewer than two options" if len(found) < 2 else "an option is empty before others that are not"
+        )
     return found
 
 
@@ -316,18 +334,22 @@ def _target(description: TaskFile, kind: Kind, cell: Any, choices: Sequence[str]
 
 def _spans(description: TaskFile, inputs: dict[str, str], cell: Any) -> tuple[dict[str, str], list[list[Any]]]:
     """The inputs, and the spans in the first of them."""
-    marked = isinstance(cell, str) and not inputs or (isinstance(cell, str) and MARKED.search(cell) is not None)
+    marked = isinstance(cell, str) and (not inputs or MARKED.search(cell) is not None)
     if not marked and isinstance(cell, str) and cell in inputs.values():
         return inputs, []
     text = next(iter(inputs.values()), "")
     if marked:
         unmarked, target = targets.marked_spans(cell, description.labels)
         if strange := [name for name in _types(cell) if name.lower() not in {t.lower() for t in description.labels}]:
-            raise ValueError(f"a mark of the type {targets.quoted(strange[0])}, which is none of {', '.join(description.labels)}")
+            raise ValueError(
+                f"a mark of the type {targets.quoted(strange[0])}, which is none of {', '.join(description.labels)}"
+            )
         if len(target) < len(_types(cell)) or len(_OPENED.findall(cell)) > len(target):
             raise ValueError("a mark is not closed, or is around nothing")
         if inputs and unmarked != text and text != cell:
-            raise ValueError(f"{description.columns.target[0]} without its marks is not the text of {description.columns.input[0]}")
+            raise ValueError(
+                f"{description.columns.target[0]} without its marks is not the text of {description.columns.input[0]}"
+            )
         inputs = {**(inputs or {WHOLE_TEXT: unmarked}), next(iter(inputs), WHOLE_TEXT): unmarked}
     else:
         target = targets.listed_spans(cell, text)
@@ -343,7 +365,7 @@ def _with_answers(description: TaskFile, splits: Mapping[str, Sequence[Example]]
         return description.model_copy(update={"most_labels": max((len(e.target) for e in examples), default=1)})
     if description.kind is Kind.CHOICE and not description.labels:
         most = max((len(example.choices) for example in examples), default=2)
-        return description.model_copy(update={"labels": tuple(targets.letter(i) for i in range(most))})
+        return description.model_copy(update={"labels": tuple(letter(i) for i in range(most))})
     return description
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from mibe.errors import DataError
+from mibe.errors import DataError, UsageError
 from mibe.task import Example
 
 if TYPE_CHECKING:
@@ -52,3 +52,17 @@ class OwnSource:
         """What a run record keeps, from which `mibe.own.recorded` makes the task again."""
         description = self.description.model_dump(mode="json", exclude_defaults=True)
         return {"description": description, "files": dict(self.files), "splits": dict(self.splits)}
+
+
+def source_from(found: Mapping[str, Any], name: str) -> OwnSource:
+    """The source that `OwnSource.recorded` described. Raises `UsageError` where it is none."""
+    from mibe.own.description import task_file
+
+    try:
+        description = task_file(found["description"], f"the description of {name}")
+        source = OwnSource(description, dict(found.get("files", {})), dict(found.get("splits", {})))
+    except (KeyError, TypeError, ValueError):
+        raise UsageError(f"the description of {name} is damaged; add the task, or make the run, again") from None
+    if description.name != name or description.kind is None or not description.columns.target:
+        raise UsageError(f"the description of {name} is damaged; add the task, or make the run, again")
+    return source

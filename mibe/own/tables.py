@@ -129,7 +129,9 @@ def _csv(path: Path, reading: Reading) -> Table:
     # With `strict` a quote that is never closed is an error, where it would else swallow the rest of the file.
     rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     header: list[str] = []
-    lines, problems, end = [], [], 0
+    lines: list[Line] = []
+    problems: list[str] = []
+    end = 0
     while True:
         start = end + 1
         try:
@@ -207,7 +209,7 @@ def _of_objects(path: Path, objects: Iterable[tuple[str, Any]]) -> Table:
         if isinstance(row, json.JSONDecodeError):
             problems.append(f"{where}: not JSON ({row.msg} at column {row.colno})")
         elif not isinstance(row, dict):
-            problems.append(f"{where}: expected a JSON object, such as {{\"note\": \"…\"}}")
+            problems.append(f'{where}: expected a JSON object, such as {{"note": "…"}}')
         else:
             columns |= dict.fromkeys(row)
             lines.append(Line(where, {name: _cell(value) for name, value in row.items()}))
@@ -285,7 +287,10 @@ def _of_dataset(path: Path, dataset: Any) -> Table:
     if not names:
         return table
     named = (
-        {name: names[name](v) if name in names and isinstance(v, int) and v >= 0 else v for name, v in line.cells.items()}
+        {
+            name: names[name](v) if name in names and isinstance(v, int) and v >= 0 else v
+            for name, v in line.cells.items()
+        }
         for line in table.lines
     )
     return replace(table, lines=tuple(Line(old.where, cells) for old, cells in zip(table.lines, named, strict=True)))

@@ -1,4 +1,4 @@
-"""From a cell to a target, for each kind of task. Each function raises `ValueError` with what is wrong with the cell."""
+"""From a cell to a target, for each kind of task. Each function raises `ValueError`, saying what is wrong with it."""
 
 from __future__ import annotations
 

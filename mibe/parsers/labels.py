@@ -147,8 +147,8 @@ class LabelSet:
     """Reads any number of `labels`, in the order of `labels`.
 
     `none_words` are the words that state an empty set where they stand as the answer; an empty JSON list and "not
-    related to any of the topics" do so too. More than `most` labels at once (None: all of them) are the prompt repeated,
-    not an answer.
+    related to any of the topics" do so too. More than `most` labels at once (None: all of them) are the prompt
+    repeated, not an answer.
     """
 
     labels: Sequence[str]

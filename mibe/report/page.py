@@ -14,9 +14,9 @@ from mibe.data.disk import disk_error
 from mibe.data_use import is_credentialed
 from mibe.errors import RunError
 from mibe.metrics.base import is_main
+from mibe.own.recorded import task_of
 from mibe.pages import write_page
 from mibe.published.figures import TITLES
-from mibe.own.recorded import task_of
 from mibe.report import samples
 from mibe.report.histogram import histogram
 from mibe.report.prompts import documents_of

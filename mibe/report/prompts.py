@@ -14,8 +14,8 @@ from mibe.data import store
 from mibe.errors import DataError, UsageError
 from mibe.models.base import Message
 from mibe.models.text import byte_count
-from mibe.prompting import PromptBuilder, layout, template_sha256
 from mibe.own.recorded import task_of
+from mibe.prompting import PromptBuilder, layout, template_sha256
 from mibe.results.log import Row
 from mibe.run.plan import Plan, plan_task
 from mibe.run.settings import Settings
