@@ -78,7 +78,7 @@ def _eval(a: argparse.Namespace) -> int:
     with on_stderr() as progress:
         run = evaluate(
             model=a.model,
-            tasks=tasks_of(a),
+            tasks=tasks_of(a, a.tasks),
             suite=a.suite,
             model_args=model_args_of(a),
             output_dir=a.output_dir,
@@ -106,7 +106,7 @@ def _estimate(a: argparse.Namespace) -> int:
 
     found = estimate_run(
         model=a.model,
-        tasks=tasks_of(a),
+        tasks=tasks_of(a, a.tasks),
         suite=a.suite,
         model_args=model_args_of(a),
         limit=a.limit,

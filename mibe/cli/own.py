@@ -38,6 +38,21 @@ def add_own_arguments(p: argparse.ArgumentParser) -> None:
     own.add_argument("--encoding", metavar="NAME", help="of the file (default UTF-8, or its byte order mark)")
 
 
+def add_data_argument(p: argparse.ArgumentParser) -> None:
+    """A file of one's own in the place of a task, for commands that take the name of one."""
+    p.add_argument("--data", metavar="FILE", help="your own table, or a task file, in the place of TASK")
+    add_own_arguments(p)
+
+
+def task_of(a: argparse.Namespace, named: str | None) -> str:
+    """The same for commands that need a task: its name, or a file. Raises `UsageError` for neither and for both."""
+    if (named is None) == (a.data is None):
+        raise UsageError("name a task, or give a file of your own with --data FILE")
+    found = tasks_of(a, named)
+    assert found is not None
+    return found
+
+
 def said_of(a: argparse.Namespace) -> dict[str, Any]:
     """What the command line says of a file, as fields of `mibe.own.description.TaskFile`."""
     said: dict[str, Any] = {}
@@ -54,15 +69,14 @@ def said_of(a: argparse.Namespace) -> dict[str, Any]:
     return said
 
 
-def tasks_of(a: argparse.Namespace) -> str | None:
-    """The tasks that were named, or the one that the file of `--data` is, which this process knows from here on."""
+def tasks_of(a: argparse.Namespace, named: str | None) -> str | None:
+    """The tasks that were `named`, or the one that the file of `--data` is, which this process knows from here on."""
     said = said_of(a)
     if a.data is None:
         if said:
             first = next(iter(said.get("columns", said)))
             raise UsageError(f"--{first.replace('_', '-')} is for a file of your own; give it with --data FILE")
-        tasks: str | None = a.tasks
-        return tasks
+        return named
     from mibe.own.opening import open_file
     from mibe.registry import register_task
     from mibe.terminal.news import say

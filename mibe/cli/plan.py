@@ -61,7 +61,7 @@ def _plan(a: argparse.Namespace) -> int:
     shape = None if a.model_shape is None else parse_shape(a.model_shape)
     dtype, gpu_bytes = parse_dtype(a.dtype), a.gpu_memory * GIB
     found = forecast(
-        tasks=tasks_of(a),
+        tasks=tasks_of(a, a.tasks),
         suite=a.suite,
         model=a.model,
         model_args=parse_model_args(a.model_args),

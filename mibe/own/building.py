@@ -26,6 +26,7 @@ from mibe.parsers.options import OptionLetter
 from mibe.parsers.plain import PlainText
 from mibe.parsers.ranked import RankedDiagnoses
 from mibe.parsers.spans import MarkedSpans, Span, write_marks
+from mibe.parsers.words import folded_words
 from mibe.task import Access, Category, Example, Metric, Parser, Prompt, Task, own_id
 
 if TYPE_CHECKING:
@@ -42,9 +43,9 @@ CATEGORIES = {
 }
 HEADLINES = {
     Kind.LABEL: "accuracy",
-    Kind.LABELS: "macro_f1",
+    Kind.LABELS: "micro_f1",
     Kind.CHOICE: "accuracy",
-    Kind.SPANS: "macro_f1",
+    Kind.SPANS: "micro_f1",
     Kind.ANSWER: "exact_match",
     Kind.SUMMARY: "rougeL",
     Kind.RANKED: "top1_accuracy",
@@ -113,16 +114,22 @@ def build(description: TaskFile, source: OwnSource, *, dataset: str = "") -> Tas
 
 
 def _parser(kind: Kind, description: TaskFile) -> Parser:
-    labels, aliases = description.labels, description.aliases
-    try:
-        if kind is Kind.LABEL:
-            parser: Parser = OneLabel(labels, aliases=aliases, as_answer_only=description.answer_only)
-            return _told_apart(parser, [(label, label) for label in labels])
-        if kind is Kind.LABELS:
-            parser = LabelSet(labels, aliases=aliases, most=description.most_labels)
-            return _told_apart(parser, [(label, [label]) for label in labels])
-    except ValueError as error:
-        raise UsageError(f"{description.name}: a label or alias has neither letters nor digits ({error})") from None
+    labels = description.labels
+    # Signs ("+") and codes ("1") may stand for a label in the data; in an answer signs are punctuation, and a number
+    # means the label only where it is all of the answer.
+    aliases = {form: label for form, label in description.aliases.items() if folded_words(form)}
+    codes = [form for form in aliases if form.isdecimal()]
+    if kind in (Kind.LABEL, Kind.LABELS) and (signs := [label for label in labels if not folded_words(label)]):
+        raise UsageError(
+            f"the labels {', '.join(map(repr, signs))} have neither letters nor digits; say in a task file what they "
+            f'stand for: aliases = {{ "{signs[0]}" = "positive" }}'
+        )
+    if kind is Kind.LABEL:
+        parser: Parser = OneLabel(labels, aliases=aliases, as_answer_only=(*description.answer_only, *codes))
+        return _told_apart(parser, [(label, label) for label in labels])
+    if kind is Kind.LABELS:
+        parser = LabelSet(labels, aliases=aliases, most=description.most_labels)
+        return _told_apart(parser, [(label, [label]) for label in labels])
     if kind is Kind.SPANS:
         return MarkedSpans(labels, aliases=aliases, field=_text_field(description))
     parsers: dict[Kind, Parser] = {
@@ -241,7 +248,8 @@ def _instruction(kind: Kind, description: TaskFile) -> str:
         guide = " ".join(f'Use <span class="{label}"> to denote {_words(label)}.' for label in description.labels)
         return (
             f"Mark every {', every '.join(_words(label) for label in description.labels)} in the {inputs}. The "
-            f"required answer format is the same text with HTML tags to mark up specific entities. Entity Markup Guide: {guide}"
+            "required answer format is the same text with HTML tags to mark up specific entities. Entity Markup Guide: "
+            f"{guide}"
         )
     if kind is Kind.ANSWER:
         return f"Read the {inputs} and give the {target}. Answer as briefly as possible, without any explanation."

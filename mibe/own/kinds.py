@@ -64,7 +64,7 @@ def guess(targets: Sequence[Any], *, labels: Sequence[str], has_choices: bool, c
         several = any(isinstance(t, list) or (str(t) not in known and SEPARATORS.search(str(t))) for t in given)
         return Kind.LABELS if several else Kind.LABEL
     names = [name for target in given for name in parts(target)]
-    if _are_labels(names, len(given)):
+    if _are_labels(names):
         return Kind.LABELS if any(isinstance(t, list) or len(parts(t)) > 1 for t in given) else Kind.LABEL
     texts = [str(target) for target in given if not isinstance(target, list)]
     words = sum(len(text.split()) for text in texts) / max(len(texts), 1)
@@ -93,9 +93,9 @@ def _is_spans(target: Any) -> bool:
     return isinstance(target, list) and bool(target) and all(isinstance(one, dict | list) for one in target)
 
 
-def _are_labels(names: Sequence[str], rows: int) -> bool:
-    """Whether names are few, short, and return: what is said once in each row is no label."""
+def _are_labels(names: Sequence[str]) -> bool:
+    """Whether names are few, short, and return, each twice on average: what is said once is no label."""
     counted = Counter(names)
     if not counted or max(map(len, counted)) > LONGEST_LABEL:
         return False
-    return len(counted) <= MOST_LABELS and 2 * len(counted) <= max(rows, 2)
+    return len(counted) <= MOST_LABELS and 2 * len(counted) <= len(names)

@@ -169,7 +169,7 @@ def _with_kind(description: TaskFile, lines: Sequence[Line]) -> TaskFile:
         raise UsageError("name the columns of the options: --choices A,B,C,D, or one column that holds a list")
     if not columns.input and not (kind is Kind.SPANS and len(columns.target) == 1):
         raise UsageError("name the columns that the model reads: --input")
-    found = description.labels or _labels(kind, columns, cells, lines)
+    found = description.labels or _labels(kind, description, cells, lines)
     update: dict[str, Any] = {"kind": kind, "labels": tuple(dict.fromkeys(found))}
     if kind is Kind.CHOICE and description.first_option is None:
         update["first_option"] = _first_option(columns, lines)
@@ -178,21 +178,24 @@ def _with_kind(description: TaskFile, lines: Sequence[Line]) -> TaskFile:
     return description.model_copy(update=update)
 
 
-def _labels(kind: Kind, columns: Columns, cells: Sequence[Any], lines: Sequence[Line]) -> list[str]:
+def _labels(kind: Kind, description: TaskFile, cells: Sequence[Any], lines: Sequence[Line]) -> list[str]:
     """The labels that the target column has, sorted, so that another order of the rows is the same task."""
     given = [cell for cell in cells if cell is not None]
+    columns, aliases = description.columns, description.aliases
     if kind is Kind.LABEL:
         names = [text_of(cell).strip() for cell in given]
     elif kind is Kind.LABELS:
         names = [name for cell in given for name in parts(cell) if name.lower() != targets.EMPTY]
     elif kind is Kind.SPANS and len(columns.target) > 1:
-        types = [line.cells.get(columns.target[2]) if len(columns.target) > 2 else None for line in lines]
+        spans = [line for line in lines if line.cells.get(columns.target[0]) is not None]
+        types = [line.cells.get(columns.target[2]) if len(columns.target) > 2 else None for line in spans]
         names = [targets.UNTYPED if one is None else text_of(one).strip() for one in types]
     elif kind is Kind.SPANS:
         names = [name for cell in given for name in _types(cell)]
     else:
         return []
-    return sorted(set(names), key=lambda name: (not name.isdecimal(), int(name) if name.isdecimal() else 0, name))
+    found = {aliases.get(name, name) for name in names}
+    return sorted(found, key=lambda name: (not name.isdecimal(), int(name) if name.isdecimal() else 0, name))
 
 
 def _types(cell: Any) -> list[str]:
@@ -370,6 +373,10 @@ def _with_answers(description: TaskFile, splits: Mapping[str, Sequence[Example]]
 
 
 def _notes(description: TaskFile, splits: Mapping[str, Sequence[Example]]) -> Iterator[str]:
+    if description.kind in (Kind.LABEL, Kind.LABELS) and "test" in splits:
+        given = {name for e in splits["test"] for name in ([e.target] if isinstance(e.target, str) else e.target)}
+        if unused := [label for label in description.labels if label not in given]:
+            yield f"no row of test has the label {' or '.join(unused)}: it counts as 0 in macro_f1"
     if description.kind is Kind.SPANS:
         examples = (example for split in splits.values() for example in split)
         if crossing := sum(targets.crossing(e.target, next(iter(e.inputs.values()))) for e in examples):
