@@ -21,7 +21,7 @@ from mibe.metrics.base import BootstrapMedian, Mean, RightOrWrong, is_main, is_m
 from mibe.metrics.calibration import of_likelihood
 from mibe.metrics.comparison import Halves, holm, of_halves, split_differences
 from mibe.metrics.intervals import cluster_numbers, cluster_totals, shared
-from mibe.own.recorded import task_of
+from mibe.own.recorded import read_otherwise, task_of
 from mibe.results.digests import cluster_of, draw_of, identity
 from mibe.results.log import Row
 from mibe.results.run import Run, load_run
@@ -177,6 +177,8 @@ def _reasons(a: Run, b: Run, common: Sequence[str]) -> list[str]:
         if rule_a != rule_b:
             reasons.append(f"{name}: the answer is {rule_a} in A, {rule_b} in B")
         reasons += [f"{name}: {why}" for key, why in SAME.items() if part_a.get(key) != part_b.get(key)]
+        if keys := read_otherwise(a.record, b.record, name):
+            reasons.append(f"{name}: the task files differ in {', '.join(keys)}")
         if part_a.get("num_fewshot") == part_b.get("num_fewshot") and _other_shots(a, b, name):
             reasons.append(f"{name}: the worked examples differ")
         if is_judged(task_of(a.record, name)) and a.record.get("judge") != b.record.get("judge"):

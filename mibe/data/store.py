@@ -295,7 +295,7 @@ def how_to_get(name: str) -> str:
         obtain = f"{load_task(name).source.obtain} Then: mibe data prepare {name} --from PATH"
     except UsageError:
         where = data_dir() / name / "test.jsonl"
-        obtain = f"Add your own file (mibe data add FILE), or put examples, one JSON object a line, in {where}"
+        obtain = f"Put your own examples, one JSON object a line, in {where}, or add your table: mibe data add FILE"
     return obtain
 
 

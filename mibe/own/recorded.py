@@ -12,6 +12,9 @@ from mibe.task import Task
 KEY = "own_tasks"
 """The key of a run record: name → what the run knew of a task of the user's own."""
 
+DECIDING = ("kind", "labels", "aliases", "answer_only", "most_labels", "metrics")
+"""Keys of a task file that decide how an answer is read and scored."""
+
 
 def task_of(record: Mapping[str, Any], name: str) -> Task:
     """A task of the run with this record.
@@ -36,3 +39,9 @@ def recorded_tasks(tasks: Mapping[str, Task]) -> dict[str, Any]:
     """What a run record says of the user's own tasks: nothing where there are none."""
     own = {name: task.source.recorded() for name, task in tasks.items() if isinstance(task.source, OwnSource)}
     return {KEY: own} if own else {}
+
+
+def read_otherwise(a: Mapping[str, Any], b: Mapping[str, Any], name: str) -> list[str]:
+    """The keys of a task file, told by the records of two runs, in which answers are read or scored otherwise."""
+    ours, theirs = (record.get(KEY, {}).get(name, {}).get("description", {}) for record in (a, b))
+    return [key for key in DECIDING if ours.get(key) != theirs.get(key)]

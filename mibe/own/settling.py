@@ -63,15 +63,19 @@ def settle(description: TaskFile, folder: Path) -> Settled:
     splits, problems = {}, []
     for split, table in tables.items():
         where = f"{table.path.name}, " if len({t.path for t in tables.values()}) > 1 else ""
-        problems += [where + problem for problem in table.problems]
         splits[split], wrong = _examples(description, table.lines)
-        problems += [where + problem for problem in wrong]
+        problems += [where + problem for problem in sorted([*table.problems, *wrong], key=_number)]
     if problems:
         number = "1 row cannot be used" if len(problems) == 1 else f"{len(problems):,} rows cannot be used"
         name = next(iter(tables.values())).path.name if len(tables) == 1 else description.name
         raise DataError("\n".join([f"{name}: {number}; correct the data:", *(f"  {each}" for each in problems)]))
     description = _with_answers(description, splits)
     return Settled(description, splits, guessed, tuple(_notes(description, splits)))
+
+
+def _number(problem: str) -> int:
+    """The number of the line or row that a problem begins with."""
+    return int(found[0]) if (found := re.search(r"\d+", problem)) else 0
 
 
 def field_of(column: str) -> str:
@@ -380,7 +384,7 @@ def _notes(description: TaskFile, splits: Mapping[str, Sequence[Example]]) -> It
     if description.kind is Kind.SPANS:
         examples = (example for split in splits.values() for example in split)
         if crossing := sum(targets.crossing(e.target, next(iter(e.inputs.values()))) for e in examples):
-            yield f"{crossing:,} rows have spans that cross, which no model can mark: they are missed"
+            yield f"{crossing:,} {'row has' if crossing == 1 else 'rows have'} spans that cross, which no model can mark"
 
 
 def default_name(path: Path) -> str:

@@ -185,11 +185,11 @@ def test_every_bad_row_is_named_with_its_line(tmp_path):
         )
     assert str(error.value).splitlines() == [
         "notes.csv: 5 rows cannot be used; correct the data:",
-        "  line 9: 2 cells where the header has 3",
         "  line 3: 'urgnt' is none of the labels; did you mean urgent?",
         "  line 4: note is empty",
         "  line 5: urgency is empty",
         "  line 8: id is empty",
+        "  line 9: 2 cells where the header has 3",
     ]
 
 
@@ -233,7 +233,7 @@ def test_columns_that_are_not_there_are_all_named_with_the_nearest(tmp_path):
         ({"prompt": {"input": "NOTE:"}}, "does not show {note}"),
         ({"prompt": {"input": "{note.__class__}"}}, "unknown column"),
         ({"prompt": {"cut": ["urgency"]}}, "unknown column in cut 'urgency'"),
-        ({"columns": {"input": "note", "target": ["urgency", "note"]}, "kind": "label"}, "only spans have more than one"),
+        ({"columns": {"input": "note", "target": ["urgency", "urgency"]}, "kind": "label"}, "only spans have more than one"),
     ],
 )
 def test_what_does_not_fit_is_refused(tmp_path, said, why):
@@ -275,4 +275,4 @@ def test_marks_that_are_wrong_are_bad_rows(tmp_path):
 def test_spans_that_cross_are_said(tmp_path):
     rows = [{"text": "left arm pain", "gold": [["site", 0, 8], ["sign", 5, 13]]}]
     _, lines = open_file(table(tmp_path, rows, "data.jsonl"), columns={"input": "text", "target": "gold"})
-    assert "1 rows have spans that cross" in lines[1]
+    assert "1 row has spans that cross" in lines[1]
