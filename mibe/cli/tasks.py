@@ -46,5 +46,9 @@ def _show(a: argparse.Namespace) -> int:
     from mibe.models import parse_model_args
 
     model_args = parse_model_args(a.model_args)
-    print(show(task_of(a, a.task), a.index, model=a.model, model_args=model_args, **data_use_of(a), **prompt_settings_of(a)))
+    print(
+        show(
+            task_of(a, a.task), a.index, model=a.model, model_args=model_args, **data_use_of(a), **prompt_settings_of(a)
+        )
+    )
     return 0

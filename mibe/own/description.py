@@ -28,7 +28,8 @@ def _as_files(value: Any) -> Any:
     return {"test": value} if isinstance(value, str) else value
 
 
-Names = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], BeforeValidator(_as_list)]
+Name = Annotated[str, Field(min_length=1)]
+Names = Annotated[tuple[Name, ...], BeforeValidator(_as_list, json_schema_input_type=Name | list[Name])]
 """One name, or a list of them."""
 
 
@@ -95,9 +96,9 @@ class TaskFile(Part):
     max_new_tokens: Annotated[int, Field(ge=1)] | None = Field(default=None, description="Length limit of an answer.")
     metrics: Names = Field(default=(), description="Figures by name; the first is the headline.")
     version: Annotated[int, Field(ge=1)] = Field(default=1, description="Raise it when results change their meaning.")
-    prompt: Annotated[PromptText, BeforeValidator(_as_prompt)] = PromptText()
+    prompt: Annotated[PromptText, BeforeValidator(_as_prompt, json_schema_input_type=str | PromptText)] = PromptText()
     columns: Columns = Columns()
-    files: Annotated[dict[str, str], BeforeValidator(_as_files)] = Field(
+    files: Annotated[dict[str, str], BeforeValidator(_as_files, json_schema_input_type=str | dict[str, str])] = Field(
         default={}, description="One file, or one for each split: test = …, train = …"
     )
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] | None = Field(

@@ -21,6 +21,7 @@ from mibe.own.kinds import MARKED, Kind, guess, parts, text_of
 from mibe.own.tables import Line, Table, read_tables, split_name
 from mibe.task import Example, letter
 
+_SPLIT = re.compile(r"\w[\w-]{0,63}")
 _FIELD = re.compile(r"[{}\[\].:!]")
 _CLASSES = re.compile(
     r"<span\b[^<>]*?class\s*=\s*[\"']?([^\"'<>]+?)[\"']?\s*>|<([A-Za-z][\w-]{0,30})>(?=[^<]*</\2>)", re.I
@@ -57,6 +58,8 @@ def settle(description: TaskFile, folder: Path) -> Settled:
     columns = _columns(description, tables)
     description = description.model_copy(update={"columns": columns})
     tables = _by_split(tables, columns.split)
+    if strange := [split for split in tables if not _SPLIT.fullmatch(split)]:
+        raise UsageError(f"{strange[0]!r} cannot be the name of a split; use letters, digits, '_' and '-'")
     guessed = description.kind is None
     lines = [line for table in tables.values() for line in table.lines]
     description = _with_kind(description, lines)

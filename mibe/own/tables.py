@@ -22,8 +22,17 @@ from mibe.errors import DataError, UsageError
 TEXT = (".csv", ".tsv", ".tab", ".jsonl", ".ndjson", ".json")
 FORMATS = (*TEXT, ".parquet", ".xlsx", ".xlsm")
 DELIMITERS = (",", ";", "\t", "|")
-SPLITS = {"validation": "valid", "dev": "valid", "val": "valid", "training": "train", "testing": "test"}
-"""Names that others give to splits."""
+SPLITS = {
+    "train": "train",
+    "training": "train",
+    "valid": "valid",
+    "validation": "valid",
+    "val": "valid",
+    "dev": "valid",
+    "test": "test",
+    "testing": "test",
+}
+"""Names that others give to splits, in lower case."""
 
 _MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 

@@ -30,7 +30,9 @@ NOTES = [
     ("p5", "a form for my insurer", "administrative"),
     ("p6", "does the scar itch", "routine"),
 ]
-ANSWERS = dict(zip("crushing may copy weak form scar".split(), "urgent urgent administrative urgent routine".split(), strict=False))
+ANSWERS = dict(
+    zip("crushing may copy weak form scar".split(), "urgent urgent administrative urgent routine".split(), strict=False)
+)
 
 
 def answer(prompt):
@@ -212,7 +214,9 @@ def test_show_check_and_score_take_a_file(notes, tmp_path, capsys):
 
 def test_a_second_file_has_the_worked_examples(notes, tmp_path):
     train = tmp_path / "more.csv"
-    train.write_text("note,urgency\nwasp in the throat,urgent\ncoffee?,routine\na bill,administrative\n", encoding="utf-8")
+    train.write_text(
+        "note,urgency\nwasp in the throat,urgent\ncoffee?,routine\na bill,administrative\n", encoding="utf-8"
+    )
     model = Scripted(answer)
     done = run(notes, tmp_path / "runs", model, {"files": {"train": str(train)}}, num_fewshot=3)
     assert done.scores("notes")["accuracy"] == 3 / 6

@@ -81,9 +81,7 @@ def test_a_set_of_labels_all_of_which_may_be_right(tmp_path):
 
 def test_where_no_row_has_all_labels_all_of_them_are_the_prompt_repeated(tmp_path):
     path = table(tmp_path, [{"note": f"n{i}", "signs": found} for i, found in enumerate(["a1, b2", "c3", "none"])])
-    task, _, _ = opened(
-        path, columns={"input": "note", "target": "signs"}, kind="labels", labels=["a1", "b2", "c3"]
-    )
+    task, _, _ = opened(path, columns={"input": "note", "target": "signs"}, kind="labels", labels=["a1", "b2", "c3"])
     assert task.parser("a1; b2; c3") is None and task.parser("a1; b2") == ["a1", "b2"]
 
 
@@ -177,12 +175,11 @@ def test_the_command_line_knows_the_same_kinds_and_levels():
 def test_every_bad_row_is_named_with_its_line(tmp_path):
     path = tmp_path / "notes.csv"
     path.write_text(
-        'id,note,urgency\n1,a,urgent\n2,b,urgnt\n3," ",routine\n4,"d\nd",\n4,e,routine\n,f,routine\n7,g\n', encoding="utf-8"
+        'id,note,urgency\n1,a,urgent\n2,b,urgnt\n3," ",routine\n4,"d\nd",\n4,e,routine\n,f,routine\n7,g\n',
+        encoding="utf-8",
     )
     with pytest.raises(DataError) as error:
-        open_file(
-            path, columns={"input": "note", "target": "urgency", "id": "id"}, labels=["urgent", "routine"]
-        )
+        open_file(path, columns={"input": "note", "target": "urgency", "id": "id"}, labels=["urgent", "routine"])
     assert str(error.value).splitlines() == [
         "notes.csv: 5 rows cannot be used; correct the data:",
         "  line 3: 'urgnt' is none of the labels; did you mean urgent?",
@@ -216,7 +213,9 @@ def test_columns_that_are_not_there_are_all_named_with_the_nearest(tmp_path):
         "data.csv has no column 'urgancy'; did you mean 'urgency'? It has note, urgency",
         "data.csv has no column 'patient'; it has note, urgency",
     ]
-    with pytest.raises(UsageError, match=r"name the columns of data.csv: input and target \(--input, --target\); it has"):
+    with pytest.raises(
+        UsageError, match=r"name the columns of data.csv: input and target \(--input, --target\); it has"
+    ):
         open_file(path)
     with pytest.raises(UsageError, match="'note' is the target and an input"):
         open_file(path, columns={"input": "note", "target": "note"})
@@ -233,7 +232,10 @@ def test_columns_that_are_not_there_are_all_named_with_the_nearest(tmp_path):
         ({"prompt": {"input": "NOTE:"}}, "does not show {note}"),
         ({"prompt": {"input": "{note.__class__}"}}, "unknown column"),
         ({"prompt": {"cut": ["urgency"]}}, "unknown column in cut 'urgency'"),
-        ({"columns": {"input": "note", "target": ["urgency", "urgency"]}, "kind": "label"}, "only spans have more than one"),
+        (
+            {"columns": {"input": "note", "target": ["urgency", "urgency"]}, "kind": "label"},
+            "only spans have more than one",
+        ),
     ],
 )
 def test_what_does_not_fit_is_refused(tmp_path, said, why):
@@ -262,9 +264,7 @@ def test_marks_that_are_wrong_are_bad_rows(tmp_path):
         {"text": "Took ibuprofen.", "gold": "Took <drug>aspirin</drug>."},
     ]
     with pytest.raises(DataError) as error:
-        open_file(
-            table(tmp_path, rows), columns={"input": "text", "target": "gold"}, kind="spans", labels=["drug"]
-        )
+        open_file(table(tmp_path, rows), columns={"input": "text", "target": "gold"}, kind="spans", labels=["drug"])
     assert [line.strip() for line in str(error.value).splitlines()[1:]] == [
         "line 3: a mark of the type 'drgu', which is none of drug",
         "line 4: a mark is not closed, or is around nothing",
