@@ -387,7 +387,8 @@ def _notes(description: TaskFile, splits: Mapping[str, Sequence[Example]]) -> It
     if description.kind is Kind.SPANS:
         examples = (example for split in splits.values() for example in split)
         if crossing := sum(targets.crossing(e.target, next(iter(e.inputs.values()))) for e in examples):
-            yield f"{crossing:,} {'row has' if crossing == 1 else 'rows have'} spans that cross, which no model can mark"
+            rows = "row has" if crossing == 1 else "rows have"
+            yield f"{crossing:,} {rows} spans that cross, which no model can mark"
 
 
 def default_name(path: Path) -> str:

@@ -30,9 +30,14 @@ NOTES = [
     ("p5", "a form for my insurer", "administrative"),
     ("p6", "does the scar itch", "routine"),
 ]
-ANSWERS = dict(
-    zip("crushing may copy weak form scar".split(), "urgent urgent administrative urgent routine".split(), strict=False)
-)
+ANSWERS = {
+    "crushing": "urgent",
+    "may": "urgent",
+    "copy": "administrative",
+    "weak": "urgent",
+    "form": "routine",
+}
+"""A word of a note → the answer to it; to the one about the scar there is none."""
 
 
 def answer(prompt):

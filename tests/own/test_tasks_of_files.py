@@ -1,4 +1,4 @@
-"""A file as a task: kinds, targets, prompts and metrics; gold answers are read as themselves; bad rows are all named."""
+"""A file as a task: kinds, targets, prompts, metrics; gold answers are read as themselves, and bad rows all named."""
 
 import csv
 import json
@@ -91,12 +91,19 @@ def test_where_no_row_has_all_labels_all_of_them_are_the_prompt_repeated(tmp_pat
         ([{"q": "?", "A": "x", "B": "y", "C": "", "answer": "b"}], ["A", "B", "C"], ["B"]),
         ([{"q": "?", "o": ["x", "y", "z"], "answer": "z"}], "o", ["C"]),
         ([{"q": "?", "o": {"A": "x", "B": "y"}, "answer": "A."}], "o", ["A"]),
-        ([{"q": "?", "o": {"label": ["A", "B"], "text": ["x", "y"]}, "answer": 1}, {"q": "!", "o": ["x", "y"], "answer": 0}], "o", ["B", "A"]),
+        (
+            [
+                {"q": "?", "o": {"label": ["A", "B"], "text": ["x", "y"]}, "answer": 1},
+                {"q": "!", "o": ["x", "y"], "answer": 0},
+            ],
+            "o",
+            ["B", "A"],
+        ),
         ([{"q": "?", "o": ["x", "y"], "answer": 1}, {"q": "!", "o": ["x", "y"], "answer": 2}], "o", ["A", "B"]),
         # A number that is an option's own text is that option.
         ([{"q": "2+2", "o": ["3", "4"], "answer": "4"}, {"q": "1+1", "o": ["2", "1"], "answer": "2"}], "o", ["B", "A"]),
     ],
-)  # fmt: skip
+)
 def test_multiple_choice(tmp_path, rows, choices, targets):
     path = table(tmp_path, rows, "data.jsonl")
     task, found, _ = opened(path, columns={"input": "q", "choices": choices, "target": "answer"})
@@ -116,26 +123,36 @@ def test_numbers_that_could_count_from_0_or_1_are_asked_about(tmp_path):
     ("rows", "columns"),
     [
         (
-            [{"text": TEXT, "gold": 'Took <span class="drug">aspirin</span> for <problem>pain</problem>.'},
-             {"text": "No.", "gold": "No."}],
+            [
+                {"text": TEXT, "gold": 'Took <span class="drug">aspirin</span> for <problem>pain</problem>.'},
+                {"text": "No.", "gold": "No."},
+            ],
             {"input": "text", "target": "gold"},
         ),
         (
-            [{"gold": 'Took <span class="drug">aspirin</span> for <span class="problem">pain</span>.'}, {"gold": "No."}],
+            [
+                {"gold": 'Took <span class="drug">aspirin</span> for <span class="problem">pain</span>.'},
+                {"gold": "No."},
+            ],
             {"target": "gold"},
         ),
         (
-            [{"text": TEXT, "gold": [{"start": 5, "end": 12, "label": "drug"}, [17, 21, "problem"]]},
-             {"text": "No.", "gold": []}],
+            [
+                {"text": TEXT, "gold": [{"start": 5, "end": 12, "label": "drug"}, [17, 21, "problem"]]},
+                {"text": "No.", "gold": []},
+            ],
             {"input": "text", "target": "gold"},
         ),
         (
-            [{"text": TEXT, "from": 5, "to": 12, "type": "drug"}, {"text": TEXT, "from": 17, "to": 21, "type": "problem"},
-             {"text": "No.", "from": None, "to": None, "type": None}],
+            [
+                {"text": TEXT, "from": 5, "to": 12, "type": "drug"},
+                {"text": TEXT, "from": 17, "to": 21, "type": "problem"},
+                {"text": "No.", "from": None, "to": None, "type": None},
+            ],
             {"input": "text", "target": ["from", "to", "type"]},
         ),
     ],
-)  # fmt: skip
+)
 def test_spans_in_each_form_are_the_same_task(tmp_path, rows, columns):
     path = table(tmp_path, rows, "data.jsonl")
     task, found, _ = opened(path, columns=columns)
@@ -169,7 +186,7 @@ def test_kinds_are_guessed_from_the_column():
 
 
 def test_the_command_line_knows_the_same_kinds_and_levels():
-    assert KINDS == tuple(Kind) and set(ACCESS) == set(AccessLevel)
+    assert tuple(Kind) == KINDS and set(ACCESS) == set(AccessLevel)
 
 
 def test_every_bad_row_is_named_with_its_line(tmp_path):
