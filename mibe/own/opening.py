@@ -14,7 +14,7 @@ from mibe.data.contents import content_notes
 from mibe.data.raw import file_sha256
 from mibe.data.schema import to_line
 from mibe.data.store import Held, HeldSplit, Manifest, hold
-from mibe.errors import DataError
+from mibe.errors import DataError, UsageError
 from mibe.own.building import build
 from mibe.own.description import TaskFile, read_task_file, task_file
 from mibe.own.kinds import WORDS, Kind
@@ -81,7 +81,13 @@ def _as_it_was(source: OwnSource, path: Path) -> tuple[Mapping[str, HeldSplit], 
     description = source.description.model_copy(
         update={"files": {split: source.files[name] for split, name in source.description.files.items()}}
     )
-    settled = settle(description, Path())
+    if lost := [file for file in source.files.values() if not Path(file).exists()]:
+        raise DataError(f"{lost[0]}, which the run was made with, is not there any more; bring it back")
+    try:
+        settled = settle(description, Path())
+    except (DataError, UsageError):
+        # Not in the words of the file: the record may be somebody else's, and name any file of this machine.
+        raise DataError(f"{path} cannot be read as in the run; bring the file back as it was") from None
     splits, manifest = _held(path, settled, source.files)
     for split, sha256 in source.splits.items():
         if split not in splits or _sha256(splits[split].content) != sha256:

@@ -113,8 +113,43 @@ def test_a_file_that_changed_is_noticed_and_the_run_again_is_another(notes, tmp_
         compare(done.path, changed.path)
     notes.unlink()
     store._HELD.clear()
-    with pytest.raises(DataError, match="cannot read"):
+    with pytest.raises(DataError, match="is not there any more; bring it back"):
         rescore(done.path)
+
+
+def test_a_record_of_somebody_else_shows_nothing_of_a_file_that_it_names(notes, tmp_path):
+    done = run(notes, tmp_path / "runs", said={"access": "open"})
+    secret = tmp_path / "secret.csv"
+    secret.write_text("note,urgency,id\nthe password is hunter2,hunter2,1\n", encoding="utf-8")
+    record = json.loads((done.path / "run.json").read_text(encoding="utf-8"))
+    record[KEY]["notes"]["files"]["notes.csv"] = str(secret)
+    (done.path / "run.json").write_text(json.dumps(record), encoding="utf-8")
+    with pytest.raises(DataError, match="cannot be read as in the run"):
+        rescore(done.path)
+    write_report(done.path)
+    pages = [path.read_text(errors="replace") for path in (done.path / "report").rglob("*") if path.is_file()]
+    assert not any("hunter2" in page for page in pages)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda kept: kept.clear(),
+        lambda kept: kept["description"].pop("kind"),
+        lambda kept: kept["description"].update(name="other"),
+        lambda kept: kept["description"].update(files={"test": "elsewhere.csv"}),
+        lambda kept: kept.update(files=3),
+        lambda kept: kept.update(description=[]),
+    ],
+)
+def test_a_damaged_description_is_one_line(notes, tmp_path, change, capsys):
+    done = run(notes, tmp_path / "runs")
+    record = json.loads((done.path / "run.json").read_text(encoding="utf-8"))
+    change(record[KEY]["notes"])
+    (done.path / "run.json").write_text(json.dumps(record), encoding="utf-8")
+    assert main(["rescore", str(done.path)]) == 2
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1 and ("is damaged" in err or "is not a whole run record" in err)
 
 
 def test_runs_that_read_the_same_file_otherwise_are_not_compared(notes, tmp_path):
