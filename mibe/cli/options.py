@@ -42,8 +42,8 @@ def add_task_arguments(p: argparse.ArgumentParser) -> None:
     """Which tasks: by name, or by a suite of the paper."""
     which = p.add_mutually_exclusive_group(required=True)
     which.add_argument("--tasks", metavar="A,B", help="tasks and groups (mibe tasks lists them)")
-    which.add_argument("--data", metavar="FILE", help="your own table, or a task file (docs/own-data.md)")
     which.add_argument("--suite", metavar="NAME", help="a setting of the paper: tasks and their worked examples")
+    which.add_argument("--data", metavar="FILE", help="your own table, or a task file (docs/own-data.md)")
 
 
 def add_asking_arguments(p: argparse.ArgumentParser) -> None:

@@ -6,11 +6,13 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from mibe.data.contents import content_notes
+from mibe.data.prepare import SCHEMA
 from mibe.data.raw import file_sha256
 from mibe.data.schema import to_line
 from mibe.data.store import Held, HeldSplit, Manifest, hold
@@ -110,11 +112,14 @@ def _held(path: Path, settled: Settled, files: Mapping[str, str]) -> tuple[Mappi
 def manifest_of(settled: Settled, files: Mapping[str, str]) -> Manifest:
     """The part of a manifest that is known before splits are written: where the data came from."""
     return {
+        "schema": SCHEMA,
         "name": settled.description.name,
         "variant": "default",
         "reader": OwnSource.__name__,
         "reader_version": OwnSource.version,
         "licence": settled.description.licence,
+        "homepage": OwnSource.homepage,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "sources": [source_of(name, Path(path)) for name, path in files.items()],
         "notes": content_notes(settled.splits),
     }

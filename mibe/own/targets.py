@@ -102,7 +102,7 @@ def listed_spans(cell: Any, text: str) -> list[list[Any]]:
     if cell is None:
         return []
     if not isinstance(cell, list):
-        raise ValueError(f"{quoted(text_of(cell))} is neither marked text nor a list of spans")
+        raise ValueError("the target is neither marked text nor a list of spans")
     return [span(*_entry(one), text) for one in cell]
 
 
@@ -137,7 +137,7 @@ def _entry(one: Any) -> tuple[Any, Any, Any]:
     if isinstance(one, list) and len(one) == 3:
         # Libraries differ in where the type stands: [type, start, end] and [start, end, type].
         return (one[0], one[1], one[2]) if isinstance(one[0], str) else (one[2], one[0], one[1])
-    raise ValueError(f"a span is [type, start, end] or has start, end and type, not {quoted(json.dumps(one))}")
+    raise ValueError("a span is [type, start, end], or an object with start, end and type")
 
 
 def quoted(text: str) -> str:
