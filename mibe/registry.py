@@ -1,6 +1,6 @@
 """Names to tasks and groups: names alone, so that all may look here.
 
-Built-ins load when named; others come from the entry-point group `mibe.tasks`.
+Built-ins load when named; others come from the entry-point group `mibe.tasks`, or are the user's own (`mibe data add`).
 """
 
 from __future__ import annotations
@@ -74,12 +74,21 @@ GROUPS = {
 }
 """Group → tasks, by name on the command line wherever a task is."""
 
+ADDED = "mibe.own.added"
+"""Where the user's own tasks are looked up: a room above this one, so it is named and not imported."""
+
 _REGISTERED: dict[str, Task] = {}
 
 
 def list_tasks() -> list[str]:
-    """Names of all tasks: the built-in ones in the order of the paper, those of installed plugins, registered ones."""
-    return [*TASKS, *(name for name in _plugins() if name not in TASKS), *_REGISTERED]
+    """All names: the built-in ones in the order of the paper, those of plugins, the user's own, registered ones."""
+    names = [*TASKS, *_plugins(), *import_module(ADDED).added_names(), *_REGISTERED]
+    return list(dict.fromkeys(names))
+
+
+def is_taken(name: str) -> bool:
+    """Whether a built-in task, a group or a plugin has the name."""
+    return name in TASKS or name in GROUPS or name in _plugins()
 
 
 def register_task(task: Task) -> None:
@@ -87,7 +96,7 @@ def register_task(task: Task) -> None:
 
     Raises `UsageError` for a name that another task or a group has.
     """
-    if task.name in (*TASKS, *GROUPS, *_plugins()) or _REGISTERED.get(task.name, task) != task:
+    if is_taken(task.name) or _REGISTERED.get(task.name, task) != task:
         raise UsageError(f"the name {task.name!r} is taken; give the task another")
     _REGISTERED[task.name] = task
 
@@ -97,18 +106,19 @@ def list_groups() -> dict[str, tuple[str, ...]]:
     return dict(GROUPS)
 
 
-@cache
 def load_task(name: str) -> Task:
     """The task of this name. Raises `UsageError` with the nearest names when there is none."""
+    if name in _REGISTERED:
+        return _REGISTERED[name]
     if name in TASKS:
         module, _, attribute = TASKS[name].partition(":")
         task = getattr(import_module(module), attribute)
     elif name in _plugins():
         task = _plugins()[name].load()
-    elif name in _REGISTERED:
-        task = _REGISTERED[name]
     else:
-        raise unknown("task", name, [*list_tasks(), *GROUPS])
+        task = import_module(ADDED).added_task(name)
+        if task is None:
+            raise unknown("task", name, [*list_tasks(), *GROUPS])
     if not isinstance(task, Task) or task.name != name:
         raise UsageError(f"the entry point {name!r} of the group mibe.tasks is not a mibe.task.Task of that name")
     return task

@@ -21,7 +21,7 @@ from mibe.metrics.base import BootstrapMedian, Mean, RightOrWrong, is_main, is_m
 from mibe.metrics.calibration import of_likelihood
 from mibe.metrics.comparison import Halves, holm, of_halves, split_differences
 from mibe.metrics.intervals import cluster_numbers, cluster_totals, shared
-from mibe.registry import load_task
+from mibe.own.recorded import read_otherwise, task_of
 from mibe.results.digests import cluster_of, draw_of, identity
 from mibe.results.log import Row
 from mibe.results.run import Run, load_run
@@ -104,7 +104,7 @@ class Comparison:
         """
         if task not in {row.task for row in self.rows}:
             raise UsageError(f"the runs have no task {task!r} in common")
-        text = not is_credentialed(load_task(task))
+        text = not is_credentialed(task_of(self.a.record, task))
         return [
             _sample(a, b, text=text)
             for a, b in _pairs(self.a, self.b, task)
@@ -137,7 +137,7 @@ def compare(
     found: list[Compared] = []
     notes = [*(f"not comparable: {reason}" for reason in reasons), *_generated(run_a, run_b)]
     for name in common:
-        task = protocols.recorded(run_a.record, load_task(name))
+        task = protocols.recorded(run_a.record, task_of(run_a.record, name))
         scored = [list(_scored(run, name)) for run in (run_a, run_b)]
         joined = _joined(*scored)
         if not joined[0]:
@@ -177,9 +177,11 @@ def _reasons(a: Run, b: Run, common: Sequence[str]) -> list[str]:
         if rule_a != rule_b:
             reasons.append(f"{name}: the answer is {rule_a} in A, {rule_b} in B")
         reasons += [f"{name}: {why}" for key, why in SAME.items() if part_a.get(key) != part_b.get(key)]
+        if keys := read_otherwise(a.record, b.record, name):
+            reasons.append(f"{name}: the task files differ in {', '.join(keys)}")
         if part_a.get("num_fewshot") == part_b.get("num_fewshot") and _other_shots(a, b, name):
             reasons.append(f"{name}: the worked examples differ")
-        if is_judged(load_task(name)) and a.record.get("judge") != b.record.get("judge"):
+        if is_judged(task_of(a.record, name)) and a.record.get("judge") != b.record.get("judge"):
             reasons.append(f"{name}: the judges differ, {_judge(a)} and {_judge(b)}")
     return reasons
 

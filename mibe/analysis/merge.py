@@ -14,7 +14,7 @@ from typing import Any
 from mibe import protocols
 from mibe.data_use import is_credentialed
 from mibe.errors import RunError, UsageError
-from mibe.registry import load_task
+from mibe.own.recorded import task_of
 from mibe.results import record
 from mibe.results.digests import Key, identity
 from mibe.results.folder import RunFolder
@@ -52,7 +52,7 @@ def merge(runs: Iterable[str | Path], *, output_dir: str | Path = "runs", partia
     parts = _in_order([load_run(path) for path in runs])
     _check_same(parts)
     _check_complete(parts, partial=partial)
-    tasks = [protocols.recorded(parts[0].record, load_task(name)) for name in parts[0].record["tasks"]]
+    tasks = [protocols.recorded(parts[0].record, task_of(parts[0].record, name)) for name in parts[0].record["tasks"]]
     for task in tasks:
         _check_task(task, parts, partial=partial)
     late = late_metrics(tasks, parts[0].record["settings"]["bertscore"])

@@ -15,8 +15,8 @@ from mibe.errors import RunError
 from mibe.judge.verdicts import keep_verdicts
 from mibe.models.base import Response
 from mibe.models.reasoning import was_cut
+from mibe.own.recorded import task_of
 from mibe.parsers.reasoning import Format, answer_at_again, opened_by
-from mibe.registry import load_task
 from mibe.results import record
 from mibe.results.folder import RunFolder
 from mibe.results.log import Row, SampleLog
@@ -48,7 +48,7 @@ def rescore(path: str | Path, *, bertscore: str | None = None) -> Run:
     if not old["tasks"] or any("outcomes" not in part for part in old["tasks"].values()):
         raise RunError(f"{path} is not finished; run its command again first")
     settings = old["settings"] | {"bertscore": bertscore or old["settings"].get("bertscore")}
-    tasks = [protocols.recorded(old, load_task(name)) for name in old["tasks"]]
+    tasks = [protocols.recorded(old, task_of(old, name)) for name in old["tasks"]]
     late = late_metrics(tasks, settings["bertscore"])
     with RunFolder.hold(folder_path) as folder:
         # All that can fail comes before the old logs are moved away.

@@ -19,7 +19,7 @@ from mibe.judge.verdicts import TOP_K, matches
 from mibe.metrics.bertscore import BertScore
 from mibe.metrics.calibration import of_likelihood
 from mibe.metrics.diagnosis import UnreadableVerdicts
-from mibe.registry import load_task
+from mibe.own.recorded import task_of
 from mibe.results.digests import cluster_of, draw_of
 from mibe.results.draws import repeats_figures, spread_name
 from mibe.results.log import Row
@@ -132,7 +132,7 @@ def _of_task(run: Run, name: str) -> Iterator[Check]:
     part = run.record["tasks"][name]
     if "figures" not in part:
         raise RunError(f"{run.path}: {name} has no scores yet; run its command again first")
-    task = protocols.recorded(run.record, load_task(name))
+    task = protocols.recorded(run.record, task_of(run.record, name))
     rows = list(run.rows(name))
     if len(rows) != part["samples"]:
         raise RunError(f"{run.samples_path(name)} holds {len(rows)} samples, the record {part['samples']}")

@@ -1,4 +1,4 @@
-"""`mibe data`: list, prepare, verify or download data sets."""
+"""`mibe data`: list, prepare, verify or download data sets; add and remove tasks of one's own."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import argparse
 from pathlib import Path
 
 from mibe.cli.options import Commands
+from mibe.cli.own import add_own_arguments, said_of
 from mibe.terminal.streams import show
 
 
 def add_commands(commands: Commands) -> None:
     """Add `data`."""
-    _data_parser(commands.add_parser("data", help="list, prepare, verify or download data sets"))
+    _data_parser(commands.add_parser("data", help="list, prepare, verify or download data sets; add your own"))
 
 
 def _data_parser(p: argparse.ArgumentParser) -> None:
@@ -30,6 +31,16 @@ def _data_parser(p: argparse.ArgumentParser) -> None:
     download.set_defaults(command=_data_download)
     download.add_argument("name")
     download.add_argument("--from", dest="path", metavar="PATH", help="a local copy of the hub repository")
+    add = actions.add_parser("add", help="make a task of your own table or task file (docs/own-data.md)")
+    add.set_defaults(command=_data_add)
+    add.add_argument("data", metavar="FILE", help="a table, a task file, or with --from lm-eval a YAML of lm-eval's")
+    add.add_argument("--from", dest="form", choices=("lm-eval",), help="what FILE is, where it is none of mibe's")
+    add_own_arguments(add)
+    remove = actions.add_parser("remove", help="delete a task that was added, and its copy of the data")
+    remove.set_defaults(command=_data_remove)
+    remove.add_argument("name")
+    schema = actions.add_parser("schema", help="the JSON schema of a task file, for your editor")
+    schema.set_defaults(command=_data_schema)
 
 
 def _data_list(a: argparse.Namespace) -> int:
@@ -70,4 +81,43 @@ def _data_download(a: argparse.Namespace) -> int:
     task = task_of_data(a.name)
     manifest = download(task, Path(a.path) if a.path else None)
     print(manifest_text(task.data_name, manifest))
+    return 0
+
+
+def _data_add(a: argparse.Namespace) -> int:
+    """Add a task."""
+    import sys
+
+    from mibe.cli.listing import manifest_text
+    from mibe.own.added import add
+
+    if a.form == "lm-eval":
+        from mibe.own.lm_eval import converted
+
+        description, notes = converted(Path(a.data))
+        manifest, lines = add(Path(a.data), said_of(a), written=description)
+        lines = (*notes, *lines)
+    else:
+        manifest, lines = add(Path(a.data), said_of(a))
+    for line in lines:
+        print(line, file=sys.stderr)
+    print(manifest_text(manifest["name"], manifest))
+    return 0
+
+
+def _data_remove(a: argparse.Namespace) -> int:
+    """Delete a task that was added."""
+    from mibe.own.added import remove
+
+    print(f"{a.name} is removed, with its copy of the data in {remove(a.name)}")
+    return 0
+
+
+def _data_schema(a: argparse.Namespace) -> int:
+    """Print the schema of a task file."""
+    import json
+
+    from mibe.own.description import json_schema
+
+    print(json.dumps(json_schema(), ensure_ascii=False, indent=1))
     return 0

@@ -16,6 +16,7 @@ from mibe.cli.options import (
     model_args_of,
     prompt_settings_of,
 )
+from mibe.cli.own import add_own_arguments, tasks_of
 from mibe.errors import UsageError
 
 
@@ -27,6 +28,7 @@ def add_commands(commands: Commands) -> None:
 def _eval_parser(p: argparse.ArgumentParser) -> None:
     p.set_defaults(command=_eval)
     add_task_arguments(p)
+    add_own_arguments(p)
     add_model_arguments(p, required=True)
     add_generation_arguments(p)
     add_scoring_arguments(p)
@@ -76,7 +78,7 @@ def _eval(a: argparse.Namespace) -> int:
     with on_stderr() as progress:
         run = evaluate(
             model=a.model,
-            tasks=a.tasks,
+            tasks=tasks_of(a, a.tasks),
             suite=a.suite,
             model_args=model_args_of(a),
             output_dir=a.output_dir,
@@ -104,7 +106,7 @@ def _estimate(a: argparse.Namespace) -> int:
 
     found = estimate_run(
         model=a.model,
-        tasks=a.tasks,
+        tasks=tasks_of(a, a.tasks),
         suite=a.suite,
         model_args=model_args_of(a),
         limit=a.limit,

@@ -105,7 +105,14 @@ def verify_text(name: str | None) -> tuple[str, bool]:
     lines, sound = [], True
     for each in names:
         task = task_of_data(each)
-        findings = store.verify(task.data_name)
+        findings = [*store.verify(task.data_name), *_changed(task)]
         sound = sound and not findings
         lines += [f"{each}: {finding}" for finding in findings] or [f"{each}: sound"]
     return "\n".join(lines), sound
+
+
+def _changed(task: Task) -> list[str]:
+    """What a task of the user's own was added from and has changed since."""
+    from mibe.own.added import changed_files
+
+    return [f"{path} was changed since it was added; add it again (mibe data add)" for path in changed_files(task.name)]

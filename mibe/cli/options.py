@@ -43,6 +43,7 @@ def add_task_arguments(p: argparse.ArgumentParser) -> None:
     which = p.add_mutually_exclusive_group(required=True)
     which.add_argument("--tasks", metavar="A,B", help="tasks and groups (mibe tasks lists them)")
     which.add_argument("--suite", metavar="NAME", help="a setting of the paper: tasks and their worked examples")
+    which.add_argument("--data", metavar="FILE", help="your own table, or a task file (docs/own-data.md)")
 
 
 def add_asking_arguments(p: argparse.ArgumentParser) -> None:
@@ -171,7 +172,7 @@ def prompt_settings_of(a: argparse.Namespace) -> dict[str, Any]:
         "max_new_tokens": a.max_new_tokens,
         "fewshot_per_document": a.fewshot_per_document,
         "protocol": a.protocol,
-        "system_prompt": None if a.system_prompt is None else _text_or_file(a.system_prompt),
+        "system_prompt": None if a.system_prompt is None else text_or_file(a.system_prompt, "--system-prompt"),
         "thinking": a.thinking,
         "reasoning_effort": a.reasoning_effort,
         "chat_template_args": parse_template_args(a.chat_template_args),
@@ -187,11 +188,11 @@ def generation_settings_of(a: argparse.Namespace) -> dict[str, Any]:
     return {name: getattr(a, name) for name in names} | {"option_texts": not a.no_option_texts}
 
 
-def _text_or_file(text: str) -> str:
-    """The text, or after an "@" what a file holds, without the end of its last line."""
+def text_or_file(text: str, option: str) -> str:
+    """What was given to `option`: the text, or after an "@" what a file holds, without the end of its last line."""
     if not text.startswith("@"):
         return text
     try:
         return Path(text[1:]).expanduser().read_text(encoding="utf-8").rstrip("\n")
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"--system-prompt {text}: the file cannot be read ({error})") from None
+        raise UsageError(f"{option} {text}: the file cannot be read ({error})") from None

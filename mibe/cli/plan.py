@@ -12,6 +12,7 @@ from mibe.cli.options import (
     data_use_of,
     prompt_settings_of,
 )
+from mibe.cli.own import add_own_arguments, tasks_of
 
 
 def add_commands(commands: Commands) -> None:
@@ -22,6 +23,7 @@ def add_commands(commands: Commands) -> None:
 def _plan_parser(p: argparse.ArgumentParser) -> None:
     p.set_defaults(command=_plan)
     add_task_arguments(p)
+    add_own_arguments(p)
     add_model_arguments(p, required=False)
     p.add_argument("--limit", type=int, metavar="N", help="N documents of each task (default all)")
     add_repeats_argument(p)
@@ -59,7 +61,7 @@ def _plan(a: argparse.Namespace) -> int:
     shape = None if a.model_shape is None else parse_shape(a.model_shape)
     dtype, gpu_bytes = parse_dtype(a.dtype), a.gpu_memory * GIB
     found = forecast(
-        tasks=a.tasks,
+        tasks=tasks_of(a, a.tasks),
         suite=a.suite,
         model=a.model,
         model_args=parse_model_args(a.model_args),

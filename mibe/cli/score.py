@@ -16,6 +16,7 @@ from mibe.cli.options import (
     add_scoring_arguments,
     data_use_of,
 )
+from mibe.cli.own import add_data_argument, task_of
 from mibe.errors import DataError
 
 
@@ -28,7 +29,8 @@ def add_commands(commands: Commands) -> None:
 
 def _score_parser(p: argparse.ArgumentParser) -> None:
     p.set_defaults(command=_score)
-    p.add_argument("--task", required=True)
+    p.add_argument("--task")
+    add_data_argument(p)
     p.add_argument("--outputs", required=True, metavar="FILE", help='JSON lines {"id": …, "output": …}')
     p.add_argument("--split", default="test")
     p.add_argument("--partial", action="store_true", help="score the documents that have an output, not all")
@@ -68,7 +70,7 @@ def _score(a: argparse.Namespace) -> int:
     from mibe.results.table import render
     from mibe.terminal.progress import Terminal
 
-    task = apply(a.protocol, load_task(a.task))
+    task = apply(a.protocol, load_task(task_of(a, a.task)))
     scores = score_outputs(
         task,
         Path(a.outputs),

@@ -10,6 +10,7 @@ from mibe.cli.options import (
     data_use_of,
     prompt_settings_of,
 )
+from mibe.cli.own import add_data_argument, task_of
 
 
 def add_commands(commands: Commands) -> None:
@@ -25,7 +26,8 @@ def _tasks_parser(p: argparse.ArgumentParser) -> None:
 
 def _show_parser(p: argparse.ArgumentParser) -> None:
     p.set_defaults(command=_show)
-    p.add_argument("task")
+    p.add_argument("task", nargs="?")
+    add_data_argument(p)
     p.add_argument("--index", type=int, default=0, metavar="I", help="position in the split, from 0")
     add_model_arguments(p, required=False)
 
@@ -44,5 +46,9 @@ def _show(a: argparse.Namespace) -> int:
     from mibe.models import parse_model_args
 
     model_args = parse_model_args(a.model_args)
-    print(show(a.task, a.index, model=a.model, model_args=model_args, **data_use_of(a), **prompt_settings_of(a)))
+    print(
+        show(
+            task_of(a, a.task), a.index, model=a.model, model_args=model_args, **data_use_of(a), **prompt_settings_of(a)
+        )
+    )
     return 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from mibe.cli.options import Commands
+from mibe.cli.own import add_data_argument, task_of
 from mibe.terminal.streams import show
 
 
@@ -22,7 +23,8 @@ def _verify_parser(p: argparse.ArgumentParser) -> None:
 
 def _check_parser(p: argparse.ArgumentParser) -> None:
     p.set_defaults(command=_check)
-    p.add_argument("tasks", metavar="TASK", help="a task, several with commas between, or a group")
+    p.add_argument("tasks", nargs="?", metavar="TASK", help="a task, several with commas between, or a group")
+    add_data_argument(p)
     p.add_argument("--split", metavar="NAME", help="one split (default: all that are here)")
     p.add_argument("--format", choices=("text", "json"), default="text")
 
@@ -43,6 +45,6 @@ def _check(a: argparse.Namespace) -> int:
     from mibe.analysis.text import render_checks
     from mibe.registry import resolve
 
-    found = [checked for task in resolve(a.tasks) for checked in check(task, a.split)]
+    found = [checked for task in resolve(task_of(a, a.tasks)) for checked in check(task, a.split)]
     show(render_checks(found, a.format))
     return 0 if all(checked.holds for checked in found) else 2

@@ -15,8 +15,10 @@ import os
 import re
 import zlib
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
+from io import BytesIO
 from itertools import takewhile
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias, cast
@@ -36,6 +38,49 @@ SPLIT_ORDER = ("train", "valid", "test")
 
 
 @dataclass(frozen=True, slots=True)
+class HeldSplit:
+    """A split in memory: JSON lines as a file would have them, and the user's own file that they were made from."""
+
+    path: Path
+    content: bytes
+
+    @property
+    def name(self) -> str:
+        """The file's name."""
+        return self.path.name
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+
+SplitFile: TypeAlias = Path | HeldSplit
+
+
+class Held:
+    """A data set that lies in memory and nowhere else, read from the user's own file when it is first asked for.
+
+    `load` gives its splits and its manifest, and raises `DataError` where the file is not there or not what it was.
+    """
+
+    def __init__(self, path: Path, load: Callable[[], tuple[Mapping[str, HeldSplit], Manifest]]) -> None:
+        self.path = path
+        self._load = load
+
+    @cached_property
+    def loaded(self) -> tuple[Mapping[str, HeldSplit], Manifest]:
+        """Splits and manifest."""
+        return self._load()
+
+
+_HELD: dict[str, Held] = {}
+
+
+def hold(name: str, data: Held) -> None:
+    """Make a data set in memory known for as long as this process lives; its name says what it holds."""
+    _HELD.setdefault(name, data)
+
+
+@dataclass(frozen=True, slots=True)
 class PreparedData:
     """A data set that is here: its name, its folder, and whether it is the copy that ships with the package."""
 
@@ -44,9 +89,13 @@ class PreparedData:
     bundled: bool
 
     @property
-    def files(self) -> dict[str, Path]:
+    def files(self) -> dict[str, SplitFile]:
         """Split → file, train, valid and test first."""
-        found = {p.name.removesuffix(".gz").removesuffix(".jsonl"): p for p in _split_files(self.path)}
+        found: dict[str, SplitFile] = {
+            p.name.removesuffix(".gz").removesuffix(".jsonl"): p for p in _split_files(self.path)
+        }
+        if self.name in _HELD:
+            found = dict(_HELD[self.name].loaded[0])
         order = [*(s for s in SPLIT_ORDER if s in found), *sorted(found.keys() - set(SPLIT_ORDER))]
         return {split: found[split] for split in order}
 
@@ -69,6 +118,8 @@ def find(name: str) -> PreparedData | None:
     """The data set of this name, or None: the user's own copy first, then the one in the package."""
     if not re.fullmatch(r"\w[\w.-]*", name):
         raise DataError(f"{name!r} cannot be the name of a data set; use letters, digits, '_', '-' and '.'")
+    if name in _HELD:
+        return PreparedData(name, _HELD[name].path, bundled=False)
     own = data_dir() / name
     # The second is there only after a kill between the two renames by which `prepare` puts new data in place.
     for folder in (own, previous(own)):
@@ -135,7 +186,7 @@ class StoredSplit:
         return _example(line, f"{self._path}, example {index + 1}")
 
 
-def read_examples(path: Path) -> Iterator[Example]:
+def read_examples(path: SplitFile) -> Iterator[Example]:
     """The examples of one file of JSON lines; a byte order mark, CRLF line ends and blank lines are accepted."""
     seen = Seen()
     for number, _, line in _lines(path):
@@ -145,7 +196,7 @@ def read_examples(path: Path) -> Iterator[Example]:
         yield example
 
 
-def _occurs_before(path: Path, number: int, ident: str) -> bool:
+def _occurs_before(path: SplitFile, number: int, ident: str) -> bool:
     """Whether a line before this one has the id: read anew, since two ids may share a hash."""
     before = takewhile(lambda line: line[0] < number, _lines(path))
     return any(_example(line, f"{path}, line {at}").id == ident for at, _, line in before)
@@ -161,6 +212,8 @@ def shipped_fingerprint(name: str, split: str) -> str | None:
 def load_manifest(name: str) -> Manifest | None:
     """The manifest, or None for data made by hand. Raises `DataError` when the data is not here or it is damaged."""
     path = _require(name).path / MANIFEST
+    if name in _HELD:
+        return _HELD[name].loaded[1]
     try:
         manifest = parse_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -206,7 +259,7 @@ def verify(name: str) -> list[str]:
     return findings
 
 
-def _check_split(path: Path, sha256: str, count: int | None, again: str) -> list[str]:
+def _check_split(path: SplitFile, sha256: str, count: int | None, again: str) -> list[str]:
     number, findings = _check_lines(path)
     if not findings and number != count:
         findings.append(f"{path.name} holds {number:,} examples where the manifest says {count:,}; {again}")
@@ -215,7 +268,7 @@ def _check_split(path: Path, sha256: str, count: int | None, again: str) -> list
     return findings
 
 
-def _check_lines(path: Path) -> tuple[int, list[str]]:
+def _check_lines(path: SplitFile) -> tuple[int, list[str]]:
     try:
         return sum(1 for _ in read_examples(path)), []
     except DataError as error:
@@ -241,11 +294,12 @@ def how_to_get(name: str) -> str:
     try:
         obtain = f"{load_task(name).source.obtain} Then: mibe data prepare {name} --from PATH"
     except UsageError:
-        obtain = f"Put your own examples, one JSON object a line, in {data_dir() / name / 'test.jsonl'}"
+        where = data_dir() / name / "test.jsonl"
+        obtain = f"Put your own examples, one JSON object a line, in {where}, or add your table: mibe data add FILE"
     return obtain
 
 
-def _split_file(name: str, split: str) -> Path:
+def _split_file(name: str, split: str) -> SplitFile:
     found = _require(name)
     if split not in found.files:
         raise DataError(f"{name} has no {split} split in {found.path}; it has {', '.join(found.files)}")
@@ -257,7 +311,9 @@ def _split_files(folder: Path) -> list[Path]:
     return [p for pattern in ("[!.]*.jsonl.gz", "[!.]*.jsonl") for p in sorted(folder.glob(pattern)) if p.is_file()]
 
 
-def _open(path: Path) -> BinaryIO:
+def _open(path: SplitFile) -> BinaryIO:
+    if isinstance(path, HeldSplit):
+        return BytesIO(path.content)
     return cast(BinaryIO, gzip.open(path, "rb")) if path.suffix == ".gz" else path.open("rb")
 
 
@@ -270,7 +326,7 @@ def _example(line: bytes, where: str) -> Example:
         raise DataError(f"{where}: {error}") from None
 
 
-def _lines(path: Path) -> Iterator[tuple[int, int, bytes]]:
+def _lines(path: SplitFile) -> Iterator[tuple[int, int, bytes]]:
     """Number, byte offset and content of each line that is not blank."""
     try:
         with _open(path) as stream:
@@ -286,7 +342,7 @@ def _lines(path: Path) -> Iterator[tuple[int, int, bytes]]:
         raise DataError(f"cannot read {path}: {error.strerror}") from None
 
 
-def _sha256(path: Path) -> str:
+def _sha256(path: SplitFile) -> str:
     digest = hashlib.sha256()
     with _open(path) as stream:
         while block := stream.read(1 << 20):

@@ -53,9 +53,11 @@ def check_egress(
     stated = (agreement or "").strip()
     if task.name not in allowed or not stated:
         own = getattr(model, "if_ours", None)
+        seen = "" if task.access.agreement else ", or say --access open where everybody may see it"
         raise DataUseError(
             f"{task.name} came under the {terms} and {model.name} is remote: its text would leave this machine, "
-            f"and nothing was sent. Use a local model, or, {f'if that server is yours, {own}, or, ' if own else ''}"
+            f"and nothing was sent. Use a local model{seen}, or, "
+            f"{f'if that server is yours, {own}, or, ' if own else ''}"
             f'where an agreement permits the sending, name both: --allow-egress {task.name} --agreement "…"'
         )
     return Egress(task.name, terms, model.name, stated)

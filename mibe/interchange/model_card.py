@@ -9,7 +9,7 @@ from typing import Any
 
 from mibe.errors import ModelError
 from mibe.metrics.base import is_main
-from mibe.registry import load_task
+from mibe.own.recorded import task_of
 from mibe.results.draws import documents_scored, draws_of, mean_name
 from mibe.results.run import Run
 from mibe.task import Category, Task
@@ -41,7 +41,7 @@ def model_index_text(run: Run) -> str:
     results = [
         EvalResult(**fields)
         for task, part in run.record["tasks"].items()
-        for fields in _results(run.record, load_task(task), part)
+        for fields in _results(run.record, task_of(run.record, task), part)
     ]
     index = {"model-index": eval_results_to_model_index(name, results)}
     return str(yaml.safe_dump(index, sort_keys=False, allow_unicode=True)).rstrip("\n")

@@ -12,7 +12,7 @@ from mibe.analysis.text import write_csv
 from mibe.data.disk import disk_error
 from mibe.data_use import is_credentialed
 from mibe.errors import ModelError
-from mibe.registry import load_task
+from mibe.own.recorded import task_of
 from mibe.results.digests import draw_of
 from mibe.results.draws import draws_of, every_figure
 from mibe.results.log import Row
@@ -81,7 +81,7 @@ def sample_rows(run: Run) -> Iterator[dict[str, Any]]:
     """One row a sample. Values that are no text, and scores, are JSON; text is None where a task is credentialed."""
     for task, part in run.record["tasks"].items():
         if part.get("figures"):
-            private = is_credentialed(load_task(task))
+            private = is_credentialed(task_of(run.record, task))
             for row in run.rows(task):
                 yield _sample(run, task, row, private=private)
 

@@ -147,12 +147,14 @@ class LabelSet:
     """Reads any number of `labels`, in the order of `labels`.
 
     `none_words` are the words that state an empty set where they stand as the answer; an empty JSON list and "not
-    related to any of the topics" do so too. All labels at once are the prompt repeated, not an answer.
+    related to any of the topics" do so too. More than `most` labels at once (None: all of them) are the prompt
+    repeated, not an answer.
     """
 
     labels: Sequence[str]
     aliases: Mapping[str, str] = field(default_factory=dict)
     none_words: Collection[str] = ("none", "none of the above", "no topics", "nothing", "empty", "no label", "null")
+    most: int | None = None
     _vocabulary: _Vocabulary = field(init=False, repr=False, compare=False)
     _none: re.Pattern[str] = field(init=False, repr=False, compare=False)
 
@@ -211,7 +213,7 @@ class LabelSet:
             return []
         text = self._without_remarks(text)
         text = turned_down(write(text, self._vocabulary.find(text)), options=False)
-        groups = [group for group in _LIST.finditer(text) if len(_indices(group)) < len(self.labels)]
+        groups = [group for group in _LIST.finditer(text) if len(_indices(group)) <= self._most]
         affirmed = [group for group in groups if not _is_denied(text, group)]
         listed = _listed(text, affirmed) or affirmed
         if any(_OR.search(group[0]) for group in listed):
@@ -226,7 +228,11 @@ class LabelSet:
         return _REMARK.sub(lambda match: match[0] if self._vocabulary.find(match[0]) else "", text)
 
     def _ordered(self, found: set[int]) -> list[str] | None:
-        return [self.labels[index] for index in sorted(found)] if len(found) < len(self.labels) else None
+        return [self.labels[index] for index in sorted(found)] if len(found) <= self._most else None
+
+    @property
+    def _most(self) -> int:
+        return len(self.labels) - 1 if self.most is None else self.most
 
 
 _OR = re.compile(r"(?<!and/)\bor\b")

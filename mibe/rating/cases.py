@@ -14,7 +14,7 @@ from mibe.data_use import is_credentialed
 from mibe.errors import DataError, DataUseError, UsageError
 from mibe.judge.verdicts import is_judged
 from mibe.metrics.diagnosis_names import accepted_names
-from mibe.registry import load_task
+from mibe.own.recorded import task_of
 from mibe.results.draws import first_draws
 from mibe.results.run import Run
 from mibe.task import Outcome, Task
@@ -67,7 +67,7 @@ def listed_in(run: Run, task: str) -> list[Listed]:
 
 def diagnosis_tasks(run: Run) -> list[Task]:
     """The tasks of a run whose answers are diagnoses. Raises `UsageError` where there is none."""
-    found = [task for task in map(load_task, run.record["tasks"]) if is_judged(task)]
+    found = [task for name in run.record["tasks"] if is_judged(task := task_of(run.record, name))]
     if not found:
         raise UsageError(f"{run.path} has no diagnoses to rate; evaluate nejm_cpc or diagnosis_open first")
     return found

@@ -14,9 +14,9 @@ from mibe.data.disk import disk_error
 from mibe.data_use import is_credentialed
 from mibe.errors import RunError
 from mibe.metrics.base import is_main
+from mibe.own.recorded import task_of
 from mibe.pages import write_page
 from mibe.published.figures import TITLES
-from mibe.registry import load_task
 from mibe.report import samples
 from mibe.report.histogram import histogram
 from mibe.report.prompts import documents_of
@@ -52,7 +52,7 @@ def write_report(run: str | Path | Run, folder: Path | None = None, progress: Pr
         samples.clear(folder / "data")
         for number, name in enumerate(scored):
             rows = samples.in_order(list(found.rows(name)))
-            task = protocols.recorded(record, load_task(name))
+            task = protocols.recorded(record, task_of(record, name))
             private = is_credentialed(task)
             documents = None if private else documents_of(name, record, rows)
             news.start(name, len(rows), 0)

@@ -14,8 +14,8 @@ from mibe.data import store
 from mibe.errors import DataError, UsageError
 from mibe.models.base import Message
 from mibe.models.text import byte_count
+from mibe.own.recorded import task_of
 from mibe.prompting import PromptBuilder, layout, template_sha256
-from mibe.registry import load_task
 from mibe.results.log import Row
 from mibe.run.plan import Plan, plan_task
 from mibe.run.settings import Settings
@@ -73,7 +73,7 @@ def documents_of(name: str, record: Mapping[str, Any], rows: Sequence[Row]) -> D
     known = {key: value for key, value in record["settings"].items() if key in Settings.__dataclass_fields__}
     # Which documents the run was about is in its log, a merged run's too.
     settings = Settings(**known | {"limit": None, "shard": None})
-    task = load_task(name)
+    task = task_of(record, name)
     try:
         plan = plan_task(task, settings)
         same = store.data_fingerprint(task.data_name, settings.split) == part["data"]["sha256"]

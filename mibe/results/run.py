@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from mibe import protocols
 from mibe.errors import RunError, UsageError
 from mibe.metrics.values import takes_of
-from mibe.registry import load_task
+from mibe.own.recorded import task_of
 from mibe.results import schema
 from mibe.results.draws import every_figure
 from mibe.results.folder import SAMPLES, not_whole, read_record
@@ -67,7 +67,7 @@ class Run:
 
         Raises `RunError` for one that is not, or cannot be read, and `UsageError` for a task that is not known here.
         """
-        return sound_samples(protocols.recorded(self.record, load_task(task)), self.samples_path(task))
+        return sound_samples(protocols.recorded(self.record, task_of(self.record, task)), self.samples_path(task))
 
     def samples(self, task: str) -> pd.DataFrame:
         """One row a sample: id, output, outcome, prediction, target, scores, tokens, seconds, …

@@ -389,6 +389,16 @@ class MeanOver(TypedDict):
     tasks: list[TaskName]
 
 
+class OwnTask(TypedDict):
+    """A task of the user's own: its task file, where its data lay, and split → sha256 of what was read there."""
+
+    __pydantic_config__ = STRICT  # type: ignore[misc]
+
+    description: dict[str, JsonValue]
+    files: dict[str, str]
+    splits: dict[str, str]
+
+
 class Record(TypedDict, total=False):
     """`run.json`."""
 
@@ -404,6 +414,7 @@ class Record(TypedDict, total=False):
     model: Model
     egress: list[dict[str, JsonValue]]
     task_names: list[TaskName]
+    own_tasks: dict[TaskName, OwnTask]
     sessions: list[Session]
     versions: Versions
     hardware: Hardware | None

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from mibe.data import store
 from mibe.models.base import Model
+from mibe.own.recorded import recorded_tasks
 from mibe.prompting import PromptBuilder, Rendered, stop_strings, template_sha256
 from mibe.results import environment
 from mibe.results.record import SCHEMA, Record, describe_model, now
@@ -48,6 +49,7 @@ def begin(
         "model": describe_model(model),
         "egress": _together((previous or {}).get("egress", []), [asdict(leaving) for leaving in egress]),
         "task_names": [plan.task.name for plan in plans],
+        **recorded_tasks({plan.task.name: plan.task for plan in plans}),
         "sessions": [*(previous or {}).get("sessions", []), session],
         "versions": environment.versions(),
         "hardware": environment.hardware(),

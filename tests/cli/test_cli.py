@@ -198,7 +198,7 @@ def test_a_suite_runs_and_two_runs_are_compared(tmp_path):
     listed = mibe("compare", *runs, "--list", "medqa", "--format", "csv", check=0).stdout
     assert listed.startswith("id,outcome_a,scores_a,prediction_a,outcome_b,scores_b,prediction_b,target\n")
     neither = mibe("eval", "--model", "dummy", check=2).stderr
-    assert "one of the arguments --tasks --suite is required" in neither
+    assert "one of the arguments --tasks --suite --data is required" in neither
     both = mibe("eval", "--model", "dummy", "--tasks", "mmlu", "--suite", "forgetting", check=2).stderr
     assert "not allowed with argument" in both
 

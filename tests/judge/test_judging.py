@@ -240,7 +240,6 @@ def cases(own_folders, monkeypatch):
     rows = [{"id": i, "inputs": {"case": i}, "target": target.split(";")} for i, (target, _) in CASES.items()]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     yield module.TASK
-    load_task.cache_clear()
 
 
 def answers(prompts):

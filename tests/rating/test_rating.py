@@ -212,7 +212,7 @@ def test_other_data_other_tasks_and_credentialed_text_are_refused(runs, tmp_path
         items_of([load_run(runs[0].path)], shared=False)
     private = replace(load_task(TASK), access=credentialed("an agreement"))
     assert is_credentialed(private)
-    monkeypatch.setattr(rating_cases, "load_task", lambda name: private)
+    monkeypatch.setattr(rating_cases, "task_of", lambda record, name: private)
     assert items_of(runs[1:], shared=False)
     with pytest.raises(DataUseError, match="not shown over a network"):
         items_of(runs[1:], shared=True)

@@ -139,9 +139,7 @@ def test_a_new_parser_asks_nothing_again(tmp_path, monkeypatch):
     run(first, tmp_path / "a")
     newer = replace(load_task("pubmedqa"), version=99)
     monkeypatch.setattr("mibe.tasks.pubmedqa.TASK", newer)
-    load_task.cache_clear()
     done = run(Scripted(lambda _: "no"), tmp_path / "b")
-    load_task.cache_clear()
     assert done.record["tasks"]["pubmedqa"]["version"] == 99
     assert done.record["tasks"]["pubmedqa"]["timing"]["from_cache"] == 20
 
