@@ -20,7 +20,10 @@ def add_commands(commands: Commands) -> None:
 
 def _tasks_parser(p: argparse.ArgumentParser) -> None:
     p.set_defaults(command=_tasks)
-    p.add_argument("--format", choices=("text", "json"), default="text")
+    p.add_argument(
+        "-v", "--verbose", action="store_true", help="all of each task, not a line: licence, how to get data, …"
+    )
+    p.add_argument("--format", choices=("text", "json"), default="text", help="json has all of each task")
 
 
 def _show_parser(p: argparse.ArgumentParser) -> None:
@@ -34,7 +37,7 @@ def _tasks(a: argparse.Namespace) -> int:
     """List tasks, groups and suites."""
     from mibe.cli.listing import tasks_json, tasks_text
 
-    print(tasks_json() if a.format == "json" else tasks_text())
+    print(tasks_json() if a.format == "json" else tasks_text(whole=a.verbose))
     return 0
 
 

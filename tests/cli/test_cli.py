@@ -54,7 +54,7 @@ def test_importing_the_library_imports_nothing_heavy():
 
 
 def test_tasks_tells_what_each_task_is_and_how_to_get_its_data():
-    text = mibe("tasks", check=0).stdout
+    text = mibe("tasks", "-v", check=0).stdout
     assert "pubmedqa  PubMedQA" in text and "train 450, valid 50, test 500" in text
     assert "MIT (open)" in text and "excerpt" in text
     assert "mibe data prepare ddi --from PATH" in text
@@ -62,6 +62,20 @@ def test_tasks_tells_what_each_task_is_and_how_to_get_its_data():
     by_name = {task["name"]: task for task in found["tasks"]}
     assert by_name["mmlu"]["splits"] == {"train": 285, "valid": 1542, "test": 14042}
     assert by_name["ddi"]["splits"] == {"train": 27792, "test": 5716} and by_name["ddi"]["data"] == "not here"
+
+
+def test_tasks_is_a_table_of_one_line_a_task_that_fits_the_terminal():
+    table, groups, suites, more = mibe("tasks", check=0, COLUMNS="80").stdout.split("\n\n")
+    header, rule, *rows = table.splitlines()
+    assert header.split() == ["task", "headline", "test", "data", "what"] and set(rule) == {"-"}
+    by_name = {row.split()[0]: row for row in rows}
+    assert list(by_name)[:3] == ["pubmedqa", "medqa", "medqa_4"] and len(rows) == len(by_name) == 19
+    assert by_name["pubmedqa"].split()[1:4] == ["accuracy", "500", "here"]
+    assert by_name["mtsample"].split()[1:6] == ["accuracy", "80", "here,", "an", "excerpt"]
+    assert by_name["mednli"].split()[2:6] == ["1,422", "needs", "a", "signature"]
+    assert by_name["ddi"].split()[2:5] == ["5,716", "not", "here"]
+    assert max(map(len, rows)) == 80 and by_name["bc5cdr"].endswith("…")
+    assert groups.startswith("groups") and suites.startswith("suites") and more.startswith("mibe tasks -v")
 
 
 def test_show_prints_the_exact_prompt_the_target_and_what_is_accepted():
