@@ -132,9 +132,7 @@ def write_csv(rows: Sequence[Mapping[str, Any]]) -> str:
 def render_verification(found: Verification, form: str) -> str:
     """The figures of a run beside those of other packages, as text or JSON."""
     if form == "json":
-        checks = [asdict(check) | {"difference": check.difference, "holds": check.holds} for check in found.checks]
-        sums = {"run": str(found.path), "largest_difference": found.largest, "holds": not found.failed}
-        return json.dumps(sums | {"checks": checks}, ensure_ascii=False, indent=1)
+        return json.dumps(_verification(found), ensure_ascii=False, indent=1)
     from tabulate import tabulate
 
     rows = [
@@ -159,6 +157,19 @@ def render_verification(found: Verification, form: str) -> str:
     beyond = f"not looked at: {NOT_LOOKED_AT}"
     end = f"{len(found.verified)} figures verified, the largest difference is {found.largest:.1e}"
     return "\n".join([table, "", *reasons, beyond, *wrong, end])
+
+
+def render_verifications(found: Sequence[Verification], form: str) -> str:
+    """The same of several runs: blocks under the names of their folders, or a list."""
+    if form == "json":
+        return json.dumps([_verification(each) for each in found], ensure_ascii=False, indent=1)
+    return "\n\n".join(f"{printable(each.path.name)}\n\n{render_verification(each, form)}" for each in found)
+
+
+def _verification(found: Verification) -> dict[str, Any]:
+    checks = [asdict(check) | {"difference": check.difference, "holds": check.holds} for check in found.checks]
+    sums = {"run": str(found.path), "largest_difference": found.largest, "holds": not found.failed}
+    return sums | {"checks": checks}
 
 
 def _names(checks: Sequence[Check]) -> str:

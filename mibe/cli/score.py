@@ -29,7 +29,12 @@ def add_commands(commands: Commands) -> None:
 def _score_parser(p: argparse.ArgumentParser) -> None:
     p.set_defaults(command=_score)
     p.add_argument("--task", required=True)
-    p.add_argument("--outputs", required=True, metavar="FILE", help='JSON lines {"id": …, "output": …}')
+    p.add_argument(
+        "--outputs",
+        required=True,
+        metavar="FILE",
+        help='JSON lines {"id": …, "output": …}, or a CSV with these columns',
+    )
     p.add_argument("--split", default="test")
     p.add_argument("--partial", action="store_true", help="score the documents that have an output, not all")
     add_protocol_argument(p)
@@ -55,7 +60,7 @@ def _parse_parser(p: argparse.ArgumentParser) -> None:
 
 def _rescore_parser(p: argparse.ArgumentParser) -> None:
     p.set_defaults(command=_rescore)
-    p.add_argument("run", metavar="RUN")
+    p.add_argument("run", metavar="RUN", help="a run folder, or a folder with one run")
     add_bertscore_argument(p)
     p.add_argument("--format", choices=FORMATS, default="text")
 
@@ -108,9 +113,10 @@ def _rescore(a: argparse.Namespace) -> int:
     """Score a finished run again."""
     from mibe.analysis.changes import describe
     from mibe.analysis.rescore import rescore
+    from mibe.results.finding import one_run
     from mibe.results.table import render
 
-    run = rescore(a.run, bertscore=a.bertscore)
+    run = rescore(one_run(a.run), bertscore=a.bertscore)
     print(f"the earlier record is kept in {run.path / run.record['earlier']}", file=sys.stderr)
     for name, part in run.record["tasks"].items():
         for line in describe(name, part["changes"]):

@@ -13,6 +13,7 @@ import pytest
 from rated_runs import CASES, MODELS, UNREADABLE, make_runs, rank_of
 from sklearn.metrics import cohen_kappa_score
 
+import mibe
 from mibe.cli import main
 from mibe.data_use import is_credentialed
 from mibe.errors import DataError, DataUseError, RunError, UsageError
@@ -20,7 +21,7 @@ from mibe.leaderboard.board import leaderboard
 from mibe.leaderboard.page import write_page
 from mibe.leaderboard.runs import read_results
 from mibe.rating import cases as rating_cases
-from mibe.rating.cases import database_of, in_order, items_of, listed_in
+from mibe.rating.cases import database_of, in_order, items_of, listed_in, rated_runs
 from mibe.rating.reading import agreement
 from mibe.rating.scores import scores
 from mibe.rating.store import Ratings, Review, read_reviews
@@ -198,6 +199,18 @@ def test_the_order_is_each_raters_own_and_stays_when_a_run_is_added(runs):
     assert order != in_order(both, rater="B", seed=1) and order != in_order(both, rater="A", seed=2)
     databases = [item.database for item in order]
     assert databases != sorted(databases) and len(set(databases[:CASES])) == 2
+
+
+def test_a_folder_of_runs_is_rated_without_those_that_list_no_diagnoses(runs, tmp_path):
+    other = mibe.evaluate(
+        model=lambda prompts: ["yes"] * len(prompts), tasks="pubmedqa", limit=3, output_dir=tmp_path / "runs"
+    )
+    found, left_out = rated_runs([tmp_path / "runs", runs[0].path])
+    assert [run.path for run in found] == sorted(run.path.resolve() for run in runs)
+    (line,) = left_out
+    assert line.startswith("left out: ") and f"{other.path.name} has no diagnoses to rate" in line
+    with pytest.raises(UsageError, match="has no diagnoses to rate"):
+        rated_runs([other.path])
 
 
 def test_other_data_other_tasks_and_credentialed_text_are_refused(runs, tmp_path, monkeypatch):
