@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import sys
 from collections.abc import Mapping
 from importlib import import_module
 from importlib.util import find_spec
@@ -19,6 +20,9 @@ from mibe.models.base import Model
 from mibe.models.folders import check_exists, check_folder
 from mibe.models.vllm.arguments import ENVIRONMENT, OWN
 from mibe.terminal.news import say
+
+ENGINE = "mibe.models.vllm.model"
+"""The module that imports vLLM."""
 
 INSTALL = 'pip install "mibe[vllm]"'
 
@@ -44,10 +48,12 @@ def load(args: Mapping[str, str]) -> Model:
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     say(f"loading {values['pretrained']} …")
+    if ENGINE not in sys.modules:
+        say("importing vLLM, which takes ten seconds or more; its engine starts then …")
     try:
         # vLLM prints what it thinks of Triton when it is imported.
         with contextlib.redirect_stderr(io.StringIO()):
-            module = import_module("mibe.models.vllm.model")
+            module = import_module(ENGINE)
     except ImportError as error:
         raise ModelError(f"vLLM is installed and cannot be imported ({error}); see `{INSTALL}`") from error
     name = folder.resolve().name if folder.is_dir() else values["pretrained"]
