@@ -24,7 +24,7 @@ def _merge_parser(p: argparse.ArgumentParser) -> None:
     p.add_argument("runs", nargs="+", metavar="RUN", help="the run folder of each shard, or a folder that holds them")
     p.add_argument("--output-dir", default="runs", metavar="DIR", help="where the merged run goes (default runs)")
     p.add_argument("--partial", action="store_true", help="merge even where shards are missing or samples failed")
-    p.add_argument("--format", choices=FORMATS, default="text")
+    p.add_argument("--format", choices=FORMATS, default="text", help="of what is printed (default text)")
 
 
 def _compare_parser(p: argparse.ArgumentParser) -> None:
@@ -33,7 +33,12 @@ def _compare_parser(p: argparse.ArgumentParser) -> None:
     p.add_argument("--list", metavar="TASK", help="print the samples of a task on which the runs differ")
     p.add_argument("--force", action="store_true", help="compare even where data, prompts or protocol differ")
     add_interval_arguments(p)
-    p.add_argument("--format", choices=("text", "json", "csv", "markdown"), default="text")
+    p.add_argument(
+        "--format",
+        choices=("text", "json", "csv", "markdown"),
+        default="text",
+        help="of what is printed (default text)",
+    )
 
 
 def _agreement_parser(p: argparse.ArgumentParser) -> None:
@@ -44,9 +49,14 @@ def _agreement_parser(p: argparse.ArgumentParser) -> None:
         help='JSON lines {"id": …, "rank": 1, "match": true} (rank is optional), the sample log of a judged run, or '
         "ratings of people as DATABASE or DATABASE:RATER",
     )
-    p.add_argument("file_b", metavar="FILE_B")
+    p.add_argument("file_b", metavar="FILE_B", help="the other, of any of these kinds")
     add_interval_arguments(p)
-    p.add_argument("--format", choices=("text", "json", "csv", "markdown"), default="text")
+    p.add_argument(
+        "--format",
+        choices=("text", "json", "csv", "markdown"),
+        default="text",
+        help="of what is printed (default text)",
+    )
 
 
 def _merge(a: argparse.Namespace) -> int:

@@ -44,7 +44,12 @@ def add_commands(commands: Commands) -> None:
         metavar="OWN=BACKBONE",
         help="the model that an own one was trained from, for the page's chart of forgetting",
     )
-    board.add_argument("--format", choices=("text", "csv", "markdown", "latex", "json"), default="text")
+    board.add_argument(
+        "--format",
+        choices=("text", "csv", "markdown", "latex", "json"),
+        default="text",
+        help="of what is printed (default text)",
+    )
     board.add_argument("--html", metavar="DIR", help="write the page into this folder instead of printing tables")
     export = commands.add_parser("export", help="write a run's results in a form that other tools read")
     export.set_defaults(command=_export)

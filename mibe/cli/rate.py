@@ -34,11 +34,16 @@ def add_commands(commands: Commands) -> None:
     show = actions.add_parser("show", help="figures by rater, and how raters and judge agree")
     show.set_defaults(command=_show)
     show.add_argument("runs", nargs="+", metavar="RUN", help="run folders, or folders of runs")
-    show.add_argument("--format", choices=("text", "json", "csv", "markdown"), default="text")
+    show.add_argument(
+        "--format",
+        choices=("text", "json", "csv", "markdown"),
+        default="text",
+        help="of what is printed (default text)",
+    )
     export = actions.add_parser("export", help="one rater's marks as JSON lines for mibe agreement")
     export.set_defaults(command=_export)
     export.add_argument("run", metavar="RUN", help="a run folder, or a folder with one run")
-    export.add_argument("--rater", required=True, metavar="NAME")
+    export.add_argument("--rater", required=True, metavar="NAME", help="whose marks")
     export.add_argument("--task", metavar="NAME", help="where a run has ratings of several tasks")
     export.add_argument("--output", metavar="FILE", help="file to write (default: standard output)")
 

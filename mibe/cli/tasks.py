@@ -28,7 +28,7 @@ def _tasks_parser(p: argparse.ArgumentParser) -> None:
 
 def _show_parser(p: argparse.ArgumentParser) -> None:
     p.set_defaults(command=_show)
-    p.add_argument("task")
+    p.add_argument("task", help="its name (mibe tasks lists them)")
     p.add_argument("--index", type=int, default=0, metavar="I", help="position in the split, from 0")
     add_model_arguments(p, required=False)
 

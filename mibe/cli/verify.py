@@ -17,14 +17,14 @@ def add_commands(commands: Commands) -> None:
 def _verify_parser(p: argparse.ArgumentParser) -> None:
     p.set_defaults(command=_verify)
     p.add_argument("run", metavar="RUN", help="a run folder, or a folder of runs: each of them")
-    p.add_argument("--format", choices=("text", "json"), default="text")
+    p.add_argument("--format", choices=("text", "json"), default="text", help="of what is printed (default text)")
 
 
 def _check_parser(p: argparse.ArgumentParser) -> None:
     p.set_defaults(command=_check)
     p.add_argument("tasks", metavar="TASK", help="a task, several with commas between, or a group")
     p.add_argument("--split", metavar="NAME", help="one split (default: all that are here)")
-    p.add_argument("--format", choices=("text", "json"), default="text")
+    p.add_argument("--format", choices=("text", "json"), default="text", help="of what is printed (default text)")
 
 
 def _verify(a: argparse.Namespace) -> int:
