@@ -76,7 +76,13 @@ def render_agreement(found: Agreement, form: str) -> str:
     )
     notes = [f"{found.unread} unread verdicts count as no match"] if found.unread else []
     notes += [f"{found.left_out} ratings that only one file has are left out"] if found.left_out else []
+    if found.wrong_reference:
+        notes.append(f"{_cases(found.wrong_reference)} left out: a rater calls the reference wrong")
     return "\n".join([table, "", counts, *notes])
+
+
+def _cases(count: int) -> str:
+    return f"{count} case is" if count == 1 else f"{count} cases are"
 
 
 def _decimal(value: float | None) -> str:

@@ -181,7 +181,8 @@ def _by_people(run: Run, notes: list[str]) -> dict[str, dict[str, Any]]:
 def _rated(result: Result, rated: Mapping[str, Any], notes: list[str]) -> Result:
     """The same task by people's ratings: a data set of its own, since no judge's figure stands beside a person's."""
     people = f"{rated['raters']} {'person' if rated['raters'] == 1 else 'people'}"
-    notes.append(f"{result.name}, {result.task}: rated by {people} ({result.path.name})")
+    without = f", {rated['left_out']} times that a case is left out for a wrong reference" if rated["left_out"] else ""
+    notes.append(f"{result.name}, {result.task}: rated by {people}{without} ({result.path.name})")
     return replace(
         result,
         task=f"{result.task}{HUMAN}",
