@@ -18,7 +18,7 @@ from mibe.errors import ModelError, UsageError
 from mibe.models.arguments import convert
 from mibe.models.base import Model
 from mibe.models.folders import check_exists, check_folder
-from mibe.models.vllm.arguments import ENVIRONMENT, OWN
+from mibe.models.vllm.arguments import ELSEWHERE, ENVIRONMENT, OWN
 from mibe.terminal.news import say
 
 ENGINE = "mibe.models.vllm.model"
@@ -37,6 +37,8 @@ def load(args: Mapping[str, str]) -> Model:
     engine = {name: text for name, text in args.items() if name not in OWN}
     if not values.get("pretrained"):
         raise UsageError("the model 'vllm' needs pretrained=FOLDER or pretrained=HUB_NAME")
+    for name in ELSEWHERE.keys() & engine.keys():
+        raise UsageError(f"vLLM has no {name}=: {ELSEWHERE[name]}")
     for name, source in {**engine, **values}.items():
         if name in ("pretrained", "tokenizer", "lora"):
             check_exists(name, source)
