@@ -475,7 +475,7 @@ def test_open_cases_are_made_from_the_medqa_in_the_package(capsys):
     assert all(one == other for one, other in targets)
     assert len(same) == 104 and all(found[by_hand["test"].index(one)].inputs == one.inputs for one in same)
     lost = {one.target[0] for one, other in zip(by_hand["test"], found, strict=True) if other is None}
-    assert {"V/Q scan", "Fludarabine", "Paroxetine", "Lumbar puncture"} < lost
+    assert len(lost) == 8 and {"V/Q scan", "Paroxetine", "Lumbar puncture"} < lost
 
 
 def test_other_data_is_not_made_from_the_package(capsys):
