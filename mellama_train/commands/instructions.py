@@ -14,20 +14,22 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     actions = instructions.add_subparsers(title="actions", required=True, metavar="ACTION")
     build = actions.add_parser("build", help="read, draw and clean the sources of a YAML file into train.jsonl")
     build.set_defaults(command=_build)
-    build.add_argument("recipe", type=Path, metavar="INSTRUCTIONS.YAML")
+    build.add_argument("recipe", type=Path, metavar="INSTRUCTIONS.YAML", help="its sources (docs/instructions.md)")
     build.add_argument("--force", action="store_true", help="replace a finished set of another recipe")
     add_set(build)
     _add_format(build)
     show = actions.add_parser("show", help="print what was kept of each source, beside the paper's numbers")
     show.set_defaults(command=_show)
-    show.add_argument("folder", type=Path)
+    show.add_argument("folder", type=Path, help="a built instruction set")
     _add_format(show)
     sources = actions.add_parser("sources", help="list the sources: size in the paper, access, and where to get them")
     sources.set_defaults(command=_sources)
 
 
 def _add_format(p: argparse.ArgumentParser) -> None:
-    p.add_argument("--format", choices=("text", "markdown", "json"), default="text")
+    p.add_argument(
+        "--format", choices=("text", "markdown", "json"), default="text", help="of what is printed (default text)"
+    )
 
 
 def _build(a: argparse.Namespace) -> int:

@@ -13,7 +13,7 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Add it to the command line."""
     p = commands.add_parser("plan", help="memory, time and cost of a recipe, before anything starts")
     p.set_defaults(command=_plan)
-    p.add_argument("recipe", type=Path, metavar="RECIPE")
+    p.add_argument("recipe", type=Path, metavar="RECIPE", help="the YAML file of the run that is planned")
     p.add_argument("--gpus", type=int, required=True, help="GPUs, or processes on CPUs, over all nodes")
     p.add_argument("--gpu", required=True, choices=list(GPUS), help="their kind")
     p.add_argument("--nodes", type=int, help="machines they are in (default: eight in each)")

@@ -25,7 +25,12 @@ def _add_forgetting(p: argparse.ArgumentParser) -> None:
     p.add_argument("base", metavar="BASE", help="the model before training: a folder, or a hub's name")
     p.add_argument("tuned", metavar="TUNED", help="the model after it; an adapter folder of BASE will do")
     p.add_argument("--limit", type=int, metavar="N", help="documents of each task (default: all)")
-    p.add_argument("--scoring", choices=("generate", "loglikelihood"), default="generate")
+    p.add_argument(
+        "--scoring",
+        choices=("generate", "loglikelihood"),
+        default="generate",
+        help="as of mibe eval (default generate)",
+    )
     p.add_argument("--output", type=Path, default=Path("runs"), metavar="DIR", help="where the run folders go")
     p.add_argument(
         "--model-args",
@@ -35,7 +40,9 @@ def _add_forgetting(p: argparse.ArgumentParser) -> None:
         metavar="KEY=VALUE",
         help="an argument of mibe's model hf for both models, e.g. dtype=bfloat16; may be given several times",
     )
-    p.add_argument("--format", choices=("text", "markdown", "json"), default="text")
+    p.add_argument(
+        "--format", choices=("text", "markdown", "json"), default="text", help="of what is printed (default text)"
+    )
 
 
 def _add_export(p: argparse.ArgumentParser) -> None:

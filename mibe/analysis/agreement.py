@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
 
@@ -34,7 +34,8 @@ class Agreement:
     """How two raters agree on the ratings that both gave.
 
     `both`, `only_a`, `only_b` and `neither` count the ratings by who said "match"; `unread` is how many were null, a
-    verdict that could not be read, which counts as no match; `left_out` is how many ratings only one file has.
+    verdict that could not be read, which counts as no match; `left_out` is how many ratings only one file has, and
+    `wrong_reference` how many cases a rater left out since their reference is wrong.
     """
 
     n: int
@@ -47,6 +48,7 @@ class Agreement:
     neither: int
     unread: int
     left_out: int
+    wrong_reference: int = 0
 
 
 def compare_ratings(ratings_a: Ratings, ratings_b: Ratings, *, resamples: int = 1000, seed: int = 1234) -> Agreement:
@@ -67,6 +69,16 @@ def compare_ratings(ratings_a: Ratings, ratings_b: Ratings, *, resamples: int = 
         unread=sum(ratings[key] is None for ratings in (ratings_a, ratings_b) for key in common),
         left_out=len(ratings_a.keys() ^ ratings_b.keys()),
     )
+
+
+def agreement_without(
+    cases: Collection[str], a: Ratings, b: Ratings, *, resamples: int = 1000, seed: int = 1234
+) -> Agreement | None:
+    """The same without some cases, whose reference is wrong; None where no rating is left that both gave."""
+    kept_a, kept_b = ({key: match for key, match in one.items() if key[0] not in cases} for one in (a, b))
+    if not kept_a.keys() & kept_b.keys():
+        return None
+    return replace(compare_ratings(kept_a, kept_b, resamples=resamples, seed=seed), wrong_reference=len(cases))
 
 
 def judge_ratings(samples: Path) -> dict[Key, bool | None]:

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from mibe.data import store
-from mibe.data.jsonlines import json_lines, read_json_lines
+from mibe.data.jsonlines import json_lines
+from mibe.data.rows import TABLES, read_rows
 from mibe.data_use import check_egress, check_names, note
 from mibe.errors import DataError
 from mibe.judge.judges import Judging, load_judge
@@ -61,12 +62,15 @@ def _answer_at(item: Mapping[str, Any]) -> int | None:
 
 
 def read_outputs(path: Path, known: set[str], *, partial: bool) -> dict[str, dict[str, Any]]:
-    """Outputs by id. Raises `DataError` for unknown, repeated or (unless `partial`) missing ids."""
+    """Outputs by id, of JSON lines or a table.
+
+    Raises `DataError` for unknown, repeated or (unless `partial`) missing ids.
+    """
     found: dict[str, dict[str, Any]] = {}
-    for number, item in read_json_lines(path):
+    for number, item in read_rows(path):
         ident = str(item.get("id", ""))
         if "id" not in item or not isinstance(item.get("output"), str):
-            raise DataError(f'{path}, line {number}: each line is {{"id": …, "output": text}}')
+            raise DataError(f"{path}, line {number}: {_form(path, item)}")
         if ident in found:
             raise DataError(f"{path}, line {number}: the id {ident!r} stands there twice; keep one of them")
         if ident not in known:
@@ -84,6 +88,12 @@ def read_outputs(path: Path, known: set[str], *, partial: bool) -> dict[str, dic
     if not found:
         raise DataError(f"{path} holds no outputs")
     return found
+
+
+def _form(path: Path, item: Mapping[str, Any]) -> str:
+    if path.suffix.lower() in TABLES:
+        return f"the columns are id and output (and finish_reason, prompt, where known), not {', '.join(item)}"
+    return 'each line is {"id": …, "output": text}'
 
 
 def score_outputs(

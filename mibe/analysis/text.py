@@ -76,7 +76,13 @@ def render_agreement(found: Agreement, form: str) -> str:
     )
     notes = [f"{found.unread} unread verdicts count as no match"] if found.unread else []
     notes += [f"{found.left_out} ratings that only one file has are left out"] if found.left_out else []
+    if found.wrong_reference:
+        notes.append(f"{_cases(found.wrong_reference)} left out: a rater calls the reference wrong")
     return "\n".join([table, "", counts, *notes])
+
+
+def _cases(count: int) -> str:
+    return f"{count} case is" if count == 1 else f"{count} cases are"
 
 
 def _decimal(value: float | None) -> str:
@@ -132,9 +138,7 @@ def write_csv(rows: Sequence[Mapping[str, Any]]) -> str:
 def render_verification(found: Verification, form: str) -> str:
     """The figures of a run beside those of other packages, as text or JSON."""
     if form == "json":
-        checks = [asdict(check) | {"difference": check.difference, "holds": check.holds} for check in found.checks]
-        sums = {"run": str(found.path), "largest_difference": found.largest, "holds": not found.failed}
-        return json.dumps(sums | {"checks": checks}, ensure_ascii=False, indent=1)
+        return json.dumps(_verification(found), ensure_ascii=False, indent=1)
     from tabulate import tabulate
 
     rows = [
@@ -159,6 +163,19 @@ def render_verification(found: Verification, form: str) -> str:
     beyond = f"not looked at: {NOT_LOOKED_AT}"
     end = f"{len(found.verified)} figures verified, the largest difference is {found.largest:.1e}"
     return "\n".join([table, "", *reasons, beyond, *wrong, end])
+
+
+def render_verifications(found: Sequence[Verification], form: str) -> str:
+    """The same of several runs: blocks under the names of their folders, or a list."""
+    if form == "json":
+        return json.dumps([_verification(each) for each in found], ensure_ascii=False, indent=1)
+    return "\n\n".join(f"{printable(each.path.name)}\n\n{render_verification(each, form)}" for each in found)
+
+
+def _verification(found: Verification) -> dict[str, Any]:
+    checks = [asdict(check) | {"difference": check.difference, "holds": check.holds} for check in found.checks]
+    sums = {"run": str(found.path), "largest_difference": found.largest, "holds": not found.failed}
+    return sums | {"checks": checks}
 
 
 def _names(checks: Sequence[Check]) -> str:

@@ -21,15 +21,17 @@ def _data_parser(p: argparse.ArgumentParser) -> None:
     listing.set_defaults(command=_data_list)
     prepare = actions.add_parser("prepare", help="bring in a data set from its official download")
     prepare.set_defaults(command=_data_prepare)
-    prepare.add_argument("name")
-    prepare.add_argument("--from", dest="path", required=True, metavar="PATH", help="folder, archive or file")
+    prepare.add_argument("name", help="the task, or its data set (mibe data list)")
+    prepare.add_argument(
+        "--from", dest="path", metavar="PATH", help="folder, archive or file (not for diagnosis_open, made from MedQA)"
+    )
     prepare.add_argument("--variant", metavar="NAME", help="another version or split of the data set")
     verify = actions.add_parser("verify", help="check prepared data against its manifest")
     verify.set_defaults(command=_data_verify)
-    verify.add_argument("name", nargs="?")
+    verify.add_argument("name", nargs="?", help="the task, or its data set (default: all that are here)")
     download = actions.add_parser("download", help="get a prepared test set from the Hugging Face hub")
     download.set_defaults(command=_data_download)
-    download.add_argument("name")
+    download.add_argument("name", help="the task, or its data set (mibe data list)")
     download.add_argument("--from", dest="path", metavar="PATH", help="a local copy of the hub repository")
     add = actions.add_parser("add", help="make a task of your own table or task file (docs/own-data.md)")
     add.set_defaults(command=_data_add)
@@ -55,11 +57,11 @@ def _data_prepare(a: argparse.Namespace) -> int:
     """Bring in a data set."""
     from mibe.cli.listing import manifest_text, task_of_data
     from mibe.data.prepare import prepare
+    from mibe.data.shipped import made_from
 
     task = task_of_data(a.name)
-    manifest = prepare(
-        task.data_name, task.source, Path(a.path), variant=a.variant, access=task.access, labels=task.labels
-    )
+    path, variant = (Path(a.path), a.variant) if a.path else made_from(task)
+    manifest = prepare(task.data_name, task.source, path, variant=variant, access=task.access, labels=task.labels)
     print(manifest_text(task.data_name, manifest))
     return 0
 

@@ -9,6 +9,9 @@ from pathlib import Path
 from mibe.cli.options import Commands
 from mibe.errors import UsageError
 
+NAME = "{run}"
+"""What stands in `mibe export --output` for the name of each run folder."""
+
 EXPORTS = ("lm-eval", "csv", "parquet", "hf-eval-results")
 
 
@@ -41,13 +44,22 @@ def add_commands(commands: Commands) -> None:
         metavar="OWN=BACKBONE",
         help="the model that an own one was trained from, for the page's chart of forgetting",
     )
-    board.add_argument("--format", choices=("text", "csv", "markdown", "latex", "json"), default="text")
+    board.add_argument(
+        "--format",
+        choices=("text", "csv", "markdown", "latex", "json"),
+        default="text",
+        help="of what is printed (default text)",
+    )
     board.add_argument("--html", metavar="DIR", help="write the page into this folder instead of printing tables")
     export = commands.add_parser("export", help="write a run's results in a form that other tools read")
     export.set_defaults(command=_export)
-    export.add_argument("run", metavar="RUN")
-    export.add_argument("--to", required=True, choices=EXPORTS)
-    export.add_argument("--output", metavar="PATH", help="file to write (default: standard output; parquet needs one)")
+    export.add_argument("run", metavar="RUN", help="a run folder, or a folder of runs")
+    export.add_argument("--to", required=True, choices=EXPORTS, help="the form (docs/leaderboard.md)")
+    export.add_argument(
+        "--output",
+        metavar="PATH",
+        help=f"file to write (default: standard output; parquet needs one); of several runs with {NAME} for each name",
+    )
     export.add_argument("--samples", action="store_true", help="csv and parquet: the samples instead of the scores")
 
 
@@ -88,8 +100,14 @@ def _pair(text: str) -> tuple[str, str]:
 
 def _export(a: argparse.Namespace) -> int:
     from mibe.interchange import export
+    from mibe.results.finding import runs_at
 
-    text = export(a.run, a.to, output=None if a.output is None else Path(a.output), samples=a.samples)
-    if text is not None:
-        print(text)
+    runs = runs_at(a.run)
+    if len(runs) > 1 and NAME not in (a.output or ""):
+        raise UsageError(f"{a.run} holds {len(runs)} runs; name one, or give --output with {NAME} for each one's name")
+    for run in runs:
+        output = None if a.output is None else Path(a.output.replace(NAME, run.resolve().name))
+        text = export(run, a.to, output=output, samples=a.samples)
+        if text is not None:
+            print(text)
     return 0

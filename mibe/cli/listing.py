@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -54,27 +55,62 @@ def tasks_json() -> str:
     )
 
 
-def tasks_text() -> str:
-    """All tasks, a block each, the groups and the suites."""
-    blocks = []
-    for name in list_tasks():
-        d = describe(load_task(name))
-        splits = ", ".join(f"{split} {count:,}" for split, count in d["splits"].items()) or "splits not counted"
-        variant = f" ({d['variant']} of the data set)" if d["variant"] == "excerpt" else ""
-        signed = f"; needs the {d['agreement']}" if d["agreement"] else ""
-        lines = [
-            f"{name}  {d['title']}",
-            f"category: {d['category']}",
-            f"splits:   {splits}{variant}",
-            f"metrics:  {', '.join(sorted(d['metrics'], key=lambda metric: metric != d['headline']))}",
-            f"licence:  {d['licence']} ({d['access']}{signed})",
-            f"data:     {d['data'] if d['obtain'] is None else 'not here. ' + d['obtain']}",
-        ]
-        blocks.append("\n    ".join(lines))
-    groups = "\n".join(f"{name:20} {', '.join(members)}" for name, members in list_groups().items())
-    suites = "\n".join(f"{name:20} {load_suite(name).title}" for name in list_suites())
-    listed = [f"{kind}\n{textwrap.indent(lines, '    ')}" for kind, lines in (("groups", groups), ("suites", suites))]
-    return "\n\n".join([*blocks, *listed])
+def tasks_text(*, whole: bool = False) -> str:
+    """All tasks as a table of a line each, or `whole`: a block each; then the groups and the suites."""
+    tasks = [describe(load_task(name)) for name in list_tasks()]
+    listed = [
+        ("groups", "\n".join(f"{name:20} {', '.join(members)}" for name, members in list_groups().items())),
+        ("suites", "\n".join(f"{name:20} {load_suite(name).title}" for name in list_suites())),
+    ]
+    parts = [*map(_block, tasks)] if whole else [_table(tasks)]
+    parts += [f"{kind}\n{textwrap.indent(lines, '    ')}" for kind, lines in listed]
+    return "\n\n".join(parts if whole else [*parts, MORE])
+
+
+WIDEST = 200
+"""Characters of a line where nothing says how wide the terminal is."""
+
+MORE = (
+    "mibe tasks -v has all of each task: splits, metrics, licence, how to get its data. mibe show TASK prints a prompt."
+)
+
+
+def _table(tasks: Sequence[Mapping[str, Any]]) -> str:
+    """Columns by hand: importing tabulate takes as long as all the rest of this command."""
+    rows = [("task", "headline", "test", "data", "what")]
+    rows += [(d["name"], d["headline"], _test_size(d), _where(d), d["title"]) for d in tasks]
+    task, headline, test, data = (max(map(len, column)) for column in list(zip(*rows, strict=True))[:4])
+    lines = [f"{a:{task}}  {b:{headline}}  {c:>{test}}  {d:{data}}  {e}" for a, b, c, d, e in rows]
+    # As wide as the terminal, so that a task is one line there.
+    width = shutil.get_terminal_size((WIDEST, 0)).columns
+    lines = [line if len(line) <= width else f"{line[: width - 1]}…" for line in lines]
+    return "\n".join([lines[0], "-" * max(map(len, lines)), *lines[1:]])
+
+
+def _test_size(d: Mapping[str, Any]) -> str:
+    count = d["splits"].get("test")
+    return "–" if count is None else f"{count:,}"
+
+
+def _where(d: Mapping[str, Any]) -> str:
+    if d["obtain"] is not None:
+        return "needs a signature" if d["agreement"] else "not here"
+    return "here, an excerpt" if d["variant"] == "excerpt" else "here"
+
+
+def _block(d: Mapping[str, Any]) -> str:
+    splits = ", ".join(f"{split} {count:,}" for split, count in d["splits"].items()) or "splits not counted"
+    variant = f" ({d['variant']} of the data set)" if d["variant"] == "excerpt" else ""
+    signed = f"; needs the {d['agreement']}" if d["agreement"] else ""
+    lines = [
+        f"{d['name']}  {d['title']}",
+        f"category: {d['category']}",
+        f"splits:   {splits}{variant}",
+        f"metrics:  {', '.join(sorted(d['metrics'], key=lambda metric: metric != d['headline']))}",
+        f"licence:  {d['licence']} ({d['access']}{signed})",
+        f"data:     {d['data'] if d['obtain'] is None else 'not here. ' + d['obtain']}",
+    ]
+    return "\n    ".join(lines)
 
 
 def data_text() -> str:

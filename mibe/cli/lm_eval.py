@@ -15,7 +15,7 @@ def add_commands(commands: Commands) -> None:
     passing = commands.add_parser(
         "lm-eval", help="lm-eval's own command line, with mibe's tasks", prefix_chars="\0", add_help=False
     )
-    passing.add_argument("argv", nargs=argparse.REMAINDER)
+    passing.add_argument("argv", nargs=argparse.REMAINDER, metavar="…", help="lm-eval's own arguments")
     passing.set_defaults(command=_lm_eval)
 
 

@@ -47,7 +47,9 @@ def _plan_parser(p: argparse.ArgumentParser) -> None:
     p.add_argument(
         "--gpus-per-copy", type=int, metavar="K", help="of one copy of the model (default: as its weights need)"
     )
-    p.add_argument("--format", choices=("text", "markdown", "json"), default="text")
+    p.add_argument(
+        "--format", choices=("text", "markdown", "json"), default="text", help="of what is printed (default text)"
+    )
 
 
 def _plan(a: argparse.Namespace) -> int:

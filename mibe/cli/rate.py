@@ -17,7 +17,7 @@ def add_commands(commands: Commands) -> None:
     """Add both to the command line."""
     rate = commands.add_parser("rate", help="open a page on which clinicians rate the diagnoses of runs, blinded")
     rate.set_defaults(command=_rate)
-    rate.add_argument("runs", nargs="+", metavar="RUN", help="run folders; their cases are mixed")
+    rate.add_argument("runs", nargs="+", metavar="RUN", help="run folders, or folders of runs; their cases are mixed")
     rate.add_argument(
         "--rater",
         action="append",
@@ -33,12 +33,17 @@ def add_commands(commands: Commands) -> None:
     actions = ratings.add_subparsers(title="actions", required=True, metavar="ACTION")
     show = actions.add_parser("show", help="figures by rater, and how raters and judge agree")
     show.set_defaults(command=_show)
-    show.add_argument("runs", nargs="+", metavar="RUN")
-    show.add_argument("--format", choices=("text", "json", "csv", "markdown"), default="text")
+    show.add_argument("runs", nargs="+", metavar="RUN", help="run folders, or folders of runs")
+    show.add_argument(
+        "--format",
+        choices=("text", "json", "csv", "markdown"),
+        default="text",
+        help="of what is printed (default text)",
+    )
     export = actions.add_parser("export", help="one rater's marks as JSON lines for mibe agreement")
     export.set_defaults(command=_export)
-    export.add_argument("run", metavar="RUN")
-    export.add_argument("--rater", required=True, metavar="NAME")
+    export.add_argument("run", metavar="RUN", help="a run folder, or a folder with one run")
+    export.add_argument("--rater", required=True, metavar="NAME", help="whose marks")
     export.add_argument("--task", metavar="NAME", help="where a run has ratings of several tasks")
     export.add_argument("--output", metavar="FILE", help="file to write (default: standard output)")
 
@@ -86,10 +91,10 @@ def _account() -> str:
 
 
 def _show(a: argparse.Namespace) -> int:
+    from mibe.rating.cases import rated_runs
     from mibe.rating.summary import render
-    from mibe.results.run import load_runs
 
-    runs, left_out = load_runs(a.runs)
+    runs, left_out = rated_runs(a.runs)
     for line in left_out:
         print(line, file=sys.stderr)
     print(render(runs, a.format))
@@ -98,9 +103,10 @@ def _show(a: argparse.Namespace) -> int:
 
 def _export(a: argparse.Namespace) -> int:
     from mibe.rating.summary import export_lines
+    from mibe.results.finding import one_run
     from mibe.results.run import load_run
 
-    text = "".join(f"{line}\n" for line in export_lines(load_run(a.run), a.rater, a.task))
+    text = "".join(f"{line}\n" for line in export_lines(load_run(one_run(a.run)), a.rater, a.task))
     if a.output is None:
         sys.stdout.write(text)
         return 0

@@ -12,6 +12,7 @@ from mibe.cli.options import (
     Commands,
     add_bertscore_argument,
     add_data_use_arguments,
+    add_interval_arguments,
     add_protocol_argument,
     add_scoring_arguments,
     data_use_of,
@@ -29,22 +30,26 @@ def add_commands(commands: Commands) -> None:
 
 def _score_parser(p: argparse.ArgumentParser) -> None:
     p.set_defaults(command=_score)
-    p.add_argument("--task")
+    p.add_argument("--task", metavar="NAME", help="the task whose answers these are")
     add_data_argument(p)
-    p.add_argument("--outputs", required=True, metavar="FILE", help='JSON lines {"id": …, "output": …}')
-    p.add_argument("--split", default="test")
+    p.add_argument(
+        "--outputs",
+        required=True,
+        metavar="FILE",
+        help='JSON lines {"id": …, "output": …}, or a CSV with these columns',
+    )
+    p.add_argument("--split", default="test", help="the split that the ids are of (default test)")
     p.add_argument("--partial", action="store_true", help="score the documents that have an output, not all")
     add_protocol_argument(p)
     add_scoring_arguments(p)
     add_data_use_arguments(p)
-    p.add_argument("--resamples", type=int, default=1000, metavar="N")
-    p.add_argument("--seed", type=int, default=1234)
-    p.add_argument("--format", choices=FORMATS, default="text")
+    add_interval_arguments(p)
+    p.add_argument("--format", choices=FORMATS, default="text", help="of what is printed (default text)")
 
 
 def _parse_parser(p: argparse.ArgumentParser) -> None:
     p.set_defaults(command=_parse)
-    p.add_argument("--task", required=True)
+    p.add_argument("--task", required=True, metavar="NAME", help="the task whose answers these are")
     add_protocol_argument(p)
     p.add_argument("--explain", action="store_true", help="say in words what was read, and by which rule")
     p.add_argument(
@@ -57,9 +62,9 @@ def _parse_parser(p: argparse.ArgumentParser) -> None:
 
 def _rescore_parser(p: argparse.ArgumentParser) -> None:
     p.set_defaults(command=_rescore)
-    p.add_argument("run", metavar="RUN")
+    p.add_argument("run", metavar="RUN", help="a run folder, or a folder with one run")
     add_bertscore_argument(p)
-    p.add_argument("--format", choices=FORMATS, default="text")
+    p.add_argument("--format", choices=FORMATS, default="text", help="of what is printed (default text)")
 
 
 def _score(a: argparse.Namespace) -> int:
@@ -110,9 +115,10 @@ def _rescore(a: argparse.Namespace) -> int:
     """Score a finished run again."""
     from mibe.analysis.changes import describe
     from mibe.analysis.rescore import rescore
+    from mibe.results.finding import one_run
     from mibe.results.table import render
 
-    run = rescore(a.run, bertscore=a.bertscore)
+    run = rescore(one_run(a.run), bertscore=a.bertscore)
     print(f"the earlier record is kept in {run.path / run.record['earlier']}", file=sys.stderr)
     for name, part in run.record["tasks"].items():
         for line in describe(name, part["changes"]):

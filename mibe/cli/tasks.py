@@ -21,12 +21,15 @@ def add_commands(commands: Commands) -> None:
 
 def _tasks_parser(p: argparse.ArgumentParser) -> None:
     p.set_defaults(command=_tasks)
-    p.add_argument("--format", choices=("text", "json"), default="text")
+    p.add_argument(
+        "-v", "--verbose", action="store_true", help="all of each task, not a line: licence, how to get data, …"
+    )
+    p.add_argument("--format", choices=("text", "json"), default="text", help="json has all of each task")
 
 
 def _show_parser(p: argparse.ArgumentParser) -> None:
     p.set_defaults(command=_show)
-    p.add_argument("task", nargs="?")
+    p.add_argument("task", nargs="?", help="its name (mibe tasks lists them)")
     add_data_argument(p)
     p.add_argument("--index", type=int, default=0, metavar="I", help="position in the split, from 0")
     add_model_arguments(p, required=False)
@@ -36,7 +39,7 @@ def _tasks(a: argparse.Namespace) -> int:
     """List tasks, groups and suites."""
     from mibe.cli.listing import tasks_json, tasks_text
 
-    print(tasks_json() if a.format == "json" else tasks_text())
+    print(tasks_json() if a.format == "json" else tasks_text(whole=a.verbose))
     return 0
 
 

@@ -17,8 +17,8 @@ def add_commands(commands: Commands) -> None:
 
 def _verify_parser(p: argparse.ArgumentParser) -> None:
     p.set_defaults(command=_verify)
-    p.add_argument("run", metavar="RUN")
-    p.add_argument("--format", choices=("text", "json"), default="text")
+    p.add_argument("run", metavar="RUN", help="a run folder, or a folder of runs: each of them")
+    p.add_argument("--format", choices=("text", "json"), default="text", help="of what is printed (default text)")
 
 
 def _check_parser(p: argparse.ArgumentParser) -> None:
@@ -26,17 +26,18 @@ def _check_parser(p: argparse.ArgumentParser) -> None:
     p.add_argument("tasks", nargs="?", metavar="TASK", help="a task, several with commas between, or a group")
     add_data_argument(p)
     p.add_argument("--split", metavar="NAME", help="one split (default: all that are here)")
-    p.add_argument("--format", choices=("text", "json"), default="text")
+    p.add_argument("--format", choices=("text", "json"), default="text", help="of what is printed (default text)")
 
 
 def _verify(a: argparse.Namespace) -> int:
-    """Compute the figures of a run again; 2 where one differs."""
-    from mibe.analysis.text import render_verification
+    """Compute the figures of a run, or of several, again; 2 where one differs."""
+    from mibe.analysis.text import render_verification, render_verifications
     from mibe.analysis.verify import verify
+    from mibe.results.finding import runs_at
 
-    found = verify(a.run)
-    show(render_verification(found, a.format))
-    return 2 if found.failed else 0
+    found = [verify(run) for run in runs_at(a.run)]
+    show(render_verification(found[0], a.format) if len(found) == 1 else render_verifications(found, a.format))
+    return 2 if any(each.failed for each in found) else 0
 
 
 def _check(a: argparse.Namespace) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,7 +15,7 @@ from mibe.judge.verdicts import TOP_K
 from mibe.published.figures import HUMAN
 from mibe.rating.scores import scores as scores_by_people
 from mibe.results.draws import documents_scored, draws_of
-from mibe.results.folder import RECORD
+from mibe.results.finding import find_runs
 from mibe.results.run import Run, load_runs
 from mibe.run.settings import changes_of, rule_of, style_of
 from mibe.terminal.plain import printable
@@ -76,37 +75,6 @@ class Result:
     def partial(self) -> bool:
         """Whether documents of the split have no score, by a limit or by failed samples."""
         return self.scored < self.documents
-
-
-def find_runs(paths: Iterable[str | Path]) -> list[Path]:
-    """The run folders among `paths`, below them, and among what they match as glob patterns, each once.
-
-    Raises `RunError` for a path with no run folder.
-    """
-    found: dict[Path, None] = {}
-    for path in paths:
-        runs = [run for place in _matches(Path(path)) for run in _below(place)]
-        if not runs:
-            raise RunError(f"{path}: no run folder there (one holds a {RECORD}, as mibe eval writes it)")
-        found.update((run.resolve(), None) for run in runs)
-    return list(found)
-
-
-def _matches(path: Path) -> list[Path]:
-    """The path, or what it matches as a glob pattern where a shell has not said so already."""
-    if path.exists():
-        return [path]
-    base = Path(path.anchor)
-    return sorted(base.glob(str(path.relative_to(base))))
-
-
-def _below(path: Path) -> Iterator[Path]:
-    """Run folders at or below `path`; what lies inside a run folder, its history say, is no other run."""
-    for folder, inner, files in os.walk(path):
-        inner.sort()
-        if RECORD in files:
-            inner.clear()
-            yield Path(folder)
 
 
 def read_results(paths: Iterable[str | Path], *, protocol: str | None = None) -> tuple[list[Result], list[str]]:
@@ -213,7 +181,8 @@ def _by_people(run: Run, notes: list[str]) -> dict[str, dict[str, Any]]:
 def _rated(result: Result, rated: Mapping[str, Any], notes: list[str]) -> Result:
     """The same task by people's ratings: a data set of its own, since no judge's figure stands beside a person's."""
     people = f"{rated['raters']} {'person' if rated['raters'] == 1 else 'people'}"
-    notes.append(f"{result.name}, {result.task}: rated by {people} ({result.path.name})")
+    without = f", {rated['left_out']} times that a case is left out for a wrong reference" if rated["left_out"] else ""
+    notes.append(f"{result.name}, {result.task}: rated by {people}{without} ({result.path.name})")
     return replace(
         result,
         task=f"{result.task}{HUMAN}",

@@ -25,6 +25,7 @@ from mibe.parsers.marks import (
     show,
     write,
 )
+from mibe.parsers.patterns import late
 from mibe.parsers.rewriting import rewrite
 from mibe.parsers.statements import END, Statement, Strength, statements
 
@@ -38,12 +39,12 @@ class Reading:
     words: str = ""
 
 
-_OTHER_OPTIONS = re.compile(r"\n[ ]*\(?A[.):][ ].*\n\s*\(?B[.):][ ].*(?:\n\s*\(?C[.):][ ].*)?")
+_OTHER_OPTIONS = late(r"\n[ ]*\(?A[.):][ ].*\n\s*\(?B[.):][ ].*(?:\n\s*\(?C[.):][ ].*)?")
 """Options that a model may have invented, with a question of its own."""
 
 NOTHING_READ = Reading(None, "nothing is chosen")
 
-_SENTENCE_END = re.compile(r"(?<=[.!?;])[\"')\]]*\s+(?=\S)|\n")
+_SENTENCE_END = late(r"(?<=[.!?;])[\"')\]]*\s+(?=\S)|\n")
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,7 @@ def _sentences(text: str) -> Iterator[tuple[int, str]]:
     yield position, text[position:]
 
 
-_SUBJECT = re.compile(r"\b(?:answer )?(?:option|choice)\s+\(?[A-Za-z]\)?\s*\Z", re.I)
+_SUBJECT = late(r"\b(?:answer )?(?:option|choice)\s+\(?[A-Za-z]\)?\s*\Z", re.I)
 
 
 def _without_unfinished(text: str) -> str:
@@ -114,15 +115,15 @@ def _without_unfinished(text: str) -> str:
 
 # --- the decision ---------------------------------------------------------------------------------------------------
 
-_COURTESY = re.compile(r"\A\s*(?:sure(?: thing)?|okay|ok|certainly|of course|well|absolutely)[,.!:]+\s*", re.I)
-_LEAD = re.compile(
+_COURTESY = late(r"\A\s*(?:sure(?: thing)?|okay|ok|certainly|of course|well|absolutely)[,.!:]+\s*", re.I)
+_LEAD = late(
     r"[\s\"'(\[{<*#>|$.,:_-]*"
     r"(?:(?:definitely|probably|likely|clearly|certainly|most likely)[ ,]+)?"
     r"(?:(?:the |my )?(?:options?|choices?|letter|answer|label|to)[ ]?[\"'(\[]*)?(?:\(?(?:\d{1,2}|[a-h])[.)][ ]+)?"
     rf"(?:(?P<answer>{ANSWER}){END}|(?P<letter>{LETTERS})[ ]+(?-i:[A-Z(]))",
     re.I,
 )
-_LINE_END = re.compile(r"[ \"')\]}>.!|]*(?:\n|\Z)")
+_LINE_END = late(r"[ \"')\]}>.!|]*(?:\n|\Z)")
 
 
 def _decide(text: str, said: Sequence[Statement], *, options: bool, stated_only: bool) -> Statement | None:
@@ -155,7 +156,7 @@ def _opening(lead: re.Match[str]) -> Statement:
     return Statement(Strength.STATED, "opens the output", lead.start(name), lead[name])
 
 
-_ITEM_SIGN = re.compile(r"[ \"')\]]*[.:)-]")
+_ITEM_SIGN = late(r"[ \"')\]]*[.:)-]")
 
 
 def _may_be_an_item(text: str, first: Statement, *, options: bool) -> bool:
@@ -198,7 +199,7 @@ def _only_mention(text: str) -> Statement | None:
 
 # --- corrections ------------------------------------------------------------------------------------------------------
 
-_CORRECTION = re.compile(
+_CORRECTION = late(
     r"\b(?:(?P<explicit>\bwait(?=[,.!;:-]|\s+(?:no|actually|a (?:minute|moment|second)|i|let)\b)|\bcorrection\b"
     r"|(?:\.\.\.|[\u2026\u2014\u2013])[ ]?no(?=[,:])|\bactually,? no(?=[,:.])"
     r"|\bon (?:second|further) (?:thoughts?|reflection|consideration)|\bscratch that\b|\bi mean[t]?\b|\bor rather\b"

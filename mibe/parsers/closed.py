@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 
 from mibe.parsers.answers import NOTHING_READ, Grammar, Reading
 from mibe.parsers.marks import without_foreign
+from mibe.parsers.patterns import late
 from mibe.parsers.structured import NOTHING, find_json, json_answer
 from mibe.parsers.text import closed_text, documents, is_refusal, states_no_answer, strip_markup
 
-_OPTION_LIST = re.compile(r"\bOptions:|(?:^|\n)[ ]*\(?A[.):][ ].*(?:\n|[ ])\(?B[.):][ ]")
-_ESCAPED = re.compile(r"\\n(?!(?:eq?|u|abla|ot|otin|i|ewline|onumber|earrow|warrow)\b)")
+_OPTION_LIST = late(r"\bOptions:|(?:^|\n)[ ]*\(?A[.):][ ].*(?:\n|[ ])\(?B[.):][ ]")
+_ESCAPED = late(r"\\n(?!(?:eq?|u|abla|ot|otin|i|ewline|onumber|earrow|warrow)\b)")
 """A line end that was written out, and no macro of LaTeX."""
 
-_BEGINS_A_LIST = re.compile(r"\s*(?:\d{1,2}[.)]|[-*•+])[ ]")
+_BEGINS_A_LIST = late(r"\s*(?:\d{1,2}[.)]|[-*•+])[ ]")
 
 
 def read_closed(grammar: Grammar, output: str, *, cut: bool = False) -> Reading:

@@ -10,26 +10,27 @@ from typing import Any
 from mibe.parsers.answers import Grammar, corrections
 from mibe.parsers.closed import ClosedAnswer
 from mibe.parsers.marks import ANSWER, ANY, Kind, Mention, index_of, without_foreign, write
+from mibe.parsers.patterns import late
 from mibe.parsers.rewriting import JOIN, turned_down
 from mibe.parsers.statements import PHRASE_END
 from mibe.parsers.structured import NOTHING, find_json, json_answer
 from mibe.parsers.text import closed_text, documents, is_refusal, strip_markup
 from mibe.parsers.words import Names, folded_words
 
-_MODIFIER = re.compile(r"(?<![.!?:\n] )(?<!\A)\b[A-Z][a-z]+[ -]\Z")
-_NO_MODIFIER = re.compile(
+_MODIFIER = late(r"(?<![.!?:\n] )(?<!\A)\b[A-Z][a-z]+[ -]\Z")
+_NO_MODIFIER = late(
     r"\b(?:The|This|That|A|An|Is|As|To|In|Of|It|And|Or|But|So|Thus|Hence|Therefore|Label|Answer|Specialty"
     r"|Domain|Category|Output|Not|No|Likely"
     r"|Clear|Logical|Strong|Medical|\w+ly)[ -]\Z"
 )
-_UNREADABLE = re.compile(
+_UNREADABLE = late(
     r"[\s\"'(\[:]*(?:unknown|none|neither|uncertain|unclear|inconclusive|cannot|can't|not (?:sure|certain|given"
     r"|listed|enough)|n/?a)\b",
     re.I,
 )
 
 
-_BETWEEN = re.compile(r"(?:(?![.:][ ])[ \-_/&,.:'\"()+]){0,6}")
+_BETWEEN = late(r"(?:(?![.:][ ])[ \-_/&,.:'\"()+]){0,6}")
 
 
 class _Vocabulary:
@@ -85,26 +86,26 @@ class OneLabel(ClosedAnswer):
         return self._vocabulary.grammar
 
 
-_EXPLANATION = re.compile(
+_EXPLANATION = late(
     r"(?:^|\n|(?<=[.;]) )[ ]*(?:explanation|rationale|reasoning|justification|notes?|because"
     r"|why)\b[^\n:]{0,30}[:.]",
     re.I,
 )
-_SET_CUE = re.compile(
+_SET_CUE = late(
     r"(?P<final>\bfinal (?:\w+ ){0,2})?\b(?:answers?|output|labels?|topics?|hallmarks?|results?|categor(?:y"
     r"|ies)|response)\b"
     r"[^.\n:;?!]{0,80}?(?::|=|->|\b(?:is|are|include|includes)\b:?|\n)",
     re.I,
 )
-_LABEL_LINE = re.compile(r"^[ ]*(?:label|topic|hallmark|category)(?:[ ]?#?\d{1,2})?[ ]?:[ ]*", re.I | re.M)
-_INLINE_ITEM = re.compile(r"(?:^|(?<=[\w:])[.,;]?[ ](?:and[ ])?)(?:\(\d{1,2}\)|\d{1,2}[.)])[ ](?=\w)")  # "(1) …, (2) …"
-_SET_NO = re.compile(r"[\"')\]]*[ ]?[:=(|-]+[ ]?(?:no|not|false|0|none|absent|n/a|unrelated|irrelevant)\b", re.I)
-_REMARK = re.compile(
+_LABEL_LINE = late(r"^[ ]*(?:label|topic|hallmark|category)(?:[ ]?#?\d{1,2})?[ ]?:[ ]*", re.I | re.M)
+_INLINE_ITEM = late(r"(?:^|(?<=[\w:])[.,;]?[ ](?:and[ ])?)(?:\(\d{1,2}\)|\d{1,2}[.)])[ ](?=\w)")  # "(1) …, (2) …"
+_SET_NO = late(r"[\"')\]]*[ ]?[:=(|-]+[ ]?(?:no|not|false|0|none|absent|n/a|unrelated|irrelevant)\b", re.I)
+_REMARK = late(
     r"(?<=[\w\"'*])[ ]?\((?![^()\n]*\b(?:no|not|non|false|0|absent|n/a|unlikely|unrelated|irrelevant|incorrect)\b)"
     r"[^()\n]{1,80}\)",
     re.I,
 )
-_NONE_STATED = re.compile(
+_NONE_STATED = late(
     r"\bnone of (?:the|these|them)\b|\bnot (?:\w+ly )?(?:related|relevant|linked|associated|connected) (?:to"
     r"|with) any\b"
     r"|\bno (?:(?:relevant|related|applicable|specific|matching|such|hoc|of the|cancer) )*(?:topics?|hallmarks?"
@@ -115,13 +116,13 @@ _NONE_STATED = re.compile(
 )
 
 
-_LIST = re.compile(rf"{ANSWER}(?:{JOIN}{ANSWER})*", re.I)
-_OPENING = re.compile(
+_LIST = late(rf"{ANSWER}(?:{JOIN}{ANSWER})*", re.I)
+_OPENING = late(
     r"(?:\A|\n|[.!?;][\"')\]]*[ ])[\s\"'(\[{<*#>|$.,:_-]*(?:(?:sure|okay|ok|certainly|of course|well)[,.!:]\s*)?"
     r"(?:(?:the |my )?(?:answer|labels?|topics?|hallmarks?)[ ]?[\"'(\[]*)?\Z",
     re.I,
 )
-_NEXT_LINE = re.compile(r"[ .,;]*\n[\s\-*•\d.)(]*")
+_NEXT_LINE = late(r"[ .,;]*\n[\s\-*•\d.)(]*")
 
 
 def _listed(text: str, groups: Sequence[re.Match[str]]) -> list[re.Match[str]]:
@@ -235,7 +236,7 @@ class LabelSet:
         return len(self.labels) - 1 if self.most is None else self.most
 
 
-_OR = re.compile(r"(?<!and/)\bor\b")
+_OR = late(r"(?<!and/)\bor\b")
 
 
 def _indices(group: re.Match[str]) -> set[int]:

@@ -11,32 +11,33 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from mibe.parsers.marks import ANSWER, ANY, BOTH, LETTER, LETTER_KINDS, Kind, index_of, kind_of
+from mibe.parsers.patterns import late
 from mibe.parsers.statements import IS, NOUN
 
-_ANY = re.compile(ANY)
-_ITEM = re.compile(rf"[ *>#|-]*(?:\(?(?:\d{{1,2}}|[a-h])[.)\]:]+[ ]*)?[\"'($€£]?(?P<answer>{ANSWER})(?P<body>.*)", re.I)
-_BARE = re.compile(r"[\s.,;:!|\"')\]]*\Z")
-_SENTENCES = re.compile(r"(?<=[.!?])\s+")
-_GLOSS = re.compile(r"[\"').,]{0,3}(?:[ ]?[:(=|✓✔✅❌✗✘✘]|[ ]?,[ ]?this\b|[ ]?-|(?<=\.)[ ])")
-_IN_ONE_LINE = re.compile(rf"(?:{BOTH}|{LETTER})(?:[ ]*[.;]?[ ]*(?:{BOTH}))+")
+_ANY = late(ANY)
+_ITEM = late(rf"[ *>#|-]*(?:\(?(?:\d{{1,2}}|[a-h])[.)\]:]+[ ]*)?[\"'($€£]?(?P<answer>{ANSWER})(?P<body>.*)", re.I)
+_BARE = late(r"[\s.,;:!|\"')\]]*\Z")
+_SENTENCES = late(r"(?<=[.!?])\s+")
+_GLOSS = late(r"[\"').,]{0,3}(?:[ ]?[:(=|✓✔✅❌✗✘✘]|[ ]?,[ ]?this\b|[ ]?-|(?<=\.)[ ])")
+_IN_ONE_LINE = late(rf"(?:{BOTH}|{LETTER})(?:[ ]*[.;]?[ ]*(?:{BOTH}))+")
 _NUMBER = r"(?:\(?\d{1,2}[.)][ ]*)?"
-_LABELS_IN_ONE_LINE = re.compile(rf"{_NUMBER}{ANSWER}(?:[ ]*[.;]?[ ]+{_NUMBER}{ANSWER}){{2,}}")
+_LABELS_IN_ONE_LINE = late(rf"{_NUMBER}{ANSWER}(?:[ ]*[.;]?[ ]+{_NUMBER}{ANSWER}){{2,}}")
 _SCORED = (
     rf"{ANSWER}[\"')]*(?:[ ]?[:=(-]?[ ]?(?:\d{{1,3}}(?:\.\d{{1,6}})?[ ]?(?:%|/[ ]?\d{{1,3}})|[01]?\.\d{{1,6}})"
     r"|[ ]?=[ ]?\d{1,3}(?:\.\d{1,6})?)\)?"
 )
-_SCORES = re.compile(rf"{_SCORED}(?:[ ]?[,;|\n][\s*|-]*{_SCORED})+")
-_SCORE = re.compile(rf"(?P<answer>{ANSWER})[^\d.]*(?P<score>[\d.]+)")
-_VERB = re.compile(
+_SCORES = late(rf"{_SCORED}(?:[ ]?[,;|\n][\s*|-]*{_SCORED})+")
+_SCORE = late(rf"(?P<answer>{ANSWER})[^\d.]*(?P<score>[\d.]+)")
+_VERB = late(
     r"[ ](?:is|are|was|were|seems?|appears?|would|could|might|may|can|should|must|has|does|fits|be|ist|est|es)\b", re.I
 )
-_CUE = re.compile(rf"\b{NOUN}\b(?:[^\n]{{0,40}}?(?:{IS}|[:=])|\W*$)", re.I)
-_WRONG = re.compile(
+_CUE = late(rf"\b{NOUN}\b(?:[^\n]{{0,40}}?(?:{IS}|[:=])|\W*$)", re.I)
+_WRONG = late(
     r"\b(?:incorrect|wrong|false|ruled out|eliminat\w+|exclud\w+|unlikely|less likely|inappropriate"
     r"|contraindicated|not (?!only))\b|n't\b|\A\W*no\b|✗|❌|✘",
     re.I,
 )
-_RIGHT = re.compile(
+_RIGHT = late(
     r"(?<!in)(?<!not )\b(?:correct|right answer|best answer|the answer|most likely|most appropriate|true"
     r"|this (?:best )?fits|fits best|is right(?=[.!,;]|$))\b|\A\W*yes\b|✓|✔|✅",
     re.I,

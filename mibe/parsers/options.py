@@ -12,12 +12,13 @@ from functools import lru_cache
 from mibe.parsers.answers import Grammar
 from mibe.parsers.closed import ClosedAnswer
 from mibe.parsers.marks import Kind, Mention
+from mibe.parsers.patterns import late
 from mibe.parsers.text import normalise, strip_markup
 from mibe.parsers.words import WORD, Names, fold, folded_words
 from mibe.task import letter
 
 # Words that own the letter after them ("vitamin D") or before it ("B cells").
-_OWNER = re.compile(
+_OWNER = late(
     r"\b(?:vitamins?|hepatitis|groups?|types?|factor|influenza|class|stage|grade|proteins?|complex"
     r"|immunoglobulin|ha?emoglobin|antigen"
     r"|region|chain|subunit|receptor|\w*lipoprotein|cyclosporin|amphotericin|penicillin|polymyxin|toxin|plan"
@@ -27,14 +28,14 @@ _OWNER = re.compile(
     r"|statement|step|serotype|coenzyme|phospholipase|staphylococcal|(?:mr|mrs|dr|prof)\.?|kinase|cyclin|lamin)[ -]\Z",
     re.I,
 )
-_ASKED_FOR = re.compile(r"(?:\A|\n|\b(?:answer|ans|output|option|choice|letter|correct)\b.{0,12})[\W_]*\Z", re.I)
-_OWNED = re.compile(
+_ASKED_FOR = late(r"(?:\A|\n|\b(?:answer|ans|output|option|choice|letter|correct)\b.{0,12})[\W_]*\Z", re.I)
+_OWNED = late(
     r"[ -](?:cells?|lymphocytes?|coli|symptoms?|vitamins?|strep\w*|virus|waves?|fib(?:er|re)s?|chains?|sign"
     r"|scan|type|antigen|lines?)\b"
     r"|(?-i:\.[ ](?!because\b)[a-z]+(?:i|is|us|um|ae|ans|ens|es|ile|er|ter|a)\b)",
     re.I,
 )
-_ARTICLE = re.compile(
+_ARTICLE = late(
     r"[ ](?!(?:is|are|was|were|be|because|since|as|and|or|nor|but|not|seems?|appears?|would|could|can|cannot"
     r"|should|must|may|might|will|has|does"
     r"|do|did|remains?|fits?|matches|makes|explains?|describes|represents|if|which|that|from|the|due|correctly"
@@ -42,7 +43,7 @@ _ARTICLE = re.compile(
     r"|vs|versus|it|on|in|to|with|then|at|by|so|here|only|alone|looks|being|given|based"
     r"|est|es|est\u00e1|ist|\u00e8|\u00e9|jest|adalah|l\u00e0|\u00e4r|er|je)\b)[A-Za-z\u00c0-\u024f0-9'\"]"
 )
-_NO_ARTICLE = re.compile(  # "A The patient …", "A Explanation: …"
+_NO_ARTICLE = late(  # "A The patient …", "A Explanation: …"
     r"[ ](?:(?:The|This|That|These|Those|There|It|He|She|They|We|I|You|His|Her|Its|Their|In|On|At|By|To|For|From|With"
     r"|As|Given|Based|Because|Since|When|While|If|Although|Both|All|Each|Here|So|Not|No|And|But|Only|Giving|Let)\b"
     r"|[A-Z][\w-]*(?:[ ][a-z]+){0,2}:|Option|Answer|\d+[ ]?%)"
@@ -53,20 +54,20 @@ _OPTION_WORDS = "|".join(
         "选项|選項|選択肢|विकल्प|보기|선택지|الخيار",
     ]
 )
-_NAMED_LETTER = re.compile(  # "option B", "choice (b)"
+_NAMED_LETTER = late(  # "option B", "choice (b)"
     rf"(?<![A-Za-z])(?:options?|choices?|alternative|letter|opt\.?|{_OPTION_WORDS})(?:[ ]number|[ ]no\.)?"
     r"[ ]?[:#-]?[ ]?[\"'(\[]*"
     r"([A-Za-z])(?![\w'-])[\"')\]]*",
     re.I,
 )
-_BRACKET_LETTER = re.compile(  # "(B)", "[b]", "'c'"
+_BRACKET_LETTER = late(  # "(B)", "[b]", "'c'"
     r"(?<![A-Za-z0-9])(?:[(\[{<][\"']?|(?<![(\[{<])[\"'])[ ]?([A-Za-z])[ ]?[.:]?[)\]}\"'>]+(?![A-Za-z0-9])"
 )
-_BARE_LETTER = re.compile(  # "B", "B)", "B."
+_BARE_LETTER = late(  # "B", "B)", "B."
     r"(?<![A-Za-z0-9À-ɏ'&%+-])(?<![A-Za-z]\.)(?<![a-zN]/)"
     r"([A-Z])(?![A-Za-z0-9À-ɏ'&%+^_]|-[A-Za-z0-9]|/[a-z]|\.[A-Za-z0-9])\)?"
 )
-_SMALL_LETTER = re.compile(  # "b", "b)"
+_SMALL_LETTER = late(  # "b", "b)"
     r"(?<![A-Za-z0-9À-ɏ'.&/+-])([a-z])(?:\)|(?=[.:,;!?\]\"']*(?:\s|\Z))(?![\"']?[ ](?!because\b|since\b)[a-z]))(?!\w)"
 )
 _LETTERS = (
@@ -75,15 +76,15 @@ _LETTERS = (
     (_BARE_LETTER, Kind.SIGN),
     (_SMALL_LETTER, Kind.SIGN),
 )
-_SMALL_AFTER = re.compile(r"[ ]?(?:[.:,;!)\]\"'*]|\Z|\n|(?:is|was|because|as|since)\b)")
-_GOES_ON = re.compile(r"[\w'-]|\.?[ ][a-z]")
+_SMALL_AFTER = late(r"[ ]?(?:[.:,;!)\]\"'*]|\Z|\n|(?:is|was|because|as|since)\b)")
+_GOES_ON = late(r"[\w'-]|\.?[ ][a-z]")
 _COMMON = frozenset(
     ["no", "yes", "none", "all", "both", "true", "false", "neither", "increase", "decrease", "normal", "other"]
 )
-_WORDY = re.compile(r"(?:(?<!\w)-(?!\d)|(?<=\w)-|(?<!\d)/|[^\W_]|[\s,.;:'\"()&%?!])+")
-_PERCENT = re.compile(r"[ ]?%")
-_ITEM_MARK = re.compile(r"[\"'\])]*[).:]+[\"'\])]*[ ]?(?=\S)")
-_BETWEEN_WORDS = re.compile(r"[\s\-_/&,.;:'\"()+%?!]{0,6}")
+_WORDY = late(r"(?:(?<!\w)-(?!\d)|(?<=\w)-|(?<!\d)/|[^\W_]|[\s,.;:'\"()&%?!])+")
+_PERCENT = late(r"[ ]?%")
+_ITEM_MARK = late(r"[\"'\])]*[).:]+[\"'\])]*[ ]?(?=\S)")
+_BETWEEN_WORDS = late(r"[\s\-_/&,.;:'\"()+%?!]{0,6}")
 
 
 class _Options:

@@ -8,20 +8,21 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
+from mibe.parsers.patterns import late
 from mibe.parsers.structured import NOTHING, find_json
 from mibe.parsers.text import free_text, is_refusal, states_no_answer, strip_tags
 
 _LONGEST = 400  # no name is longer, whatever a broken output puts on one line
-_SPACE = re.compile(r"[^\S\n]")
-_BETWEEN = re.compile(r"(?<=\S) +")
-_FENCE = re.compile(r"^[ ]*```[\w+-]*[ ]*$", re.M)
+_SPACE = late(r"[^\S\n]")
+_BETWEEN = late(r"(?<=\S) +")
+_FENCE = late(r"^[ ]*```[\w+-]*[ ]*$", re.M)
 _NUMBER = (
     r"(?:\#\d{1,2}[.):]?[ ]|(?:(?:diagnosis|rank|\#|no\.?)[ ]?)?[(\[]?\d{1,2}(?:st|nd|rd|th)?(?:[.)\]:]+|[ ]-)"
     r"(?:[ ]|(?=[*_A-Z])))"
 )
-_NUMBERED = re.compile(rf"^[ *#_>|]*{_NUMBER}[ ]*[-|]?[ ]*(\S.*)$", re.I)
-_FIRST = re.compile(r"^\D{0,20}1\b")
-_TABLE_ROW = re.compile(r"^[ ]*\|[ ]*\d{1,2}\.?[ ]*\|([^|\n]+)\|")
+_NUMBERED = late(rf"^[ *#_>|]*{_NUMBER}[ ]*[-|]?[ ]*(\S.*)$", re.I)
+_FIRST = late(r"^\D{0,20}1\b")
+_TABLE_ROW = late(r"^[ ]*\|[ ]*\d{1,2}\.?[ ]*\|([^|\n]+)\|")
 # "E. coli" is no item E: letters, Roman numerals and words count only where lines go through them from the first on.
 _SERIES = (
     tuple("abcdefghij"),
@@ -30,34 +31,34 @@ _SERIES = (
     tuple("①②③④⑤⑥⑦⑧⑨⑩"),
 )
 _MARK = "|".join(mark for series in _SERIES for mark in sorted(series, key=len, reverse=True))
-_ITEM = re.compile(rf"^([ *_>#-]*)[(\[]?({_MARK})(?:(?<=[①-⑩])|[.)\]:])(?=[ *_]+\S)", re.I | re.M)
-_BULLET = re.compile(r"^([ ]*)(?:[-*•+‣▪◦–])[ ]+(\S.*)$")
-_INLINE = re.compile(r"(?:(?<=\s)|(?<=^))\(?\d{1,2}[.)](?:[ ]+(?=[A-Za-z*\"'])|(?=[A-Z][A-Za-z]))")
-_LIKELIEST = re.compile(
+_ITEM = late(rf"^([ *_>#-]*)[(\[]?({_MARK})(?:(?<=[①-⑩])|[.)\]:])(?=[ *_]+\S)", re.I | re.M)
+_BULLET = late(r"^([ ]*)(?:[-*•+‣▪◦–])[ ]+(\S.*)$")
+_INLINE = late(r"(?:(?<=\s)|(?<=^))\(?\d{1,2}[.)](?:[ ]+(?=[A-Za-z*\"'])|(?=[A-Z][A-Za-z]))")
+_LIKELIEST = late(
     r"^[\s*#_>-]*(?:the )?(?:(?:single )?most likely(?: (?:diagnosis|cause|etiology))?|(?:leading|top|primary"
     r"|working|probable|main|final) diagnosis)"
     r"[*_]*[ ]*(?::[*_]*|[ ]is\b:?)[ ]*(\S.*)$",
     re.I,
 )
-_FINAL = re.compile(
+_FINAL = late(
     r"^[\s*#_>]*(?:my |the |here is (?:my|the) )?(?:final|revised|updated|corrected)\b[^:\n]{0,60}(?::|\*\*|$)", re.I
 )
-_HEADING = re.compile(
+_HEADING = late(
     r"^[\s*#_>]*[^\n]{0,120}\b(?:differential|diagnos[ei]s|possibilit\w+|ranked)\b[^\n]{0,80}:?[\s*_]*$", re.I
 )
-_AFTER = re.compile(
+_AFTER = late(
     r"^[\s*#_>]*(?:next steps?|recommend\w*|work-?up|further|investigations?|tests?|management|treatment"
     r"|explanations?|reasoning|rationale|references?|sources?"
     r"|notes?|please note|disclaimer|justification|summary|conclusion|supporting|key (?:findings|features))\b",
     re.I,
 )
-_NEXT = re.compile(r"\n[ ]*(?:question|case|input|human|user)[ ]*\d*[ ]*:", re.I)
-_REASON = re.compile(
+_NEXT = late(r"\n[ ]*(?:question|case|input|human|user)[ ]*\d*[ ]*:", re.I)
+_REASON = late(
     r",[ ]+(?:given|because|since|due to|as|which|based on|considering|supported|suggested|likely|although|but|with)\b"
     r"|[ ]+(?:because|given (?:the|his|her|this))\b"
 )
-_EXPLAINED = re.compile(rf"[ ]+[-–—]+[ ]+|—|:\s|:$|[ ]*\|[ ]*|{_REASON.pattern}|[.;!][ ]+(?=[A-Z])")
-_REMARK = re.compile(
+_EXPLAINED = late(rf"[ ]+[-–—]+[ ]+|—|:\s|:$|[ ]*\|[ ]*|{_REASON.pattern}|[.;!][ ]+(?=[A-Z])")
+_REMARK = late(
     r"[ ]*[(\[](?:(?:most|less|least|highly|very|more|un)?[ ]?(?:likely|probable|unlikely|possible)\b[^()]*"
     r"|[^()]*\d[ ]?%[^()]*|(?:given|because|due to|based on"
     r"|e\.g\.|i\.e\.|rank|score|probability|confidence|high|low|moderate|though|although|rare|less)\b[^()]*"
@@ -65,22 +66,22 @@ _REMARK = re.compile(
     re.I,
 )
 # A full stop after these ends no sentence: "z. B.", "St. Louis encephalitis", and "P. Falciparum malaria" at the start.
-_ABBREVIATION = re.compile(
+_ABBREVIATION = late(
     r"(?:\A[A-Z]|\b(?:z|z\. ?B|d|d\. ?h|u|u\. ?a|v|[Vv]\. ?a|o|o\. ?g|i|i\. ?e|i\. ?R|e|e\. ?g|s|s\. ?o|bzw|ggf|inkl"
     r"|sog|evtl|bes|chron|ca|vs|cf|spp?|var|resp|incl|esp|St|Ste|Mt|Dr|[Mm]orb|[Ss]yndr|[Ss]ek|[Pp]rim|[Aa]k))\Z"
 )
-_DIAGNOSIS_IS = re.compile(
+_DIAGNOSIS_IS = late(
     r"\b(?:diagnos[ei]s|condition|disease|answer|differential)\b[^.\n:]{0,60}?(?:\b(?:is|are|would be|includes?)\b"
     r"|:)[ ]*:?[ ]*([^\n]+)",
     re.I,
 )
-_SENTENCE = re.compile(
+_SENTENCE = late(
     r"[.!?:][ ]|\b(?:i|we|you|he|she|it|this|these|patient|is|are|was|were|be|has|have|had|can|cannot|could|would|may"
     r"|might|should|must|suggest\w*|present\w*|include\w*)\b",
     re.I,
 )
-_LABEL = re.compile(r"^[\s*_]*(?:diagnosis|dx)[*_]*:[*_]*[ ]+", re.I)
-_NAME_KEY = re.compile(r"diagnos|name|disease|condition", re.I)
+_LABEL = late(r"^[\s*_]*(?:diagnosis|dx)[*_]*:[*_]*[ ]+", re.I)
+_NAME_KEY = late(r"diagnos|name|disease|condition", re.I)
 
 
 @dataclass(frozen=True)

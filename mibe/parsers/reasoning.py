@@ -10,6 +10,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from mibe.parsers.patterns import late
+
 
 @dataclass(frozen=True, slots=True)
 class Grammar:
@@ -123,7 +125,7 @@ ANSWER_ENDS = ("</response>", "<|END_RESPONSE|>", "<|end_of_solution|>")
 
 _GRAMMARS: tuple[Grammar, ...] = tuple(dict.fromkeys(form.grammar for form in FORMATS))
 # Closing marks first: that of channels begins as an opening one does.
-_MARKS = re.compile("|".join(f"(?P<c{n}>{g.closes})|(?P<o{n}>{g.opens})" for n, g in enumerate(_GRAMMARS)))
+_MARKS = late("|".join(f"(?P<c{n}>{g.closes})|(?P<o{n}>{g.opens})" for n, g in enumerate(_GRAMMARS)))
 _CLOSES = {grammar: re.compile(grammar.closes) for grammar in _GRAMMARS}
 
 

@@ -27,9 +27,10 @@ from mibe.parsers.marks import (
     kind_of,
     mark,
 )
+from mibe.parsers.patterns import late
 from mibe.parsers.statements import END, FILLER, NOUN, PHRASE_END
 
-_ANY = re.compile(ANY)
+_ANY = late(ANY)
 
 
 def rewrite(text: str, *, options: bool) -> str:
@@ -42,18 +43,18 @@ def rewrite(text: str, *, options: bool) -> str:
 
 # --- one mark for one answer ----------------------------------------------------------------------------------------
 
-_WRAPPED = re.compile(rf"[\"'\[{{<][\"'(\[]?({ANSWER})[.:]?[\"')\]]?[\"'\]}}>]|\(({LETTERS})\)")
-_SAME = re.compile(r"[ \"'().:\[\]\-,*|]{0,8}(?:(?:i\.?e\.?|option|choice)[ ,]*)?[\"'(\[]?", re.I)
-_RANGE = re.compile(rf"(?:{LETTERS})(?: through | to | thru |-)(?:{LETTERS})", re.I)
-_RESTATED = re.compile(
+_WRAPPED = late(rf"[\"'\[{{<][\"'(\[]?({ANSWER})[.:]?[\"')\]]?[\"'\]}}>]|\(({LETTERS})\)")
+_SAME = late(r"[ \"'().:\[\]\-,*|]{0,8}(?:(?:i\.?e\.?|option|choice)[ ,]*)?[\"'(\[]?", re.I)
+_RANGE = late(rf"(?:{LETTERS})(?: through | to | thru |-)(?:{LETTERS})", re.I)
+_RESTATED = late(
     rf"({LETTERS})[ ](?:is|was|are|represents|refers to|states|says|describes|corresponds to)[ ]"
     rf"(?:that )?(?:an? |the )?[\"']?({NAME}|{WORD})",
     re.I,
 )
 
 
-_BRACKETED_LIST = re.compile(rf"[(\[]\s?{ANSWER}(?:[ \"']*(?:[,;/|]| or )[ \"']*(?:or )?{ANSWER})+\s?[)\]]")
-_A_FOR_ANSWER = re.compile(rf"(^|[ \n]){mark(Kind.SIGN)}:[ ]*(?=[(\[]?{LETTERS})")
+_BRACKETED_LIST = late(rf"[(\[]\s?{ANSWER}(?:[ \"']*(?:[,;/|]| or )[ \"']*(?:or )?{ANSWER})+\s?[)\]]")
+_A_FOR_ANSWER = late(rf"(^|[ \n]){mark(Kind.SIGN)}:[ ]*(?=[(\[]?{LETTERS})")
 
 
 def _unwrapped(text: str) -> str:
@@ -115,10 +116,10 @@ JOIN = (
 )
 """What joins two answers to a list."""
 
-_JOIN = re.compile(JOIN, re.I)
-_WORD_JOIN = re.compile(r"\b(?:or|nor|and)\b|/", re.I)
-_ENDS_ITEM = re.compile(r"[ \"')\]]*(?:$|[\n,.;/|&])")
-_DENIED = re.compile(r"\b(?:not|neither|nor|excludes?|except|avoid)\b[^.;\n]{0,40}\Z", re.I)
+_JOIN = late(JOIN, re.I)
+_WORD_JOIN = late(r"\b(?:or|nor|and)\b|/", re.I)
+_ENDS_ITEM = late(r"[ \"')\]]*(?:$|[\n,.;/|&])")
+_DENIED = late(r"\b(?:not|neither|nor|excludes?|except|avoid)\b[^.;\n]{0,40}\Z", re.I)
 
 
 def _grouped(text: str) -> str:
@@ -154,7 +155,7 @@ def _joined(text: str, pieces: Sequence[str], gap: str, found: re.Match[str]) ->
 _X = rf"(?:(?:{ANSWER}|{SEVERAL})(?:(?:{JOIN.replace(';', '')}){ANSWER})*)"
 _WORDS = r"(?:[ ](?!(?:but|because|so|therefore|thus|hence|then|is|are|was|were|only|just|merely|since|yet)\b)"
 _FURTHER = rf"{_WORDS}[\w$@/'-]+){{0,6}}"
-_BEFORE = re.compile(
+_BEFORE = late(
     r"(?:(?:\bnot|n't|\bcannot|\bnever|\bneither|\bnor|\bwithout|\brather than|\binstead of|\bother than|\bunlike"
     r"|\bavoid(?:s|ed|ing)?|\bno(?! doubt| question)|\bnon|\bexclud\w*|\beliminat\w*|\brul(?:e|es|ed|ing) out"
     r"|\breject\w*|\bdismiss\w*|\bunlikely|\bagainst|\bexcept(?: for)?|\bless likely(?: than)?|\bincorrect|\bwrong"
@@ -169,7 +170,7 @@ _NOT_VERDICT = (
     r"|(?:an? |the |mere )?distractors?|contraindicated|irrelevant|unrelated|inadequate|insufficient|implausible"
     r"|unnecessary|absent|invalid|incompatible|inconsistent)"
 )
-_AFTER = re.compile(
+_AFTER = late(
     rf"{_X}[ \"')\]]*(?:,? (?:both|all|which|also|therefore|thus|clearly|on the other hand,?)\b)*[ ]?(?:"
     r"(?:is|are|was|were|seems?|appears?|looks?|would be|could be|may be)[ ](?:(?:\w+ly|also|both|all|the|to be)[ ])"
     rf"{{0,2}}{_NOT_VERDICT}"
@@ -183,29 +184,29 @@ _AFTER = re.compile(
     r"|[ ]?[:=-]+[ ]?no[ .]*$|\?[ ](?:no|not)\b)",
     re.I | re.M,
 )
-_DOUBTED = re.compile(
+_DOUBTED = late(
     rf"{_X}(?:[ ][\w-]+){{0,3}}[ ](?:might|could|may)\b(?! be (?:ruled|excluded))"
     rf"|{_X}[ ](?:would|will)[ ](?:require|need|have to|mean|imply|demand)\b",
     re.I,
 )
 _IF = r"if(?! (?:forced|pressed|(?:i|we) (?:had|have|must|recall|remember|am|are)|you (?:ask|like|will)))"
-_CONCEDED = re.compile(
+_CONCEDED = late(
     rf"\b(?:while|although|though|even if|even though|despite|at first|one (?:might|could|may) \w+"
     rf"|{_IF}|had(?! to)|unless"
     rf"|suppose|for (?:the|a|it|this)\b[^.!?\n]{{0,40}}\bto be)\b(?:(?![.;:!?\n,]){NO_MARK}){{0,80}}{_X}",
     re.I,
 )
-_TO_DECIDE = re.compile(
+_TO_DECIDE = late(
     r"\b(?:whether|(?:see|decide|determine|check|ask|tell|judge|assess|evaluate|consider|establish|know) if)\b"
     r"(?:(?!\b(?:answer|output|label|therefore|thus|hence|i (?:conclude|choose|select|pick))\b)[^.;:!?\n]){0,300}",
     re.I,
 )
-_DEFINED = re.compile(rf"{ANSWER}[,:]?[ ](?:this|which) (?:type|label|class|category|option) is\b", re.I)
-_UNREAL = re.compile(
+_DEFINED = late(rf"{ANSWER}[,:]?[ ](?:this|which) (?:type|label|class|category|option) is\b", re.I)
+_UNREAL = late(
     rf"\b(?:{_IF}|unless|had(?! to)|were)\b[^.!?\n]{{0,100}}\bwould\b(?:(?![.;!?\n]){NO_MARK}){{0,40}}{_X}", re.I
 )
 _NO_REASON = r"(?:(?!\b(?:because|since|as)\b)[^.;!?\n])"
-_ON_CONDITION = re.compile(
+_ON_CONDITION = late(
     # "The answer would be A if …", "A would be right only in …", "A if severe", "if severe, A; otherwise B"
     rf"(?:{_X}[^.;!?\n]{{0,60}})?\bwould\b{_NO_REASON}{{0,60}}(?:{_X}{_NO_REASON}{{0,80}})?"
     rf"\b(?:{_IF}|unless|only (?:in|when|for))\b"
@@ -214,16 +215,14 @@ _ON_CONDITION = re.compile(
     rf"(?:{NO_MARK}{{0,40}}?{_X})?",
     re.I,
 )
-_POINTED_AT = re.compile(
+_POINTED_AT = late(
     rf"(?:(?:^|[.!?:]\s)(?:please )?(?:see|consider)|\brefer to|\btell me(?: more)? about)[ ]+(?:the )?{_X}",
     re.I | re.M,
 )
 # A sentence is looked at from its beginning alone: from each of its characters, a long one takes a time of its square.
-_ASKED = re.compile(r"(?<![^.!?\n])[^.!?\n]*\?")
-_DESCRIBED = re.compile(
-    rf"^[ *>#|-]*(?:\(?\d{{1,2}}[.)][ ]*)?(?:{BOTH}|{NAME})[.,)\]]{{0,3}}[ ]?(?::|-)[ ]?(?=\w)", re.M
-)
-_CHECKED = re.compile(rf"{_X}[\"']?[ ](?:check|criteria|evaluation|assessment|test|analysis)\b", re.I)
+_ASKED = late(r"(?<![^.!?\n])[^.!?\n]*\?")
+_DESCRIBED = late(rf"^[ *>#|-]*(?:\(?\d{{1,2}}[.)][ ]*)?(?:{BOTH}|{NAME})[.,)\]]{{0,3}}[ ]?(?::|-)[ ]?(?=\w)", re.M)
+_CHECKED = late(rf"{_X}[\"']?[ ](?:check|criteria|evaluation|assessment|test|analysis)\b", re.I)
 
 
 def turned_down(text: str, *, options: bool) -> str:
@@ -254,7 +253,7 @@ def _down(found: re.Match[str]) -> str:
 
 # --- answers on the line after their cue ------------------------------------------------------------------------------
 
-_ON_THE_NEXT_LINE = re.compile(
+_ON_THE_NEXT_LINE = late(
     rf"(?:(?<=[:=])|(?<=[ ]is)|(?<=[ ]be)|(?<=answer)|(?<=Answer)|(?<=ANSWER)|(?<=onclusion))[ ]*\n\s*"
     rf"(?!(?:\w+[ ]){{0,3}}{NOUN}[ ]?:)(?={FILLER}(?:{ANSWER}|{SEVERAL}|{OUTSIDE}){END})",
     re.I,

@@ -9,23 +9,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from mibe.parsers.alignment import Alignment, fold
+from mibe.parsers.patterns import late
 from mibe.parsers.text import free_text, is_refusal
 from mibe.task import Example
 
-_TAG = re.compile(r"<[ ]{0,3}(/?)[ ]{0,3}([A-Za-z][\w-]{0,30})([^<>]{0,200})>")
-_CLASS = re.compile(r"\b(?:class|type|label)[ ]{0,3}=[ ]{0,3}\\?[\"'“”‘’]?([^\"'“”‘’\\]+)", re.I)
-_ESCAPED_TAG = re.compile(r"&(?:lt|#60);[ ]?/?[ ]?[a-z]", re.I)
-_REFERENCE = re.compile(r"&(?:lt|gt|amp|quot|apos|nbsp|#\d{1,5}|#x[0-9a-f]{1,4});", re.I)
-_FENCE = re.compile(r"^[ ]*```[\w+-]*[ ]*\n?", re.M)
-_CUE = re.compile(
-    r"(?:^|\n)[ ]*(?:#+ ?|\*\*)?(?:output text|output|marked sentence|answer)(?:\*\*)?[ ]*:(?:\*\*)?", re.I
-)
-_NEXT = re.compile(
-    r"\n[ ]*(?:#+ ?)?(?:input text|input|entity markup guide|question|sentence|human|user)[ ]*\d*[ ]*:", re.I
-)
-_CUE_START = re.compile(r"(?:input text|input|task|instruction)\b", re.I)
-_PREFACE = re.compile(r"\A([^<\n]{1,200}:)[ *_]{0,4}\n\s*(?=\S)")
-_PROMPT = re.compile(r"\bto denote an? (?:medical problem|treatment|test)\b", re.I)
+_TAG = late(r"<[ ]{0,3}(/?)[ ]{0,3}([A-Za-z][\w-]{0,30})([^<>]{0,200})>")
+_CLASS = late(r"\b(?:class|type|label)[ ]{0,3}=[ ]{0,3}\\?[\"'“”‘’]?([^\"'“”‘’\\]+)", re.I)
+_ESCAPED_TAG = late(r"&(?:lt|#60);[ ]?/?[ ]?[a-z]", re.I)
+_REFERENCE = late(r"&(?:lt|gt|amp|quot|apos|nbsp|#\d{1,5}|#x[0-9a-f]{1,4});", re.I)
+_FENCE = late(r"^[ ]*```[\w+-]*[ ]*\n?", re.M)
+_CUE = late(r"(?:^|\n)[ ]*(?:#+ ?|\*\*)?(?:output text|output|marked sentence|answer)(?:\*\*)?[ ]*:(?:\*\*)?", re.I)
+_NEXT = late(r"\n[ ]*(?:#+ ?)?(?:input text|input|entity markup guide|question|sentence|human|user)[ ]*\d*[ ]*:", re.I)
+_CUE_START = late(r"(?:input text|input|task|instruction)\b", re.I)
+_PREFACE = late(r"\A([^<\n]{1,200}:)[ *_]{0,4}\n\s*(?=\S)")
+_PROMPT = late(r"\bto denote an? (?:medical problem|treatment|test)\b", re.I)
 
 
 Entity = tuple[str, int, int]

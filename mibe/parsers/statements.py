@@ -29,6 +29,7 @@ from mibe.parsers.marks import (
     kind_of,
     mark,
 )
+from mibe.parsers.patterns import late
 
 
 class Strength(IntEnum):
@@ -91,14 +92,14 @@ END = (
 )
 """Where a word that is an answer ends its phrase: "No: …", "no because …", "No Both …", and not "no difference"."""
 
-PHRASE_END = re.compile(END, re.I)
+PHRASE_END = late(END, re.I)
 
 _EVERY = rf"(?:{ANSWER}|{SEVERAL}|{OUTSIDE}|{DOWN})"
 _NOT_ANOTHER = r"(?!\s*(?:check|criteria|evaluation|assessment|test|analysis)\b)"
 
 
 def _compile(pattern: str) -> re.Pattern[str]:
-    return re.compile(pattern, re.I)
+    return late(pattern, re.I)
 
 
 # "The answer is B", "Answer: B", "Label -> B", "FINAL ANSWER = B".
@@ -253,7 +254,7 @@ def _statement(strength: Strength, rule: str, found: re.Match[str], start: int) 
 
 
 _END = _compile(END)
-_MARKED = re.compile(ANY)
+_MARKED = late(ANY)
 
 
 def _is_whole(sentence: str, found: re.Match[str]) -> bool:

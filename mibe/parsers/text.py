@@ -10,20 +10,19 @@ import re
 import unicodedata
 from collections.abc import Iterator
 
+from mibe.parsers.patterns import late
 from mibe.parsers.reasoning import without
 
 INVISIBLE = dict.fromkeys(
     [0x00AD, 0x061C, 0x180E, 0xFEFF, *range(0x200B, 0x2010), *range(0x202A, 0x202F), *range(0x2060, 0x2070)]
 )
 
-_OPENING_TOKEN = re.compile(
+_OPENING_TOKEN = late(
     r"<s>|<bos>|\[/INST\]|<\|(?:begin_of_text|startoftext|assistant|begin▁of▁sentence)\|>"
     r"|<\|im_start\|>(?:\s*assistant\b)?|<start_of_turn>(?:\s*model\b)?"
     r"|<\|(?:start_header_id|start)\|>assistant(?:<\|(?:end_header_id|message)\|>)?"
 )
-_END_TOKEN = re.compile(
-    r"</s>|<eos>|<pad>|\[(?:EOS|PAD|INST)\]|<end_of_turn>|<turn\|>|<[|｜][^|｜<>\n]{1,40}[|｜]>", re.I
-)
+_END_TOKEN = late(r"</s>|<eos>|<pad>|\[(?:EOS|PAD|INST)\]|<end_of_turn>|<turn\|>|<[|｜][^|｜<>\n]{1,40}[|｜]>", re.I)
 
 # Long outputs are loops of a broken model: an answer stands near one of the two ends, and the cut bounds the time.
 _HEAD = _TAIL = 12_000
@@ -44,21 +43,21 @@ _TYPOGRAPHY = str.maketrans(
         "\t": " ",
     }
 )
-_FENCE = re.compile(r"^[ ]*```[\w+-]*[ ]*$", re.M)
-_ANSWER_TAG = re.compile(
+_FENCE = late(r"^[ ]*```[\w+-]*[ ]*$", re.M)
+_ANSWER_TAG = late(
     r"<(/?)\s{0,3}(?:final[_ -]?)?(?:answer|ans|label|labels|output|choice|option|result|response|prediction)\s{0,3}>"
     r"|\[(/?)(?:final[_ ]?)?answer\]",
     re.I,
 )
-_BREAK_TAG = re.compile(r"<(?:br|p|/p|div|/div|li|/li|h\d|/h\d|ul|ol|/ul|/ol|hr)\b[^<>]{0,100}>", re.I)
-_STYLE_TAG = re.compile(r"</?(?:b|i|u|em|strong|span|code|pre|mark|center|font)\b[^<>]{0,100}>", re.I)
-_BOX = re.compile(r"\\f?box(?:ed)?\s{0,3}\{((?:[^{}\n]|\{[^{}\n]{0,200}\}){0,200})\}|\\f?box(?:ed)?\s{0,3}\{")
-_MACRO = re.compile(r"\\(?:text|math|operatorname|emph|bf|rm|it|sf)[a-z]{0,8}\s{0,3}|\\[()\[\],;! ]|[{}$]")
-_MATH = re.compile(r"\$([^$\n]{1,60})\$")
-_STRUCK = re.compile(r"~~[^~\n]{1,200}~~")
-_LINE_MARK = re.compile(r"^[ ]*(?:#{1,6}[ ]*|>[ ]?|[•▪◦●‣][ ]*|[*+-][ ]+)+", re.M)
-_EMPHASIS = re.compile(r"\*+(?=\S)|(?<=\S)\*+|(?<![^\W_])_+|_+(?![^\W_])")
-_SPACES = re.compile(r"[^\S\n]+")
+_BREAK_TAG = late(r"<(?:br|p|/p|div|/div|li|/li|h\d|/h\d|ul|ol|/ul|/ol|hr)\b[^<>]{0,100}>", re.I)
+_STYLE_TAG = late(r"</?(?:b|i|u|em|strong|span|code|pre|mark|center|font)\b[^<>]{0,100}>", re.I)
+_BOX = late(r"\\f?box(?:ed)?\s{0,3}\{((?:[^{}\n]|\{[^{}\n]{0,200}\}){0,200})\}|\\f?box(?:ed)?\s{0,3}\{")
+_MACRO = late(r"\\(?:text|math|operatorname|emph|bf|rm|it|sf)[a-z]{0,8}\s{0,3}|\\[()\[\],;! ]|[{}$]")
+_MATH = late(r"\$([^$\n]{1,60})\$")
+_STRUCK = late(r"~~[^~\n]{1,200}~~")
+_LINE_MARK = late(r"^[ ]*(?:#{1,6}[ ]*|>[ ]?|[•▪◦●‣][ ]*|[*+-][ ]+)+", re.M)
+_EMPHASIS = late(r"\*+(?=\S)|(?<=\S)\*+|(?<![^\W_])_+|_+(?![^\W_])")
+_SPACES = late(r"[^\S\n]+")
 
 
 def strip_tokens(text: str) -> str:
@@ -111,7 +110,7 @@ def closed_text(output: str) -> str:
 
 # --- documents ------------------------------------------------------------------------------------------------------
 
-_DOCUMENT = re.compile(
+_DOCUMENT = late(
     r"(?i:(?:^|\n)[ ]*(?:next |new )?(?:question|q|input|input text|context|passage|abstract|sentence|premise"
     r"|transcription|task|instructions?|human|user|example|problem)[ ]*(?:\#?[ ]?\d{1,3})?[ ]*:"
     r"|\n[ ]*(?:next |new )?(?:question|example|problem|case)[ ]+\#?\d{1,3}[.]?[ ]*(?=\n))"
@@ -135,7 +134,7 @@ def documents(text: str) -> Iterator[str]:
 
 # --- refusals and statements that there is no answer ----------------------------------------------------------------
 
-_REFUSAL = re.compile(
+_REFUSAL = late(
     r"\b(?:i|we)(?:'m| am| are)? (?:(?:really |very |so )?sorry|apologi[sz]e)\b.{0,40}?\b(?:can't|cannot"
     r"|can not|unable|not able|won't)\b"
     r"|\b(?:i|we)(?: am|'m)? ?(?:can't|cannot|can not|could not|couldn't|won't|will not|unable to|not able to"
@@ -158,7 +157,7 @@ _REFUSAL = re.compile(
     r"|\bi (?:do not|don't) (?:provide|give|offer) (?:medical )?(?:advice|diagnos)",
     re.I | re.S,
 )
-_NO_ANSWER = re.compile(
+_NO_ANSWER = late(
     r"\bunknown\b|\bundetermined\b|\bindeterminate\b|\b(?:can't|cannot|can not|could not|couldn't"
     r"|not possible to|impossible to|unable to) "
     r"(?:be )?(?:determined?|decided?|answer(?:ed)?|classif(?:y|ied)|conclude[d]?|tell|say|judge[d]?|choose|select)"

@@ -1,4 +1,4 @@
-"""The rating page as an ASGI application: an overview, one page a case, and three things that can be written.
+"""The rating page as an ASGI application: an overview, one page a case, and four things that can be written.
 
 It never says which run, model or judge a list comes from: cases go by their place in the rater's own order.
 """
@@ -41,7 +41,7 @@ BODY = 16_384
 """Bytes that one write may have: a comment and what is around it."""
 
 Form: TypeAlias = Mapping[str, Any]
-Write: TypeAlias = Callable[[Ratings, str, Item, Form], None]
+Write: TypeAlias = Callable[["Desk", str, Item, Form], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +57,15 @@ class Desk:
     def order(self, rater: str) -> list[Item]:
         """The items as this rater sees them."""
         return in_order(self.items, rater=rater, seed=self.seed)
+
+    def same_case(self, item: Item) -> list[Item]:
+        """The lists of all runs for the case of an item."""
+        return [
+            each
+            for each in self.items
+            if each.database.name == item.database.name
+            and (each.listed.id, each.listed.accepted) == (item.listed.id, item.listed.accepted)
+        ]
 
     def reviews(self, rater: str) -> list[Review]:
         """What the rater has said so far, in the same order."""
@@ -139,7 +148,7 @@ async def _write(desk: Desk, write: Write, request: Request) -> Response:
     number = _number(request, order)
     item = order[number - 1]
     # In a thread: a slow disk must not keep the other raters waiting.
-    await run_in_threadpool(write, desk.ratings[item.database], session.rater, item, await _form(request))
+    await run_in_threadpool(write, desk, session.rater, item, await _form(request))
     reviews = desk.reviews(session.rater)
     following = _next_open(order, reviews, number)
     return JSONResponse(
@@ -147,20 +156,28 @@ async def _write(desk: Desk, write: Write, request: Request) -> Response:
     )
 
 
-def _write_mark(ratings: Ratings, rater: str, item: Item, form: Form) -> None:
+def _write_mark(desk: Desk, rater: str, item: Item, form: Form) -> None:
     (rank,) = _ranks([form.get("rank")], item)
-    ratings.mark(rater, item.listed, rank, _flag(form, "match"))
+    desk.ratings[item.database].mark(rater, item.listed, rank, _flag(form, "match"))
 
 
-def _write_note(ratings: Ratings, rater: str, item: Item, form: Form) -> None:
-    ratings.note(rater, item.listed, unsure=_flag(form, "unsure"), comment=_comment(form))
+def _write_note(desk: Desk, rater: str, item: Item, form: Form) -> None:
+    unsure, comment = _flag(form, "unsure"), _comment(form)
+    desk.ratings[item.database].note(rater, item.listed, unsure=unsure, comment=comment)
 
 
-def _write_confirmation(ratings: Ratings, rater: str, item: Item, form: Form) -> None:
+def _write_leaving_out(desk: Desk, rater: str, item: Item, form: Form) -> None:
+    """The reference is that of the case: what is said of it holds for every list."""
+    left_out = _flag(form, "left_out")
+    for each in desk.same_case(item):
+        desk.ratings[each.database].leave_out(rater, each.listed, left_out)
+
+
+def _write_confirmation(desk: Desk, rater: str, item: Item, form: Form) -> None:
     matches = form.get("matches")
     if not item.listed.diagnoses or not isinstance(matches, list):
         raise HTTPException(400)
-    ratings.confirm(
+    desk.ratings[item.database].confirm(
         rater,
         item.listed,
         matches=_ranks(matches, item),
@@ -169,7 +186,12 @@ def _write_confirmation(ratings: Ratings, rater: str, item: Item, form: Form) ->
     )
 
 
-WRITES: dict[str, Write] = {"mark": _write_mark, "note": _write_note, "confirm": _write_confirmation}
+WRITES: dict[str, Write] = {
+    "mark": _write_mark,
+    "note": _write_note,
+    "leave-out": _write_leaving_out,
+    "confirm": _write_confirmation,
+}
 
 
 async def _form(request: Request) -> Form:
@@ -224,6 +246,8 @@ def _number(request: Request, order: Sequence[Item]) -> int:
 
 
 def _state(item: Item, review: Review) -> str:
+    if review.left_out:
+        return "left"
     if not item.listed.diagnoses:
         return "unread"
     if review.confirmed:
@@ -234,7 +258,7 @@ def _state(item: Item, review: Review) -> str:
 def _progress(order: Sequence[Item], reviews: Sequence[Review]) -> dict[str, int]:
     """Lists that are done with and lists that there are; those that could not be read ask nothing of a rater."""
     return {
-        "done": sum(review.confirmed for review in reviews),
+        "done": sum(review.settled for item, review in zip(order, reviews, strict=True) if item.listed.diagnoses),
         "of": sum(bool(item.listed.diagnoses) for item in order),
     }
 
@@ -242,7 +266,7 @@ def _progress(order: Sequence[Item], reviews: Sequence[Review]) -> dict[str, int
 def _next_open(order: Sequence[Item], reviews: Sequence[Review], after: int) -> int | None:
     """The number of the next list that is not done with, from the start again after the last; None when all are."""
     numbers = [*range(after + 1, len(order) + 1), *range(1, after + 1)]
-    return next((n for n in numbers if order[n - 1].listed.diagnoses and not reviews[n - 1].confirmed), None)
+    return next((n for n in numbers if order[n - 1].listed.diagnoses and not reviews[n - 1].settled), None)
 
 
 async def _asset(request: Request) -> Response:

@@ -16,8 +16,10 @@ from mibe.judge.verdicts import is_judged
 from mibe.metrics.diagnosis_names import accepted_names
 from mibe.own.recorded import task_of
 from mibe.results.draws import first_draws
-from mibe.results.run import Run
+from mibe.results.finding import find_runs, is_run
+from mibe.results.run import Run, load_run, load_runs
 from mibe.task import Outcome, Task
+from mibe.terminal.plain import printable
 
 RATINGS = "ratings"
 
@@ -71,6 +73,33 @@ def diagnosis_tasks(run: Run) -> list[Task]:
     if not found:
         raise UsageError(f"{run.path} has no diagnoses to rate; evaluate nejm_cpc or diagnosis_open first")
     return found
+
+
+def rated_runs(paths: Iterable[str | Path]) -> tuple[list[Run], list[str]]:
+    """The runs with diagnoses in some run folders and folders of runs, and a line for each other that is left out.
+
+    Raises `RunError` and `UsageError` for a run folder named as such that has none, and where no folder has any.
+    """
+    runs: dict[Path, Run] = {}
+    left_out: list[str] = []
+    for path in paths:
+        if is_run(path):
+            run = load_run(Path(path).resolve())
+            diagnosis_tasks(run)
+            runs[run.path] = run
+            continue
+        found, notes = load_runs(find_runs([path]))
+        left_out += notes
+        for run in found:
+            try:
+                diagnosis_tasks(run)
+            except UsageError as why:
+                left_out.append(f"left out: {printable(str(why))}")
+            else:
+                runs[run.path] = run
+    if not runs:
+        raise UsageError("none of these runs has diagnoses to rate; evaluate nejm_cpc or diagnosis_open first")
+    return list(runs.values()), left_out
 
 
 def items_of(runs: Sequence[Run], *, shared: bool) -> list[Item]:

@@ -48,7 +48,8 @@ def scores(run: Run) -> dict[str, dict[str, Any]]:
     """Task → figures by the ratings of people, for the tasks that have any, in the form of the run record.
 
     `scored` counts the cases that somebody has confirmed, and those whose output holds no list: a miss that needs
-    nobody's word. `raters` and `unsure` count people, and confirmed ratings that somebody was not sure of.
+    nobody's word. `raters` counts people; `unsure` and `left_out` count their ratings that they were not sure of, and
+    cases that they left out since the reference is wrong.
 
     Raises `RunError` or `DataError` when the ratings cannot be read.
     """
@@ -61,7 +62,7 @@ def scores(run: Run) -> dict[str, dict[str, Any]]:
 
 
 def ratings_of(run: Run, task: str) -> dict[str, dict[str, Review]]:
-    """Rater → id → confirmed review of the list that the run has now; raters with no such review are left out."""
+    """Rater → id → settled review of the list that the run has now; raters with no such review are left out."""
     database = database_of(run, task)
     try:
         if not database.exists():
@@ -71,9 +72,7 @@ def ratings_of(run: Run, task: str) -> dict[str, dict[str, Review]]:
     digests = {listed.id: listed.digest for listed in listed_in(run, task)}
     by_rater = {
         rater: {
-            ident: review
-            for ident, review in reviews.items()
-            if review.confirmed and review.digest == digests.get(ident)
+            ident: review for ident, review in reviews.items() if review.settled and review.digest == digests.get(ident)
         }
         for rater, reviews in read_reviews(database).items()
     }
@@ -83,37 +82,44 @@ def ratings_of(run: Run, task: str) -> dict[str, dict[str, Review]]:
 def rated(
     lists: Iterable[Listed], by_rater: Mapping[str, Mapping[str, Review]], settings: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """The figures of some raters together, with the settings of the run for their intervals."""
+    """The figures of some raters together, with the settings of the run for their intervals.
+
+    A case that one of them left out counts by the others, and not at all where nobody is left.
+    """
     given: list[list[list[bool]]] = []
     for listed in lists:
+        said = [reviews.get(listed.id, Review()) for reviews in by_rater.values()]
         if not listed.diagnoses:
-            given.append([[]])
+            given += [] if all(review.left_out for review in said) else [[[]]]
             continue
-        of_case = [reviews[listed.id] for reviews in by_rater.values() if listed.id in reviews]
-        if of_case:
-            given.append([[review.marks[rank] for rank in sorted(review.marks)] for review in of_case])
+        counting = [review for review in said if review.confirmed and not review.left_out]
+        if counting:
+            given.append([[review.marks[rank] for rank in sorted(review.marks)] for review in counting])
     figures = score([RatedTopK()], given, given, resamples=settings["resamples"], seed=settings["seed"])
     return {
         "headline": RatedTopK().names[0],
         "figures": {name: asdict(figure) for name, figure in figures.items()},
         "scored": len(given),
         "raters": len(by_rater),
-        "unsure": sum(review.unsure for reviews in by_rater.values() for review in reviews.values()),
+        **{
+            name: sum(getattr(review, name) for reviews in by_rater.values() for review in reviews.values())
+            for name in ("unsure", "left_out")
+        },
     }
 
 
 def marks_of(reviews: Mapping[str, Review]) -> Marks:
-    """The marks of one rater's confirmed reviews."""
+    """The marks of one rater's confirmed reviews, without the cases left out."""
     return {
         (ident, rank): match
         for ident, review in reviews.items()
-        if review.confirmed
+        if review.confirmed and not review.left_out
         for rank, match in review.marks.items()
     }
 
 
-def marks_in(database: Path, rater: str | None) -> Marks:
-    """One rater's marks from a database; the name can be left out where there is one rater.
+def reviews_in(database: Path, rater: str | None) -> Mapping[str, Review]:
+    """One rater's reviews from a database, by case; the name can be left out where there is one rater.
 
     In a run folder, ratings of lists that the run no longer has are left out. Raises `UsageError` for a rater who is
     not there.
@@ -125,4 +131,9 @@ def marks_in(database: Path, rater: str | None) -> Marks:
     if rater not in by_rater:
         known = ", ".join(by_rater) or "nobody"
         raise UsageError(f"{database} has confirmed ratings of {known}; name one of them as {database}:NAME")
-    return marks_of(by_rater[rater])
+    return by_rater[rater]
+
+
+def left_out_of(reviews: Mapping[str, Review]) -> frozenset[str]:
+    """The cases that a rater left out."""
+    return frozenset(ident for ident, review in reviews.items() if review.left_out)

@@ -15,9 +15,9 @@ import uvicorn
 from mibe.errors import RunError, UsageError
 from mibe.rating.access import Access
 from mibe.rating.app import Desk, application
-from mibe.rating.cases import items_of
+from mibe.rating.cases import items_of, rated_runs
 from mibe.rating.store import Ratings
-from mibe.results.run import load_run
+from mibe.terminal.news import say
 
 LOOPBACK = "127.0.0.1"
 
@@ -39,8 +39,10 @@ def serve(
     `port` 0 takes a free one. Raises `UsageError`, `RunError`, `DataError` and `DataUseError` before it listens.
     """
     address = check_host(host, allow_network=allow_network)
-    paths = list(dict.fromkeys(Path(run).resolve() for run in runs))
-    items = items_of([load_run(path) for path in paths], shared=not address.is_loopback)
+    found, left_out = rated_runs(runs)
+    for line in left_out:
+        say(line)
+    items = items_of(found, shared=not address.is_loopback)
     if not items:
         raise UsageError("the runs have no response yet, so there is nothing to rate")
     with ExitStack() as held:

@@ -27,11 +27,14 @@ MAGIC = b"SQLite format 3\0"
 APPLICATION = 0x6D696265
 """SQLite's application id of our databases ("mibe")."""
 
-SCHEMA = 1
+SCHEMA = 2
+"""Databases of schema 1, which could not leave a case out, are read as they are and written in this one."""
+
 TABLES = """
 CREATE TABLE review (
     rater TEXT NOT NULL, id TEXT NOT NULL, digest TEXT NOT NULL, confirmed INTEGER NOT NULL DEFAULT 0,
     unsure INTEGER NOT NULL DEFAULT 0, comment TEXT NOT NULL DEFAULT '', changed TEXT NOT NULL,
+    left_out INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (rater, id)
 );
 CREATE TABLE mark (
@@ -48,7 +51,8 @@ WAIT = 5.0
 class Review:
     """What one rater said of one list: marks by rank, and whether the rater is done with it.
 
-    Once confirmed, there is a mark for every rank; before, a rank without one has not been decided on.
+    Once confirmed, there is a mark for every rank; before, a rank without one has not been decided on. `left_out`: the
+    case's reference is wrong, so that the case is to count nowhere, whatever the marks.
     """
 
     digest: str = ""
@@ -56,6 +60,12 @@ class Review:
     confirmed: bool = False
     unsure: bool = False
     comment: str = ""
+    left_out: bool = False
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing more is asked of the rater."""
+        return self.confirmed or self.left_out
 
 
 class Ratings:
@@ -77,11 +87,14 @@ class Ratings:
             self._connection.execute("PRAGMA journal_mode = WAL")
             self._connection.execute("PRAGMA synchronous = FULL")
             with self._transaction():
-                if _version(self._connection, path) == 0:
+                version = _version(self._connection, path)
+                if version == 0:
                     for statement in TABLES.split(";"):
                         self._connection.execute(statement)
                     self._connection.execute(f"PRAGMA application_id = {APPLICATION}")
-                    self._connection.execute(f"PRAGMA user_version = {SCHEMA}")
+                elif version == 1:
+                    self._connection.execute("ALTER TABLE review ADD COLUMN left_out INTEGER NOT NULL DEFAULT 0")
+                self._connection.execute(f"PRAGMA user_version = {SCHEMA}")
 
     def review(self, rater: str, listed: Listed) -> Review:
         """What the rater said of this very list; nothing where there is no rating, or one of another list."""
@@ -91,7 +104,7 @@ class Ratings:
     def reviews(self, rater: str) -> dict[str, Review]:
         """All that the rater said, by the id of the case."""
         with self._lock, _errors(self.path):
-            return _reviews(self._connection, rater)
+            return _reviews(self._connection, rater, SCHEMA)
 
     def mark(self, rater: str, listed: Listed, rank: int, match: bool) -> None:
         """Keep one mark."""
@@ -102,6 +115,14 @@ class Ratings:
         """Keep how sure the rater is, and the comment."""
         with self._writing(rater, listed):
             self._note(rater, listed, unsure, comment)
+
+    def leave_out(self, rater: str, listed: Listed, left_out: bool) -> None:
+        """Keep that the case counts nowhere, its reference being wrong, or that it does after all."""
+        with self._writing(rater, listed):
+            self._connection.execute(
+                "UPDATE review SET left_out = ?, changed = ? WHERE rater = ? AND id = ?",
+                (left_out, _now(), rater, listed.id),
+            )
 
     def confirm(self, rater: str, listed: Listed, *, matches: Collection[int], unsure: bool, comment: str) -> None:
         """Keep a finished rating: the ranks in `matches` match and all others do not."""
@@ -173,17 +194,21 @@ def read_reviews(path: Path) -> dict[str, dict[str, Review]]:
     with _errors(path):
         open_plain(path).close()
     with _errors(path), closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=WAIT)) as base:
-        if _version(base, path) == 0:
+        version = _version(base, path)
+        if version == 0:
             return {}
         raters = [rater for (rater,) in base.execute("SELECT DISTINCT rater FROM review ORDER BY rater")]
-        return {rater: _reviews(base, rater) for rater in raters}
+        return {rater: _reviews(base, rater, version) for rater in raters}
 
 
-def _reviews(base: sqlite3.Connection, rater: str) -> dict[str, Review]:
+def _reviews(base: sqlite3.Connection, rater: str, version: int) -> dict[str, Review]:
     marks: dict[str, dict[int, bool]] = {}
     for ident, rank, match in base.execute("SELECT id, rank, match FROM mark WHERE rater = ? ORDER BY rank", (rater,)):
         marks.setdefault(ident, {})[rank] = bool(match)
-    rows = base.execute("SELECT id, digest, confirmed, unsure, comment FROM review WHERE rater = ?", (rater,))
+    left_out = "0" if version == 1 else "left_out"
+    rows = base.execute(
+        f"SELECT id, digest, confirmed, unsure, comment, {left_out} FROM review WHERE rater = ?", (rater,)
+    )
     return {
         ident: Review(
             digest=digest,
@@ -191,8 +216,9 @@ def _reviews(base: sqlite3.Connection, rater: str) -> dict[str, Review]:
             confirmed=bool(confirmed),
             unsure=bool(unsure),
             comment=comment,
+            left_out=bool(left_out),
         )
-        for ident, digest, confirmed, unsure, comment in rows
+        for ident, digest, confirmed, unsure, comment, left_out in rows
     }
 
 
@@ -206,9 +232,9 @@ def _version(base: sqlite3.Connection, path: Path) -> int:
         return 0
     if application != APPLICATION:
         raise DataError(f"{path} holds no ratings of mibe")
-    if version != SCHEMA:
+    if version not in (1, SCHEMA):
         raise DataError(f"{path} was written by another version of mibe (schema {version}); use that one")
-    return SCHEMA
+    return int(version)
 
 
 @contextmanager

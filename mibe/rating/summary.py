@@ -8,12 +8,12 @@ from dataclasses import asdict, dataclass
 from itertools import combinations
 from typing import Any
 
-from mibe.analysis.agreement import Agreement, Measure, compare_ratings, judge_ratings
+from mibe.analysis.agreement import Agreement, Measure, agreement_without, judge_ratings
 from mibe.analysis.text import STYLES, write_csv
 from mibe.errors import DataError, UsageError
 from mibe.published.figures import HUMAN_FIGURES
 from mibe.rating.cases import diagnosis_tasks, listed_in
-from mibe.rating.scores import Marks, marks_of, rated, ratings_of
+from mibe.rating.scores import Marks, left_out_of, marks_of, rated, ratings_of
 from mibe.rating.store import Review
 from mibe.results.folder import SAMPLES
 from mibe.results.run import Run
@@ -33,6 +33,7 @@ class Standing:
     rated: int
     of: int
     unsure: int
+    left_out: int
     figures: Mapping[str, Mapping[str, float]]
 
 
@@ -65,6 +66,7 @@ def standings(runs: Sequence[Run]) -> list[Standing]:
                     rated=part["scored"],
                     of=len(lists),
                     unsure=part["unsure"],
+                    left_out=part["left_out"],
                     figures={name: part["figures"][name] for name in HUMAN_FIGURES},
                 )
             )
@@ -76,18 +78,21 @@ def pairs(runs: Sequence[Run]) -> list[Pair]:
     found = []
     for run, task, by_rater in _rated_tasks(runs):
         marks: dict[str, Marks] = {rater: marks_of(reviews) for rater, reviews in by_rater.items()}
+        without = {rater: left_out_of(reviews) for rater, reviews in by_rater.items()}
         judged = judge_ratings(run.path / SAMPLES / f"{task}.jsonl")
         if judged:
-            marks[JUDGE] = judged
+            marks[JUDGE], without[JUDGE] = judged, frozenset()
         for a, b in combinations(marks, 2):
-            if marks[a].keys() & marks[b].keys():
-                agreement = compare_ratings(marks[a], marks[b])
+            agreement = agreement_without(without[a] | without[b], marks[a], marks[b])
+            if agreement is not None:
                 found.append(Pair(run=run.path.name, task=task, a=a, b=b, agreement=agreement))
     return found
 
 
 def export_lines(run: Run, rater: str, task: str | None) -> Iterator[str]:
     """One rater's confirmed ratings as JSON lines {"id", "rank", "match"}, cases in the order of the sample log.
+
+    A case that the rater left out is a line {"id", "left_out": true}.
 
     Raises `UsageError` for a rater or a task that is not there, or where a run has ratings of several tasks and none
     is named.
@@ -98,8 +103,10 @@ def export_lines(run: Run, rater: str, task: str | None) -> Iterator[str]:
     ((name, by_rater),) = by_task.items()
     if rater not in by_rater:
         raise UsageError(f"{run.path}: no confirmed ratings of {rater!r}; there are some of {', '.join(by_rater)}")
-    marks = marks_of(by_rater[rater])
+    marks, left_out = marks_of(by_rater[rater]), left_out_of(by_rater[rater])
     for listed in listed_in(run, name):
+        if listed.id in left_out:
+            yield json.dumps({"id": listed.id, "left_out": True}, ensure_ascii=False)
         for rank in range(1, len(listed.diagnoses) + 1):
             if (key := (listed.id, rank)) in marks:
                 yield json.dumps({"id": listed.id, "rank": rank, "match": marks[key]}, ensure_ascii=False)
@@ -125,12 +132,21 @@ def render(runs: Sequence[Run], form: str) -> str:
         return write_csv([_flat(line) for line in lines])
     from tabulate import tabulate
 
-    header = ("run", "task", "rater", "rated", "unsure", *(name.removesuffix("_accuracy") for name in HUMAN_FIGURES))
+    header = (
+        "run",
+        "task",
+        "rater",
+        "rated",
+        "unsure",
+        "left out",
+        *(name.removesuffix("_accuracy") for name in HUMAN_FIGURES),
+    )
     rows = [
         [
             *map(printable, (s.run, s.task, s.rater)),
             f"{s.rated}/{s.of}",
             s.unsure,
+            s.left_out,
             *(_interval(f) for f in s.figures.values()),
         ]
         for s in lines
@@ -143,10 +159,11 @@ def render(runs: Sequence[Run], form: str) -> str:
                 p.agreement.n,
                 _measure(p.agreement.agreement),
                 _measure(p.agreement.kappa),
+                p.agreement.wrong_reference,
             ]
             for p in both
         ]
-        names = ("run", "task", "A", "B", "marks", "agreement", "Cohen's kappa")
+        names = ("run", "task", "A", "B", "marks", "agreement", "Cohen's kappa", "cases left out")
         tables.append(tabulate(agreed, headers=names, tablefmt=STYLES[form], disable_numparse=True))
     return "\n\n".join(tables)
 
@@ -169,5 +186,5 @@ def _flat(line: Standing) -> dict[str, Any]:
         for name, figure in line.figures.items()
         for key in ("value", "low", "high")
     }
-    plain = {key: getattr(line, key) for key in ("run", "task", "rater", "rated", "of", "unsure")}
+    plain = {key: getattr(line, key) for key in ("run", "task", "rater", "rated", "of", "unsure", "left_out")}
     return plain | figures

@@ -28,13 +28,13 @@ def rated(result: Result, file: str | Path) -> dict[str, Any]:
 
     Raises `DataError` for a file that is not in that form or rates no case of this run.
     """
-    ratings = read_ratings(Path(file))
+    given_by = read_ratings(Path(file))
     marks = []
     cases = 0
     for row in first_draws(latest_rows(result.path / SAMPLES / f"{result.task}.jsonl")):
-        if row["outcome"] == Outcome.ERROR:
+        if row["outcome"] == Outcome.ERROR or row["id"] in given_by.left_out:
             continue
-        given = marks_of(row["id"], len(row["prediction"] or ()), ratings)
+        given = marks_of(row["id"], len(row["prediction"] or ()), given_by.marks)
         cases += bool(given)
         if given is not None:
             marks.append(given)

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from mibe.data.readers.cases import DiagnosisCases
+from mibe.data.readers.cases import MedQaCases
 from mibe.task import OPEN
 from mibe.tasks import nejm_cpc
 
@@ -11,13 +11,13 @@ TASK = replace(
     name="diagnosis_open",
     title="Diagnoses of MedQA vignettes, in the form of nejm_cpc",
     access=OPEN,
-    source=DiagnosisCases(
+    source=MedQaCases(
         licence="MIT",
         homepage="https://github.com/jind11/MedQA",
         obtain=(
-            "Take the vignettes of MedQA's US test set whose last sentence asks for the most likely diagnosis, and "
-            'write one object {"id", "case", "diagnosis"} a line, the case without that sentence, to a file '
-            "medqa_diagnosis_cases.jsonl."
+            "`mibe data prepare diagnosis_open` makes it from the MedQA in the package: the vignettes whose last "
+            "sentence asks for the most likely diagnosis. Or write a file medqa_diagnosis_cases.jsonl with one object "
+            '{"id", "case", "diagnosis"} a line.'
         ),
         counts={"test": 112},
     ),

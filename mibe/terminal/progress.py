@@ -9,8 +9,14 @@ from datetime import datetime
 from types import TracebackType
 from typing import Any, Protocol
 
+from mibe.terminal.pace import Pace
+
 SHORTEST, LONGEST = 60.0, 600.0
 """Seconds between two lines of progress in a log file."""
+
+BAR = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}{postfix}]"
+REFRESHED = 1.0
+"""Seconds between two looks at the pace that stands behind a bar."""
 
 
 class Progress(Protocol):
@@ -52,8 +58,11 @@ class Silent:
 class Terminal:
     """Messages and a bar on standard error, which is a terminal."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self._bar: Any = None
+        self._pace = Pace(0, 0, 0.0)
+        self._next = 0.0
 
     def message(self, text: str) -> None:
         """Print without breaking the bar."""
@@ -65,12 +74,20 @@ class Terminal:
         """Show the bar."""
         from tqdm import tqdm
 
-        self._bar = tqdm(total=total, initial=done, desc=title, unit=" samples", file=sys.stderr, dynamic_ncols=True)
+        self._pace = Pace(total, done, self._clock())
+        self._next = 0.0
+        self._bar = tqdm(total=total, initial=done, desc=title, bar_format=BAR, file=sys.stderr, dynamic_ncols=True)
 
     def advance(self) -> None:
         """Move the bar."""
-        if self._bar is not None:
-            self._bar.update()
+        if self._bar is None:
+            return
+        now = self._clock()
+        self._pace.count(now)
+        if now >= self._next:
+            self._next = now + REFRESHED
+            self._bar.set_postfix_str(told(self._pace, now), refresh=False)
+        self._bar.update()
 
     def stop(self) -> None:
         """Remove the bar."""
@@ -97,7 +114,8 @@ class Lines:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._title = ""
-        self._total = self._before = self._done = 0
+        self._total = self._done = 0
+        self._pace = Pace(0, 0, 0.0)
         self._begun = self._next = 0.0
 
     def message(self, text: str) -> None:
@@ -106,24 +124,21 @@ class Lines:
 
     def start(self, title: str, total: int, done: int) -> None:
         """Count from here."""
-        self._title, self._total, self._before, self._done = title, total, done, done
+        self._title, self._total, self._done = title, total, done
         self._begun = self._clock()
+        self._pace = Pace(total, done, self._begun)
         self._next = self._begun + SHORTEST
 
     def advance(self) -> None:
         """Say how far the task is, when it is time to."""
         self._done += 1
         now = self._clock()
+        self._pace.count(now)
         if now >= self._next:
-            seconds = now - self._begun
-            self.message(f"{datetime.now():%Y-%m-%d %H:%M:%S} {self._state(seconds)}")
-            self._next = now + min(max(SHORTEST, seconds / 10), LONGEST)
-
-    def _state(self, seconds: float) -> str:
-        rate = (self._done - self._before) / seconds
-        left = duration((self._total - self._done) / rate)
-        done = f"{self._done:,} of {self._total:,} samples ({self._done / self._total:.0%})"
-        return f"{self._title}: {done}, {rate:.3g} a second, {left} left"
+            done = f"{self._done:,} of {self._total:,} samples ({self._done / self._total:.0%})"
+            state = ", ".join(filter(None, (done, told(self._pace, now))))
+            self.message(f"{datetime.now():%Y-%m-%d %H:%M:%S} {self._title}: {state}")
+            self._next = now + min(max(SHORTEST, (now - self._begun) / 10), LONGEST)
 
     def stop(self) -> None:
         """Nothing to remove."""
@@ -135,6 +150,14 @@ class Lines:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
+
+
+def told(pace: Pace, now: float) -> str:
+    """A pace in words: "1.2 a second, 12 min 30 s left", and nothing as long as there is no telling."""
+    left, rate = pace.left(now), pace.rate
+    if left is None or rate is None:
+        return ""
+    return f"{rate:.3g} a second, {duration(left)} left"
 
 
 def duration(seconds: float) -> str:

@@ -279,7 +279,7 @@ def test_what_cannot_be_verified_is_one_line(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(packages, "import_module", missing)
     with pytest.raises(ModelError, match=r'pip install "mibe\[verify\]" \(No module named \'sklearn.metrics\'\)'):
         packages.share([True])
-    assert main(["verify", str(tmp_path)]) == 2
+    assert main(["verify", str(tmp_path / "nowhere")]) == 2
     assert "is not a run folder" in capsys.readouterr().err
 
 

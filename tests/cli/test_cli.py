@@ -9,6 +9,8 @@ import sys
 
 import pytest
 
+from mibe.cli import main
+
 HEAVY = ("torch", "transformers", "datasets", "lm_eval", "pandas", "sklearn", "numpy")
 
 
@@ -54,7 +56,7 @@ def test_importing_the_library_imports_nothing_heavy():
 
 
 def test_tasks_tells_what_each_task_is_and_how_to_get_its_data():
-    text = mibe("tasks", check=0).stdout
+    text = mibe("tasks", "-v", check=0).stdout
     assert "pubmedqa  PubMedQA" in text and "train 450, valid 50, test 500" in text
     assert "MIT (open)" in text and "excerpt" in text
     assert "mibe data prepare ddi --from PATH" in text
@@ -62,6 +64,20 @@ def test_tasks_tells_what_each_task_is_and_how_to_get_its_data():
     by_name = {task["name"]: task for task in found["tasks"]}
     assert by_name["mmlu"]["splits"] == {"train": 285, "valid": 1542, "test": 14042}
     assert by_name["ddi"]["splits"] == {"train": 27792, "test": 5716} and by_name["ddi"]["data"] == "not here"
+
+
+def test_tasks_is_a_table_of_one_line_a_task_that_fits_the_terminal():
+    table, groups, suites, more = mibe("tasks", check=0, COLUMNS="80").stdout.split("\n\n")
+    header, rule, *rows = table.splitlines()
+    assert header.split() == ["task", "headline", "test", "data", "what"] and set(rule) == {"-"}
+    by_name = {row.split()[0]: row for row in rows}
+    assert list(by_name)[:3] == ["pubmedqa", "medqa", "medqa_4"] and len(rows) == len(by_name) == 19
+    assert by_name["pubmedqa"].split()[1:4] == ["accuracy", "500", "here"]
+    assert by_name["mtsample"].split()[1:6] == ["accuracy", "80", "here,", "an", "excerpt"]
+    assert by_name["mednli"].split()[2:6] == ["1,422", "needs", "a", "signature"]
+    assert by_name["ddi"].split()[2:5] == ["5,716", "not", "here"]
+    assert max(map(len, rows)) == 80 and by_name["bc5cdr"].endswith("…")
+    assert groups.startswith("groups") and suites.startswith("suites") and more.startswith("mibe tasks -v")
 
 
 def test_show_prints_the_exact_prompt_the_target_and_what_is_accepted():
@@ -150,6 +166,35 @@ def test_score_reads_outputs_made_elsewhere(tmp_path):
     file.write_text(lines(right[:10]))
     out = mibe("score", "--task", "pubmedqa", "--outputs", str(file), "--partial", "--format", "json", check=0).stdout
     assert json.loads(out)["pubmedqa"]["scored"] == 10
+
+
+def test_a_score_file_may_be_a_table(tmp_path, capsys):
+    from mibe.data import store
+
+    examples = store.load_examples("pubmedqa", "test")
+    answers = [f'So, the answer, as I\nread it, is "{e.target}".' for e in examples]
+
+    def score(name, rows, *more, dialect="excel", header=("id", "output", "model"), code=0, **form):
+        with (tmp_path / name).open("w", encoding="utf-8-sig", newline="") as file:
+            csv.writer(file, dialect, **form).writerows([header, *rows])
+        arguments = ["--task", "pubmedqa", "--outputs", str(tmp_path / name), "--format", "json", "--resamples", "10"]
+        found = main(["score", *arguments, *more]), *capsys.readouterr()
+        assert found[0] == code, found
+        return json.loads(found[1])["pubmedqa"]["figures"]["accuracy"]["value"] if code == 0 else found[2]
+
+    right = [(e.id, answer, "m") for e, answer in zip(examples, answers, strict=True)]
+    yes = sum(e.target == "yes" for e in examples)
+    assert score("outputs.csv", right) == 1.0
+    assert score("excel.CSV", [(e.id, "yes", "m") for e in examples], delimiter=";") == yes / 500
+    assert score("outputs.tsv", right, dialect="excel-tab") == 1.0
+    # A document without a word in its cell has an output, which cannot be read.
+    assert score("outputs.csv", [*right[:-1], (examples[-1].id, "", "m")]) == 499 / 500
+    long = f"<think>{'Hm. ' * 40_000}</think>{examples[0].target}"
+    assert score("outputs.csv", [(examples[0].id, long, "m")], "--partial") == 1.0
+    error = score("bad.csv", [*right[:2], (examples[2].id, "yes")], code=2)
+    assert "bad.csv, line 6: 2 cells in a table of 3 columns" in error
+    error = score("bad.csv", right, header=("id", "answer", "model"), code=2)
+    assert "bad.csv, line 2: the columns are id and output" in error and "not id, answer, model" in error
 
 
 def test_parse_prints_predictions_in_the_form_of_the_labelled_cases():

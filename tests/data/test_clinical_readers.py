@@ -11,6 +11,8 @@ import format_true
 import pytest
 from format_true import NOTE, REPORT, SENTENCES
 
+from mibe.cli import main
+from mibe.data import store
 from mibe.data.prepare import prepare, read_splits
 from mibe.data.raw import RawFiles
 from mibe.data.readers import emrqa, mimic_cxr
@@ -449,6 +451,36 @@ def test_open_cases():
     splits, _ = read_splits("diagnosis_open", load_task("diagnosis_open").source, real("diagnosis_cases"))
     assert sizes(splits) == {"test": 112}
     assert all(set(e.inputs) == {"case"} and not e.metadata for e in splits["test"])
+
+
+def test_open_cases_are_made_from_the_medqa_in_the_package(capsys):
+    assert main(["data", "prepare", "diagnosis_open"]) == 0
+    assert capsys.readouterr().out.startswith("diagnosis_open: test 118 (variant bundled)")
+    cases = {example.id: example for example in store.load_examples("diagnosis_open", "test")}
+    questions = {example.id: example for example in store.load_examples("medqa", "test")}
+    for ident, case in cases.items():
+        question = questions[ident]
+        (name,) = case.target
+        assert name == question.choices["ABCDE".index(question.target)].strip('\n"') and name.isprintable()
+        asked = question.inputs["question"].replace(case.inputs["case"], "")
+        assert (
+            "most likely diagnosis" in asked and asked.count(" ") < 20 and "likely diagnosis" not in case.inputs["case"]
+        )
+    # 104 of the 112 that were once looked up by hand; the other eight ask for a drug, a test or a mechanism.
+    by_hand, _ = read_splits("diagnosis_open", load_task("diagnosis_open").source, real("diagnosis_cases"))
+    found = [cases.get(f"test/{example.id.rpartition('_')[2]}") for example in by_hand["test"]]
+    same = [one for one, other in zip(by_hand["test"], found, strict=True) if other]
+    # One answer has a line break and a quote at its end there.
+    targets = [(one.target[0].strip('\n"'), found[by_hand["test"].index(one)].target[0]) for one in same]
+    assert all(one == other for one, other in targets)
+    assert len(same) == 104 and all(found[by_hand["test"].index(one)].inputs == one.inputs for one in same)
+    lost = {one.target[0] for one, other in zip(by_hand["test"], found, strict=True) if other is None}
+    assert len(lost) == 8 and {"V/Q scan", "Paroxetine", "Lumbar puncture"} < lost
+
+
+def test_other_data_is_not_made_from_the_package(capsys):
+    assert main(["data", "prepare", "ddi"]) == 2
+    assert "--from PATH says where the official files are" in capsys.readouterr().err
 
 
 def test_two_splits_of_one_archive_beside_its_unpacked_folder(tmp_path):

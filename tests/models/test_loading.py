@@ -388,7 +388,8 @@ def test_a_command_says_that_it_loads_and_then_one_line(folder, tmp_path, spoil,
     command = [sys.executable, "-m", "mibe", "eval", *args, "--output-dir", str(tmp_path / "runs")]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ)
     assert done.returncode == 2 and done.stdout == ""
-    first, last = done.stderr.splitlines()
+    first, second, last = done.stderr.splitlines()
+    assert second.startswith("importing torch and transformers")
     assert first == f"loading {folder} …" and last.startswith("mibe: ") and says in last
 
 

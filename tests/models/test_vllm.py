@@ -51,6 +51,9 @@ def test_without_vllm_the_error_says_what_to_install(monkeypatch, tmp_path):
         ({"pretrained": "/no/such/folder"}, ModelError, "there is no such folder"),
         ({"pretrained": "owner/name", "lora": "./nowhere"}, ModelError, "lora=./nowhere: there is no such folder"),
         ({"pretrained": "owner/name", "chat_template": "on"}, UsageError, "must be auto"),
+        ({"pretrained": "owner/name", "device": "cuda:7"}, UsageError, "vLLM has no device=: .*CUDA_VISIBLE_DEVICES"),
+        ({"pretrained": "owner/name", "load_in_4bit": "true"}, UsageError, "no load_in_4bit=: its quantization=NAME"),
+        ({"pretrained": "owner/name", "peft": "x"}, UsageError, "no peft=: an adapter goes into lora=FOLDER"),
     ],
 )
 def test_what_is_missing_is_an_answer_before_anything_starts(args, error, says):
@@ -278,6 +281,7 @@ def _job(model, text):
         ({"hf_token": "hf_secret"}, "unknown argument"),
         ({"max_model_len": "many"}, "max-model-len"),
         ({"dtype": "float31"}, "invalid choice: 'float31'"),
+        ({"quantization": "gptqq"}, "unknown quantization of the model 'vllm' 'gptqq'; did you mean gptq"),
         ({"enforce_eager": "perhaps"}, "must be true or false"),
     ],
 )

@@ -256,6 +256,29 @@ def test_a_rating_is_made_changed_and_found_again(page):
     assert answer["next"] == "/" and "All cases are rated" in client.get("/").text
 
 
+def test_a_wrong_reference_leaves_the_case_out_of_every_list(page):
+    client = page.enter("Dr A")
+    order = page.desk.order("Dr A")
+    first = next(
+        n for n, item in enumerate(order, start=1) if item.listed.id == f"case-{UNREADABLE}" and item.listed.diagnoses
+    )
+    (other,) = (n for n, item in enumerate(order, start=1) if item.listed.id == f"case-{UNREADABLE}" and n != first)
+    assert "state open" in client.get(f"/case/{first}").text
+    answer = send(client, f"/case/{first}/leave-out", {"left_out": True}).json()
+    assert answer["progress"] == {"done": 1, "of": 2 * CASES - 1}
+    for number in (first, other):
+        text = client.get(f"/case/{number}").text
+        assert 'id="leave" autocomplete="off" checked' in text and ">Left out</span>" in text
+    overview = client.get("/").text
+    assert overview.count('class="left"') == 2 and overview.count("left out</small>") == 2
+    assert [part["Dr A"][f"case-{UNREADABLE}"].left_out for part in written(page)] == [True, True]
+    # Taken back for the one, it is taken back for the other; nobody else has heard of it.
+    answer = send(client, f"/case/{other}/leave-out", {"left_out": False}).json()
+    assert answer["progress"]["done"] == 0 and 'class="left"' not in client.get("/").text
+    assert [list(part) for part in written(page)] == [["Dr A"], ["Dr A"]]
+    assert send(client, f"/case/{first}/leave-out", {"left_out": "yes"}).status_code == 400
+
+
 def test_an_output_without_a_list_says_so_and_takes_no_marks(page):
     client = page.enter("Dr A")
     (number,) = set(range(1, 2 * CASES + 1)) - set(readable(page))

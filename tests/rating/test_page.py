@@ -7,7 +7,7 @@ import sys
 from types import SimpleNamespace
 
 import pytest
-from rated_runs import CASES, make_runs
+from rated_runs import CASES, UNREADABLE, make_runs
 
 pytest.importorskip("starlette")
 
@@ -220,6 +220,33 @@ def test_mouse_undo_and_return(runs, serve, visit):
     page.locator("#go").wait_for()
     assert page.locator(".cases .done").count() == 1
     assert page.get_by_role("progressbar").get_attribute("value") == "1"
+
+
+def test_a_case_is_left_out_by_a_key_and_taken_back(runs, serve, visit):
+    server, order = serve(), order_of(runs)
+    here = number_of(order, UNREADABLE, run=runs[0])
+    there = number_of(order, UNREADABLE, run=runs[1])
+    page = visit.page(server.addresses[RATER])
+    page.goto(f"{server.base}/case/{here}")
+    page.locator("#confirm:enabled").wait_for()
+    page.keyboard.press("x")
+    saved(page)
+    assert page.locator("#state").inner_text() == "Left out" and page.locator("#leave").is_checked()
+    assert page.locator("#verdict").inner_text() == "Left out: this case counts for no list."
+    assert page.locator("input[name=match]").first.is_disabled()
+    assert page.locator("#done").inner_text().startswith("1 of ")
+    confirm(page)
+    assert on_case(page) not in (here, there)
+    # The other run's list, which holds nothing to mark, is left out with it; there it is taken back for both.
+    page.goto(f"{server.base}/case/{there}")
+    assert page.locator("#state").inner_text() == "Left out"
+    page.locator("#leave").click()
+    saved(page)
+    assert page.locator("#state").inner_text() == ""
+    page.goto(f"{server.base}/case/{here}")
+    page.locator("#confirm:enabled").wait_for()
+    assert page.locator("#state").inner_text() == "Not confirmed yet" and not page.locator("#leave").is_checked()
+    assert page.locator("input[name=match]").first.is_enabled()
 
 
 def test_help_opens_by_key_and_keys_can_be_switched_off(serve, visit):

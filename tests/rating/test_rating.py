@@ -6,13 +6,14 @@ import sqlite3
 import stat
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
 from rated_runs import CASES, MODELS, UNREADABLE, make_runs, rank_of
 from sklearn.metrics import cohen_kappa_score
 
+import mibe
 from mibe.cli import main
 from mibe.data_use import is_credentialed
 from mibe.errors import DataError, DataUseError, RunError, UsageError
@@ -20,7 +21,7 @@ from mibe.leaderboard.board import leaderboard
 from mibe.leaderboard.page import write_page
 from mibe.leaderboard.runs import read_results
 from mibe.rating import cases as rating_cases
-from mibe.rating.cases import database_of, in_order, items_of, listed_in
+from mibe.rating.cases import database_of, in_order, items_of, listed_in, rated_runs
 from mibe.rating.reading import agreement
 from mibe.rating.scores import scores
 from mibe.rating.store import Ratings, Review, read_reviews
@@ -189,6 +190,77 @@ def test_an_output_without_a_list_is_a_miss_that_nobody_is_asked_about(runs):
     assert not listed_in(runs[1], TASK)[UNREADABLE].diagnoses
 
 
+def test_a_case_whose_reference_is_wrong_counts_nowhere(runs, database, tmp_path, capsys):
+    """Of twelve cases A leaves out the first two, one of them confirmed before, and B the first."""
+    first, second, third = listed_in(runs[0], TASK)[:3]
+    rate(database, runs[0], "A", lambda number: [1] if number < 2 else [2])
+    database.leave_out("A", first, True)
+    database.leave_out("A", second, True)
+    database.leave_out("A", third, True)
+    database.leave_out("A", third, False)
+    found = scores(runs[0])[TASK]
+    assert (found["scored"], found["left_out"]) == (CASES - 2, 2)
+    assert [found["figures"][f"top{k}_accuracy"]["value"] for k in (1, 2)] == [0, 1]
+    rate(database, runs[0], "B", lambda number: [1])
+    database.leave_out("B", first, True)
+    found = scores(runs[0])[TASK]
+    # The second counts by B alone, the first by nobody; a mark is never lost.
+    assert (found["scored"], found["left_out"]) == (CASES - 1, 3)
+    assert found["figures"]["top1_accuracy"]["value"] == pytest.approx((1 + (CASES - 2) / 2) / (CASES - 1))
+    assert database.review("A", first).marks[1] and database.review("A", first).settled
+
+    assert main(["ratings", "show", str(runs[0].path), "--format", "json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert [(line["rater"], line["rated"], line["left_out"]) for line in shown["ratings"]] == [
+        ("A", CASES - 2, 2),
+        ("B", CASES - 1, 1),
+        ("(mean)", CASES - 1, 3),
+    ]
+    between = next(pair["agreement"] for pair in shown["agreement"] if (pair["a"], pair["b"]) == ("A", "B"))
+    assert (between["cases"], between["wrong_reference"], between["left_out"]) == (CASES - 2, 2, 0)
+    assert main(["ratings", "show", str(runs[0].path)]) == 0
+    assert "left out" in capsys.readouterr().out
+
+    # By files the figures are the same, and the cases left out stay known.
+    for rater in "AB":
+        arguments = ["ratings", "export", str(runs[0].path), "--rater", rater]
+        assert main([*arguments, "--output", str(tmp_path / f"{rater}.jsonl")]) == 0
+    lines = [json.loads(line) for line in (tmp_path / "A.jsonl").read_text().splitlines()]
+    assert lines[:2] == [{"id": first.id, "left_out": True}, {"id": second.id, "left_out": True}]
+    assert len(lines) == 2 + 10 * (CASES - 2)
+    again = agreement(tmp_path / "A.jsonl", tmp_path / "B.jsonl")
+    assert again == agreement(f"{database.path}:A", f"{database.path}:B") and asdict(again) == between
+    assert main(["agreement", str(tmp_path / "A.jsonl"), str(tmp_path / "B.jsonl")]) == 0
+    assert "2 cases are left out: a rater calls the reference wrong" in capsys.readouterr().out
+    assert "3 times that a case is left out" in "".join(read_results([runs[0].path])[1])
+
+
+def test_an_output_without_a_list_is_no_miss_where_the_reference_is_wrong(runs):
+    ratings = Ratings(database_of(runs[1], TASK))
+    rate(ratings, runs[1], "A", lambda number: [1])
+    ratings.leave_out("A", listed_in(runs[1], TASK)[UNREADABLE], True)
+    ratings.close()
+    found = scores(runs[1])[TASK]
+    assert (found["scored"], found["left_out"]) == (CASES - 1, 1)
+    assert found["figures"]["top10_accuracy"]["value"] == 1
+
+
+def test_ratings_of_the_former_schema_are_read_and_go_on(runs, database):
+    listed = listed_in(runs[0], TASK)[0]
+    database.confirm("A", listed, matches=[1], unsure=True, comment="old")
+    database.close()
+    former = sqlite3.connect(database.path)
+    former.execute("ALTER TABLE review DROP COLUMN left_out")
+    former.execute("PRAGMA user_version = 1")
+    former.close()
+    old = read_reviews(database.path)["A"][listed.id]
+    assert (old.confirmed, old.unsure, old.comment, old.left_out) == (True, True, "old", False)
+    again = Ratings(database.path)
+    again.leave_out("A", listed, True)
+    assert again.review("A", listed) == replace(old, left_out=True)
+    again.close()
+
+
 def test_the_order_is_each_raters_own_and_stays_when_a_run_is_added(runs):
     both, one = items_of(runs, shared=False), items_of(runs[:1], shared=False)
     assert len(both) == 2 * CASES
@@ -198,6 +270,18 @@ def test_the_order_is_each_raters_own_and_stays_when_a_run_is_added(runs):
     assert order != in_order(both, rater="B", seed=1) and order != in_order(both, rater="A", seed=2)
     databases = [item.database for item in order]
     assert databases != sorted(databases) and len(set(databases[:CASES])) == 2
+
+
+def test_a_folder_of_runs_is_rated_without_those_that_list_no_diagnoses(runs, tmp_path):
+    other = mibe.evaluate(
+        model=lambda prompts: ["yes"] * len(prompts), tasks="pubmedqa", limit=3, output_dir=tmp_path / "runs"
+    )
+    found, left_out = rated_runs([tmp_path / "runs", runs[0].path])
+    assert [run.path for run in found] == sorted(run.path.resolve() for run in runs)
+    (line,) = left_out
+    assert line.startswith("left out: ") and f"{other.path.name} has no diagnoses to rate" in line
+    with pytest.raises(UsageError, match="has no diagnoses to rate"):
+        rated_runs([other.path])
 
 
 def test_other_data_other_tasks_and_credentialed_text_are_refused(runs, tmp_path, monkeypatch):

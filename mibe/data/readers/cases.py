@@ -1,13 +1,15 @@
-"""Cases with a diagnosis, one JSON object a line: the user's own NEJM cases, or the open ones."""
+"""Cases with a diagnosis: one JSON object a line, as the user writes them, or vignettes of MedQA."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
 from mibe.data.raw import RawFiles
 from mibe.data.readers.common import json_lines, text_field
+from mibe.data.schema import from_line
 from mibe.errors import DataError
 from mibe.task import Example
 
@@ -40,3 +42,44 @@ def _case(record: Mapping[str, object], where: str) -> Example:
     if not case or not names:
         raise DataError(f"{where}: case and diagnosis must not be empty")
     return Example(ident, {"case": case}, names)
+
+
+BUNDLED = "bundled"
+"""The variant that is made from the copy of MedQA in the package."""
+
+_ASKED = re.compile(
+    r"(?:\A|(?<=[.?!\s\"]))(?:Which of the following|What) (?:is|was) the (?:patient[’']s )?most likely diagnosis"
+    r"(?: (?:in|of) this (?:patient|case))?(?: based on [^?.]*)?[?:]\"?\s*\Z"
+)
+"""A last sentence that asks for the diagnosis of the case, and for nothing about it."""
+
+
+@dataclass(frozen=True)
+class MedQaCases(DiagnosisCases):
+    """Vignettes of MedQA's US test set that end by asking for the diagnosis, which is the text of the right option.
+
+    The variant `bundled` finds them in MedQA as the package has it; the case is the question without its last
+    sentence, and keeps its id. The variant `official` is a file of cases.
+    """
+
+    variants: ClassVar[tuple[str, ...]] = ("official", BUNDLED)
+
+    def read(self, raw: RawFiles, *, variant: str) -> dict[str, list[Example]]:
+        """The cases, all of them for testing."""
+        if variant != BUNDLED:
+            return super().read(raw, variant=variant)
+        return {"test": list(_vignettes(raw, raw.one("test.jsonl")))}
+
+
+def _vignettes(raw: RawFiles, name: str) -> Iterator[Example]:
+    for number, line in raw.lines(name):
+        try:
+            question = from_line(line)
+            text = question.inputs["question"].strip()
+            answer = dict(zip("ABCDE", question.choices, strict=True))[str(question.target)]
+        except (ValueError, KeyError):
+            raise DataError(f"{name}, line {number}: no question of MedQA with five options") from None
+        if asked := _ASKED.search(text):
+            yield Example(
+                question.id, {"case": text[: asked.start()].strip().removeprefix('"')}, [answer.strip('\n "')]
+            )

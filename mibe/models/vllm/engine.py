@@ -25,13 +25,14 @@ from vllm import SamplingParams
 from vllm.engine.arg_utils import AsyncEngineArgs
 from vllm.exceptions import VLLMClientError
 from vllm.lora.request import LoRARequest
+from vllm.model_executor.layers.quantization import QUANTIZATION_METHODS
 from vllm.outputs import RequestOutput
 from vllm.usage.usage_lib import UsageContext
 from vllm.utils.argparse_utils import FlexibleArgumentParser
 from vllm.v1.engine.async_llm import AsyncLLM
 from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
 
-from mibe.errors import ModelError, UsageError
+from mibe.errors import ModelError, UsageError, unknown
 from mibe.models.arguments import check_names, switch
 from mibe.models.event_loop import EventLoop
 from mibe.models.text import one_line
@@ -188,13 +189,15 @@ async def _cancelled(task: asyncio.Task[Any]) -> None:
 def engine_arguments(pretrained: str, lora: str | None, args: Mapping[str, str]) -> AsyncEngineArgs:
     """vLLM's arguments from text, read as its command line reads them (`compilation_config.mode=0` too).
 
-    Raises `UsageError` for an unknown name, with the nearest ones, and for a value that vLLM refuses.
+    Raises `UsageError` for an unknown name or quantisation, with the nearest ones, and for a value that vLLM refuses.
     """
     parser = AsyncEngineArgs.add_cli_args(_Parser(add_help=False))
     actions = {action.dest: action for action in parser._actions}
     # The model is `pretrained`, as everywhere; keys belong into the environment, for commands are recorded.
     known = ({*actions, *OWN}) - {"model", "hf_token"}
     check_names("vllm", (name.partition(".")[0] for name in args), known)
+    if (method := args.get("quantization")) not in (None, *QUANTIZATION_METHODS):
+        raise unknown("quantization of the model 'vllm'", method, QUANTIZATION_METHODS)
     words = [f"--model={pretrained}", "--disable-log-stats", "--no-use-tqdm-on-load"]
     if lora is not None:
         words += ["--enable-lora", f"--max-lora-rank={_lora_rank(Path(lora))}"]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import sys
 from collections.abc import Mapping
 from importlib import import_module
 from importlib.util import find_spec
@@ -17,8 +18,11 @@ from mibe.errors import ModelError, UsageError
 from mibe.models.arguments import convert
 from mibe.models.base import Model
 from mibe.models.folders import check_exists, check_folder
-from mibe.models.vllm.arguments import ENVIRONMENT, OWN
+from mibe.models.vllm.arguments import ELSEWHERE, ENVIRONMENT, OWN
 from mibe.terminal.news import say
+
+ENGINE = "mibe.models.vllm.model"
+"""The module that imports vLLM."""
 
 INSTALL = 'pip install "mibe[vllm]"'
 
@@ -33,6 +37,8 @@ def load(args: Mapping[str, str]) -> Model:
     engine = {name: text for name, text in args.items() if name not in OWN}
     if not values.get("pretrained"):
         raise UsageError("the model 'vllm' needs pretrained=FOLDER or pretrained=HUB_NAME")
+    for name in ELSEWHERE.keys() & engine.keys():
+        raise UsageError(f"vLLM has no {name}=: {ELSEWHERE[name]}")
     for name, source in {**engine, **values}.items():
         if name in ("pretrained", "tokenizer", "lora"):
             check_exists(name, source)
@@ -44,10 +50,12 @@ def load(args: Mapping[str, str]) -> Model:
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     say(f"loading {values['pretrained']} …")
+    if ENGINE not in sys.modules:
+        say("importing vLLM, which takes ten seconds or more; its engine starts then …")
     try:
         # vLLM prints what it thinks of Triton when it is imported.
         with contextlib.redirect_stderr(io.StringIO()):
-            module = import_module("mibe.models.vllm.model")
+            module = import_module(ENGINE)
     except ImportError as error:
         raise ModelError(f"vLLM is installed and cannot be imported ({error}); see `{INSTALL}`") from error
     name = folder.resolve().name if folder.is_dir() else values["pretrained"]

@@ -10,7 +10,7 @@
   const rating = by("rating");
   const csrf = document.querySelector("meta[name=csrf]").content;
   const boxes = [...document.querySelectorAll("input[name=match]")];
-  const [unsure, comment, confirm] = ["unsure", "comment", "confirm"].map(by);
+  const [unsure, comment, confirm, leave, marks] = ["unsure", "comment", "confirm", "leave", "marks"].map(by);
 
   const matches = () => boxes.filter((box) => box.checked).map((box) => Number(box.value));
   const note = () => ({ unsure: unsure.checked, comment: comment.value });
@@ -64,8 +64,12 @@
   }
 
   function tell() {
+    by("state").textContent = leave.checked ? "Left out" : by("state").dataset.otherwise;
+    if (!marks) return;
+    marks.disabled = leave.checked;
     const ranks = matches();
-    by("verdict").textContent = ranks.length
+    if (leave.checked) by("verdict").textContent = "Left out: this case counts for no list.";
+    else by("verdict").textContent = ranks.length
       ? `Match at rank ${ranks.join(", ")}.`
       : "No match marked: confirm if none is right.";
   }
@@ -97,7 +101,8 @@
     clearTimeout(typing);
     // What the rater sees at this moment is what is confirmed, whatever became of the single clicks.
     const form = { matches: matches(), ...note() };
-    const next = await save("confirm", form);
+    if (leave.checked) await save("note", note());
+    const next = await (leave.checked ? save("leave-out", { left_out: true }) : save("confirm", form));
     if (next !== null) {
       savedComment = form.comment;
       location.assign(next);
@@ -134,6 +139,8 @@
       ArrowLeft: () => go(by("back")),
       ArrowRight: () => go(by("forward")),
       "?": () => keys.showModal(),
+      x: () => leave.click(),
+      X: () => leave.click(),
     };
     if (confirm) {
       // On a link or a button, Enter is that link's or button's own.
@@ -158,6 +165,11 @@
       go(link);
     });
   }
+  leave.addEventListener("change", () => {
+    const left_out = leave.checked;
+    tell();
+    save("leave-out", { left_out }, () => { leave.checked = !left_out; });
+  });
   if (confirm) {
     for (const box of boxes) box.addEventListener("change", () => mark(box));
     unsure.addEventListener("change", () => {
@@ -173,6 +185,6 @@
     addEventListener("pagehide", () => {
       if (comment.value !== savedComment) post("note", note(), true).catch(() => {});
     });
-    tell();
   }
+  tell();
 })();
