@@ -10,8 +10,8 @@ from pathlib import Path
 from mibe.cli.options import (
     FORMATS,
     Commands,
-    add_bertscore_argument,
     add_data_use_arguments,
+    add_encoder_arguments,
     add_protocol_argument,
     add_scoring_arguments,
     data_use_of,
@@ -56,7 +56,10 @@ def _parse_parser(p: argparse.ArgumentParser) -> None:
 def _rescore_parser(p: argparse.ArgumentParser) -> None:
     p.set_defaults(command=_rescore)
     p.add_argument("run", metavar="RUN")
-    add_bertscore_argument(p)
+    p.add_argument(
+        "--protocol", metavar="NAME", help="score by another protocol, as a run of its own beside (default: the run's)"
+    )
+    add_encoder_arguments(p)
     p.add_argument("--format", choices=FORMATS, default="text")
 
 
@@ -68,13 +71,14 @@ def _score(a: argparse.Namespace) -> int:
     from mibe.results.table import render
     from mibe.terminal.progress import Terminal
 
-    task = apply(a.protocol, load_task(a.task))
+    task = apply(a.protocol, load_task(a.task), a.prompts)
     scores = score_outputs(
         task,
         Path(a.outputs),
         split=a.split,
         partial=a.partial,
         bertscore=a.bertscore,
+        bartscore=a.bartscore,
         judge=a.judge,
         resamples=a.resamples,
         seed=a.seed,
@@ -91,7 +95,7 @@ def _parse(a: argparse.Namespace) -> int:
     from mibe.protocols import apply
     from mibe.registry import load_task
 
-    task = apply(a.protocol, load_task(a.task))
+    task = apply(a.protocol, load_task(a.task), a.prompts)
     try:
         source = sys.stdin if a.file == "-" else Path(a.file).open(encoding="utf-8-sig")  # noqa: SIM115
     except OSError as error:
@@ -110,7 +114,9 @@ def _rescore(a: argparse.Namespace) -> int:
     from mibe.analysis.rescore import rescore
     from mibe.results.table import render
 
-    run = rescore(a.run, bertscore=a.bertscore)
+    run = rescore(a.run, bertscore=a.bertscore, bartscore=a.bartscore, protocol=a.protocol)
+    if run.path != Path(a.run):
+        print(f"run folder: {run.path}", file=sys.stderr)
     print(f"the earlier record is kept in {run.path / run.record['earlier']}", file=sys.stderr)
     for name, part in run.record["tasks"].items():
         for line in describe(name, part["changes"]):

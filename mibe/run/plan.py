@@ -98,13 +98,20 @@ def _all_missing(missing: Mapping[str, str], tasks: int) -> str:
     return "\n".join([f"data is missing for {len(missing)} of {tasks} tasks; nothing was run. Get it{advice}:", *lines])
 
 
+def as_asked(task: Task, settings: Settings) -> Task:
+    """The task under the protocol, in the words and the style that the settings say."""
+    task = protocols.apply(settings.protocol, task, settings.prompts)
+    task = protocols.in_style(settings.prompt_style, task)
+    if settings.system_prompt is None:
+        return task
+    return replace(task, prompt=replace(task.prompt, system=settings.system_prompt))
+
+
 def plan_task(task: Task, settings: Settings) -> Plan:
     """Choose documents and worked examples, and refuse what the data cannot give. The protocol is applied here."""
     if missing := missing_data(task, settings):
         raise DataError(missing)
-    task = protocols.in_style(settings.prompt_style, protocols.apply(settings.protocol, task))
-    if settings.system_prompt is not None:
-        task = replace(task, prompt=replace(task.prompt, system=settings.system_prompt))
+    task = as_asked(task, settings)
     shard = None if settings.shard is None else Shard.parse(settings.shard)
     documents = Documents.select(task, settings.split, settings.limit, settings.seed, shard)
     if documents.count == 0:
