@@ -9,7 +9,7 @@ from pathlib import Path
 from mibe.cli.options import Commands
 from mibe.errors import UsageError
 
-EXPORTS = ("lm-eval", "csv", "parquet", "hf-eval-results")
+EXPORTS = ("lm-eval", "csv", "parquet", "hf-eval-results", "hf-eval-yaml", "every-eval-ever", "inspect")
 
 
 def add_commands(commands: Commands) -> None:
@@ -47,7 +47,9 @@ def add_commands(commands: Commands) -> None:
     export.set_defaults(command=_export)
     export.add_argument("run", metavar="RUN")
     export.add_argument("--to", required=True, choices=EXPORTS)
-    export.add_argument("--output", metavar="PATH", help="file to write (default: standard output; parquet needs one)")
+    export.add_argument(
+        "--output", metavar="PATH", help="file to write (default: standard output; parquet needs one, inspect a folder)"
+    )
     export.add_argument("--samples", action="store_true", help="csv and parquet: the samples instead of the scores")
 
 
