@@ -167,7 +167,9 @@ def model_args_of(a: argparse.Namespace) -> dict[str, str]:
 
 def data_use_of(a: argparse.Namespace) -> dict[str, Any]:
     """The tasks whose text may leave, and the agreement that permits it."""
-    allowed = [name.strip() for name in a.allow_egress.split(",") if name.strip()]
+    from mibe.registry import name_here
+
+    allowed = [name_here(name.strip()) or name.strip() for name in a.allow_egress.split(",") if name.strip()]
     return {"allow_egress": tuple(allowed), "agreement": a.agreement}
 
 

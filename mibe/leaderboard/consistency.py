@@ -74,7 +74,7 @@ def why_not(result: Result, figure: Published) -> str:
     if asked := result.settings.get("asked_under"):
         return f"text is generated under the protocol {asked}, not paper"
     if prompts := result.settings.get("prompts"):
-        return f"prompts are in the words of the {prompts}, not the released ones"
+        return f"prompts are those of the {prompts}, not the released ones"
     if result.conditions["split"] != "test":
         return f"split is {result.conditions['split']}, not test"
     if result.conditions["scoring"] != "generate":

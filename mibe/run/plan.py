@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from mibe import protocols
 from mibe.data import store
 from mibe.data.documents import examples
+from mibe.data.download import MIRRORS
 from mibe.data_use import is_credentialed
 from mibe.errors import DataError, UsageError
 from mibe.models.base import Model, Renderer
@@ -83,9 +84,10 @@ def missing_data(task: Task, settings: Settings) -> str | None:
         return f"{task.name} has no {settings.split} split here; it has {', '.join(found.files)}"
     count = settings.shots_of(task.name)
     if count and "train" not in found.files:
+        download = f"mibe data download {task.data_name} --with-train, or " if task.data_name in MIRRORS else ""
         return (
             f"{task.name}: --num-fewshot {count} takes its examples from a train split, and there is none here; use "
-            f"--num-fewshot 0, or prepare data that has one (mibe data prepare {task.data_name} --from PATH)"
+            f"--num-fewshot 0, or prepare data that has one ({download}mibe data prepare {task.data_name} --from PATH)"
         )
     return None
 

@@ -154,6 +154,14 @@ def style_of(settings: Mapping[str, Any]) -> str:
     return "constrained" if settings.get("constrain") else str(settings.get("prompt_style", "direct"))
 
 
+def protocol_of(record: Mapping[str, Any]) -> str:
+    """The protocol of a run record, with what is not its own: the wording, or the protocol that asked for the text."""
+    settings = record["settings"]
+    found = [f"{settings['prompts']} prompts"] if settings.get("prompts") else []
+    found += [f"asked under {settings['asked_under']}"] if settings.get("asked_under") else []
+    return ", ".join([str(record["protocol"]), *found])
+
+
 def rule_of(settings: Mapping[str, Any], part: Mapping[str, Any]) -> str:
     """How answers were decided in a task of a run record: the record's settings, and its part of that task."""
     if settings.get("scoring") != "loglikelihood":
