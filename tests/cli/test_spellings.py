@@ -10,8 +10,9 @@ from api_clients import answers, clients
 from api_requests import requests
 from api_server import said, serving
 
-from mibe.cli.main import _parsers
+from mibe.cli.main import _parsers, main
 from mibe.cli.model_spellings import model_here
+from mibe.cli.options import data_use_of
 from mibe.cli.parsing import parse
 from mibe.cli.spellings import OPTIONS, SHORT, understood
 from mibe.errors import UsageError
@@ -196,3 +197,20 @@ def test_the_key_of_the_released_code_is_sent(monkeypatch):
             "Bearer of-old-12345",
             "Bearer of-today-12345",
         ]
+
+
+def test_text_that_may_leave_is_named_as_others_do():
+    arguments = parse(*_parsers(), ["eval", "--model", "dummy", "--tasks", "emrqa", "--allow-egress", "EmrQA,mednli,x"])
+    assert data_use_of(arguments)["allow_egress"] == ("emrqa", "mednli", "x")
+
+
+@pytest.mark.parametrize(("prompts", "line"), [("table", "Question: {question}"), ("released", "Question {question}")])
+def test_the_template_of_a_task_whose_data_is_not_here_is_shown(prompts, line, capsys):
+    assert main(["show", "emrqa", "--prompts", prompts]) == 0
+    shown = capsys.readouterr().out
+    assert "Context: {context}\n" + line + "\nAnswer:" in shown
+    assert "its data is not here. Sign the agreement" in shown and "mibe data prepare emrqa --from PATH" in shown
+    assert main(["show", "hoc", "--index", "7", "--system-prompt", "You are a physician."]) == 0
+    shown = capsys.readouterr().out
+    assert "You are a physician." in shown and "INPUT:{text}" in shown.replace("INPUT: {", "INPUT:{")
+    assert "sustaining proliferative signaling | evading growth suppressors" in shown
