@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from difflib import get_close_matches
 
 
@@ -51,3 +51,26 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> UsageError:
     close = get_close_matches(name.lower(), list(known), n=3, cutoff=0.5)
     hint = f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(sorted(known))}"
     return UsageError(f"unknown {kind} {name!r}; {hint}")
+
+
+def all_unknown(kind: str, names: Iterable[str], known: Iterable[str]) -> UsageError:
+    """The same for several names, so that a command is put right once and not once a name."""
+    known = list(known)
+    return _together([unknown(kind, name, known) for name in names])
+
+
+def check_all(*checks: Callable[[], object]) -> None:
+    """Make every check; raise one `UsageError` that tells of all that are not passed."""
+    found: list[UsageError] = []
+    for check in checks:
+        try:
+            check()
+        except UsageError as error:
+            found.append(error)
+    if found:
+        raise _together(found)
+
+
+def _together(errors: Sequence[UsageError]) -> UsageError:
+    """One error of several: a line of their sentences, in which a question mark parts as well as a semicolon."""
+    return UsageError("; ".join(map(str, errors)).replace("?; ", "? "))

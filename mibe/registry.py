@@ -10,8 +10,9 @@ from functools import cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 
-from mibe.errors import UsageError, unknown
+from mibe.errors import UsageError, all_unknown, unknown
 from mibe.task import Task
+from mibe.terminal.news import say
 
 TASKS = {
     "pubmedqa": "mibe.tasks.pubmedqa:TASK",
@@ -77,6 +78,14 @@ GROUPS = {
 ADDED = "mibe.own.added"
 """Where the user's own tasks are looked up: a room above this one, so it is named and not imported."""
 
+ALIASES = {
+    "ddi2013": "ddi",
+    "mimicsum": "mimic_cxr",
+    "medqa_4options": "medqa_4",
+}
+"""Names of the released code and of lm-eval, in lower case → name here. Those that differ by case alone need no entry,
+nor do the names of `mibe lm-eval`, which begin with "mibe_"."""
+
 _REGISTERED: dict[str, Task] = {}
 
 
@@ -106,10 +115,25 @@ def list_groups() -> dict[str, tuple[str, ...]]:
     return dict(GROUPS)
 
 
+def name_here(name: str) -> str | None:
+    """What a task or group is called here that others call `name` (DDI2013, mibe_pubmedqa); None where it is none."""
+    known = [*list_tasks(), *GROUPS]
+    if name in known:
+        return name
+    lower = name.lower()
+    by_lower = {each.lower(): each for each in known} | ALIASES
+    return by_lower.get(lower) or by_lower.get(lower.removeprefix("mibe_"))
+
+
 def load_task(name: str) -> Task:
-    """The task of this name. Raises `UsageError` with the nearest names when there is none."""
+    """The task of this name, or of the one that it has elsewhere. Raises `UsageError` with the nearest names when there
+    is none."""
     if name in _REGISTERED:
         return _REGISTERED[name]
+    here = name_here(name)
+    if here is not None and here != name and here not in GROUPS:
+        say(f"the task {name} is {here} here")
+        return load_task(here)
     if name in TASKS:
         module, _, attribute = TASKS[name].partition(":")
         task = getattr(import_module(module), attribute)
@@ -125,13 +149,18 @@ def load_task(name: str) -> Task:
 
 
 def resolve(names: str | Iterable[str]) -> list[Task]:
-    """Tasks and groups by name ("pubmedqa,ddi", or a list), each task once, in the order given."""
+    """Tasks and groups by name ("pubmedqa,ddi", or a list), each task once, in the order given.
+
+    Raises `UsageError` that tells of every unknown name.
+    """
     wanted = names.split(",") if isinstance(names, str) else list(names)
     wanted = [name.strip() for name in wanted if name.strip()]
     if not wanted:
         raise UsageError("no task was named; `mibe tasks` lists them")
-    members = [member for name in wanted for member in GROUPS.get(name, (name,))]
-    return [load_task(name) for name in dict.fromkeys(members)]
+    if strange := [name for name in wanted if name_here(name) is None]:
+        raise all_unknown("task", strange, [*list_tasks(), *GROUPS])
+    members = [member for name in wanted for member in GROUPS.get(name_here(name) or name, (name,))]
+    return list({task.name: task for task in map(load_task, members)}.values())
 
 
 @cache

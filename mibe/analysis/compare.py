@@ -25,7 +25,7 @@ from mibe.own.recorded import read_otherwise, task_of
 from mibe.results.digests import cluster_of, draw_of, identity
 from mibe.results.log import Row
 from mibe.results.run import Run, load_run
-from mibe.run.scoring import late_of, stored_statistics
+from mibe.run.scoring import LATE, late_of, stored_statistics
 from mibe.run.settings import changes_of, rule_of, style_of
 from mibe.task import Metric, Outcome, Task, own_id
 
@@ -267,15 +267,18 @@ def _clusters(joined: Joined) -> list[str]:
 
 def _late(task: Task, a: Run, b: Run, joined: Joined) -> tuple[tuple[Mean, ...], list[str]]:
     """The late metrics whose values stand in both sample logs; and a note where one run has them in vain."""
-    asked_a, asked_b = (late_of(task, run.record["settings"].get("bertscore")) for run in (a, b))
-    if asked_a != asked_b:
-        return (), [f"{task.name}: BERTScore has no part in it, since only one run has it, or with another encoder"]
-    wanted = {name for metric in asked_a for name in metric.names}
-    if not all(wanted <= row.get("scores", {}).keys() for rows in joined for row in rows):
-        return (), [
-            f"{task.name}: BERTScore has no part in it, since a run does not hold it by sample: mibe rescore RUN"
-        ]
-    return asked_a, []
+    asked_a, asked_b = (late_of(task, run.record["settings"]) for run in (a, b))
+    kept: list[Mean] = []
+    notes: dict[str, str] = {}
+    for metric in dict.fromkeys((*asked_a, *asked_b)):
+        title = LATE[metric.names[0].partition("_")[0]]
+        if metric not in asked_a or metric not in asked_b:
+            notes[title] = "since only one run has it, or with another encoder"
+        elif not all(row.get("scores", {}).keys() >= set(metric.names) for rows in joined for row in rows):
+            notes[title] = "since a run does not hold it by sample: mibe rescore RUN"
+        else:
+            kept.append(metric)
+    return tuple(kept), [f"{task.name}: {title} has no part in it, {why}" for title, why in notes.items()]
 
 
 def _differences(task: Task, joined: Joined, late: Sequence[Mean], resamples: int, seed: int) -> list[Compared]:

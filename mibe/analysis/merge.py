@@ -55,7 +55,7 @@ def merge(runs: Iterable[str | Path], *, output_dir: str | Path = "runs", partia
     tasks = [protocols.recorded(parts[0].record, task_of(parts[0].record, name)) for name in parts[0].record["tasks"]]
     for task in tasks:
         _check_task(task, parts, partial=partial)
-    late = late_metrics(tasks, parts[0].record["settings"]["bertscore"])
+    late = late_metrics(tasks, parts[0].record["settings"])
     merged = _merged_record(parts)
     settings = merged["settings"]
     with RunFolder.open(Path(output_dir), f"{merged['model']['name']}-merged", None) as folder:

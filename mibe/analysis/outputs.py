@@ -103,6 +103,7 @@ def score_outputs(
     split: str = "test",
     partial: bool = False,
     bertscore: str | None = None,
+    bartscore: str | None = None,
     judge: Judging | None = None,
     allow_egress: Collection[str] = (),
     agreement: str | None = None,
@@ -114,7 +115,7 @@ def score_outputs(
 
     There is no run folder: `judge` and `egress`, which a run record has too, stand among the scores.
     """
-    late = late_metrics([task], bertscore)[task.name]
+    late = late_metrics([task], {"bertscore": bertscore, "bartscore": bartscore})[task.name]
     documents = Documents.select(task, split, None, seed)
     outputs = read_outputs(path, {example.id for example in documents}, partial=partial)
 

@@ -18,6 +18,7 @@ from typing import Any
 
 from mibe.analysis.tags import tag_rows
 from mibe.errors import ModelError
+from mibe.metrics.bartscore import BartScore
 from mibe.metrics.base import BootstrapMedian
 from mibe.metrics.bertscore import BertScore, encoder_of
 from mibe.metrics.calibration import (
@@ -65,6 +66,7 @@ REASONS: Mapping[type, str] = {
     CharacterScores: "a habit of the paper's code that no package has",
     BootstrapMedian: "a median over random resamples, which differs with the seed; the mean of the same scores stands "
     "beside it",
+    BartScore: "its authors publish it as a script and in no package",
     TopKExact: "whether two names are one diagnosis is a rule of mibe's own",
 }
 """Metrics that no package of the extra has, and why."""

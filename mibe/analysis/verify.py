@@ -137,8 +137,8 @@ def _of_task(run: Run, name: str) -> Iterator[Check]:
     if len(rows) != part["samples"]:
         raise RunError(f"{run.samples_path(name)} holds {len(rows)} samples, the record {part['samples']}")
     scored = [row for row in rows if row["outcome"] != Outcome.ERROR]
-    bertscore = run.record["settings"].get("bertscore")
-    behind = what_was_scored(task, scored, bertscore)
+    settings = run.record["settings"]
+    behind = what_was_scored(task, scored, settings)
     yield from _of_figures(name, part["figures"], behind)
     lacking = [figure for one in behind for figure in one.metric.names if scored and figure not in part["figures"]]
     yield from (Check(name, figure, None, None, LACKING) for figure in lacking)
@@ -147,16 +147,16 @@ def _of_task(run: Run, name: str) -> Iterator[Check]:
     for field, groups in part["breakdowns"].items():
         for group, figures in groups.items():
             inside = [row for row in scored if (row.get("metadata") or {}).get(field, "") == group]
-            found = _of_figures(name, figures, what_was_scored(task, inside, bertscore))
+            found = _of_figures(name, figures, what_was_scored(task, inside, settings))
             yield from (replace(check, figure=f"{check.figure}, {field} {group}") for check in found)
     if part["confusion"]:
         yield from _of_confusion(name, part["confusion"], scored)
     if part.get("reliability"):
         yield from _of_reliability(task, part["reliability"], scored)
-    yield from _of_draws(task, repeats_figures(part), scored, bertscore)
+    yield from _of_draws(task, repeats_figures(part), scored, settings)
 
 
-def what_was_scored(task: Task, rows: Sequence[Row], bertscore: str | None) -> list[Scored]:
+def what_was_scored(task: Task, rows: Sequence[Row], settings: Mapping[str, Any]) -> list[Scored]:
     """The metrics behind the figures of these rows, with what each saw: verdicts of a judge where there are any."""
     targets = [row["target"] for row in rows]
     judged = [row for row in rows if "verdicts" in row]
@@ -166,7 +166,7 @@ def what_was_scored(task: Task, rows: Sequence[Row], bertscore: str | None) -> l
         unreadable = [Scored(UnreadableVerdicts(), asked, asked)] if any(asked) else []
         return [Scored(TOP_K, verdicts, targets), *unreadable]
     predictions = [row["prediction"] for row in rows]
-    found = [Scored(metric, predictions, targets) for metric in (*task.metrics, *late_of(task, bertscore))]
+    found = [Scored(metric, predictions, targets) for metric in (*task.metrics, *late_of(task, settings))]
     return [*found, *_by_likelihood(task, rows)]
 
 
@@ -257,7 +257,9 @@ def _of_reliability(task: Task, curve: Sequence[Mapping[str, Any]], rows: Sequen
         yield Check(task.name, f"mean confidence, {bin_name}", ours["confidence"], confidence)
 
 
-def _of_draws(task: Task, figures: Mapping[str, Any], rows: Sequence[Row], bertscore: str | None) -> Iterator[Check]:
+def _of_draws(
+    task: Task, figures: Mapping[str, Any], rows: Sequence[Row], settings: Mapping[str, Any]
+) -> Iterator[Check]:
     """A check for each figure of a run with several draws a document, of which packages have the spread alone."""
     if not figures:
         return
@@ -266,7 +268,7 @@ def _of_draws(task: Task, figures: Mapping[str, Any], rows: Sequence[Row], berts
         by_draw.setdefault(draw_of(row), []).append(row)
     theirs = [
         {name: value for one in scored for name, value in by_packages(one.metric, one.predictions, one.targets).items()}
-        for scored in (what_was_scored(task, of_draw, bertscore) for of_draw in by_draw.values())
+        for scored in (what_was_scored(task, of_draw, settings) for of_draw in by_draw.values())
     ]
     for name, figure in figures.items():
         metric = name.removesuffix(spread_name(""))

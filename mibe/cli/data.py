@@ -33,6 +33,9 @@ def _data_parser(p: argparse.ArgumentParser) -> None:
     download.set_defaults(command=_data_download)
     download.add_argument("name", help="the task, or its data set (mibe data list)")
     download.add_argument("--from", dest="path", metavar="PATH", help="a local copy of the hub repository")
+    download.add_argument(
+        "--with-train", action="store_true", help="the official release, train split included, in place of the test set"
+    )
     add = actions.add_parser("add", help="make a task of your own table or task file (docs/own-data.md)")
     add.set_defaults(command=_data_add)
     add.add_argument("data", metavar="FILE", help="a table, a task file, or with --from lm-eval a YAML of lm-eval's")
@@ -78,10 +81,11 @@ def _data_verify(a: argparse.Namespace) -> int:
 def _data_download(a: argparse.Namespace) -> int:
     """Get a prepared test set."""
     from mibe.cli.listing import manifest_text, task_of_data
-    from mibe.data.download import download
+    from mibe.data.download import download, download_release
 
     task = task_of_data(a.name)
-    manifest = download(task, Path(a.path) if a.path else None)
+    bring = download_release if a.with_train else download
+    manifest = bring(task, Path(a.path) if a.path else None)
     print(manifest_text(task.data_name, manifest))
     return 0
 

@@ -12,7 +12,7 @@ from mibe.errors import UsageError
 NAME = "{run}"
 """What stands in `mibe export --output` for the name of each run folder."""
 
-EXPORTS = ("lm-eval", "csv", "parquet", "hf-eval-results")
+EXPORTS = ("lm-eval", "csv", "parquet", "hf-eval-results", "hf-eval-yaml", "every-eval-ever", "inspect")
 
 
 def add_commands(commands: Commands) -> None:
@@ -58,7 +58,7 @@ def add_commands(commands: Commands) -> None:
     export.add_argument(
         "--output",
         metavar="PATH",
-        help=f"file to write (default: standard output; parquet needs one); of several runs with {NAME} for each name",
+        help=f"file to write (default: standard output; parquet needs one, inspect a folder); of several runs with {NAME} for each name",
     )
     export.add_argument("--samples", action="store_true", help="csv and parquet: the samples instead of the scores")
 

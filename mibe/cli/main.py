@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 import mibe
 from mibe.cli import compare, data, evaluate, leaderboard, lm_eval, plan, rate, report, score, tasks, verify
+from mibe.cli.parsing import Parser, parse
 from mibe.terminal.exit import exit_code
 from mibe.terminal.news import heard_by
 from mibe.terminal.streams import prepare_streams
@@ -25,21 +26,26 @@ SUBJECTS = (evaluate, plan, tasks, data, score, compare, verify, leaderboard, ra
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; its errors become one line each."""
     prepare_streams()
-    try:
-        arguments = parser().parse_args(argv)
-    except SystemExit as told:
-        # Help and usage are output too: what became of it is in the exit code.
-        code = int(told.code or 0)
-        sys.exit(exit_code(lambda: code))
     with heard_by(partial(print, file=sys.stderr, flush=True)):
+        try:
+            arguments = parse(*_parsers(), sys.argv[1:] if argv is None else argv)
+        except SystemExit as told:
+            # Help and usage are output too: what became of it is in the exit code.
+            code = int(told.code or 0)
+            sys.exit(exit_code(lambda: code))
         return exit_code(partial(arguments.command, arguments))
 
 
 def parser() -> argparse.ArgumentParser:
     """Every command with its options; what a command needs is imported when it runs."""
-    top = argparse.ArgumentParser(prog="mibe", description="Scores medical language models on the MIBE benchmark.")
+    return _parsers()[0]
+
+
+def _parsers() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.ArgumentParser]]:
+    """The parser of the whole command line, and that of each command."""
+    top = Parser(prog="mibe", description="Scores medical language models on the MIBE benchmark.")
     top.add_argument("--version", action="version", version=f"mibe {mibe.__version__}")
     commands = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for subject in SUBJECTS:
         subject.add_commands(commands)
-    return top
+    return top, commands.choices

@@ -13,6 +13,7 @@ GENERATIONS = ("auto", "greedy", "model")
 THINKING = ("auto", "on", "off")
 AT_BUDGET = ("stop", "close")
 STYLES = ("direct", "cot")
+PROMPTS = ("table", "released")
 
 FORMATS = ("text", "json", "csv", "markdown", "latex")
 
@@ -113,6 +114,11 @@ def add_protocol_argument(p: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="default, or paper: prompts, parsers and metrics bug for bug as the released code had them",
     )
+    p.add_argument(
+        "--prompts",
+        choices=PROMPTS,
+        help="the wording: of the paper's table A2, or of the code released with it (default: the protocol's own)",
+    )
 
 
 def add_data_use_arguments(p: argparse.ArgumentParser) -> None:
@@ -125,18 +131,23 @@ def add_data_use_arguments(p: argparse.ArgumentParser) -> None:
 
 def add_scoring_arguments(p: argparse.ArgumentParser) -> None:
     """What scores beyond a task's own metrics."""
-    add_bertscore_argument(p)
+    add_encoder_arguments(p)
     p.add_argument(
         "--judge", metavar="NAME", help="who says that a diagnosis is right: exact, or a model such as openai:gpt-4o"
     )
 
 
-def add_bertscore_argument(p: argparse.ArgumentParser) -> None:
-    """The encoder of BERTScore."""
+def add_encoder_arguments(p: argparse.ArgumentParser) -> None:
+    """The models that compare summaries."""
     p.add_argument(
         "--bertscore",
         metavar="MODEL[:LAYER]",
         help="also compare summaries by BERTScore with this encoder, a hub name or a folder",
+    )
+    p.add_argument(
+        "--bartscore",
+        metavar="PATH",
+        help="also by BARTScore: weights (bart_score.pth), a model's folder or hub name, or MODEL:WEIGHTS",
     )
 
 
@@ -157,7 +168,9 @@ def model_args_of(a: argparse.Namespace) -> dict[str, str]:
 
 def data_use_of(a: argparse.Namespace) -> dict[str, Any]:
     """The tasks whose text may leave, and the agreement that permits it."""
-    allowed = [name.strip() for name in a.allow_egress.split(",") if name.strip()]
+    from mibe.registry import name_here
+
+    allowed = [name_here(name.strip()) or name.strip() for name in a.allow_egress.split(",") if name.strip()]
     return {"allow_egress": tuple(allowed), "agreement": a.agreement}
 
 
@@ -172,6 +185,7 @@ def prompt_settings_of(a: argparse.Namespace) -> dict[str, Any]:
         "max_new_tokens": a.max_new_tokens,
         "fewshot_per_document": a.fewshot_per_document,
         "protocol": a.protocol,
+        "prompts": a.prompts,
         "system_prompt": None if a.system_prompt is None else text_or_file(a.system_prompt, "--system-prompt"),
         "thinking": a.thinking,
         "reasoning_effort": a.reasoning_effort,

@@ -10,8 +10,8 @@ from pathlib import Path
 from mibe.cli.options import (
     FORMATS,
     Commands,
-    add_bertscore_argument,
     add_data_use_arguments,
+    add_encoder_arguments,
     add_interval_arguments,
     add_protocol_argument,
     add_scoring_arguments,
@@ -63,7 +63,10 @@ def _parse_parser(p: argparse.ArgumentParser) -> None:
 def _rescore_parser(p: argparse.ArgumentParser) -> None:
     p.set_defaults(command=_rescore)
     p.add_argument("run", metavar="RUN", help="a run folder, or a folder with one run")
-    add_bertscore_argument(p)
+    p.add_argument(
+        "--protocol", metavar="NAME", help="score by another protocol, as a run of its own beside (default: the run's)"
+    )
+    add_encoder_arguments(p)
     p.add_argument("--format", choices=FORMATS, default="text", help="of what is printed (default text)")
 
 
@@ -75,13 +78,14 @@ def _score(a: argparse.Namespace) -> int:
     from mibe.results.table import render
     from mibe.terminal.progress import Terminal
 
-    task = apply(a.protocol, load_task(task_of(a, a.task)))
+    task = apply(a.protocol, load_task(task_of(a, a.task)), a.prompts)
     scores = score_outputs(
         task,
         Path(a.outputs),
         split=a.split,
         partial=a.partial,
         bertscore=a.bertscore,
+        bartscore=a.bartscore,
         judge=a.judge,
         resamples=a.resamples,
         seed=a.seed,
@@ -98,7 +102,7 @@ def _parse(a: argparse.Namespace) -> int:
     from mibe.protocols import apply
     from mibe.registry import load_task
 
-    task = apply(a.protocol, load_task(a.task))
+    task = apply(a.protocol, load_task(a.task), a.prompts)
     try:
         source = sys.stdin if a.file == "-" else Path(a.file).open(encoding="utf-8-sig")  # noqa: SIM115
     except OSError as error:
@@ -118,7 +122,10 @@ def _rescore(a: argparse.Namespace) -> int:
     from mibe.results.finding import one_run
     from mibe.results.table import render
 
-    run = rescore(one_run(a.run), bertscore=a.bertscore)
+    path = one_run(a.run)
+    run = rescore(path, bertscore=a.bertscore, bartscore=a.bartscore, protocol=a.protocol)
+    if run.path != Path(path):
+        print(f"run folder: {run.path}", file=sys.stderr)
     print(f"the earlier record is kept in {run.path / run.record['earlier']}", file=sys.stderr)
     for name, part in run.record["tasks"].items():
         for line in describe(name, part["changes"]):

@@ -11,13 +11,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from mibe.data.prepare import describe, write
+from mibe.data.labels import check_splits
+from mibe.data.prepare import describe, read_splits, write
 from mibe.data.raw import RawFiles
-from mibe.data.readers.common import json_lines
+from mibe.data.readers.common import json_lines, parquet_rows
 from mibe.data.store import Manifest, data_dir
 from mibe.errors import DataError
 from mibe.task import AccessLevel, Example, Task, Value, letter
@@ -45,7 +47,7 @@ def download(task: Task, path: Path | None = None) -> Manifest:
         _example(record, index, task, f"{where} of {task.source.hub}")
         for index, (where, record) in enumerate(_records(raw, prepare_instead))
     ]
-    raw.notes.append(f"from the hub repository {task.source.hub}" + ("" if path else f", revision {folder.name}"))
+    raw.notes.append(_from(task.source.hub, folder, path))
     official = task.source.counts.get("test")
     if official is not None and official != len(examples):
         raw.notes.append(f"test: {len(examples):,} examples where the official release has {official:,}")
@@ -55,7 +57,49 @@ def download(task: Task, path: Path | None = None) -> Manifest:
     return write(data_dir() / task.data_name, splits, about, private=private)
 
 
-def _snapshot(repository: str, prepare_instead: str) -> Path:
+@dataclass(frozen=True, slots=True)
+class Mirror:
+    """A repository of the hub that holds the official release of a data set, and the files of it that are read."""
+
+    repository: str
+    files: tuple[str, ...]
+
+
+MIRRORS: Mapping[str, Mirror] = {
+    "medqa": Mirror("bigbio/med_qa", ("data_clean.zip",)),
+    "medqa_4": Mirror("bigbio/med_qa", ("data_clean.zip",)),
+    "medmcqa": Mirror("openlifescienceai/medmcqa", ("data/train-*.parquet", "data/validation-*.parquet")),
+}
+"""Data set → where the hub has all of it, train split included. Their authors give both under the MIT licence."""
+
+
+def download_release(task: Task, path: Path | None = None) -> Manifest:
+    """Write the official release of a task's data, train split included, from the hub; returns the manifest.
+
+    `path` is a local copy of the hub repository, used in place of the network. What comes is read and checked as
+    `prepare` does. Raises `DataError` when the hub has no copy, cannot be reached, or has another release.
+    """
+    prepare_instead = f"{task.source.obtain} Then: mibe data prepare {task.data_name} --from PATH"
+    mirror = MIRRORS.get(task.data_name)
+    if mirror is None:
+        raise DataError(f"the hub has no copy of the whole {task.data_name}. {prepare_instead}")
+    folder = path if path is not None else _snapshot(mirror.repository, prepare_instead, mirror.files)
+    splits, about = read_splits(task.data_name, task.source, folder)
+    check_splits(task.data_name, splits, task.labels)
+    about["notes"].append(_from(mirror.repository, folder, path))
+    return write(data_dir() / task.data_name, splits, about)
+
+
+def _from(repository: str, folder: Path, given: Path | None) -> str:
+    """Where data is from: of what came over the network the folder is named after its revision."""
+    return f"from the hub repository {repository}" + ("" if given else f", revision {folder.name}")
+
+
+PREPARED = ("*.parquet", "*.jsonl", "README.md")
+"""The files of a prepared test set."""
+
+
+def _snapshot(repository: str, prepare_instead: str, files: Sequence[str] = PREPARED) -> Path:
     try:
         from huggingface_hub import snapshot_download
         from huggingface_hub.errors import GatedRepoError, HfHubHTTPError
@@ -65,8 +109,7 @@ def _snapshot(repository: str, prepare_instead: str) -> Path:
     # library differs between versions of the client. No network is an OSError, a bad name a ValueError.
     transport_error = HfHubHTTPError.__mro__[1]
     try:
-        patterns = ["*.parquet", "*.jsonl", "README.md"]
-        return Path(snapshot_download(repository, repo_type="dataset", allow_patterns=patterns))
+        return Path(snapshot_download(repository, repo_type="dataset", allow_patterns=list(files)))
     except GatedRepoError:
         raise DataError(
             f"{repository} is given only to people who accepted its terms: do so at https://huggingface.co/datasets/"
@@ -81,25 +124,9 @@ def _records(raw: RawFiles, prepare_instead: str) -> Iterator[tuple[str, dict[st
     for pattern in ("test*.jsonl", "test*.parquet"):
         if names := raw.find(pattern):
             for name in names:
-                yield from json_lines(raw, name) if name.endswith(".jsonl") else _parquet(raw, name)
+                yield from json_lines(raw, name) if name.endswith(".jsonl") else parquet_rows(raw, name)
             return
     raise DataError(f"{raw.path} holds no test*.parquet or test*.jsonl. Instead: {prepare_instead}")
-
-
-def _parquet(raw: RawFiles, name: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    try:
-        from pyarrow import (  # type: ignore[import-untyped,import-not-found,unused-ignore]
-            ArrowException,
-            BufferReader,
-            parquet,
-        )
-    except ImportError:
-        raise DataError('reading parquet files needs pyarrow: pip install "mibe[hub]"') from None
-    try:
-        rows = parquet.read_table(BufferReader(raw.content(name))).to_pylist()
-    except ArrowException as error:
-        raise DataError(f"{name} is damaged or incomplete ({error}); download it again") from None
-    return ((f"{name}, row {number}", row) for number, row in enumerate(rows, 1))
 
 
 def _example(record: Mapping[str, Any], index: int, task: Task, where: str) -> Example:

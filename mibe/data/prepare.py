@@ -17,9 +17,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from mibe.data import store
 from mibe.data.contents import content_notes
 from mibe.data.labels import check_splits
 from mibe.data.raw import RawFiles
+from mibe.data.readers.common import POOL
 from mibe.data.schema import to_line
 from mibe.data.store import MANIFEST, SPLIT_ORDER, Manifest, data_dir, previous
 from mibe.errors import DataError, UsageError
@@ -48,12 +50,24 @@ def prepare(
     What is there already is replaced at the end and at once: a failure, or a kill at any moment, leaves it whole.
     Credentialed data is for its owner's eyes alone (files 0600 in a folder 0700).
 
+    The variant `pool` brings in a train split, for worked examples, beside the test split that is here.
+
     Raises `DataError` when the files are not what they should be or cannot be written, or a target is not among the
     `labels` (none: it is no label), `UsageError` for a variant that the source does not know.
     """
     splits, about = read_splits(name, source, raw_path, variant=variant)
+    if variant == POOL:
+        splits = {**splits, "test": _test_here(name)}
+        about["notes"].append("test: as it was here")
     check_splits(name, splits, labels)
     return write(data_dir() / name, splits, about, private=access.level is AccessLevel.CREDENTIALED)
+
+
+def _test_here(name: str) -> list[Example]:
+    """The test split of the prepared data, or of the package's."""
+    if "test" not in store.splits(name):
+        raise DataError(f"{name} has no test split here for the train split to stand beside")
+    return store.load_examples(name, "test")
 
 
 def read_splits(name: str, source: Source, raw_path: Path, *, variant: str | None = None) -> tuple[Splits, Manifest]:

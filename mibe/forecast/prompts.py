@@ -184,7 +184,7 @@ def _probe(
                 progress=Silent(),
                 allow_egress=allow_egress,
                 agreement=agreement,
-                **{**asdict(plan.settings), "limit": limit, "resamples": 1, "bertscore": None},
+                **{**asdict(plan.settings), "limit": limit, "resamples": 1, "bertscore": None, "bartscore": None},
             )
             return time.perf_counter() - begun, done.record["tasks"][plan.task.name]
 

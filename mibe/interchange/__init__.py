@@ -1,4 +1,4 @@
-"""Results in the forms that other tools read: lm-eval's JSON, tables, a model card's block."""
+"""Results in the forms that other tools read: lm-eval, tables, the hub, Every Eval Ever, Inspect."""
 
 from mibe.interchange.exporting import FORMS, export
 

@@ -1,4 +1,5 @@
-"""Results in the forms that other tools read (`docs/leaderboard.md`): lm-eval's JSON, tables, a model card's block."""
+"""Results in the forms that other tools read (`docs/leaderboard.md`): lm-eval's JSON, tables, what the hub
+reads, records of Every Eval Ever, logs of Inspect."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ from mibe.data.disk import disk_error, write_atomically
 from mibe.errors import RunError, UsageError
 from mibe.results.run import Run, load_run
 
-FORMS = ("lm-eval", "csv", "parquet", "hf-eval-results")
+FORMS = ("lm-eval", "csv", "parquet", "hf-eval-results", "hf-eval-yaml", "every-eval-ever", "inspect")
 TABLES = frozenset({"csv", "parquet"})
 
 
@@ -21,7 +22,8 @@ def export(run: str | Path | Run, form: str, *, output: Path | None = None, samp
     Raises
     ------
     UsageError
-        For an unknown form, samples of a form that has none, or parquet without `output`.
+        For an unknown form, samples of a form that has none, a form that is no text without `output`, or a run of which
+        the form has no place for any task.
     RunError
         For a run without scores, or when `output` cannot be written.
     ModelError
@@ -41,6 +43,13 @@ def export(run: str | Path | Run, form: str, *, output: Path | None = None, samp
             raise UsageError("parquet is no text; give --output FILE.parquet")
         write_parquet(found, output, samples=samples)
         return None
+    if form == "inspect":
+        from mibe.interchange.inspect_logs import write_logs
+
+        if output is None:
+            raise UsageError("logs of Inspect are a file a task; give --output FOLDER")
+        write_logs(found, output)
+        return None
     text = _as_text(form, found, samples)
     if output is None:
         return text
@@ -52,12 +61,14 @@ def export(run: str | Path | Run, form: str, *, output: Path | None = None, samp
 
 
 def _as_text(form: str, run: Run, samples: bool) -> str:
-    from mibe.interchange import lm_eval, model_card, tables
+    from mibe.interchange import every_eval_ever, hub_results, lm_eval, model_card, tables
 
     if form == "csv":
         return tables.csv_text(run, samples=samples)
     forms: Mapping[str, Callable[[Run], str]] = {
         "lm-eval": lm_eval.results_text,
         "hf-eval-results": model_card.model_index_text,
+        "hf-eval-yaml": hub_results.eval_results_text,
+        "every-eval-ever": every_eval_ever.record_text,
     }
     return forms[form](run)

@@ -71,6 +71,10 @@ def why_not(result: Result, figure: Published) -> str:
     """Why an own figure and a published one do not measure the same thing; "" when they do."""
     if result.protocol != "paper":
         return f"protocol is {result.protocol}, not paper"
+    if asked := result.settings.get("asked_under"):
+        return f"text is generated under the protocol {asked}, not paper"
+    if prompts := result.settings.get("prompts"):
+        return f"prompts are those of the {prompts}, not the released ones"
     if result.conditions["split"] != "test":
         return f"split is {result.conditions['split']}, not test"
     if result.conditions["scoring"] != "generate":

@@ -28,6 +28,7 @@ METRIC_TITLES = {
     "f1": "F1",
     "rougeL": "ROUGE-L",
     "bertscore": "BERTScore",
+    "bartscore": "BARTScore",
 }
 MEANINGS = {PARTIAL: "a part of the documents", CONSTANT: "always the same answer"}
 """What the marks beside a figure mean."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from mibe.errors import ModelError
@@ -18,6 +19,7 @@ from mibe.metrics.base import Mean
 from mibe.task import Value
 
 DEFAULT_MODEL = "facebook/bart-large-cnn"
+WEIGHTS = (".pth", ".pt", ".bin")
 LONGEST = 1024
 
 
@@ -32,6 +34,19 @@ class BartScore(Mean):
     model: str = DEFAULT_MODEL
     weights: str | None = None
     batch_size: int = 8
+
+    def check(self) -> None:
+        """Look at the model's configuration and for the file of weights, without reading either's weights."""
+        try:
+            from transformers import AutoConfig
+        except ImportError as error:
+            raise ModelError(f'BARTScore needs `pip install "mibe[hf]"` ({error})') from error
+        if self.weights is not None and not Path(self.weights).expanduser().is_file():
+            raise ModelError(f"BARTScore cannot load {self.weights}: there is no such file")
+        try:
+            AutoConfig.from_pretrained(_place(self.model))
+        except (OSError, ValueError) as error:
+            raise ModelError(f"BARTScore cannot load {self.model}: {error}") from error
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -50,6 +65,18 @@ class BartScore(Mean):
         return values
 
 
+def from_text(text: str) -> BartScore:
+    """The metric from MODEL, WEIGHTS or MODEL:WEIGHTS, where WEIGHTS is a file that ends in .pth, .pt or .bin."""
+    model, _, weights = text.rpartition(":")
+    if not weights.endswith(WEIGHTS):
+        return BartScore(text)
+    return BartScore(model or DEFAULT_MODEL, weights)
+
+
+def _place(text: str) -> str:
+    return str(Path(text).expanduser()) if text.startswith("~") else text
+
+
 @lru_cache(maxsize=1)
 def _loaded(model: str, weights: str | None) -> tuple[Any, Any]:
     """Model and tokenizer, on the GPU if there is one. Raises `ModelError` when they cannot be loaded."""
@@ -59,10 +86,10 @@ def _loaded(model: str, weights: str | None) -> tuple[Any, Any]:
     except ImportError as error:
         raise ModelError(f'BARTScore needs `pip install "mibe[hf]"` ({error})') from error
     try:
-        tokenizer = AutoTokenizer.from_pretrained(model)
-        network = AutoModelForSeq2SeqLM.from_pretrained(model)
+        tokenizer = AutoTokenizer.from_pretrained(_place(model))
+        network = AutoModelForSeq2SeqLM.from_pretrained(_place(model))
         if weights is not None:
-            network.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
+            network.load_state_dict(torch.load(_place(weights), map_location="cpu", weights_only=True))
     except (OSError, ValueError, RuntimeError) as error:
         raise ModelError(f"BARTScore cannot load {weights or model}: {error}") from error
     return network.eval().to("cuda" if torch.cuda.is_available() else "cpu"), tokenizer

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from mibe.errors import UsageError, unknown
+from mibe.errors import UsageError, all_unknown
 
 SETTINGS: Mapping[str, str] = {
     **{name: "--" + name.replace("_", "-") for name in ("temperature", "top_p", "top_k", "min_p", "system_prompt")},
@@ -52,6 +52,17 @@ def parse_model_args(text: str) -> dict[str, str]:
     return args
 
 
+def write_model_args(args: Mapping[str, str]) -> str:
+    """The text that `parse_model_args` reads these arguments from."""
+    return ",".join(f"{name}={_written(value)}" for name, value in args.items())
+
+
+def _written(value: str) -> str:
+    if value.startswith('"') or value != value.strip():
+        return '"' + value.replace('"', r"\"") + '"'
+    return value.replace(",", r"\,")
+
+
 def parse_template_args(text: str) -> dict[str, Any]:
     """Switches of a chat template from "enable_thinking=false,tools=[1,2],mode=fast".
 
@@ -90,11 +101,12 @@ _WORDS = {"true": True, "false": False, "null": None, "none": None}
 def check_names(model: str, args: Iterable[str], known: Iterable[str]) -> None:
     """Raise `UsageError`, with the option or the nearest known names, for an argument that `model` does not take."""
     known = sorted(known)
-    for name in args:
-        if name not in known and name in SETTINGS:
-            raise UsageError(f"{name} is no argument of the model {model!r} but a setting of the run: {SETTINGS[name]}")
-        if name not in known:
-            raise unknown(f"argument of the model {model!r}:", name, known)
+    strange = [name for name in args if name not in known]
+    if settings := [name for name in strange if name in SETTINGS]:
+        told = f"is no argument of the model {model!r} but a setting of the run"
+        raise UsageError("; ".join(f"{name} {told}: {SETTINGS[name]}" for name in settings))
+    if strange:
+        raise all_unknown(f"argument of the model {model!r}:", strange, known)
 
 
 def convert(model: str, args: Mapping[str, str], kinds: Mapping[str, Callable[[str], Any]]) -> dict[str, Any]:

@@ -13,30 +13,39 @@ if TYPE_CHECKING:
     from mibe.models.base import Model
 
 PROTOCOLS = ("default", "paper")
+PROMPTS = ("table", "released")
+"""Wordings: that of the paper's table A2, and that of the builder that was released with it."""
+OWN_PROMPTS: Mapping[str, str] = {"default": "table", "paper": "released"}
+"""Protocol → its own wording."""
 
 
-def apply(protocol: str, task: Task) -> Task:
-    """The task under a protocol.
+def apply(protocol: str, task: Task, prompts: str | None = None) -> Task:
+    """The task under a protocol, in its own wording or in one of `PROMPTS`.
 
     Raises
     ------
     UsageError
-        For an unknown protocol, or a task that the released code has no rule for.
+        For an unknown protocol or wording, for a task that the released code has no rule for, and for a wording that
+        asks for another answer than is read.
     ModelError
         When a package that the protocol needs for this task is not installed.
     """
-    if protocol == "default":
+    if protocol not in PROTOCOLS:
+        raise UsageError(f"unknown protocol {protocol!r}; known: {', '.join(PROTOCOLS)}")
+    if prompts is not None and prompts not in PROMPTS:
+        raise UsageError(f"unknown prompts {prompts!r}; known: {', '.join(PROMPTS)}")
+    prompts = prompts or OWN_PROMPTS[protocol]
+    if (protocol, prompts) == ("default", "table"):
         return task
-    if protocol == "paper":
-        from mibe.protocols import paper
+    from mibe.protocols import paper
 
-        return paper.apply(task)
-    raise UsageError(f"unknown protocol {protocol!r}; known: {', '.join(PROTOCOLS)}")
+    return paper.apply(task, prompts) if protocol == "paper" else paper.in_released_words(task)
 
 
 def recorded(record: Mapping[str, Any], task: Task) -> Task:
     """The task as the run with this record asked and read it."""
-    return in_style(record["settings"].get("prompt_style", "direct"), apply(record["protocol"], task))
+    settings = record["settings"]
+    return in_style(settings.get("prompt_style", "direct"), apply(record["protocol"], task, settings.get("prompts")))
 
 
 def for_model(protocol: str, task: Task, model: Model) -> Task:

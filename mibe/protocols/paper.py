@@ -33,20 +33,43 @@ NLI_LABELS = ("entailment", "contradiction", "neutral")
 """In the order in which the released code looks for them."""
 
 
-def apply(task: Task) -> Task:
-    """The task as the released code has it.
+def apply(task: Task, prompts: str = "released") -> Task:
+    """The task as the released code has it, asked in its words ("released") or in those of table A2 ("table").
 
     The diagnosis tasks are not part of that code and stay as they are. Raises `UsageError` for any other task that it
     does not have, and `ModelError` where the packages to read its outputs are not installed.
     """
     if task.name in UNCHANGED:
         return task
-    if task.name not in RULES:
+    prompt = released_prompt(task) if prompts == "released" else paper_prompts.one_text(task.prompt)
+    scored = RULES[task.name](replace(task, prompt=prompt))
+    return replace(scored, max_new_tokens=NEW_TOKENS, equal_options=False)
+
+
+def in_released_words(task: Task) -> Task:
+    """The task with the prompt of the released builder, read and scored as it is.
+
+    Raises `UsageError` as `apply` does, and for a prompt that asks for another answer than the task's parser reads.
+    """
+    if task.name in UNCHANGED:
+        return task
+    prompt = released_prompt(task)
+    if prompt is paper_prompts.MMLU:
         raise UsageError(
-            f'the released code has no task {task.name!r}, so the protocol "paper" cannot score it; '
-            f"it has {', '.join(RULES)}"
+            f"{task.name}: the released prompt asks for the index of an option, which --protocol paper alone reads; "
+            "give that, or leave out --prompts released"
         )
-    return replace(RULES[task.name](task), max_new_tokens=NEW_TOKENS, equal_options=False)
+    return replace(task, prompt=prompt)
+
+
+def released_prompt(task: Task) -> Prompt:
+    """The prompt of the released builder. Raises `UsageError` for a task that the released code does not have."""
+    if task.name not in PROMPTS:
+        raise UsageError(
+            f'the released code has no task {task.name!r}, so the protocol "paper" cannot ask or score it; '
+            f"it has {', '.join(PROMPTS)}"
+        )
+    return PROMPTS[task.name](task.prompt)
 
 
 def for_model(task: Task, model: Model) -> Task:
@@ -56,10 +79,10 @@ def for_model(task: Task, model: Model) -> Task:
     return replace(task, max_new_tokens=CHAT_API_NEW_TOKENS)
 
 
-def one_answer(task: Task, prompt: Prompt, parser: Parser) -> Task:
+def one_answer(task: Task, parser: Parser) -> Task:
     """A task whose answer is one label or letter (`Classification`)."""
     metrics = (Accuracy(), Missing(), WeightedF1(task.labels), MacroF1Gold(task.labels, name="macro_f1"))
-    return replace(task, prompt=prompt, parser=parser, metrics=metrics)
+    return replace(task, parser=parser, metrics=metrics)
 
 
 def first(*choices: str, lower: bool = True) -> FirstChoice:
@@ -68,50 +91,48 @@ def first(*choices: str, lower: bool = True) -> FirstChoice:
 
 
 def _pubmedqa(task: Task) -> Task:
-    return one_answer(task, paper_prompts.PUBMEDQA, first("yes", "no", "maybe"))
+    return one_answer(task, first("yes", "no", "maybe"))
 
 
 def _examination(task: Task) -> Task:
-    return one_answer(task, paper_prompts.examination(task.prompt), first(*task.labels, lower=False))
+    return one_answer(task, first(*task.labels, lower=False))
 
 
 def _mmlu(task: Task) -> Task:
+    if task.prompt is not paper_prompts.MMLU:
+        return _examination(task)
     indices = {str(index): label for index, label in enumerate(task.labels)}
-    return one_answer(task, paper_prompts.MMLU, FirstChoice(indices, lower=True))
+    return one_answer(task, FirstChoice(indices, lower=True))
 
 
 def _ddi(task: Task) -> Task:
-    return one_answer(task, paper_prompts.DDI, OnlyChoice(task.labels))
+    return one_answer(task, OnlyChoice(task.labels))
 
 
 def _mtsample(task: Task) -> Task:
-    return one_answer(task, paper_prompts.specialty(task.prompt), first(*task.labels))
+    return one_answer(task, first(*task.labels))
 
 
 def _nli(task: Task) -> Task:
-    return one_answer(task, paper_prompts.NLI, first(*NLI_LABELS))
+    return one_answer(task, first(*NLI_LABELS))
 
 
 def _hoc(task: Task) -> Task:
     metrics = (LabelwiseMacroF1(task.labels), LabelwiseScores(task.labels))
-    prompt = paper_prompts.topics(task.prompt)
-    return replace(task, prompt=prompt, parser=EveryChoice(task.labels), metrics=metrics, headline="macro_f1")
+    return replace(task, parser=EveryChoice(task.labels), metrics=metrics, headline="macro_f1")
 
 
 def _emrqa(task: Task) -> Task:
-    prompt = paper_prompts.EMRQA
-    return replace(task, prompt=prompt, parser=Verbatim(), metrics=(CharacterScores(),), headline="exact_match")
+    return replace(task, parser=Verbatim(), metrics=(CharacterScores(),), headline="exact_match")
 
 
 def _marked(task: Task) -> Task:
     check_packages()
-    prompt = paper_prompts.marking(task.prompt)
-    return replace(task, prompt=prompt, parser=MarkedWords(), metrics=(AlignedEntities(),), headline="entity_f1")
+    return replace(task, parser=MarkedWords(), metrics=(AlignedEntities(),), headline="entity_f1")
 
 
-def _summary(prompt: Prompt) -> Callable[[Task], Task]:
-    metrics = (Rouge(), BootstrapMedian(Rouge()))
-    return lambda task: replace(task, prompt=prompt, parser=Verbatim(), metrics=metrics, headline="rougeL")
+def _summary(task: Task) -> Task:
+    return replace(task, parser=Verbatim(), metrics=(Rouge(), BootstrapMedian(Rouge())), headline="rougeL")
 
 
 RULES: Mapping[str, Callable[[Task], Task]] = {
@@ -127,12 +148,38 @@ RULES: Mapping[str, Callable[[Task], Task]] = {
     "ddi": _ddi,
     "hoc": _hoc,
     "mtsample": _mtsample,
-    "pubmedsum": _summary(paper_prompts.PUBMEDSUM),
-    "sumpubmed": _summary(paper_prompts.PUBMEDSUM),
-    "mimic_cxr": _summary(paper_prompts.MIMIC_CXR),
+    "pubmedsum": _summary,
+    "sumpubmed": _summary,
+    "mimic_cxr": _summary,
     "bionli": _nli,
     "mednli": _nli,
 }
-"""Task → what the released code makes of it. The open stand-ins go the way of the task they stand in for."""
+"""Task → how the released code reads and scores it. The open stand-ins go the way of the task they stand in for."""
+
+
+def _always(prompt: Prompt) -> Callable[[Prompt], Prompt]:
+    return lambda _: prompt
+
+
+PROMPTS: Mapping[str, Callable[[Prompt], Prompt]] = {
+    "pubmedqa": _always(paper_prompts.PUBMEDQA),
+    "medqa": paper_prompts.examination,
+    "medqa_4": paper_prompts.examination,
+    "medmcqa": paper_prompts.examination,
+    "mmlu": _always(paper_prompts.MMLU),
+    "mmlu_medical": _always(paper_prompts.MMLU),
+    "emrqa": _always(paper_prompts.EMRQA),
+    "i2b2": paper_prompts.one_text,
+    "bc5cdr": paper_prompts.one_text,
+    "ddi": _always(paper_prompts.DDI),
+    "hoc": paper_prompts.topics,
+    "mtsample": paper_prompts.specialty,
+    "pubmedsum": _always(paper_prompts.PUBMEDSUM),
+    "sumpubmed": _always(paper_prompts.PUBMEDSUM),
+    "mimic_cxr": _always(paper_prompts.MIMIC_CXR),
+    "bionli": _always(paper_prompts.NLI),
+    "mednli": _always(paper_prompts.NLI),
+}
+"""Task → what the released builder makes of table A2's prompt."""
 
 UNCHANGED = frozenset({"nejm_cpc", "diagnosis_open"})

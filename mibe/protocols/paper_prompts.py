@@ -150,8 +150,9 @@ NLI = Prompt(
 )
 
 
-def marking(prompt: Prompt) -> Prompt:
-    """The prompt of i2b2: table A2's, with line breaks where the released builder has them."""
+def one_text(prompt: Prompt) -> Prompt:
+    """Table A2's prompt in the form of the released ones: one text, with line breaks where the released builder has
+    them. It is that of i2b2, for which there is no builder."""
     return replace(
         prompt,
         instruction=prompt.instruction + "\n",

@@ -24,7 +24,7 @@ from mibe.results.draws import draws_of, repeats_figures
 from mibe.results.log import Row
 from mibe.results.run import Run, load_run
 from mibe.results.table import remarks_on
-from mibe.run.settings import changes_of, rule_of, style_of
+from mibe.run.settings import changes_of, protocol_of, rule_of, style_of
 from mibe.terminal.plain import printable
 from mibe.terminal.progress import Progress, Silent
 from mibe.terminal.version import VERSION
@@ -144,7 +144,7 @@ def facts(record: Mapping[str, Any]) -> list[tuple[str, str]]:
     found = [
         ("Model", f"{model['name']} ({'chat' if model['is_chat'] else 'plain text'})"),
         ("Identity", json.dumps(model["identity"], ensure_ascii=False) if model["identity"] else ""),
-        ("Protocol", record["protocol"] + (f", suite {record['suite']}" if record.get("suite") else "")),
+        ("Protocol", protocol_of(record) + (f", suite {record['suite']}" if record.get("suite") else "")),
         ("Worked examples", str(shots) if isinstance(shots, int) else json.dumps(shots)),
         ("Split", settings["split"]),
         ("Documents", f"at most {settings['limit']} of a task" if settings["limit"] else "all"),

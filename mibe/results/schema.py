@@ -286,7 +286,7 @@ class Part(TypedDict, total=False):
 
 
 class Settings(TypedDict, total=False):
-    """The fields of `mibe.run.settings.Settings`."""
+    """The fields of `mibe.run.settings.Settings`, and `asked_under`: the protocol before another one scored the run."""
 
     __pydantic_config__ = STRICT  # type: ignore[misc]
 
@@ -300,7 +300,10 @@ class Settings(TypedDict, total=False):
     fewshot_per_document: bool
     resamples: Draws
     protocol: Name
+    asked_under: Name
+    prompts: Name | None
     bertscore: str | None
+    bartscore: str | None
     shard: Name | None
     system_prompt: str | None
     thinking: Name

@@ -8,11 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from mibe.errors import check_all
 from mibe.judge.judges import Judging
 from mibe.models.base import Model
+from mibe.models.loading import check_known
+from mibe.registry import resolve
 from mibe.results.run import Run
 from mibe.run.opening import open_run
 from mibe.run.running import run
@@ -72,6 +76,11 @@ def evaluate(
     LimitReached
         Before `max_cost` is passed, or when an account is empty. What was done is kept, and the same call goes on.
     """
+    tasks = tasks if tasks is None or isinstance(tasks, str) else list(tasks)
+    check_all(
+        *([partial(check_known, model)] if isinstance(model, str) else []),
+        *([partial(resolve, tasks)] if tasks is not None else []),
+    )
     settled = settle(
         tasks=tasks,
         suite=suite,

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from mibe import protocols
 from mibe.data import store
 from mibe.data.documents import examples
+from mibe.data.download import MIRRORS
 from mibe.data_use import is_credentialed
 from mibe.errors import DataError, UsageError
 from mibe.models.base import Model, Renderer
@@ -83,9 +84,10 @@ def missing_data(task: Task, settings: Settings) -> str | None:
         return f"{task.name} has no {settings.split} split here; it has {', '.join(found.files)}"
     count = settings.shots_of(task.name)
     if count and "train" not in found.files:
+        download = f"mibe data download {task.data_name} --with-train, or " if task.data_name in MIRRORS else ""
         return (
             f"{task.name}: --num-fewshot {count} takes its examples from a train split, and there is none here; use "
-            f"--num-fewshot 0, or prepare data that has one (mibe data prepare {task.data_name} --from PATH)"
+            f"--num-fewshot 0, or prepare data that has one ({download}mibe data prepare {task.data_name} --from PATH)"
         )
     return None
 
@@ -98,13 +100,20 @@ def _all_missing(missing: Mapping[str, str], tasks: int) -> str:
     return "\n".join([f"data is missing for {len(missing)} of {tasks} tasks; nothing was run. Get it{advice}:", *lines])
 
 
+def as_asked(task: Task, settings: Settings) -> Task:
+    """The task under the protocol, in the words and the style that the settings say."""
+    task = protocols.apply(settings.protocol, task, settings.prompts)
+    task = protocols.in_style(settings.prompt_style, task)
+    if settings.system_prompt is None:
+        return task
+    return replace(task, prompt=replace(task.prompt, system=settings.system_prompt))
+
+
 def plan_task(task: Task, settings: Settings) -> Plan:
     """Choose documents and worked examples, and refuse what the data cannot give. The protocol is applied here."""
     if missing := missing_data(task, settings):
         raise DataError(missing)
-    task = protocols.in_style(settings.prompt_style, protocols.apply(settings.protocol, task))
-    if settings.system_prompt is not None:
-        task = replace(task, prompt=replace(task.prompt, system=settings.system_prompt))
+    task = as_asked(task, settings)
     shard = None if settings.shard is None else Shard.parse(settings.shard)
     documents = Documents.select(task, settings.split, settings.limit, settings.seed, shard)
     if documents.count == 0:

@@ -27,25 +27,38 @@ from mibe.run.columns import Columns, by_group, read_columns
 from mibe.run.repeats import repeats
 from mibe.task import Category, Metric, Outcome, Task
 
-
-def late_metrics(tasks: Sequence[Task], bertscore: str | None) -> dict[str, tuple[Mean, ...]]:
-    """Task name → its `late_of`. Raises `UsageError` when BERTScore is asked for and no task is for it."""
-    if bertscore is not None and not any(task.category is Category.SUMMARIZATION for task in tasks):
-        raise UsageError("--bertscore is for summaries, and none of the tasks is a summarization task; leave it out")
-    return {task.name: late_of(task, bertscore) for task in tasks}
+LATE: Mapping[str, str] = {"bertscore": "BERTScore", "bartscore": "BARTScore"}
+"""Settings that ask for a metric of summaries that needs a model of its own → what the metric is called."""
 
 
-def late_of(task: Task, bertscore: str | None) -> tuple[Mean, ...]:
+def late_metrics(tasks: Sequence[Task], settings: Mapping[str, Any]) -> dict[str, tuple[Mean, ...]]:
+    """Task name → its `late_of`. Raises `UsageError` when such a metric is asked for and no task is for it."""
+    asked = [name for name in LATE if settings.get(name) is not None]
+    if asked and not any(task.category is Category.SUMMARIZATION for task in tasks):
+        raise UsageError(f"--{asked[0]} is for summaries, and none of the tasks is a summarization task; leave it out")
+    return {task.name: late_of(task, settings) for task in tasks}
+
+
+def late_of(task: Task, settings: Mapping[str, Any]) -> tuple[Mean, ...]:
     """The metrics of a task too costly to be had sample by sample: they see all samples at once, after the responses.
 
-    `bertscore` is MODEL or MODEL:LAYER, for summarization tasks. Its encoder is loaded when it is first used.
+    Of the settings, "bertscore" is MODEL or MODEL:LAYER, "bartscore" MODEL, WEIGHTS or MODEL:WEIGHTS, for summarization
+    tasks. Their models are loaded when they are first used.
     """
-    if bertscore is None or task.category is not Category.SUMMARIZATION:
+    bertscore, bartscore = (settings.get(name) for name in LATE)
+    if task.category is not Category.SUMMARIZATION:
         return ()
-    from mibe.metrics.bertscore import BertScore
+    found: list[Mean] = []
+    if bertscore is not None:
+        from mibe.metrics.bertscore import BertScore
 
-    model, separator, layer = bertscore.rpartition(":")
-    return (BertScore(model=model, layer=int(layer)) if separator and layer.isdecimal() else BertScore(bertscore),)
+        model, separator, layer = bertscore.rpartition(":")
+        found.append(BertScore(model, int(layer)) if separator and layer.isdecimal() else BertScore(bertscore))
+    if bartscore is not None:
+        from mibe.metrics.bartscore import from_text
+
+        found.append(from_text(bartscore))
+    return tuple(found)
 
 
 def with_late_scores(rows: Iterable[Row], late: Sequence[Mean]) -> list[Row]:

@@ -7,7 +7,7 @@ from dataclasses import MISSING, asdict, dataclass, field, fields
 from typing import Any, Literal
 
 from mibe.errors import UsageError
-from mibe.protocols import STYLES
+from mibe.protocols import OWN_PROMPTS, STYLES
 from mibe.results.schema import LARGEST_DRAWS
 from mibe.run.shards import Shard
 
@@ -48,7 +48,8 @@ class Settings:
 
     `num_fewshot` is one number for all tasks or a number for each; `limit` None means all documents;
     `max_new_tokens` None means each task's own number; `resamples` is the number of bootstrap resamples behind each
-    interval; `bertscore` is the encoder, MODEL or MODEL:LAYER, that summaries are compared with after all responses;
+    interval; `bertscore` is the encoder, MODEL or MODEL:LAYER, that summaries are compared with after all responses,
+    `bartscore` the model, MODEL or MODEL:WEIGHTS, that says how likely the reference is after them;
     `thinking_budget` is the room before an answer, in tokens (None: `mibe.models.reasoning.ROOM`, or what the window
     leaves, for a model that reasons), and `at_budget` what happens where it ends: "stop" ends the output, "close"
     writes the closing mark for the model. `repeats` is how often each document is asked, each time with a seed of its
@@ -62,6 +63,7 @@ class Settings:
 
     How the model is asked: `system_prompt` goes before the prompt. `thinking` "on" and "off", `reasoning_effort` and
     `chat_template_args` (name → JSON value) are switches of its chat template, or of the server that has it.
+    `prompts` is the wording, "table" (the paper's table A2) or "released"; None leaves it to the protocol.
     `prompt_style` "cot" asks for a chain of thought before the answer. With `constrain` the answer is one of the task's
     labels or letters by construction.
     """
@@ -76,6 +78,7 @@ class Settings:
     resamples: int = 1000
     protocol: str = "default"
     bertscore: str | None = None
+    bartscore: str | None = None
     shard: str | None = None
     temperature: float | None = None
     top_p: float | None = None
@@ -89,6 +92,7 @@ class Settings:
     repeats: int = 1
     thinking_budget: int | None = None
     at_budget: Literal["stop", "close"] = "stop"
+    prompts: str | None = None
     prompt_style: str = "direct"
     constrain: bool = False
     option_texts: bool = True
@@ -130,7 +134,9 @@ class Settings:
     def asked(self) -> dict[str, Any]:
         """What tells this run from another with the same model and tasks, for its fingerprint."""
         rule = {"rule": BY_LIKELIHOOD} if self.scoring == "loglikelihood" else {}
-        return rule | {name: value for name, value in asdict(self).items() if name in OF_OLD or value != DEFAULTS[name]}
+        # A protocol's own wording is no other one where it is named.
+        values = asdict(self) | {"prompts": None if self.prompts == OWN_PROMPTS.get(self.protocol) else self.prompts}
+        return rule | {name: value for name, value in values.items() if name in OF_OLD or value != DEFAULTS[name]}
 
 
 DEFAULTS: Mapping[str, Any] = {
@@ -146,6 +152,14 @@ CHANGES = ("temperature", "top_p", "top_k", "min_p", "thinking", "reasoning_effo
 def style_of(settings: Mapping[str, Any]) -> str:
     """How the settings of a run record ask for answers: "direct", "cot" or "constrained"; older records are direct."""
     return "constrained" if settings.get("constrain") else str(settings.get("prompt_style", "direct"))
+
+
+def protocol_of(record: Mapping[str, Any]) -> str:
+    """The protocol of a run record, with what is not its own: the wording, or the protocol that asked for the text."""
+    settings = record["settings"]
+    found = [f"{settings['prompts']} prompts"] if settings.get("prompts") else []
+    found += [f"asked under {settings['asked_under']}"] if settings.get("asked_under") else []
+    return ", ".join([str(record["protocol"]), *found])
 
 
 def rule_of(settings: Mapping[str, Any], part: Mapping[str, Any]) -> str:

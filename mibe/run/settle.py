@@ -65,7 +65,7 @@ def settle(
     check_names(allow_egress)
     plans, skipped = plan_tasks(named, chosen, skip_missing=skip_missing)
     planned = [plan.task for plan in plans]
-    late = late_metrics(planned, chosen.bertscore)
+    late = late_metrics(planned, chosen.asked())
     for metric in chain.from_iterable(late.values()):
         metric.check()
     return Settled(

@@ -3,6 +3,7 @@
 import json
 import random
 
+import pytest
 from scripted import Scripted
 
 import mibe
@@ -10,6 +11,9 @@ from mibe.analysis.rescore import rescore
 from mibe.analysis.verify import verify
 from mibe.cli import main
 from mibe.data.store import data_dir
+from mibe.errors import RunError, UsageError
+from mibe.leaderboard.consistency import why_not
+from mibe.leaderboard.runs import read_results
 from mibe.registry import load_task
 from mibe.results.log import latest_rows
 from mibe.results.table import render
@@ -72,3 +76,42 @@ def test_scoring_again_says_what_changed_and_why(tmp_path, capsys):
     assert main(["rescore", str(run.path)]) == 0
     again = capsys.readouterr().err
     assert f"pubmedqa: version {version} as before; every figure has the value it had" in again
+
+
+def test_a_run_is_scored_by_another_protocol_as_a_run_of_its_own(tmp_path, capsys):
+    model = Scripted(lambda prompt: "The effect is unknown, so: maybe." if "OUTPUT:" in prompt else "2")
+    run = mibe.evaluate(model=model, tasks="pubmedqa,mmlu", limit=40, resamples=5, output_dir=tmp_path)
+    before = (run.path / "run.json").read_bytes()
+    assert main(["rescore", str(run.path), "--protocol", "paper"]) == 0
+    paper = mibe.load_run(run.path.with_name(f"{run.path.name}-paper"))
+    assert f"run folder: {paper.path}" in capsys.readouterr().err
+    assert (run.path / "run.json").read_bytes() == before and verify(paper.path).failed == []
+    # "unknown" is "no" to the released code; the default reads "maybe".
+    assert {row["prediction"] for row in run.rows("pubmedqa")} == {"maybe"}
+    assert {row["prediction"] for row in paper.rows("pubmedqa")} == {"no"}
+    gold = [row["target"] for row in paper.rows("pubmedqa")]
+    assert paper.scores("pubmedqa")["accuracy"] == gold.count("no") / 40
+    # Letters were asked for: an index is no answer, whatever the paper's own prompt asks for.
+    assert paper.scores("mmlu")["missing"] == 1.0
+    settings = paper.record["settings"]
+    assert (paper.record["protocol"], settings["prompts"], settings["asked_under"]) == ("paper", "table", "default")
+    assert "generated under the protocol default" in why_not(read_results([paper.path])[0][0], None)
+
+    # And back: the default again, with the figures that it had.
+    again = rescore(paper.path, protocol="default")
+    assert again.scores("pubmedqa") == run.scores("pubmedqa") and again.scores("mmlu") == run.scores("mmlu")
+    assert again.record["settings"]["prompts"] is None and "asked_under" not in again.record["settings"]
+    with pytest.raises(RunError, match="is there already"):
+        rescore(run.path, protocol="paper")
+    with pytest.raises(UsageError, match="unknown protocol 'papre'"):
+        rescore(run.path, protocol="papre")
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_what_the_paper_asked_is_not_always_what_the_default_reads(tmp_path):
+    run = mibe.evaluate(
+        model=Scripted(lambda _: "2"), tasks="mmlu", limit=5, resamples=5, protocol="paper", output_dir=tmp_path
+    )
+    with pytest.raises(UsageError, match="index of an option"):
+        rescore(run.path, protocol="default")
+    assert [path.name for path in tmp_path.iterdir()] == [run.path.name]

@@ -13,9 +13,10 @@ from task_splits import splits_of
 
 from mibe import protocols
 from mibe.data import store
-from mibe.data.download import SPLITTERS, download
+from mibe.data.download import SPLITTERS, download, download_release
 from mibe.data.readers.ddi import LABELS as DDI
 from mibe.data.readers.hoc import LABELS as HALLMARKS
+from mibe.data.readers.medmcqa import MedMcqa
 from mibe.errors import DataError
 from mibe.prompting import plain_text
 from mibe.registry import list_tasks, load_task
@@ -313,3 +314,35 @@ def test_a_hostile_copys_records_are_read_or_named_in_one_line(record):
             download(task("ddi", DDI), repository(Path(folder), records))
         except DataError as error:
             assert len(str(error).splitlines()) == 1
+
+
+def test_the_official_release_comes_with_its_train_split(tmp_path, monkeypatch):
+    """The hub's copy of MedMCQA as its repository is laid out, by a hub that gives the files that are asked for."""
+    pa, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    hub = pytest.importorskip("huggingface_hub")
+    revision = tmp_path / "91c6572"
+    (revision / "data").mkdir(parents=True)
+    for split, count in (("train", 40), ("validation", 8)):
+        rows = [
+            {"id": f"{split}{i}", "question": f"{split} {i}?", "cop": i % 4, "subject_name": "Anatomy"}
+            | {option: f"{option} {i}" for option in ("opa", "opb", "opc", "opd")}
+            for i in range(count)
+        ]
+        parquet.write_table(pa.Table.from_pylist(rows), revision / "data" / f"{split}-00000-of-00001.parquet")
+    asked = []
+    monkeypatch.setattr(hub, "snapshot_download", lambda *args, **kwargs: asked.append((args, kwargs)) or revision)
+    sizes = {"train": 36, "valid": 4, "test": 8}
+    monkeypatch.setattr(MedMcqa, "counts", sizes)
+    manifest = download_release(load_task("medmcqa"))
+    assert manifest["counts"] == sizes
+    assert manifest["notes"][-1] == "from the hub repository openlifescienceai/medmcqa, revision 91c6572"
+    [((repository,), options)] = asked
+    assert repository == "openlifescienceai/medmcqa" and options["repo_type"] == "dataset"
+    assert options["allow_patterns"] == ["data/train-*.parquet", "data/validation-*.parquet"]
+    assert store.verify("medmcqa") == []
+    # A release of another size is not taken for the official one.
+    monkeypatch.setattr(MedMcqa, "counts", sizes | {"train": 35})
+    with pytest.raises(DataError, match="expected 35 train examples, found 36"):
+        download_release(load_task("medmcqa"), revision)
+    with pytest.raises(DataError, match="the hub has no copy of the whole ddi"):
+        download_release(load_task("ddi"))

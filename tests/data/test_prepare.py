@@ -17,6 +17,9 @@ from mibe.data import prepare as module
 from mibe.data import store
 from mibe.data.prepare import prepare
 from mibe.errors import DataError, UsageError
+from mibe.registry import load_task
+from mibe.run.plan import plan_task
+from mibe.run.settings import Settings
 from mibe.task import Example, credentialed
 
 LINES = "train,a\ntrain,b\ntest,c\ntest,d\ntest,\n"
@@ -205,3 +208,36 @@ def test_verify_finds_what_was_changed(words, own_folders):
         "extra.jsonl is not in the manifest",
         "the test split is missing",
     ]
+
+
+def test_a_train_split_stands_beside_the_test_split_that_is_here(tmp_path):
+    """Five worked examples of a set whose test split alone is in the package."""
+    questions = [
+        {
+            "question": f"question {i}?",
+            "options": {letter: f"{letter} of {i}" for letter in "ABCDE"},
+            "answer_idx": "ABCDE"[i % 5],
+            "answer": f"{'ABCDE'[i % 5]} of {i}",
+        }
+        for i in range(10)
+    ]
+    file = tmp_path / "train.jsonl"
+    file.write_text("".join(json.dumps(question) + "\n" for question in questions))
+    settings = Settings(num_fewshot=5, limit=2)
+    task = load_task("medqa")
+    with pytest.raises(DataError, match="mibe data download medqa --with-train, or mibe data prepare medqa"):
+        plan_task(task, settings)
+    packaged = store.load_examples("medqa", "test")
+    manifest = prepare("medqa", task.source, file, variant="pool", labels=task.labels)
+    assert manifest["counts"] == {"train": 10, "test": 1273} and "test: as it was here" in manifest["notes"]
+    assert store.load_examples("medqa", "test") == packaged and store.verify("medqa") == []
+    plan = plan_task(task, settings)
+    assert len(plan.shots.choose("")) == 5
+    # Of the test split it says the same as before: runs with and without the pool are of the same documents.
+    bundled = store.BUNDLED / "medqa" / "manifest.json"
+    assert manifest["splits"]["test"]["sha256"] == json.loads(bundled.read_text())["splits"]["test"]["sha256"]
+
+
+def test_a_train_split_needs_a_test_split_to_stand_beside(words):
+    with pytest.raises(DataError, match="is not here"):
+        prepare("words", Words(variants=("official", "pool")), words, variant="pool")

@@ -195,6 +195,17 @@ def test_medqa_with_something_wrong(tmp_path):
         read(MedQa(options=5), tmp_path)
 
 
+def test_medqas_train_split_alone(tmp_path):
+    write_lines(tmp_path / "train.jsonl", [medqa(1), medqa(2)])
+    assert {s: [e.id for e in found] for s, found in read(MedQa(), tmp_path, "pool").items()} == {
+        "train": ["train/0", "train/1"]
+    }
+    with pytest.raises(DataError, match=r"expected questions/US/test.jsonl"):
+        read(MedQa(), tmp_path)
+    write_lines(tmp_path / "test.jsonl", [medqa(3)])
+    assert sizes(read(MedQa(), tmp_path, "pool")) == {"train": 2}
+
+
 # MedMCQA
 
 
@@ -245,6 +256,18 @@ def test_medmcqa_numbers_are_never_guessed(tmp_path, cops, message):
         read(MedMcqa(), tmp_path)
 
 
+def test_medmcqa_from_the_parquet_files_of_a_hub(tmp_path):
+    pa, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    (tmp_path / "data").mkdir()
+    for split, numbers in (("train", range(40)), ("validation", range(100, 108))):
+        rows = [mcq(i, i % 4) | {"topic_name": None, "choice_type": "single"} for i in numbers]
+        parquet.write_table(pa.Table.from_pylist(rows), tmp_path / "data" / f"{split}-00000-of-00001.parquet")
+    splits = read(MedMcqa(), tmp_path)
+    assert sizes(splits) == {"train": 36, "valid": 4, "test": 8}
+    assert [e.target for e in splits["test"]] == list("ABCDABCD")
+    assert sizes(read(MedMcqa(), tmp_path, "pool")) == {"train": 40}
+
+
 # MMLU
 
 
@@ -291,6 +314,25 @@ def test_mmlu_reads_quoted_fields_and_takes_val_before_its_prerelease(tmp_path):
     first = splits["test"][0]
     assert (first.id, first.target, first.choices) == ("abstract_algebra/test/0", "C", ("1", "2", "3", "4"))
     assert first.inputs["question"] == 'Which, "abstract_algebra"\nis it?'
+
+
+def test_mmlus_auxiliary_questions_are_a_split_of_their_own(tmp_path):
+    base = make_mmlu(tmp_path)
+    with pytest.raises(DataError, match="auxiliary_train/<source>.csv"):
+        read(Mmlu(), base, "auxiliary")
+    (base / "auxiliary_train").mkdir()
+    (base / "auxiliary_train" / "race.csv").write_text("one?,1,2,3,4,A\ntwo?,1,2,3,4,D\n")
+    (base / "auxiliary_train" / "arc_easy.csv").write_text("three?,1,2,3,4,B\n")
+    splits = read(Mmlu(), base, "auxiliary")
+    assert sizes(splits) == {"train": 57, "valid": 57, "test": 57, "auxiliary_train": 3}
+    found = [(e.id, e.target, e.metadata["subject"]) for e in splits["auxiliary_train"]]
+    assert found == [
+        ("arc_easy/auxiliary_train/0", "B", "arc_easy"),
+        ("race/auxiliary_train/0", "A", "race"),
+        ("race/auxiliary_train/1", "D", "race"),
+    ]
+    # Worked examples are those of `dev` as ever.
+    assert read(Mmlu(), base)["train"] == splits["train"]
 
 
 def test_mmlu_with_something_wrong(tmp_path):

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import sys
+from pathlib import Path
 
 import pytest
 import yaml
@@ -128,3 +129,81 @@ def test_a_failed_write_leaves_what_was_there(run, tmp_path):
     with pytest.raises(RunError):
         export(run, "parquet", output=target)
     assert [path.name for path in tmp_path.iterdir() if path.name != "runs"] == ["folder"]
+
+
+def test_the_hubs_own_reader_reads_the_results(run):
+    hub = pytest.importorskip("huggingface_hub")
+    entries = hub.parse_eval_result_entries(yaml.safe_load(export(run, "hf-eval-yaml")))
+    found = {entry.task_id: entry for entry in entries}
+    assert {name: entry.dataset_id for name, entry in found.items()} == {
+        "pubmedqa": "clinicalnlplab/pubmedqa_test",
+        "medqa": "clinicalnlplab/medQA_test",
+    }
+    assert found["pubmedqa"].value == run.scores("pubmedqa")["accuracy"]
+    assert found["pubmedqa"].date == run.record["sessions"][-1]["ended"]
+    notes = found["pubmedqa"].notes
+    assert all(said in notes for said in ("accuracy (0–1); 95 %", "30 of 500 documents", "0-shot", "protocol default"))
+
+
+def test_what_the_hub_does_not_have_is_named(tmp_path):
+    pytest.importorskip("huggingface_hub")
+    answer = Scripted(lambda _: "A")
+    some = mibe.evaluate(model=answer, tasks="medqa,medqa_4", limit=3, resamples=5, output_dir=tmp_path)
+    assert export(some, "hf-eval-yaml").startswith("# not on the hub: medqa_4\n- dataset:\n")
+    none = mibe.evaluate(model=answer, tasks="medqa_4", limit=3, resamples=5, output_dir=tmp_path)
+    with pytest.raises(UsageError, match="the hub has no data set of medqa_4"):
+        export(none, "hf-eval-yaml")
+
+
+def test_a_record_of_every_eval_ever_fits_its_schema(run):
+    jsonschema = pytest.importorskip("jsonschema")
+    # `eval.schema.json` of every_eval_ever 0.3.0 (MIT licence, EvalEval), as its package has it.
+    schema = json.loads((Path(__file__).parents[1] / "cases" / "every_eval_ever.schema.json").read_text())
+    record = json.loads(export(run, "every-eval-ever"))
+    jsonschema.Draft7Validator(schema).validate(record)
+    assert record["schema_version"] == schema["version"]
+    found = {entry["evaluation_result_id"]: entry for entry in record["evaluation_results"]}
+    assert found["pubmedqa/accuracy"]["score_details"]["score"] == run.scores("pubmedqa")["accuracy"]
+    interval = found["pubmedqa/accuracy"]["score_details"]["uncertainty"]["confidence_interval"]
+    figure = run.record["tasks"]["pubmedqa"]["figures"]["accuracy"]
+    assert (interval["lower"], interval["upper"]) == (figure["low"], figure["high"])
+    assert "CONTEXT" not in json.dumps(record)
+    del record["eval_library"]
+    assert not jsonschema.Draft7Validator(schema).is_valid(record)
+
+
+def test_inspect_reads_the_logs_that_its_writer_wrote(run, tmp_path, monkeypatch):
+    inspect_log = pytest.importorskip("inspect_ai.log")
+    monkeypatch.setattr("mibe.interchange.inspect_logs.is_credentialed", lambda task: task.name == "medqa")
+    export(run, "inspect", output=tmp_path / "logs")
+    log = inspect_log.read_eval_log(str(tmp_path / "logs" / "pubmedqa.eval"))
+    assert (log.status, log.eval.task, log.eval.model) == ("success", "pubmedqa", "mibe/scripted")
+    [score] = log.results.scores
+    assert {name: metric.value for name, metric in score.metrics.items() if name == "accuracy"} == {
+        "accuracy": run.scores("pubmedqa")["accuracy"]
+    }
+    rows = {row["id"]: row for row in run.rows("pubmedqa")}
+    assert len(log.samples) == len(rows) == 30
+    for sample in log.samples:
+        row = rows[sample.id]
+        assert sample.output.completion == row["output"] and sample.target == row["target"]
+        assert sample.scores["mibe"].value == row["scores"] and "CONTEXT:" in sample.input
+    private = inspect_log.read_eval_log(str(tmp_path / "logs" / "medqa.eval"))
+    said = private.model_dump_json()
+    assert "no idea" not in said and len(private.samples) == 30
+    assert all(sample.target == sample.input for sample in private.samples)
+
+
+def test_logs_of_inspect_need_a_folder_and_its_package(run, tmp_path, monkeypatch):
+    with pytest.raises(UsageError, match="give --output FOLDER"):
+        export(run, "inspect")
+    monkeypatch.setitem(sys.modules, "inspect_ai.log", None)
+    with pytest.raises(ModelError, match=r"pip install \"mibe\[inspect\]\""):
+        export(run, "inspect", output=tmp_path / "logs")
+
+
+def test_the_command_line_knows_every_form():
+    from mibe.cli.leaderboard import EXPORTS
+    from mibe.interchange import FORMS
+
+    assert EXPORTS == FORMS

@@ -5,11 +5,14 @@ from pathlib import Path
 
 import pytest
 
+from mibe.cli import main
+from mibe.data.store import data_dir
 from mibe.errors import ModelError
-from mibe.metrics.bartscore import BartScore
+from mibe.metrics.bartscore import BartScore, from_text
 from mibe.metrics.base import is_sample_mean
 from mibe.metrics.bertscore import BertScore
 from mibe.metrics.score import score
+from mibe.results.run import load_run
 
 CANDIDATES = ["The patient has pneumonia.", "No change.", "No acute process in the chest " * 200]
 REFERENCES = ["Pneumonia in the left lower lobe.", "Unchanged.", "No acute cardiopulmonary process."]
@@ -130,3 +133,35 @@ def test_bartscore_loads_other_weights(tiny_bart, tmp_path):
     torch.save({name: torch.zeros_like(value) for name, value in state.items()}, tmp_path / "zeros.pth")
     metric = BartScore(model=tiny_bart, weights=str(tmp_path / "zeros.pth"))
     assert values(metric, ["no change"], ["change"])["bartscore"] == pytest.approx(-float(torch.tensor(11.0).log()))
+
+
+def test_bartscore_from_its_text():
+    assert from_text("folder") == BartScore(model="folder")
+    assert from_text("bart_score.pth") == BartScore(weights="bart_score.pth")
+    assert from_text("facebook/bart-large-cnn:~/bart_score.pth") == BartScore(weights="~/bart_score.pth")
+    assert from_text("org/model:other") == BartScore(model="org/model:other")
+
+
+@pytest.mark.slow
+def test_bartscore_by_command(tiny_bart, tmp_path, capsys):
+    import torch
+    from transformers import AutoModelForSeq2SeqLM
+
+    state = AutoModelForSeq2SeqLM.from_pretrained(tiny_bart).state_dict()
+    torch.save({name: torch.zeros_like(value) for name, value in state.items()}, tmp_path / "zeros.pth")
+    folder = data_dir() / "pubmedsum"
+    folder.mkdir(parents=True)
+    (folder / "test.jsonl").write_text('{"id": "1", "inputs": {"text": "long"}, "target": "no acute change"}\n')
+    arguments = ["eval", "--model", "dummy", "--tasks", "pubmedsum", "--output-dir", str(tmp_path / "runs")]
+    assert main([*arguments, "--bartscore", f"{tiny_bart}:{tmp_path}/zeros.pth"]) == 0
+    [run] = (tmp_path / "runs").iterdir()
+    # With weights of zero every word is as likely as any of the eleven.
+    assert load_run(run).scores("pubmedsum")["bartscore"] == pytest.approx(-float(torch.tensor(11.0).log()))
+    assert main(["rescore", str(run), "--bartscore", tiny_bart]) == 0
+    assert load_run(run).scores("pubmedsum")["bartscore"] != pytest.approx(-float(torch.tensor(11.0).log()))
+    other = tmp_path / "other"
+    for missing, why in (("./nowhere", "cannot load ./nowhere"), ("none.pth", "none.pth: there is no such file")):
+        assert main([*arguments[:-1], str(other), "--bartscore", missing]) == 2
+        assert why in capsys.readouterr().err and not other.exists()
+    assert main(["eval", "--model", "dummy", "--tasks", "pubmedqa", "--bartscore", "x"]) == 2
+    assert "--bartscore is for summaries" in capsys.readouterr().err

@@ -32,6 +32,7 @@ from mibe.protocols.paper_parsing import MarkedWords
 from mibe.registry import list_groups, list_tasks, load_task
 from mibe.run.reading import judge_response
 from mibe.run.scoring import score_rows
+from mibe.run.settings import Settings
 from mibe.task import Example
 
 needs_marks = pytest.mark.skipif(
@@ -479,3 +480,46 @@ def test_no_output_raises_and_predictions_are_legal(name, output):
         AlignedEntities().statistics([value], [[["problem", 0, 1]]])
     if name == "emrqa":
         assert 0 <= CharacterScores().values([value], [output])[0, 1] <= 1
+
+
+def fields_shown(prompt):
+    """The words of a prompt alone, whatever stands around them."""
+    return " ".join(f"{prompt.instruction} {prompt.input} {prompt.cue}".split())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_words_and_scoring_are_chosen_apart(name):
+    task = load_task(name)
+    paper = protocols.apply("paper", task)
+    assert protocols.apply("paper", task, "released") == paper and protocols.apply("default", task, "table") is task
+    table = protocols.apply("paper", task, "table")
+    assert fields_shown(table.prompt) == fields_shown(task.prompt)
+    assert table.prompt.verbatim and table.max_new_tokens == 256 and table.metrics == paper.metrics
+    if name.startswith("mmlu"):
+        # Table A2's wording asks for a letter, the released one for an index.
+        assert (table.parser("C"), table.parser("2")) == ("C", None)
+        assert (paper.parser("C"), paper.parser("2")) == (None, "C")
+        with pytest.raises(UsageError, match="index of an option, which --protocol paper alone reads"):
+            protocols.apply("default", task, "released")
+        return
+    assert table.parser == paper.parser
+    released = protocols.apply("default", task, "released")
+    assert released.prompt == paper.prompt
+    assert (released.parser, released.metrics, released.max_new_tokens) == (
+        task.parser,
+        task.metrics,
+        task.max_new_tokens,
+    )
+
+
+def test_a_wording_that_is_none_and_a_task_without_a_released_one_are_refused():
+    with pytest.raises(UsageError, match="unknown prompts 'tables'; known: table, released"):
+        protocols.apply("paper", load_task("ddi"), "tables")
+    with pytest.raises(UsageError, match="has no task 'mine'"):
+        protocols.apply("default", replace(load_task("ddi"), name="mine"), "released")
+
+
+def test_a_protocols_own_wording_is_the_same_run_where_it_is_named():
+    assert Settings(protocol="paper", prompts="released").asked() == Settings(protocol="paper").asked()
+    assert Settings(prompts="table").asked() == Settings().asked()
+    assert Settings(prompts="released").asked()["prompts"] == "released"

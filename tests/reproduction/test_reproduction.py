@@ -40,7 +40,7 @@ ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "examples" / "leaderboard"
 NAMES = [
     *("table_4_v2", "table_5_v2", "table_6_v2", "figure_2_v2", "figure_3_v2", "figure_4_v2"),
-    *("table_1_v1", "table_2_v1", "table_3_v1", "table_4_v1", "figure_2_v1"),
+    *("table_1_v1", "table_2_v1", "table_3_v1", "table_4_v1", "figure_1_v1", "figure_2_v1"),
 ]
 DIAGNOSES = ("figure_3_v2", "figure_4_v2")
 CASES = [
@@ -106,6 +106,11 @@ def test_a_drawn_figure_is_not_given_numbers(capsys):
     # Table 5 and table 4 of the preprint; ROUGE-1 and the commercial models are printed nowhere.
     assert by_model["Me-LLaMA-70B-chat zero-shot", "pubmedqa"] == "0.768"
     assert by_model["Me-LLaMA-70B task-specific", "ddi"] == "0.779"
+    assert not [key for key in by_model if key[0] in ("ChatGPT", "GPT-4") or key[1] == "pubmedsum"]
+    assert main(table_of("figure_1_v1"), ["--published", "--format", "csv"]) == 0
+    by_model = {(row["model"], row["dataset"]): row["published"] for row in records(capsys)}
+    # Table 1 of the first version.
+    assert by_model["Me-LLaMA-70B-chat", "pubmedqa"] == "0.768" and by_model["Me-LLaMA-13B-chat", "bionli"] == "0.195"
     assert not [key for key in by_model if key[0] in ("ChatGPT", "GPT-4") or key[1] == "pubmedsum"]
 
 

@@ -444,7 +444,7 @@ def test_chat_template_arguments_that_are_none(text):
 
 def test_the_command_line_knows_the_settings_that_there_are():
     assert (options.GENERATIONS, options.THINKING) == (fields.GENERATIONS, fields.THINKING)
-    assert options.STYLES == protocols.STYLES
+    assert (options.STYLES, options.PROMPTS) == (protocols.STYLES, protocols.PROMPTS)
     given = parser().parse_args(["eval", "--model", "dummy", "--tasks", "pubmedqa"])
     settings = options.prompt_settings_of(given) | options.generation_settings_of(given)
     assert set(fields.DEFAULTS) - fields.OF_OLD <= settings.keys()

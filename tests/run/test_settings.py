@@ -75,7 +75,7 @@ def test_chat_apis_get_more_new_tokens_under_the_paper_protocol(tmp_path, is_rem
 
 
 def test_the_same_prompt_under_another_protocol_is_not_asked_again(tmp_path, monkeypatch):
-    monkeypatch.setattr("mibe.protocols.apply", lambda protocol, task: task)
+    monkeypatch.setattr("mibe.protocols.apply", lambda protocol, task, prompts=None: task)
     run(Scripted(lambda _: "yes"), tmp_path, tasks="pubmedqa")
     second = Scripted(lambda _: "no")
     run(second, tmp_path, tasks="pubmedqa", protocol="paper")

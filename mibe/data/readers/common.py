@@ -12,6 +12,9 @@ from mibe.data.splits import SEED, stratified_split
 from mibe.errors import DataError
 from mibe.task import Example
 
+POOL = "pool"
+"""A variant whose files hold a train split alone; the test split is the one that is here (`mibe.data.prepare`)."""
+
 
 def json_lines(raw: RawFiles, name: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """Where a record stands ("dev.json, line 3"), and the record, for a file of one JSON object a line."""
@@ -26,6 +29,23 @@ def json_lines(raw: RawFiles, name: str) -> Iterator[tuple[str, dict[str, Any]]]
         if not isinstance(record, dict):
             raise DataError(f"{where}: expected a JSON object, found {type(record).__name__}; download the file again")
         yield where, record
+
+
+def parquet_rows(raw: RawFiles, name: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The same for each row of a parquet file. Raises `DataError` without pyarrow too."""
+    try:
+        from pyarrow import (  # type: ignore[import-untyped,import-not-found,unused-ignore]
+            ArrowException,
+            BufferReader,
+            parquet,
+        )
+    except ImportError:
+        raise DataError('reading parquet files needs pyarrow: pip install "mibe[hub]"') from None
+    try:
+        rows = parquet.read_table(BufferReader(raw.content(name))).to_pylist()
+    except ArrowException as error:
+        raise DataError(f"{name} is damaged or incomplete ({error}); download it again") from None
+    return ((f"{name}, row {number}", row) for number, row in enumerate(rows, 1))
 
 
 def json_object(raw: RawFiles, name: str) -> dict[str, Any]:

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from mibe.data.raw import RawFiles
-from mibe.data.readers.common import json_lines, split_examples, text_field
+from mibe.data.readers.common import POOL, json_lines, parquet_rows, split_examples, text_field
 from mibe.data.splits import normalised
 from mibe.errors import DataError
 from mibe.task import Example, letter
 
 OPTIONS = ("opa", "opb", "opc", "opd")
+TRAIN = ("train.json", "train-*.parquet")
 
 
 @dataclass(frozen=True)
@@ -27,13 +28,18 @@ class MedMcqa:
     obtain: ClassVar[str] = "Download data.zip (train.json, dev.json), linked at https://github.com/medmcqa/medmcqa."
     hub: ClassVar[str] = "clinicalnlplab/medMCQA_test"
     counts: ClassVar[Mapping[str, int]] = {"train": 164_540, "valid": 18_282, "test": 4_183}
-    variants: ClassVar[tuple[str, ...]] = ("official",)
+    variants: ClassVar[tuple[str, ...]] = ("official", POOL)
     version: ClassVar[int] = 1
 
     def read(self, raw: RawFiles, *, variant: str) -> dict[str, list[Example]]:
-        """dev.json → test; train.json, where it is there, → train and valid, 90/10 by subject."""
-        test = _questions(raw, raw.one("dev.json"))
-        name = raw.optional("train.json")
+        """dev.json → test; train.json, where it is there, → train and valid, 90/10 by subject.
+
+        The hub's copy has them as parquet files. The variant `pool` is train.json alone, all of it train.
+        """
+        if variant == POOL:
+            return {"train": _questions(raw, raw.one(*TRAIN))}
+        test = _questions(raw, raw.one("dev.json", "validation-*.parquet"))
+        name = raw.optional(*TRAIN)
         if name is None:
             return {"test": test}
         rest = _questions(raw, name)
@@ -50,7 +56,7 @@ class MedMcqa:
 
 
 def _questions(raw: RawFiles, name: str) -> list[Example]:
-    records = list(json_lines(raw, name))
+    records = list(parquet_rows(raw, name) if name.endswith(".parquet") else json_lines(raw, name))
     first = first_option((record.get("cop") for _, record in records), name)
     return [_question(record, first, where) for where, record in records]
 

@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 from typing import Any, ClassVar
 
 from mibe.data.raw import RawFiles
-from mibe.data.readers.common import json_lines, text_field
+from mibe.data.readers.common import POOL, json_lines, text_field
 from mibe.errors import DataError
 from mibe.task import Example, letter
 
@@ -36,7 +36,7 @@ class MedQa:
     homepage: ClassVar[str] = "https://github.com/jind11/MedQA"
     obtain: ClassVar[str] = "Download data_clean.zip, linked in the README of https://github.com/jind11/MedQA."
     counts: ClassVar[Mapping[str, int]] = {"train": 10_178, "valid": 1_272, "test": 1_273}
-    variants: ClassVar[tuple[str, ...]] = ("official",)
+    variants: ClassVar[tuple[str, ...]] = ("official", POOL)
     version: ClassVar[int] = 1
 
     @property
@@ -45,17 +45,18 @@ class MedQa:
         return "clinicalnlplab/medQA_test" if self.options == 5 else None
 
     def read(self, raw: RawFiles, *, variant: str) -> dict[str, list[Example]]:
-        """The official splits. Test must be there; train and dev may be missing."""
-        found = {official: self._file(raw, official) for official in OFFICIAL_SPLITS}
-        if found["test"] is None:
-            raise raw.missing(FILES[self.options][0].format("test"))
+        """The official splits. Test must be there; train and dev may be missing. The variant `pool` is train alone."""
+        wanted = ("train",) if variant == POOL else tuple(OFFICIAL_SPLITS)
+        found = {official: self._file(raw, official) for official in wanted}
+        if found[wanted[-1]] is None:
+            raise raw.missing(FILES[self.options][0].format(wanted[-1]))
         return {
             split: [
                 self._question(f"{split}/{index}", record, where)
                 for index, (where, record) in enumerate(json_lines(raw, name))
             ]
             for official, split in OFFICIAL_SPLITS.items()
-            if (name := found[official]) is not None
+            if (name := found.get(official)) is not None
         }
 
     def _file(self, raw: RawFiles, official: str) -> str | None:

@@ -52,6 +52,9 @@ class Mmlu:
     The variant `prerelease` takes its validation set from `val_prerelease`, the 1,542 questions that stand in the
     early history of the official repository, where the release has 1,531; train and test are the same. Files that have
     that set alone give no valid split unless the variant is asked for.
+
+    The variant `auxiliary` has a fourth split, `auxiliary_train`: the questions of other examinations that the release
+    has for training, one file a source, which stands there as their subject.
     """
 
     licence: ClassVar[str] = "MIT"
@@ -59,11 +62,11 @@ class Mmlu:
     obtain: ClassVar[str] = "Download data.tar, linked in the README of https://github.com/hendrycks/test."
     hub: ClassVar[str | None] = None
     counts: ClassVar[Mapping[str, int]] = {"train": 285, "valid": 1_531, "test": 14_042}
-    variants: ClassVar[tuple[str, ...]] = ("official", "prerelease")
+    variants: ClassVar[tuple[str, ...]] = ("official", "prerelease", "auxiliary")
     version: ClassVar[int] = 1
 
     def read(self, raw: RawFiles, *, variant: str) -> dict[str, list[Example]]:
-        """The three splits, subjects in the order of their names and questions in the order of their files."""
+        """The splits, subjects in the order of their names and questions in the order of their files."""
         valid = "val_prerelease" if variant == "prerelease" else "val"
         folders = {"train": ("dev", "dev"), "valid": (valid, "val"), "test": ("test", "test")}
         if variant != "prerelease" and not raw.find("val/*.csv") and raw.find("val_prerelease/*.csv"):
@@ -74,7 +77,20 @@ class Mmlu:
             for split, expected in {**self.counts, "valid": PRERELEASE_VALID}.items():
                 expect_count(f"the {split} split", len(splits[split]), expected, "download the data again")
             raw.notes.append("valid is the pre-release validation set: 1,542 questions where the release has 1,531")
+        if variant == "auxiliary":
+            splits["auxiliary_train"] = _auxiliary(raw)
         return splits
+
+
+def _auxiliary(raw: RawFiles) -> list[Example]:
+    names = raw.find("auxiliary_train/*.csv")
+    if not names:
+        raise raw.missing("auxiliary_train/<source>.csv")
+    return [
+        question
+        for name in names
+        for question in _subject(raw, name, PurePosixPath(name).stem, "auxiliary_train", category="auxiliary")
+    ]
 
 
 def _questions(raw: RawFiles, folder: str, suffix: str, split: str) -> list[Example]:
@@ -89,11 +105,15 @@ def _questions(raw: RawFiles, folder: str, suffix: str, split: str) -> list[Exam
             f"{folder}: expected the 57 subjects of MMLU, found {len(names)} files; missing: "
             f"{', '.join(missing) or 'none'}; unknown: {', '.join(extra) or 'none'}; download the data again"
         )
-    return [question for subject in sorted(names) for question in _subject(raw, names[subject], subject, split)]
+    return [
+        question
+        for subject in sorted(names)
+        for question in _subject(raw, names[subject], subject, split, category=CATEGORIES[subject])
+    ]
 
 
-def _subject(raw: RawFiles, name: str, subject: str, split: str) -> list[Example]:
-    metadata = {"subject": subject, "category": CATEGORIES[subject]}
+def _subject(raw: RawFiles, name: str, subject: str, split: str, *, category: str) -> list[Example]:
+    metadata = {"subject": subject, "category": category}
     rows = list(csv.reader(io.StringIO(raw.text(name), newline="")))
     for index, row in enumerate(rows):
         if len(row) != 6 or row[5] not in LETTERS:

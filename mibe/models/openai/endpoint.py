@@ -14,6 +14,8 @@ from mibe.parsers.reasoning import FORMATS, Format
 
 OPENAI_HOST = "api.openai.com"
 KEY = "OPENAI_API_KEY"
+RELEASED_KEY = "OPENAI_API_SECRET_KEY"
+"""Where the code released with the paper, and lm-eval before 0.4, look for the key."""
 
 SAMPLED = frozenset({"temperature", "top_p", "seed"})
 SERVED_SAMPLING = frozenset({"top_k", "min_p"})

@@ -10,8 +10,16 @@ from pathlib import Path
 from mibe.errors import ModelError, UsageError
 from mibe.models.arguments import convert
 from mibe.models.base import Model
-from mibe.models.openai.endpoint import ARGUMENTS, KEY, Endpoint, limit_parameter_of, server_address
+from mibe.models.openai.endpoint import (
+    ARGUMENTS,
+    KEY,
+    RELEASED_KEY,
+    Endpoint,
+    limit_parameter_of,
+    server_address,
+)
 from mibe.models.pricing import find_price
+from mibe.terminal.news import say
 
 OPENAI = "https://api.openai.com/v1"
 
@@ -26,7 +34,7 @@ def load(args: Mapping[str, str]) -> Model:
     values = convert("openai", args, ARGUMENTS)
     if not values.get("model"):
         raise UsageError("the model 'openai' needs model=NAME, such as gpt-4o or the name that your server gives it")
-    key_name = values.pop("api_key_env", KEY)
+    key_name = values.pop("api_key_env", None) or _variable_of_key()
     base_url = values.pop("base_url", None) or server_address(os.environ.get("OPENAI_BASE_URL", "").strip() or OPENAI)
     prices: Path | None = values.pop("prices", None)
     endpoint = Endpoint(
@@ -51,6 +59,14 @@ def load(args: Mapping[str, str]) -> Model:
         raise ModelError(f'API models need `pip install "mibe[openai]"` ({error})') from error
     opened: Model = getattr(module, kind[1])(endpoint, find_price(endpoint.host, endpoint.model, prices))
     return opened
+
+
+def _variable_of_key() -> str:
+    """The environment variable that holds the key, where no argument names one."""
+    if os.environ.get(KEY, "").strip() or not os.environ.get(RELEASED_KEY, "").strip():
+        return KEY
+    say(f"the key comes from {RELEASED_KEY}; its name here is {KEY}")
+    return RELEASED_KEY
 
 
 def refuse_keys(args: Mapping[str, str]) -> None:
