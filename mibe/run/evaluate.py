@@ -26,6 +26,8 @@ def evaluate(
     tasks: str | Iterable[str] | None = None,
     suite: str | None = None,
     model_args: Mapping[str, str] | None = None,
+    name: str | None = None,
+    version: str | int | None = None,
     output_dir: str | Path = "runs",
     use_cache: bool = True,
     progress: Progress | None = None,
@@ -48,6 +50,10 @@ def evaluate(
         A named setting of the paper, tasks with their numbers of worked examples; with `tasks`, those of its tasks.
     model_args:
         Arguments of a model given by name, e.g. {"pretrained": PATH, "dtype": "bfloat16"}.
+    name, version:
+        What a function is known by. Its answers are kept under both, a run of it goes on where it stopped and failed
+        samples are tried again, as for other models; give another version whenever it would answer otherwise. A
+        function without a name is asked anew in every run.
     allow_egress, agreement:
         Names of the credentialed tasks whose text a remote model may get, and the agreement that permits it.
     judge:
@@ -88,6 +94,8 @@ def evaluate(
             settled,
             model=model,
             model_args=model_args,
+            name=name,
+            version=version,
             judge=judge,
             output_dir=Path(output_dir),
             use_cache=use_cache,

@@ -55,6 +55,8 @@ def open_run(
     *,
     model: str | Model | Callable[[list[str]], list[str]],
     model_args: Mapping[str, str] | None,
+    name: str | None,
+    version: str | int | None,
     judge: Judging | None,
     output_dir: Path,
     use_cache: bool,
@@ -64,7 +66,8 @@ def open_run(
     who = ranks.current()
     news = _news(progress, who)
     with heard_by(news.message):
-        llm = as_model(model, arguments_under(settled.settings.protocol, model, model_args))
+        args = arguments_under(settled.settings.protocol, model, model_args)
+        llm = as_model(model, args, name=name, version=version)
     if isinstance(model, str):
         # A model that was handed over belongs to its owner, who may want it for the next run.
         held.callback(llm.close)
