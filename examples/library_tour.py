@@ -24,8 +24,8 @@ print(first.table().query("metric == 'accuracy'")[["task", "value", "low", "high
 print(first.samples("medqa")[["id", "output", "prediction", "target", "outcome"]].head(3).to_string(index=False))
 
 
-# A model is also any function from a list of prompts to a list of texts. Under a name and a version its answers are kept
-# and its runs go on as others do; a function without a name is asked anew in every run.
+# A model is also any function from a list of prompts to a list of texts. Under a name and a version its answers are
+# kept and its runs go on as others do; a function without a name is asked anew in every run.
 def longest_option(prompts: list[str]) -> list[str]:
     """Answers with the letter of the longest option, a habit of many writers of questions."""
     options = [[line for line in prompt.splitlines() if line[1:3] == ". "] for prompt in prompts]
