@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import sys
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from shlex import quote
+from typing import TYPE_CHECKING, Any
 
+from mibe.cli.given import note_given
 from mibe.cli.options import (
     FORMATS,
     Commands,
     add_generation_arguments,
     add_model_arguments,
+    add_run_file_arguments,
     add_scoring_arguments,
     add_task_arguments,
     data_use_of,
@@ -17,6 +25,13 @@ from mibe.cli.options import (
     prompt_settings_of,
 )
 from mibe.errors import UsageError
+from mibe.terminal.plain import printable
+
+if TYPE_CHECKING:
+    from mibe.results.run import Run
+
+RUN_FILE = "run.toml"
+"""The file in a run folder that repeats the run."""
 
 
 def add_commands(commands: Commands) -> None:
@@ -25,9 +40,11 @@ def add_commands(commands: Commands) -> None:
 
 
 def _eval_parser(p: argparse.ArgumentParser) -> None:
-    p.set_defaults(command=_eval)
-    add_task_arguments(p)
-    add_model_arguments(p, required=True)
+    note_given(p)
+    p.set_defaults(command=partial(_eval, parser=p))
+    add_run_file_arguments(p)
+    add_task_arguments(p, required=False)
+    add_model_arguments(p, required=False)
     add_generation_arguments(p)
     add_scoring_arguments(p)
     p.add_argument(
@@ -61,42 +78,89 @@ def _add_service_arguments(p: argparse.ArgumentParser) -> None:
     )
 
 
-def _eval(a: argparse.Namespace) -> int:
-    """Score a model on tasks; 1 when more samples failed than the user accepts."""
-    from mibe.models import ranks
-    from mibe.results.table import render
-    from mibe.run.evaluate import evaluate
-    from mibe.terminal.progress import on_stderr
-    from mibe.terminal.streams import show
+def _eval(a: argparse.Namespace, *, parser: argparse.ArgumentParser) -> int:
+    """Score models on tasks; 1 when more samples failed than the user accepts."""
+    from mibe.cli import several
+    from mibe.cli.run_file import Known, runs_of, to_file, write_run_file
 
+    known = Known(parser)
+    runs = runs_of(a, known)
+    asked = [parser.parse_args(known.words(options)) for options in runs]
+    for each in asked:
+        _check(each)
+    whole = asked[0]
+    if a.write is not None:
+        several.check([_arguments(each) for each in asked])
+        write_run_file(Path(a.write), runs, known)
+        print(f"written: {a.write}; this runs it: mibe eval {quote(a.write)}", file=sys.stderr)
+        return 0
+    if a.estimate:
+        return max(map(_estimate, asked))
+    kept = [{RUN_FILE: to_file([options], known)} for options in runs]
+    if len(asked) == 1:
+        return _one(whole, kept[0])
+    wanted = [
+        several.Wanted(name=_name(each), arguments=_arguments(each), score=partial(_score, keep=keep))
+        for each, keep in zip(asked, kept, strict=True)
+    ]
+    several.check([each.arguments for each in wanted])
+    return several.score_all(wanted, max_errors=whole.max_errors, form=whole.format)
+
+
+def _check(a: argparse.Namespace) -> None:
+    """Raise `UsageError` for what the command line alone is to know of."""
     if a.max_errors < 0:
         raise UsageError(f"--max-errors {a.max_errors} is out of range; it is a number of samples, 0 or more")
-    if a.estimate:
-        return _estimate(a)
-    with on_stderr() as progress:
-        run = evaluate(
-            model=a.model,
-            tasks=a.tasks,
-            suite=a.suite,
-            model_args=model_args_of(a),
-            output_dir=a.output_dir,
-            use_cache=not a.no_cache,
-            progress=progress,
-            judge=a.judge,
-            max_cost=a.max_cost,
-            limit=a.limit,
-            shard=a.shard,
-            scoring=a.scoring,
-            resamples=a.resamples,
-            bertscore=a.bertscore,
-            skip_missing=a.skip_missing,
-            **data_use_of(a),
-            **prompt_settings_of(a),
-            **generation_settings_of(a),
-        )
+    if a.model is None:
+        raise UsageError("name a model: --model hf --model-args pretrained=PATH, --model demo, …, or give a run file")
+
+
+def _name(a: argparse.Namespace) -> str:
+    """What a run among several is called while it goes on."""
+    args = model_args_of(a)
+    return printable(" ".join(filter(None, [a.model, args.get("pretrained") or args.get("model")])))
+
+
+def _one(a: argparse.Namespace, keep: dict[str, str]) -> int:
+    from mibe.models import ranks
+    from mibe.results.table import render
+    from mibe.terminal.streams import show
+
+    run = _score(_arguments(a), keep=keep)
     if ranks.current().is_first:
         show(render(run.record["tasks"], a.format, skipped=run.record.get("skipped", {})))
     return 1 if run.failed > a.max_errors else 0
+
+
+def _score(arguments: Mapping[str, Any], *, keep: dict[str, str]) -> Run:
+    from mibe.run.evaluate import evaluate
+    from mibe.terminal.progress import on_stderr
+
+    with on_stderr() as progress:
+        return evaluate(**arguments, progress=progress, keep=keep)
+
+
+def _arguments(a: argparse.Namespace) -> dict[str, Any]:
+    """The arguments of `mibe.evaluate`."""
+    return {
+        "model": a.model,
+        "tasks": a.tasks,
+        "suite": a.suite,
+        "model_args": model_args_of(a),
+        "output_dir": a.output_dir,
+        "use_cache": not a.no_cache,
+        "judge": a.judge,
+        "max_cost": a.max_cost,
+        "limit": a.limit,
+        "shard": a.shard,
+        "scoring": a.scoring,
+        "resamples": a.resamples,
+        "bertscore": a.bertscore,
+        "skip_missing": a.skip_missing,
+        **data_use_of(a),
+        **prompt_settings_of(a),
+        **generation_settings_of(a),
+    }
 
 
 def _estimate(a: argparse.Namespace) -> int:

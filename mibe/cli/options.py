@@ -20,6 +20,16 @@ Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 """What `add_subparsers` returns: where a command is added."""
 
 
+def add_run_file_arguments(p: argparse.ArgumentParser) -> None:
+    """A run as a file: read, changed in a place, written."""
+    p.add_argument("run_file", nargs="?", metavar="RUN.toml", help="options in a file, for one model or several")
+    file = p.add_argument_group("a run as a file (docs/run-files.md)")
+    file.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="limit=20, model-args.dtype=float16: any option"
+    )
+    file.add_argument("--write", metavar="FILE", help="write what was asked for into a run file, and run nothing")
+
+
 def add_model_arguments(p: argparse.ArgumentParser, *, required: bool) -> None:
     """The model, and what the prompts of `eval`, `plan` and `show` depend on."""
     p.add_argument("--model", required=required, metavar="NAME", help="hf, vllm, openai, lm_eval:NAME, demo, …")
@@ -38,9 +48,9 @@ def add_model_arguments(p: argparse.ArgumentParser, *, required: bool) -> None:
     add_data_use_arguments(p)
 
 
-def add_task_arguments(p: argparse.ArgumentParser) -> None:
+def add_task_arguments(p: argparse.ArgumentParser, *, required: bool = True) -> None:
     """Which tasks: by name, or by a suite of the paper."""
-    which = p.add_mutually_exclusive_group(required=True)
+    which = p.add_mutually_exclusive_group(required=required)
     which.add_argument("--tasks", metavar="A,B", help="tasks and groups (mibe tasks lists them)")
     which.add_argument("--suite", metavar="NAME", help="a setting of the paper: tasks and their worked examples")
 
@@ -171,7 +181,7 @@ def prompt_settings_of(a: argparse.Namespace) -> dict[str, Any]:
         "max_new_tokens": a.max_new_tokens,
         "fewshot_per_document": a.fewshot_per_document,
         "protocol": a.protocol,
-        "system_prompt": None if a.system_prompt is None else _text_or_file(a.system_prompt),
+        "system_prompt": None if a.system_prompt is None else text_or_file(a.system_prompt, "--system-prompt"),
         "thinking": a.thinking,
         "reasoning_effort": a.reasoning_effort,
         "chat_template_args": parse_template_args(a.chat_template_args),
@@ -187,11 +197,11 @@ def generation_settings_of(a: argparse.Namespace) -> dict[str, Any]:
     return {name: getattr(a, name) for name in names} | {"option_texts": not a.no_option_texts}
 
 
-def _text_or_file(text: str) -> str:
-    """The text, or after an "@" what a file holds, without the end of its last line."""
+def text_or_file(text: str, option: str) -> str:
+    """What was given to `option`: the text, or after an "@" what a file holds, without the end of its last line."""
     if not text.startswith("@"):
         return text
     try:
         return Path(text[1:]).expanduser().read_text(encoding="utf-8").rstrip("\n")
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"--system-prompt {text}: the file cannot be read ({error})") from None
+        raise UsageError(f"{option} {text}: the file cannot be read ({error})") from None

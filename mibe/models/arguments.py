@@ -52,6 +52,17 @@ def parse_model_args(text: str) -> dict[str, str]:
     return args
 
 
+def write_model_args(args: Mapping[str, str]) -> str:
+    """The text that `parse_model_args` reads these arguments from."""
+    return ",".join(f"{name}={_written(value)}" for name, value in args.items())
+
+
+def _written(value: str) -> str:
+    if value.startswith('"') or value != value.strip():
+        return '"' + value.replace('"', r"\"") + '"'
+    return value.replace(",", r"\,")
+
+
 def parse_template_args(text: str) -> dict[str, Any]:
     """Switches of a chat template from "enable_thinking=false,tools=[1,2],mode=fast".
 

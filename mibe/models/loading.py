@@ -50,6 +50,12 @@ def parse_model(text: str) -> tuple[str, dict[str, str]]:
     return prefix + name, parse_model_args(arguments)
 
 
+def check_known(name: str) -> None:
+    """Raise `UsageError`, with the nearest names, for a name that `load_model` does not know."""
+    if name not in BUILTIN and not name.startswith(LM_EVAL) and name not in _plugins():
+        raise unknown("model", name, list_models())
+
+
 def load_model(name: str, args: Mapping[str, str] | None = None) -> Model:
     """The model of this name, loaded and ready.
 
@@ -86,14 +92,13 @@ def as_model(
 
 
 def _loader(name: str) -> Loader:
+    check_known(name)
     if name in BUILTIN:
         module, _, function = BUILTIN[name].partition(":")
         return cast(Loader, getattr(import_module(module), function))
     if name.startswith(LM_EVAL):
         return partial(import_module("mibe.models.lm_eval.model").load, name.removeprefix(LM_EVAL))
-    if name in _plugins():
-        return cast(Loader, _plugins()[name].load())
-    raise unknown("model", name, list_models())
+    return cast(Loader, _plugins()[name].load())
 
 
 @cache

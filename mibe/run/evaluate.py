@@ -36,6 +36,7 @@ def evaluate(
     judge: Judging | None = None,
     skip_missing: bool = False,
     max_cost: float | None = None,
+    keep: Mapping[str, str] | None = None,
     **settings: Any,
 ) -> Run:
     """Score a model on tasks and return the run, which is also on disk under `output_dir`.
@@ -64,6 +65,8 @@ def evaluate(
     max_cost:
         USD that a model behind an API may cost, the judge included: the run stops before more is spent, by its earlier
         sessions and by shards of it under the same `output_dir` too.
+    keep:
+        Files that the run folder is to hold beside its own, name → text.
     settings:
         The fields of `Settings`: limit, shard, num_fewshot, protocol, split, scoring, seed, max_new_tokens, …
 
@@ -100,5 +103,6 @@ def evaluate(
             output_dir=Path(output_dir),
             use_cache=use_cache,
             progress=progress,
+            keep=keep or {},
         )
         return run(opened)

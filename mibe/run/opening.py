@@ -61,6 +61,7 @@ def open_run(
     output_dir: Path,
     use_cache: bool,
     progress: Progress | None,
+    keep: Mapping[str, str],
 ) -> Opened:
     """Load the model and open what the run needs; `held` closes it again. Raises as `mibe.evaluate` says."""
     who = ranks.current()
@@ -91,6 +92,8 @@ def open_run(
     services = open_services(asked, news.message, budget)
     fingerprint = _fingerprint(llm, plans, settled.settings, arbiter)
     folder = held.enter_context(RunFolder.open(output_dir, _folder_name(llm, settled.settings), fingerprint))
+    for name, text in keep.items():
+        folder.keep(name, text)
     begun = description.begin(
         llm, plans, settled.settings, fingerprint, settled.suite, egress, previous=folder.earlier_record()
     )
