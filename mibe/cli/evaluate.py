@@ -84,7 +84,8 @@ def _eval(a: argparse.Namespace, *, parser: argparse.ArgumentParser) -> int:
     from mibe.cli.run_file import Known, runs_of, to_file, write_run_file
 
     known = Known(parser)
-    runs = runs_of(a, known)
+    named = runs_of(a, known)
+    runs = [options for _, options in named]
     asked = [parser.parse_args(known.words(options)) for options in runs]
     for each in asked:
         _check(each)
@@ -100,8 +101,10 @@ def _eval(a: argparse.Namespace, *, parser: argparse.ArgumentParser) -> int:
     if len(asked) == 1:
         return _one(whole, kept[0])
     wanted = [
-        several.Wanted(name=_name(each), arguments=_arguments(each), score=partial(_score, keep=keep))
-        for each, keep in zip(asked, kept, strict=True)
+        several.Wanted(
+            name=_name(each), settings=settings, arguments=_arguments(each), score=partial(_score, keep=keep)
+        )
+        for each, (settings, _), keep in zip(asked, named, kept, strict=True)
     ]
     several.check([each.arguments for each in wanted])
     return several.score_all(wanted, max_errors=whole.max_errors, form=whole.format)

@@ -266,15 +266,17 @@ def _value(text: str) -> Any:
         return text
 
 
-def runs_of(a: argparse.Namespace, known: Known) -> list[Options]:
-    """The options of each run that a command asks for: every model of its file with every one of the settings.
+def runs_of(a: argparse.Namespace, known: Known) -> list[tuple[str, Options]]:
+    """The runs that a command asks for: every model of its file with every one of the settings.
+
+    Each is the settings, as one line for people, and all options of the run.
 
     What the command line says counts before the file, and `--set` before both; a model's own before the settings'.
     """
     file = RunFile({}) if a.run_file is None else read_run_file(Path(a.run_file), known)
     said = (known.given(a), parse_sets(a.set, known))
     return [
-        known.overlaid(file.shared, settings, model, *said)
+        (", ".join(_lines(settings)), known.overlaid(file.shared, settings, model, *said))
         for model in file.models or ({},)
         for settings in file.settings or ({},)
     ]

@@ -7,6 +7,7 @@ import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mibe.errors import DataError, LimitReached, MibeError, ModelError, UsageError
@@ -26,9 +27,11 @@ Arguments = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """One run of several: what its user calls it, its arguments, and what scores these with a model that is loaded."""
+    """One run of several: what its user calls it, the settings that it has in common with those of other models, its
+    arguments, and what scores these with a model that is loaded."""
 
     name: str
+    settings: str
     arguments: Arguments
     score: Callable[[Arguments], Run]
 
@@ -64,7 +67,8 @@ def score_all(wanted: Sequence[Wanted], *, max_errors: int, form: str) -> int:
     from mibe.results.table import render
     from mibe.terminal.streams import show
 
-    code, done, models = 0, [], _Models()
+    code, models = 0, _Models()
+    done: list[tuple[str, Run]] = []
     for number, each in enumerate(wanted, start=1):
         print(f"run {number} of {len(wanted)}: {each.name}", file=sys.stderr)
         try:
@@ -80,7 +84,7 @@ def score_all(wanted: Sequence[Wanted], *, max_errors: int, form: str) -> int:
         except KeyboardInterrupt:
             models.close()
             raise
-        done.append(run)
+        done.append((each.settings, run))
         code = max(code, int(run.failed > max_errors))
         if ranks.current().is_first:
             print(render(run.record["tasks"], "text", skipped=run.record.get("skipped", {})), file=sys.stderr)
@@ -127,14 +131,35 @@ def _said(name: str, error: Exception) -> int:
     return 1 if isinstance(error, LimitReached) else 2
 
 
-def _board(runs: Sequence[Run], form: str) -> str:
-    """The leaderboard of the runs; where they cannot stand side by side, a line says why and each has its own table."""
+def _board(done: Sequence[tuple[str, Run]], form: str) -> str:
+    """The leaderboard of the runs, or one for each of their settings where a model would have two rows in one.
+
+    Where runs cannot stand side by side at all, a line says why and each has its own table.
+    """
     from mibe.leaderboard.board import leaderboard
     from mibe.leaderboard.tables import render
     from mibe.results import table
 
+    groups: dict[str, list[Path]] = {}
+    for settings, run in done:
+        groups.setdefault(settings, []).append(run.path)
     try:
-        return render(leaderboard([run.path for run in runs], published="none"), form)
+        if len(groups) == 1 or _has_all([run for _, run in done]):
+            return render(leaderboard([run.path for _, run in done], published="none"), form)
+        boards = {name: render(leaderboard(paths, published="none"), form) for name, paths in groups.items()}
     except MibeError as error:
         print(f"mibe: no leaderboard: {printable(str(error))}", file=sys.stderr)
-        return "\n\n".join(table.render(run.record["tasks"], form) for run in runs)
+        return "\n\n".join(table.render(run.record["tasks"], form) for _, run in done)
+    headed = form in ("text", "markdown")
+    return "\n\n".join(f"{name}\n\n{board}" if headed else board for name, board in boards.items())
+
+
+def _has_all(runs: Sequence[Run]) -> bool:
+    """Whether one leaderboard would show each of these runs."""
+    from mibe.leaderboard.runs import read_results
+
+    try:
+        shown = {result.path for result in read_results([run.path for run in runs])[0]}
+    except UsageError:
+        return False
+    return all(run.path.resolve() in shown for run in runs)

@@ -10,8 +10,8 @@ from typing import Any, TypeAlias
 
 from mibe.errors import UsageError
 
-LARGEST = 1 << 20
-"""Bytes of a file that is read: thousands of times the largest that a person writes."""
+LARGEST = 1 << 16
+"""Bytes of a file that is read: a hundred times the largest that a person writes."""
 
 Place: TypeAlias = "tuple[str | int, ...]"
 """Where a value stands: names of keys, and numbers in arrays of tables, from the top."""
@@ -26,7 +26,7 @@ def read_toml(path: Path) -> tuple[dict[str, Any], dict[Place, int]]:
         with path.open("rb") as file:
             content = file.read(LARGEST + 1)
         if len(content) > LARGEST:
-            raise UsageError(f"{path} is larger than {LARGEST >> 20} MiB and no file of settings")
+            raise UsageError(f"{path} is larger than {LARGEST >> 10} KiB and no file of settings")
         text = content.decode("utf-8")
         return tomllib.loads(text), lines_of(text)
     except OSError as error:
