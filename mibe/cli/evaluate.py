@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from shlex import quote
@@ -64,6 +64,9 @@ def _eval_parser(p: argparse.ArgumentParser) -> None:
         "--max-errors", type=int, default=0, metavar="N", help="exit with 1 above N failed samples (default 0)"
     )
     p.add_argument("--resamples", type=int, default=1000, metavar="N", help="bootstrap resamples (default 1000)")
+    p.add_argument(
+        "--track", default="", metavar="A,B", help="hand settings and figures on: wandb, mlflow, tensorboard, trackio"
+    )
     p.add_argument("--format", choices=FORMATS, default="text", help="of the result table (default text)")
     _add_service_arguments(p)
 
@@ -102,7 +105,11 @@ def _eval(a: argparse.Namespace, *, parser: argparse.ArgumentParser) -> int:
         return _one(whole, kept[0])
     wanted = [
         several.Wanted(
-            name=_name(each), settings=settings, arguments=_arguments(each), score=partial(_score, keep=keep)
+            name=_name(each),
+            settings=settings,
+            arguments=_arguments(each),
+            score=partial(_score, keep=keep),
+            after=partial(_track, names=_trackers(each)),
         )
         for each, (settings, _), keep in zip(asked, named, kept, strict=True)
     ]
@@ -116,6 +123,25 @@ def _check(a: argparse.Namespace) -> None:
         raise UsageError(f"--max-errors {a.max_errors} is out of range; it is a number of samples, 0 or more")
     if a.model is None:
         raise UsageError("name a model: --model hf --model-args pretrained=PATH, --model demo, …, or give a run file")
+    if a.track:
+        from mibe.interchange.tracking import check_trackers
+
+        check_trackers(_trackers(a))
+
+
+def _trackers(a: argparse.Namespace) -> list[str]:
+    return [name.strip() for name in a.track.split(",") if name.strip()]
+
+
+def _track(run: Run, names: Sequence[str]) -> None:
+    """Hand a run to trackers; of several processes the first alone does."""
+    from mibe.models import ranks
+
+    if names and ranks.current().is_first:
+        from mibe.interchange.tracking import track
+
+        for name in names:
+            track(run, name)
 
 
 def _name(a: argparse.Namespace) -> str:
@@ -132,6 +158,7 @@ def _one(a: argparse.Namespace, keep: dict[str, str]) -> int:
     run = _score(_arguments(a), keep=keep)
     if ranks.current().is_first:
         show(render(run.record["tasks"], a.format, skipped=run.record.get("skipped", {})))
+    _track(run, _trackers(a))
     return 1 if run.failed > a.max_errors else 0
 
 

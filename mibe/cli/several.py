@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mibe.errors import DataError, LimitReached, MibeError, ModelError, UsageError
+from mibe.errors import DataError, LimitReached, MibeError, ModelError, RunError, UsageError
 from mibe.terminal.plain import printable
 
 if TYPE_CHECKING:
@@ -28,12 +28,13 @@ Arguments = Mapping[str, Any]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
     """One run of several: what its user calls it, the settings that it has in common with those of other models, its
-    arguments, and what scores these with a model that is loaded."""
+    arguments, what scores these with a model that is loaded, and what is done with the scored run."""
 
     name: str
     settings: str
     arguments: Arguments
     score: Callable[[Arguments], Run]
+    after: Callable[[Run], None]
 
 
 def check(asked: Sequence[Arguments]) -> None:
@@ -88,6 +89,11 @@ def score_all(wanted: Sequence[Wanted], *, max_errors: int, form: str) -> int:
         code = max(code, int(run.failed > max_errors))
         if ranks.current().is_first:
             print(render(run.record["tasks"], "text", skipped=run.record.get("skipped", {})), file=sys.stderr)
+        try:
+            each.after(run)
+        except RunError as error:
+            print(f"mibe: {printable(str(error))}", file=sys.stderr)
+            code = 2
     models.close()
     if done and ranks.current().is_first:
         show(_board(done, form))
