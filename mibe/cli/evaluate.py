@@ -89,6 +89,8 @@ def _eval(a: argparse.Namespace, *, parser: argparse.ArgumentParser) -> int:
     known = Known(parser)
     named = runs_of(a, known)
     runs = [options for _, options in named]
+    for options in runs:
+        known.check_whole(options)
     asked = [parser.parse_args(known.words(options)) for options in runs]
     for each in asked:
         _check(each)
@@ -121,8 +123,6 @@ def _check(a: argparse.Namespace) -> None:
     """Raise `UsageError` for what the command line alone is to know of."""
     if a.max_errors < 0:
         raise UsageError(f"--max-errors {a.max_errors} is out of range; it is a number of samples, 0 or more")
-    if a.model is None:
-        raise UsageError("name a model: --model hf --model-args pretrained=PATH, --model demo, …, or give a run file")
     if a.track:
         from mibe.interchange.tracking import check_trackers
 

@@ -58,7 +58,7 @@ class Known:
             if option.startswith("--") and (name := option[2:]) not in OF_THE_COMMAND
         }
         self._groups = [
-            {option[2:] for action in group._group_actions for option in action.option_strings}
+            [option[2:] for action in group._group_actions for option in action.option_strings]
             for group in parser._mutually_exclusive_groups
         ]
 
@@ -110,6 +110,17 @@ class Known:
             if len(both := [name for name in names if name in group]) > 1:
                 return both
         return []
+
+    def check_whole(self, options: Options) -> None:
+        """Raise `UsageError` for a run without a model or without tasks."""
+        if "model" not in options:
+            raise UsageError("name a model: --model hf --model-args pretrained=PATH, --model demo, …, or in a run file")
+        which = next(group for group in self._groups if "tasks" in group)
+        if not any(name in options for name in which):
+            raise UsageError(
+                f"one of the arguments {' '.join(f'--{name}' for name in which)} is required (mibe tasks lists both), "
+                "or one of them in a run file"
+            )
 
     def words(self, options: Options) -> list[str]:
         """The options as words of a command line."""

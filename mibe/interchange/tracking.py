@@ -134,7 +134,12 @@ def _wandb(told: Tracked) -> None:
     wandb = import_module("wandb")
     # Neither code, command line, console nor what else a client finds on a machine is sent.
     settings = wandb.Settings(
-        console="off", save_code=False, disable_git=True, x_disable_meta=True, x_disable_stats=True
+        console="off",
+        save_code=False,
+        disable_git=True,
+        x_disable_meta=True,
+        x_save_requirements=False,
+        x_disable_stats=True,
     )
     project = os.environ.get("WANDB_PROJECT", PROJECT)
     run = wandb.init(
@@ -160,7 +165,7 @@ def _plain(name: str) -> str:
 
 def _trackio(told: Tracked) -> None:
     trackio = import_module("trackio")
-    trackio.init(project=PROJECT, name=told.name, config=dict(told.settings))
+    trackio.init(project=PROJECT, name=told.name, config=dict(told.settings), auto_log_cpu=False, auto_log_gpu=False)
     trackio.log(dict(told.figures))
     trackio.finish()
 
