@@ -24,14 +24,16 @@ print(first.table().query("metric == 'accuracy'")[["task", "value", "low", "high
 print(first.samples("medqa")[["id", "output", "prediction", "target", "outcome"]].head(3).to_string(index=False))
 
 
-# A model is also any function from a list of prompts to a list of texts.
+# A model is also any function from a list of prompts to a list of texts. Under a name and a version its answers are
+# kept and its runs go on as others do; a function without a name is asked anew in every run.
 def longest_option(prompts: list[str]) -> list[str]:
     """Answers with the letter of the longest option, a habit of many writers of questions."""
     options = [[line for line in prompt.splitlines() if line[1:3] == ". "] for prompt in prompts]
     return [max(lines, key=len)[0] if lines else "" for lines in options]
 
 
-second = mibe.evaluate(model=longest_option, tasks="medqa,mmlu", limit=40, output_dir=FOLDER)
+longest = {"model": longest_option, "name": "longest option", "version": 1}
+second = mibe.evaluate(**longest, tasks="medqa,mmlu", limit=40, output_dir=FOLDER)
 
 # Two runs on the same samples: differences with paired intervals, and where the two disagree.
 comparison = mibe.compare(second, first)
@@ -46,7 +48,7 @@ task = replace(
     prompt=Prompt(instruction="Answer with one letter.", input="{question}\n{options}", cue="Letter:"),
 )
 mibe.register_task(task)
-brief = mibe.evaluate(model=longest_option, tasks="medqa_brief", limit=40, output_dir=FOLDER)
+brief = mibe.evaluate(**longest, tasks="medqa_brief", limit=40, output_dir=FOLDER)
 print(brief.record["tasks"]["medqa_brief"]["first_prompt"])
 
 # A suite is a setting of the paper; its runs stand beside the published figures.

@@ -84,7 +84,7 @@ class WandB:
         except ImportError as error:
             raise EngineError("reporting.wandb needs `pip install wandb`") from error
         # The id makes a resumed run one run there, too; neither code, arguments nor console are sent.
-        settings = wandb.Settings(console="off", save_code=False, disable_git=True)
+        settings = wandb.Settings(console="off", save_code=False, disable_git=True, x_disable_meta=True)
         self._run = wandb.init(
             project=project, dir=str(folder), id=folder.name, name=folder.name, resume="allow", settings=settings
         )

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from shlex import quote
+from typing import TYPE_CHECKING, Any
 
+from mibe.cli.given import note_given
 from mibe.cli.options import (
     FORMATS,
     Commands,
     add_generation_arguments,
     add_model_arguments,
+    add_run_file_arguments,
     add_scoring_arguments,
     add_task_arguments,
     data_use_of,
@@ -18,6 +26,13 @@ from mibe.cli.options import (
 )
 from mibe.cli.own import add_own_arguments, tasks_of
 from mibe.errors import UsageError
+from mibe.terminal.plain import printable
+
+if TYPE_CHECKING:
+    from mibe.results.run import Run
+
+RUN_FILE = "run.toml"
+"""The file in a run folder that repeats the run."""
 
 
 def add_commands(commands: Commands) -> None:
@@ -26,10 +41,12 @@ def add_commands(commands: Commands) -> None:
 
 
 def _eval_parser(p: argparse.ArgumentParser) -> None:
-    p.set_defaults(command=_eval)
-    add_task_arguments(p)
+    note_given(p)
+    p.set_defaults(command=partial(_eval, parser=p))
+    add_run_file_arguments(p)
+    add_task_arguments(p, required=False)
     add_own_arguments(p)
-    add_model_arguments(p, required=True)
+    add_model_arguments(p, required=False)
     add_generation_arguments(p)
     add_scoring_arguments(p)
     p.add_argument(
@@ -49,6 +66,9 @@ def _eval_parser(p: argparse.ArgumentParser) -> None:
         "--max-errors", type=int, default=0, metavar="N", help="exit with 1 above N failed samples (default 0)"
     )
     p.add_argument("--resamples", type=int, default=1000, metavar="N", help="bootstrap resamples (default 1000)")
+    p.add_argument(
+        "--track", default="", metavar="A,B", help="hand settings and figures on: wandb, mlflow, tensorboard, trackio"
+    )
     p.add_argument("--format", choices=FORMATS, default="text", help="of the result table (default text)")
     _add_service_arguments(p)
 
@@ -63,43 +83,117 @@ def _add_service_arguments(p: argparse.ArgumentParser) -> None:
     )
 
 
-def _eval(a: argparse.Namespace) -> int:
-    """Score a model on tasks; 1 when more samples failed than the user accepts."""
-    from mibe.models import ranks
-    from mibe.results.table import render
-    from mibe.run.evaluate import evaluate
-    from mibe.terminal.progress import on_stderr
-    from mibe.terminal.streams import show
+def _eval(a: argparse.Namespace, *, parser: argparse.ArgumentParser) -> int:
+    """Score models on tasks; 1 when more samples failed than the user accepts."""
+    from mibe.cli import several
+    from mibe.cli.run_file import Known, runs_of, to_file, write_run_file
 
+    known = Known(parser)
+    named = runs_of(a, known)
+    runs = [options for _, options in named]
+    for options in runs:
+        known.check_whole(options)
+    asked = [parser.parse_args(known.words(options)) for options in runs]
+    for each in asked:
+        _check(each)
+    whole = asked[0]
+    if a.write is not None:
+        several.check([_arguments(each) for each in asked])
+        write_run_file(Path(a.write), runs, known)
+        print(f"written: {a.write}; this runs it: mibe eval {quote(a.write)}", file=sys.stderr)
+        return 0
+    if a.estimate:
+        return max(map(_estimate, asked))
+    kept = [{RUN_FILE: to_file([options], known)} for options in runs]
+    if len(asked) == 1:
+        return _one(whole, kept[0])
+    wanted = [
+        several.Wanted(
+            name=_name(each),
+            settings=settings,
+            arguments=_arguments(each),
+            score=partial(_score, keep=keep),
+            after=partial(_track, names=_trackers(each)),
+        )
+        for each, (settings, _), keep in zip(asked, named, kept, strict=True)
+    ]
+    several.check([each.arguments for each in wanted])
+    return several.score_all(wanted, max_errors=whole.max_errors, form=whole.format)
+
+
+def _check(a: argparse.Namespace) -> None:
+    """Raise `UsageError` for what the command line alone is to know of."""
     if a.max_errors < 0:
         raise UsageError(f"--max-errors {a.max_errors} is out of range; it is a number of samples, 0 or more")
-    if a.estimate:
-        return _estimate(a)
-    with on_stderr() as progress:
-        run = evaluate(
-            model=a.model,
-            tasks=tasks_of(a, a.tasks),
-            suite=a.suite,
-            model_args=model_args_of(a),
-            output_dir=a.output_dir,
-            use_cache=not a.no_cache,
-            progress=progress,
-            judge=a.judge,
-            max_cost=a.max_cost,
-            limit=a.limit,
-            shard=a.shard,
-            scoring=a.scoring,
-            resamples=a.resamples,
-            bertscore=a.bertscore,
-            bartscore=a.bartscore,
-            skip_missing=a.skip_missing,
-            **data_use_of(a),
-            **prompt_settings_of(a),
-            **generation_settings_of(a),
-        )
+    if a.track:
+        from mibe.interchange.tracking import check_trackers
+
+        check_trackers(_trackers(a))
+
+
+def _trackers(a: argparse.Namespace) -> list[str]:
+    return [name.strip() for name in a.track.split(",") if name.strip()]
+
+
+def _track(run: Run, names: Sequence[str]) -> None:
+    """Hand a run to trackers; of several processes the first alone does."""
+    from mibe.models import ranks
+
+    if names and ranks.current().is_first:
+        from mibe.interchange.tracking import track
+
+        for name in names:
+            track(run, name)
+
+
+def _name(a: argparse.Namespace) -> str:
+    """What a run among several is called while it goes on."""
+    args = model_args_of(a)
+    return printable(" ".join(filter(None, [a.model, args.get("pretrained") or args.get("model")])))
+
+
+def _one(a: argparse.Namespace, keep: dict[str, str]) -> int:
+    from mibe.models import ranks
+    from mibe.results.table import render
+    from mibe.terminal.streams import show
+
+    run = _score(_arguments(a), keep=keep)
     if ranks.current().is_first:
         show(render(run.record["tasks"], a.format, skipped=run.record.get("skipped", {})))
+    _track(run, _trackers(a))
     return 1 if run.failed > a.max_errors else 0
+
+
+def _score(arguments: Mapping[str, Any], *, keep: dict[str, str]) -> Run:
+    from mibe.run.evaluate import evaluate
+    from mibe.terminal.progress import on_stderr
+
+    with on_stderr() as progress:
+        return evaluate(**arguments, progress=progress, keep=keep)
+
+
+def _arguments(a: argparse.Namespace) -> dict[str, Any]:
+    """The arguments of `mibe.evaluate`."""
+    return {
+        "model": a.model,
+        "tasks": tasks_of(a, a.tasks),
+        "suite": a.suite,
+        "model_args": model_args_of(a),
+        "output_dir": a.output_dir,
+        "use_cache": not a.no_cache,
+        "judge": a.judge,
+        "max_cost": a.max_cost,
+        "limit": a.limit,
+        "shard": a.shard,
+        "scoring": a.scoring,
+        "resamples": a.resamples,
+        "bertscore": a.bertscore,
+        "bartscore": a.bartscore,
+        "skip_missing": a.skip_missing,
+        **data_use_of(a),
+        **prompt_settings_of(a),
+        **generation_settings_of(a),
+    }
 
 
 def _estimate(a: argparse.Namespace) -> int:

@@ -58,7 +58,8 @@ def add_commands(commands: Commands) -> None:
     export.add_argument(
         "--output",
         metavar="PATH",
-        help=f"file to write (default: standard output; parquet needs one, inspect a folder); of several runs with {NAME} for each name",
+        help="file to write (default: standard output; parquet needs one, inspect a folder); of several runs with "
+        f"{NAME} for each name",
     )
     export.add_argument("--samples", action="store_true", help="csv and parquet: the samples instead of the scores")
 

@@ -21,6 +21,16 @@ Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 """What `add_subparsers` returns: where a command is added."""
 
 
+def add_run_file_arguments(p: argparse.ArgumentParser) -> None:
+    """A run as a file: read, changed in a place, written."""
+    p.add_argument("run_file", nargs="?", metavar="RUN.toml", help="options in a file, for one model or several")
+    file = p.add_argument_group("a run as a file (docs/run-files.md)")
+    file.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="limit=20, model-args.dtype=float16: any option"
+    )
+    file.add_argument("--write", metavar="FILE", help="write what was asked for into a run file, and run nothing")
+
+
 def add_model_arguments(p: argparse.ArgumentParser, *, required: bool) -> None:
     """The model, and what the prompts of `eval`, `plan` and `show` depend on."""
     p.add_argument("--model", required=required, metavar="NAME", help="hf, vllm, openai, lm_eval:NAME, demo, …")
@@ -39,9 +49,9 @@ def add_model_arguments(p: argparse.ArgumentParser, *, required: bool) -> None:
     add_data_use_arguments(p)
 
 
-def add_task_arguments(p: argparse.ArgumentParser) -> None:
+def add_task_arguments(p: argparse.ArgumentParser, *, required: bool = True) -> None:
     """Which tasks: by name, or by a suite of the paper."""
-    which = p.add_mutually_exclusive_group(required=True)
+    which = p.add_mutually_exclusive_group(required=required)
     which.add_argument("--tasks", metavar="A,B", help="tasks and groups (mibe tasks lists them)")
     which.add_argument("--suite", metavar="NAME", help="a setting of the paper: tasks and their worked examples")
     which.add_argument("--data", metavar="FILE", help="your own table, or a task file (docs/own-data.md)")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import json
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -77,11 +79,17 @@ def tasks_of(a: argparse.Namespace, named: str | None) -> str | None:
             first = next(iter(said.get("columns", said)))
             raise UsageError(f"--{first.replace('_', '-')} is for a file of your own; give it with --data FILE")
         return named
+    return _opened(a.data, json.dumps(said, sort_keys=True))
+
+
+@cache
+def _opened(file: str, said: str) -> str:
+    """The name of the task of a file, which is read and told of once, however many models are asked."""
     from mibe.own.opening import open_file
     from mibe.registry import register_task
     from mibe.terminal.news import say
 
-    task, lines = open_file(a.data, **said)
+    task, lines = open_file(file, **json.loads(said))
     register_task(task)
     for line in lines:
         say(line)

@@ -5,6 +5,6 @@ tests, a function of one's own, and models that only count tokens.
 """
 
 from mibe.models.arguments import parse_model_args
-from mibe.models.loading import BUILTIN, as_model, list_models, load_model, parse_model
+from mibe.models.loading import BUILTIN, as_model, check_known, list_models, load_model, parse_model
 
-__all__ = ["BUILTIN", "as_model", "list_models", "load_model", "parse_model", "parse_model_args"]
+__all__ = ["BUILTIN", "as_model", "check_known", "list_models", "load_model", "parse_model", "parse_model_args"]

@@ -9,6 +9,8 @@ SHORTEST = 8
 """A key of fewer characters is none ("EMPTY", "none", "x"): servers without keys get it, and an answer may say it."""
 
 _NAMES = re.compile("(KEY|TOKEN|SECRET|PASSWORD)$", re.I)
+_ARGUMENT = re.compile(r"([\w.-]*(?:KEY|TOKEN|SECRET|PASSWORD)=)(\"[^\"]*\"|[^,\s]+)", re.I)
+_IN_ADDRESS = re.compile(r"(?<=://)[^/?#@\s]+(?=@)")
 _VISIBLE = re.compile("[!-~]*")
 _CONTROLS = {"n": "\n", "r": "\r", "t": "\t", "b": "\b", "f": "\f"}
 _ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|(.))", re.S)
@@ -31,6 +33,13 @@ def without(keys: Iterable[str], text: str) -> str:
         if len(key) >= SHORTEST:
             text = _spelt_out(key, text).replace(key, "[key]")
     return text
+
+
+def hidden(text: str, environment: Mapping[str, str]) -> str:
+    """Words of a command as they may be written down: without values of arguments named as keys are, without user and
+    password in an address, and without the keys of the environment."""
+    text = _IN_ADDRESS.sub("[key]", _ARGUMENT.sub(r"\1[key]", text))
+    return without(in_environment(environment), text)
 
 
 def _spelt_out(key: str, text: str) -> str:

@@ -68,19 +68,26 @@ def load_model(name: str, args: Mapping[str, str] | None = None) -> Model:
 def as_model(
     model: str | Model | Callable[[list[str]], list[str]],
     args: Mapping[str, str] | None = None,
+    *,
+    name: str | None = None,
+    version: str | int | None = None,
 ) -> Model:
     """A model from its name, from a function that answers a list of prompts, or a `Model` as it is.
 
-    `args` belong to a model given by name; with anything else they raise `UsageError`.
+    `args` belong to a model given by name, `name` and `version` to a function (`FunctionModel`); with anything else
+    they raise `UsageError`.
     """
+    is_function = callable(model) and not (hasattr(model, "generate") and hasattr(model, "render"))
+    if not is_function and (name is not None or version is not None):
+        raise UsageError("name and version are what a function is known by; other models have an identity of their own")
     if isinstance(model, str):
         return load_model(model, args)
     if args:
         raise UsageError("model arguments go with a model given by name, not with an object")
+    if is_function:
+        return FunctionModel(cast(Callable[[list[str]], list[str]], model), name, version)
     if hasattr(model, "generate") and hasattr(model, "render"):
         return cast(Model, model)
-    if callable(model):
-        return FunctionModel(model)
     raise UsageError(f"a model is a name, a mibe Model or a function of a list of prompts, not {type(model).__name__}")
 
 

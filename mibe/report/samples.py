@@ -19,6 +19,7 @@ from mibe.parsers.evidence import evidence
 from mibe.report.prompts import Documents
 from mibe.results.digests import draw_of
 from mibe.results.log import Row
+from mibe.results.picking import is_right
 from mibe.task import Outcome, Task
 from mibe.terminal.plain import printable
 from mibe.terminal.progress import Progress
@@ -27,9 +28,6 @@ OUTPUTS, DETAILS = 500, 100
 """Samples in one file: outputs are all loaded for the search, details as a sample is opened."""
 
 OUTCOMES = tuple(outcome.value for outcome in Outcome)
-VERDICTS = ("accuracy", "exact_match", "subset_accuracy", "top1_accuracy")
-"""Scores of a sample that are 1 where it is right: the first of these that a task has says so."""
-
 SHOWN = (
     *("finish_reason", "prompt_tokens", "new_tokens", "reasoning_tokens", "budget_cut", "seconds", "cached", "cost"),
     *("metadata", "loglikelihoods", "option_loglikelihoods", "verdicts"),
@@ -71,13 +69,6 @@ def index(task: Task, rows: Sequence[Row], *, private: bool) -> Data:
         "outputs": 0 if private else OUTPUTS,
         "details": DETAILS,
     }
-
-
-def is_right(row: Row) -> int | None:
-    """1 or 0, None where a sample is not right or wrong but has a grade, or failed."""
-    scores = row.get("scores") or {}
-    name = next((name for name in VERDICTS if name in scores), None)
-    return None if name is None or row["outcome"] == Outcome.ERROR else int(scores[name] == 1)
 
 
 def _labels(task: Task, rows: Sequence[Row]) -> list[str]:

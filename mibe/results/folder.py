@@ -91,6 +91,11 @@ class RunFolder:
         with _write_errors(self.path):
             write_atomically(self.path / RECORD, json.dumps(record, ensure_ascii=False, indent=1) + "\n")
 
+    def keep(self, name: str, text: str) -> None:
+        """Write a file of somebody else's into the folder, in the place of one of this name."""
+        with _write_errors(self.path):
+            write_atomically(self.path / name, text)
+
     def finish(self, record: Mapping[str, Any]) -> None:
         """Write the record of a run that is finished.
 

@@ -11,10 +11,11 @@ from mibe import protocols
 from mibe.errors import RunError, UsageError
 from mibe.metrics.values import takes_of
 from mibe.own.recorded import task_of
-from mibe.results import schema
+from mibe.results import notebook, schema
 from mibe.results.draws import every_figure
 from mibe.results.folder import SAMPLES, not_whole, read_record
 from mibe.results.log import Row, latest_rows
+from mibe.results.picking import is_graded, is_right
 from mibe.task import Outcome, Task
 from mibe.terminal.plain import printable
 
@@ -22,9 +23,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Run:
-    """A run folder and its record.
+    """A run folder and its record; a notebook shows its figures with their intervals.
 
     Examples
     --------
@@ -35,6 +36,12 @@ class Run:
     path: Path
     record: dict[str, Any]
 
+    def __repr__(self) -> str:
+        return notebook.line_of(self.path, self.record)
+
+    def _repr_html_(self) -> str:
+        return notebook.html_of(self.path, self.record)
+
     @property
     def failed(self) -> int:
         """Samples for which no response came back."""
@@ -42,7 +49,7 @@ class Run:
 
     def scores(self, task: str) -> dict[str, float]:
         """Figure name → value of one task."""
-        return {name: figure["value"] for name, figure in self._task(task)["figures"].items()}
+        return {name: figure["value"] for name, figure in self.part(task)["figures"].items()}
 
     def table(self) -> pd.DataFrame:
         """Every figure of every task: task, metric, value, low, high, stderr, n and the outcome rates.
@@ -76,14 +83,33 @@ class Run:
         """
         import pandas as pd
 
-        self._task(task)
+        self.part(task)
         return pd.DataFrame(list(latest_rows(self.samples_path(task))))
 
-    def _task(self, task: str) -> dict[str, Any]:
+    def wrong(self, task: str) -> pd.DataFrame:
+        """The samples of a task that are wrong, unreadable answers among them, with the columns of `samples`.
+
+        Raises `UsageError` for a task whose answers have a grade, such as summaries: none of them is right or wrong.
+        """
+        import pandas as pd
+
+        self.part(task)
+        rows = list(latest_rows(self.samples_path(task)))
+        if any(map(is_graded, rows)):
+            raise graded(task)
+        return pd.DataFrame(rows)[[is_right(row) == 0 for row in rows]].reset_index(drop=True)
+
+    def part(self, task: str) -> dict[str, Any]:
+        """What the record says of a task. Raises `UsageError` for one that the run does not have."""
         if task not in self.record["tasks"]:
             raise UsageError(f"{self.path} has no task {task!r}; it has {', '.join(self.record['tasks'])}")
         part: dict[str, Any] = self.record["tasks"][task]
         return part
+
+
+def graded(task: str) -> UsageError:
+    """The error for the wrong answers of a task that has none."""
+    return UsageError(f"answers of {task} have a grade and are not right or wrong; look at the scores of its samples")
 
 
 def _rates(task: dict[str, Any]) -> dict[str, float]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from mibe.data import store
 from mibe.models.base import Model
+from mibe.models.keys import hidden
 from mibe.own.recorded import recorded_tasks
 from mibe.prompting import PromptBuilder, Rendered, stop_strings, template_sha256
 from mibe.results import environment
@@ -37,7 +38,12 @@ def begin(
     previous: Record | None,
 ) -> Record:
     """The record at the start of a run, or as it goes on: earlier sessions are kept in `sessions`."""
-    session = {"started": now(), "process": os.getpid(), "command": shlex.join(sys.argv), "ended": None}
+    session = {
+        "started": now(),
+        "process": os.getpid(),
+        "command": hidden(shlex.join(sys.argv), os.environ),
+        "ended": None,
+    }
     return {
         "schema": SCHEMA,
         "status": "running",

@@ -30,6 +30,8 @@ def evaluate(
     tasks: str | Iterable[str] | None = None,
     suite: str | None = None,
     model_args: Mapping[str, str] | None = None,
+    name: str | None = None,
+    version: str | int | None = None,
     output_dir: str | Path = "runs",
     use_cache: bool = True,
     progress: Progress | None = None,
@@ -38,6 +40,7 @@ def evaluate(
     judge: Judging | None = None,
     skip_missing: bool = False,
     max_cost: float | None = None,
+    keep: Mapping[str, str] | None = None,
     **settings: Any,
 ) -> Run:
     """Score a model on tasks and return the run, which is also on disk under `output_dir`.
@@ -52,6 +55,10 @@ def evaluate(
         A named setting of the paper, tasks with their numbers of worked examples; with `tasks`, those of its tasks.
     model_args:
         Arguments of a model given by name, e.g. {"pretrained": PATH, "dtype": "bfloat16"}.
+    name, version:
+        What a function is known by. Its answers are kept under both, a run of it goes on where it stopped and failed
+        samples are tried again, as for other models; give another version whenever it would answer otherwise. A
+        function without a name is asked anew in every run.
     allow_egress, agreement:
         Names of the credentialed tasks whose text a remote model may get, and the agreement that permits it.
     judge:
@@ -62,6 +69,8 @@ def evaluate(
     max_cost:
         USD that a model behind an API may cost, the judge included: the run stops before more is spent, by its earlier
         sessions and by shards of it under the same `output_dir` too.
+    keep:
+        Files that the run folder is to hold beside its own, name → text.
     settings:
         The fields of `Settings`: limit, shard, num_fewshot, protocol, split, scoring, seed, max_new_tokens, …
 
@@ -97,9 +106,12 @@ def evaluate(
             settled,
             model=model,
             model_args=model_args,
+            name=name,
+            version=version,
             judge=judge,
             output_dir=Path(output_dir),
             use_cache=use_cache,
             progress=progress,
+            keep=keep or {},
         )
         return run(opened)

@@ -56,16 +56,20 @@ def open_run(
     *,
     model: str | Model | Callable[[list[str]], list[str]],
     model_args: Mapping[str, str] | None,
+    name: str | None,
+    version: str | int | None,
     judge: Judging | None,
     output_dir: Path,
     use_cache: bool,
     progress: Progress | None,
+    keep: Mapping[str, str],
 ) -> Opened:
     """Load the model and open what the run needs; `held` closes it again. Raises as `mibe.evaluate` says."""
     who = ranks.current()
     news = _news(progress, who)
     with heard_by(news.message):
-        llm = as_model(model, arguments_under(settled.settings.protocol, model, model_args))
+        args = arguments_under(settled.settings.protocol, model, model_args)
+        llm = as_model(model, args, name=name, version=version)
     if isinstance(model, str):
         # A model that was handed over belongs to its owner, who may want it for the next run.
         held.callback(llm.close)
@@ -89,6 +93,8 @@ def open_run(
     services = open_services(asked, news.message, budget)
     fingerprint = _fingerprint(llm, plans, settled.settings, arbiter)
     folder = held.enter_context(RunFolder.open(output_dir, _folder_name(llm, settled.settings), fingerprint))
+    for name, text in keep.items():
+        folder.keep(name, text)
     begun = description.begin(
         llm, plans, settled.settings, fingerprint, settled.suite, egress, previous=folder.earlier_record()
     )

@@ -25,6 +25,11 @@ def printable(text: str) -> str:
     return sound(_UNSEEN.sub("", _SPACES.sub(" ", _SEQUENCES.sub("", text))))
 
 
+def printable_lines(text: str) -> list[str]:
+    """The same of a text of several lines, line by line."""
+    return [printable(line) for line in text.splitlines()]
+
+
 FORMULAS = tuple("=+-@\t\r\n＝＋－＠")
 """What a cell begins with that a spreadsheet takes for a formula."""
 

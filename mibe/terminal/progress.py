@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+import warnings
 from collections.abc import Callable
 from datetime import datetime
 from types import TracebackType
@@ -56,7 +57,7 @@ class Silent:
 
 
 class Terminal:
-    """Messages and a bar on standard error, which is a terminal."""
+    """Messages and a bar on standard error, which is a terminal or a notebook."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -72,11 +73,9 @@ class Terminal:
 
     def start(self, title: str, total: int, done: int) -> None:
         """Show the bar."""
-        from tqdm import tqdm
-
         self._pace = Pace(total, done, self._clock())
         self._next = 0.0
-        self._bar = tqdm(total=total, initial=done, desc=title, bar_format=BAR, file=sys.stderr, dynamic_ncols=True)
+        self._bar = _bar()(total=total, initial=done, desc=title, bar_format=BAR, file=sys.stderr, dynamic_ncols=True)
 
     def advance(self) -> None:
         """Move the bar."""
@@ -175,5 +174,29 @@ def on_stderr() -> Terminal | Lines:
 
 
 def is_watched() -> bool:
-    """Whether standard error is a terminal; a process without one has None in its place."""
-    return sys.stderr is not None and sys.stderr.isatty()
+    """Whether somebody sees standard error: a terminal, or a notebook; a process without one has None in its place."""
+    return sys.stderr is not None and (sys.stderr.isatty() or is_notebook())
+
+
+def is_notebook() -> bool:
+    """Whether this process is the kernel of a notebook (Jupyter, Colab, VS Code), which shows what is printed."""
+    ipython = sys.modules.get("IPython")
+    shell = None if ipython is None else ipython.get_ipython()
+    # IPython's own test for it: its shell in a terminal has no kernel.
+    return getattr(shell, "kernel", None) is not None
+
+
+def _bar() -> Any:
+    """tqdm's bar: in a notebook a widget where ipywidgets is there, and characters where it is not."""
+    if not is_notebook():
+        from tqdm import tqdm
+
+        return tqdm
+    from tqdm import TqdmWarning
+
+    with warnings.catch_warnings():
+        # That a widget would look better, or that its bars are new, is no news of a run.
+        warnings.simplefilter("ignore", TqdmWarning)
+        from tqdm.autonotebook import tqdm as in_notebook
+
+        return in_notebook

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from mibe.errors import ModelError
+from mibe.errors import ModelError, UsageError
 from mibe.models.base import ChoiceRequest, Message, Request, Response
 from mibe.models.reasoning import tell_apart
 from mibe.models.text import byte_count, plain_text
@@ -20,19 +20,33 @@ class FunctionModel:
     """A function `list[str] -> list[str]` as a `Model`.
 
     The function gets plain text, at most 64 prompts at once, and returns one text for each, in their order. The
-    limits of a request are the function's own affair, but for stop strings, at which its answers are cut. Since
-    nothing is known about the function, its answers are never cached.
+    limits of a request are the function's own affair, but for stop strings, at which its answers are cut.
+
+    Nothing is known about a function but what its user says: under a `name`, and the `version` that goes up whenever
+    it would answer otherwise, its answers are kept and a run of it goes on where it stopped. Without a name nothing is.
+    Raises `UsageError` for a name that is empty, and for a version of no name.
     """
 
-    identity: Mapping[str, Any] | None = None
     is_remote = False
     is_chat = False
     context_window: int | None = None
     can: frozenset[str] = frozenset()
     """How its text is made is the function's own affair."""
 
-    def __init__(self, function: Callable[[list[str]], list[str]], name: str | None = None) -> None:
-        self.name = name or str(getattr(function, "__name__", type(function).__name__))
+    def __init__(
+        self, function: Callable[[list[str]], list[str]], name: str | None = None, version: str | int | None = None
+    ) -> None:
+        if name is None and version is not None:
+            raise UsageError(
+                f"version={version!r} goes with a name; give name=… too, and the answers are kept under both"
+            )
+        if name is not None and not name.strip():
+            raise UsageError("the name of a function must say something, for its answers are kept under it")
+        self.name = str(getattr(function, "__name__", type(function).__name__)) if name is None else name
+        said = None if version is None else str(version)
+        self.identity: Mapping[str, Any] | None = (
+            None if name is None else {"model": "function", "name": name, "version": said}
+        )
         self._function = function
 
     def render(self, messages: Sequence[Message]) -> str:

@@ -1,0 +1,347 @@
+"""A run as a file: the options of `mibe eval` under their names, for one model or for several (`docs/run-files.md`).
+
+    tasks = ["pubmedqa", "medqa"]
+    limit = 100
+
+    [[models]]
+    model = "hf"
+    model-args = { pretrained = "PATH", dtype = "bfloat16" }
+
+What an option is, the command line alone says: which there are, what they take, which exclude each other.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from mibe.cli.given import given
+from mibe.cli.options import text_or_file
+from mibe.data.disk import disk_error, write_atomically
+from mibe.data.toml import Place, key_to_toml, read_toml, to_toml
+from mibe.errors import UsageError, unknown
+from mibe.models.arguments import parse_model_args, parse_template_args, write_model_args
+from mibe.models.keys import hidden
+from mibe.models.loading import check_known
+from mibe.terminal.plain import printable
+
+Options: TypeAlias = dict[str, Any]
+"""Option, as it is spelled behind its dashes → value: text, number, True, a list of texts, or a table of arguments."""
+
+MODELS, SETTINGS = "models", "settings"
+"""The tables of a file that there may be several of; every model is run with every one of the settings."""
+
+OF_THE_COMMAND = frozenset({"help", "write", "set", "estimate"})
+"""Options that say what becomes of a file, and so cannot stand in one."""
+OF_THE_WHOLE = frozenset({"format", "max-errors"})
+"""Options that hold for all models together."""
+BY_WORD = frozenset({"allow-egress", "agreement", "trusted-endpoint"})
+"""Options by which credentialed text may leave this machine: a person says them, each time, and no file does."""
+BY_WORD_ARGUMENT = "trusted_endpoint"
+"""The argument of a model that means the same."""
+
+
+class Known:
+    """The options of a command, and what may stand under each of their names in a file."""
+
+    def __init__(self, parser: argparse.ArgumentParser) -> None:
+        self._actions: Mapping[str, argparse.Action] = {
+            name: action
+            for action in parser._actions
+            for option in action.option_strings
+            if option.startswith("--") and (name := option[2:]) not in OF_THE_COMMAND
+        }
+        self._groups = [
+            [option[2:] for action in group._group_actions for option in action.option_strings]
+            for group in parser._mutually_exclusive_groups
+        ]
+
+    def given(self, a: argparse.Namespace) -> Options:
+        """The options that stood on the command line."""
+        dests = given(a)
+        found = {name: getattr(a, action.dest) for name, action in self._actions.items() if action.dest in dests}
+        return {name: self._as_table(name, value) for name, value in found.items()}
+
+    def check(self, name: str, value: object, where: str = "") -> Any:
+        """The value of an option as `Options` have it.
+
+        `where` is "models" or "settings" in a table of these. Raises `UsageError` for a name that is no option, and
+        for a value that it does not take.
+        """
+        if name not in self._actions:
+            raise unknown("key", name, self._actions)
+        if name in OF_THE_WHOLE and where:
+            raise UsageError(f"{name} is of all models together; put it above the first [[{where}]]")
+        action = self._actions[name]
+        takes, fits = _kind(action, value)
+        if not fits:
+            raise UsageError(f"{name} must be {takes}")
+        if action.choices is not None and value not in action.choices:
+            raise UsageError(f"{name} must be one of {', '.join(map(str, action.choices))}")
+        if isinstance(value, list):
+            value = ",".join(value)
+        return self._as_table(name, value)
+
+    def overlaid(self, *layers: Options) -> Options:
+        """The options of several layers, of which a later one counts before an earlier one.
+
+        Arguments of a model are laid over each other one by one. What excludes an option of an earlier layer (a suite
+        the tasks) takes its place.
+        """
+        whole: Options = {}
+        for layer in layers:
+            for name, value in layer.items():
+                for group in self._groups:
+                    if name in group:
+                        whole = {other: kept for other, kept in whole.items() if other == name or other not in group}
+                before = whole.get(name)
+                whole[name] = {**before, **value} if isinstance(before, dict) and isinstance(value, dict) else value
+        return whole
+
+    def excluding(self, names: Iterable[str]) -> list[str]:
+        """Of the names of one layer, those that exclude each other; none where there are fewer than two of a group."""
+        for group in self._groups:
+            if len(both := [name for name in names if name in group]) > 1:
+                return both
+        return []
+
+    def check_whole(self, options: Options) -> None:
+        """Raise `UsageError` for a run without a model or without tasks."""
+        if "model" not in options:
+            raise UsageError("name a model: --model hf --model-args pretrained=PATH, --model demo, …, or in a run file")
+        which = next(group for group in self._groups if "tasks" in group)
+        if not any(name in options for name in which):
+            raise UsageError(
+                f"one of the arguments {' '.join(f'--{name}' for name in which)} is required (mibe tasks lists both), "
+                "or one of them in a run file"
+            )
+
+    def words(self, options: Options) -> list[str]:
+        """The options as words of a command line."""
+        words = []
+        for name, value in options.items():
+            if value is True:
+                words.append(f"--{name}")
+            elif value is not False:
+                words.append(f"--{name}={self.text(name, value)}")
+        return words
+
+    def text(self, name: str, value: Any) -> str:
+        """A value as it is written on a command line."""
+        if not isinstance(value, dict):
+            return str(value)
+        if name == "model-args":
+            return write_model_args(value)
+        return ",".join(f"{key}={json.dumps(each, ensure_ascii=False)}" for key, each in value.items())
+
+    def is_text_or_file(self, name: str) -> bool:
+        """Whether an option takes a text, or "@" and the file that holds it."""
+        return str(self._actions[name].metavar).endswith("|@FILE")
+
+    def _as_table(self, name: str, value: Any) -> Any:
+        """Arguments by name, where the option takes such; a value of a model's is text."""
+        if not _is_table(self._actions[name]):
+            return value
+        if name != "model-args":
+            return parse_template_args(value) if isinstance(value, str) else value
+        args = parse_model_args(value) if isinstance(value, str) else value
+        return {key: each if isinstance(each, str) else json.dumps(each) for key, each in args.items()}
+
+
+def _is_table(action: argparse.Action) -> bool:
+    return "=" in str(action.metavar)
+
+
+def _kind(action: argparse.Action, value: object) -> tuple[str, bool]:
+    """What an option takes, in words, and whether the value is such."""
+    if action.nargs == 0:
+        return "true or false", isinstance(value, bool)
+    if action.type is int:
+        return "a whole number", isinstance(value, int) and not isinstance(value, bool)
+    if action.type is float:
+        return "a number", isinstance(value, int | float) and not isinstance(value, bool)
+    if _is_table(action):
+        return "a table of arguments, or text", isinstance(value, str) or (isinstance(value, dict) and _is_json(value))
+    if "," in str(action.metavar):
+        texts = isinstance(value, list) and all(isinstance(each, str) for each in value)
+        return "text, or a list of texts", isinstance(value, str) or texts
+    return "text", isinstance(value, str)
+
+
+def _is_json(value: object) -> bool:
+    """Whether a value of TOML is one of JSON, too, which dates are not."""
+    if isinstance(value, dict | list):
+        return all(map(_is_json, value.values() if isinstance(value, dict) else value))
+    return isinstance(value, str | bool | int | float)
+
+
+@dataclass(frozen=True, slots=True)
+class RunFile:
+    """What a file says: options for all runs, and those of each model and each of the settings."""
+
+    shared: Options
+    models: tuple[Options, ...] = ()
+    settings: tuple[Options, ...] = ()
+
+
+def read_run_file(path: Path, known: Known) -> RunFile:
+    """The content of a file. Raises `UsageError` with all that is wrong in it, each with its line."""
+    content, lines = read_toml(path)
+    problems: list[tuple[int, str]] = []
+
+    def table(found: Mapping[str, Any], place: Place = ()) -> Options:
+        options: Options = {}
+        for key, value in found.items():
+            name = key.replace("_", "-")
+            line = lines[*place, key]
+            try:
+                _refuse_words(name, value)
+                if name in options:
+                    raise UsageError(f"{name} stands there twice")
+                options[name] = known.check(name, value, str(place[0]) if place else "")
+                if name == "model":
+                    check_known(options[name])
+            except UsageError as error:
+                problems.append((line, str(error)))
+        if both := known.excluding(options):
+            problems.append((lines.get(place, 1), f"{' and '.join(both)} exclude each other; give one of them"))
+        return options
+
+    def tables(key: str) -> tuple[Options, ...]:
+        found = content.pop(key, [])
+        if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
+            problems.append((lines[key,], f"{key} are tables, each below a line [[{key}]]"))
+            return ()
+        return tuple(table(each, (key, number)) for number, each in enumerate(found))
+
+    models, settings = tables(MODELS), tables(SETTINGS)
+    shared = table(content)
+    for number, options in enumerate(models):
+        if "model" not in options and "model" not in shared:
+            problems.append((lines[MODELS, number], "no model is named; give model"))
+    if problems:
+        told = "; ".join(f"line {line}: {text}" for line, text in sorted(problems))
+        raise UsageError(f"{path}: {told}".replace("?; ", "? "))
+    return RunFile(shared, models, settings)
+
+
+def _refuse_words(name: str, value: object) -> None:
+    """Raise `UsageError` for what a person has to say."""
+    if name in BY_WORD:
+        raise UsageError(f"{name} lets credentialed text leave this machine and is said on the command line: --{name}")
+    if name == "model-args" and BY_WORD_ARGUMENT in (value if isinstance(value, dict) else str(value)):
+        raise UsageError(f"{BY_WORD_ARGUMENT} is said on the command line: --trusted-endpoint")
+
+
+def parse_sets(texts: Sequence[str], known: Known) -> Options:
+    """The options of `--set KEY=VALUE`, where KEY may be the name of an option's argument: `model-args.dtype`.
+
+    A value is TOML where it can be read so and fits, else text. Raises `UsageError` with all that is wrong.
+    """
+    options: Options = {}
+    problems = []
+    for given_text in texts:
+        key, equals, text = given_text.partition("=")
+        head, dot, argument = key.strip().partition(".")
+        name = head.replace("_", "-")
+        try:
+            if not equals or not name or (dot and not argument):
+                raise UsageError("give KEY=VALUE, such as limit=20 or model-args.dtype=float16")
+            for candidate in (_value(text), text):
+                value = {argument: candidate} if dot else candidate
+                try:
+                    layer = {name: known.check(name, value)}
+                    break
+                except UsageError as error:
+                    problem = error
+            else:
+                raise problem
+            options = known.overlaid(options, layer)
+        except UsageError as error:
+            problems.append(f"--set {key.strip() if equals else given_text}: {error}")
+    if problems:
+        raise UsageError("; ".join(problems).replace("?; ", "? "))
+    return options
+
+
+def _value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"] if "\n" not in text else text
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def runs_of(a: argparse.Namespace, known: Known) -> list[tuple[str, Options]]:
+    """The runs that a command asks for: every model of its file with every one of the settings.
+
+    Each is the settings, as one line for people, and all options of the run.
+
+    What the command line says counts before the file, and `--set` before both; a model's own before the settings'.
+    """
+    file = RunFile({}) if a.run_file is None else read_run_file(Path(a.run_file), known)
+    said = (known.given(a), parse_sets(a.set, known))
+    return [
+        (", ".join(_lines(settings)), known.overlaid(file.shared, settings, model, *said))
+        for model in file.models or ({},)
+        for settings in file.settings or ({},)
+    ]
+
+
+def to_file(runs: Sequence[Options], known: Known) -> str:
+    """The file that these runs are read from again. Keys of services and what a person has to say are left out, and a
+    comment says so."""
+    left_out: dict[str, None] = {}
+    written = [dict(_writable(options, known, left_out)) for options in runs]
+    first = written[0]
+    shared = {name: value for name, value in first.items() if all(name in o and o[name] == value for o in written)}
+    lines = ["# mibe eval FILE repeats this run; docs/run-files.md says what may stand here."]
+    lines += [f"# Left out: {printable(name)}." for name in left_out]
+    lines += _lines(shared)
+    if len(written) > 1:
+        for options in written:
+            lines += ["", f"[[{MODELS}]]", *_lines({n: v for n, v in options.items() if n not in shared})]
+    return "\n".join(lines) + "\n"
+
+
+def _lines(options: Options) -> list[str]:
+    return [f"{key_to_toml(name)} = {to_toml(value)}" for name, value in options.items()]
+
+
+def _writable(options: Options, known: Known, left_out: dict[str, None]) -> Iterator[tuple[str, Any]]:
+    for name, value in options.items():
+        if name in BY_WORD:
+            left_out[f"{name}, which is said on the command line each time"] = None
+        elif isinstance(value, dict):
+            kept = {key: each for key, each in value.items() if not _is_secret(f"{key}={_plain(each)}")}
+            for key in value.keys() - kept.keys():
+                left_out[f"{name}.{key}, which looks like a key; --set {name}.{key}=… gives it"] = None
+            # TOML has no null.
+            yield name, kept if _is_json(kept) else known.text(name, kept)
+        elif isinstance(value, str) and _is_secret(value):
+            left_out[f"{name}, which looks like a key; --set {name}=… gives it"] = None
+        elif known.is_text_or_file(name) and not (text := text_or_file(value, f"--{name}")).startswith("@"):
+            yield name, text
+        elif value is not False:
+            yield name, value
+
+
+def _plain(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _is_secret(text: str) -> bool:
+    return hidden(text, os.environ) != text
+
+
+def write_run_file(path: Path, runs: Sequence[Options], known: Known) -> None:
+    """Write it. Raises `RunError` when that cannot be done."""
+    try:
+        write_atomically(path, to_file(runs, known))
+    except OSError as error:
+        raise disk_error(error, path) from error
