@@ -19,7 +19,7 @@ from mibe.parsers.evidence import evidence
 from mibe.report.prompts import Documents
 from mibe.results.digests import draw_of
 from mibe.results.log import Row
-from mibe.task import Outcome, Task
+from mibe.task import Example, Outcome, Parser, Task
 from mibe.terminal.plain import printable
 from mibe.terminal.progress import Progress
 
@@ -102,11 +102,19 @@ def pieces(row: Row, documents: Documents) -> list[str]:
         return [output]
     parser = documents.task.parser
     before = row.get("answer_at") or 0
+    if not documents.same_version and not _reads_again(row, before, parser, example):
+        return [output]
     place = evidence(output[before:], row["prediction"], parser, choices=example.choices, inputs=example.inputs)
     if place is None:
         return [output]
     start, end = before + place[0], before + place[1]
     return [output[:start], output[start:end], output[end:]]
+
+
+def _reads_again(row: Row, before: int, parser: Parser, example: Example) -> bool:
+    """Whether the parser of another version of the task reads today what the run's did."""
+    found = parser(row["output"][before:], choices=example.choices, inputs=example.inputs)
+    return bool(found == row["prediction"])
 
 
 def details(row: Row, documents: Documents) -> Data:
