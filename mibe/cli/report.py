@@ -10,17 +10,23 @@ from mibe.cli.options import Commands
 
 def add_commands(commands: Commands) -> None:
     """Add it to the command line."""
-    report = commands.add_parser("report", help="write the report of a run as a page: scores, charts, every sample")
+    report = commands.add_parser("report", help="write the report of a run, or of two side by side, as a page")
     report.set_defaults(command=_report)
     report.add_argument("run", metavar="RUN")
+    report.add_argument("other", nargs="?", metavar="RUN_B", help="a second run: both side by side where they differ")
     report.add_argument("--html", metavar="DIR", help="folder for the page (default: report in the run folder)")
 
 
 def _report(a: argparse.Namespace) -> int:
+    from mibe.report.comparison import write_comparison
     from mibe.report.page import write_report
     from mibe.terminal.progress import on_stderr
 
+    folder = None if a.html is None else Path(a.html)
     with on_stderr() as progress:
-        page = write_report(a.run, None if a.html is None else Path(a.html), progress)
+        if a.other is None:
+            page = write_report(a.run, folder, progress)
+        else:
+            page = write_comparison(a.run, a.other, folder, progress)
     print(page)
     return 0
