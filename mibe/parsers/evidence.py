@@ -30,8 +30,8 @@ def evidence(
 
     `value` is what the parser reads from the whole; that is not asked again, since long texts take their time and most
     answers stand in the first words. Where the answer stands more than once, it is the part without which the output
-    reads differently, if there is one, else the one that ends first. None where there is no such part: nothing was read,
-    the answer is an empty one (no entities), or no part of the output gives this value.
+    reads differently, if there is one, else the one that ends first. None where there is no such part: nothing was
+    read, the answer is an empty one (no entities), or no part of the output gives this value.
     """
     tokens = [token.span() for token in _TOKEN.finditer(output)]
 

@@ -40,7 +40,8 @@ def write_comparison(
     Samples are those that both runs have scored and that differ. Text of credentialed tasks is never in it. Raises as
     `compare`, and `RunError` when the folder cannot be written.
     """
-    runs = tuple(run if isinstance(run, Run) else load_run(run) for run in (a, b))
+    run_a, run_b = (run if isinstance(run, Run) else load_run(run) for run in (a, b))
+    runs = run_a, run_b
     found = compare(*runs)
     folder = runs[0].path / f"report-beside-{runs[1].path.resolve().name}" if folder is None else folder
     names = _names(runs)
@@ -86,7 +87,9 @@ def write_comparison(
             "kinds": KINDS,
         },
     }
-    return write_page(folder, "comparison.html", context, assets=("report.css", "text.js", "samples.js", "comparison.js"))
+    return write_page(
+        folder, "comparison.html", context, assets=("report.css", "text.js", "samples.js", "comparison.js")
+    )
 
 
 def kind_of(task: Task, pair: Pair) -> int | None:

@@ -23,6 +23,7 @@ from mibe.task import Example, Task
 
 CUT = "This prompt was shortened to fit the model's context window; the run keeps its hash alone."
 DIFFERENT = "The prompt cannot be rendered again as the model got it (its hash differs)."
+OTHER_DATA = "The prompt is not here: the data has another content than in the run."
 NO_LAYOUT = "The prompt is not here: how the model lays out its turns cannot be told from the run record."
 
 
@@ -85,7 +86,9 @@ def documents_of(name: str, record: Mapping[str, Any], rows: Sequence[Row]) -> D
     except (DataError, UsageError) as error:
         return Documents(task, {}, None, f"The prompt is not here: {error}", same_version)
     if not same:
-        return Documents(task, {}, None, "The prompt is not here: the data has another content than in the run.", same_version)
+        return Documents(
+            task, {}, None, "The prompt is not here: the data has another content than in the run.", same_version
+        )
     ids = {row["id"] for row in rows}
     examples = {example.id: example for example in plan.documents if example.id in ids}
     builder = _builder(plan, record, part, examples, rows)
