@@ -107,7 +107,7 @@ class Comparison:
         text = not is_credentialed(task_of(self.a.record, task))
         return [
             _sample(a, b, text=text)
-            for a, b in _pairs(self.a, self.b, task)
+            for a, b in same_samples(self.a, self.b, task)
             if (a["prediction"], a["outcome"]) != (b["prediction"], b["outcome"])
         ]
 
@@ -206,10 +206,10 @@ def _other_shots(a: Run, b: Run, name: str) -> bool:
     shared_a, shared_b = (run.record["tasks"][name].get("shots", {}) for run in (a, b))
     if any(shared_a[key] != shared_b[key] for key in shared_a.keys() & shared_b.keys()):
         return True
-    return any(row_a.get("shots") != row_b.get("shots") for row_a, row_b in _pairs(a, b, name))
+    return any(row_a.get("shots") != row_b.get("shots") for row_a, row_b in same_samples(a, b, name))
 
 
-def _pairs(a: Run, b: Run, task: str) -> Iterator[Pair]:
+def same_samples(a: Run, b: Run, task: str) -> Iterator[Pair]:
     """The rows of each sample that has an outcome other than error in both runs, in the order of run A."""
     scored_b = {identity(row): row for row in _scored(b, task)}
     return ((row, scored_b[identity(row)]) for row in _scored(a, task) if identity(row) in scored_b)

@@ -13,13 +13,27 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 
 import mibe
-from mibe.cli import compare, data, evaluate, leaderboard, lm_eval, plan, rate, report, samples, score, tasks, verify
+from mibe.cli import (
+    compare,
+    data,
+    evaluate,
+    leaderboard,
+    lm_eval,
+    plan,
+    rate,
+    report,
+    samples,
+    score,
+    tasks,
+    verify,
+    view,
+)
 from mibe.cli.parsing import Parser, parse
 from mibe.terminal.exit import exit_code
 from mibe.terminal.news import heard_by
 from mibe.terminal.streams import prepare_streams
 
-SUBJECTS = (evaluate, plan, tasks, data, score, compare, verify, leaderboard, rate, report, samples, lm_eval)
+SUBJECTS = (evaluate, plan, tasks, data, score, compare, verify, leaderboard, rate, report, view, samples, lm_eval)
 """In the order of `mibe --help`."""
 
 

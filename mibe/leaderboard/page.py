@@ -34,6 +34,9 @@ MEANINGS = {PARTIAL: "a part of the documents", CONSTANT: "always the same answe
 """What the marks beside a figure mean."""
 
 OTHER_TASKS = "Other tasks"
+COLOURS = 6
+"""Own runs that the charts tell apart by colour and shape; the eye does not tell many more."""
+
 FORGETTING_FIGURES = ("mmlu", "medqa")
 
 Data = dict[str, Any]
@@ -53,7 +56,7 @@ def write_page(boards: Sequence[Board], folder: Path, *, backbones: Mapping[str,
         "boards": [board_view(board) for board in boards],
         "forgetting": bool(forgetting),
         "forgetting_source": "The paper's models are those of v1, table 4; own runs are in their own setting.",
-        "data": {"boards": [chart_data(board) for board in boards], "forgetting": forgetting},
+        "data": {"colours": COLOURS, "boards": [chart_data(board) for board in boards], "forgetting": forgetting},
     }
     return write_files(folder, "leaderboard.html", context, assets=("leaderboard.js",))
 
@@ -96,6 +99,7 @@ def board_view(board: Board) -> Data:
         "setting": board.setting,
         "title": SETTING_TITLES[board.setting],
         "own": bool(own),
+        "many": len(own) > COLOURS,
         "topk": bool(_topk(board)),
         "remarks": board.remarks,
         "notes": [*(f"{dataset_title(note.dataset)}: {note.note}" for note in board.footnotes), *board.run_notes],
@@ -138,10 +142,19 @@ def _row_view(board: Board, row: Row) -> Data:
         "mean_marks": [] if found is None else _marks(found),
         "mean_detail": "" if found is None else interval(found.low, found.high),
         "mean_tasks": tasks,
-        "mean_rank": "" if rank == MISSING else f"rank {rank}",
+        "mean_rank": _mean_rank(board, row, rank),
         "mean_sort": None if found is None else f"{found.whole} {len(found.tasks)} {found.value}",
         "cells": [_cell_view(board, row, column) for column in board.columns],
     }
+
+
+def _mean_rank(board: Board, row: Row, rank: str) -> str:
+    """The rank of a mean and, where own runs make several tiers of it, the tier."""
+    if rank == MISSING:
+        return ""
+    tier = board.means[row.key].tier
+    tiers = {mean.tier for mean in board.means.values()} - {None}
+    return f"rank {rank}, tier {tier}" if tier is not None and len(tiers) > 1 else f"rank {rank}"
 
 
 def _cell_view(board: Board, row: Row, column: Column) -> Data:

@@ -20,6 +20,7 @@ from mibe.parsers.marks import (
     STRONG,
     Finder,
     Kind,
+    Mention,
     index_of,
     kind_of,
     show,
@@ -76,13 +77,17 @@ class Grammar:
         """Whether a text names one of the answers, by more than its letter."""
         return any(mention.kind in (Kind.NAME, Kind.WORD) for mention in self.find(text))
 
-    def marked(self, text: str) -> str:
+    def marked(self, text: str, mentions: Sequence[Mention]) -> str:
         """The text as the grammar sees it."""
-        return rewrite(write(text, self.find(text)), options=self.options)
+        return rewrite(write(text, mentions), options=self.options)
 
     def _read(self, text: str, certain: bool, cut: bool, stated_only: bool = False) -> Reading:
         text = _COURTESY.sub("", text)
-        marked = self.marked(_without_unfinished(text) if cut else text)
+        text = _without_unfinished(text) if cut else text
+        mentions = self.find(text)
+        if not mentions:
+            return NOTHING_READ  # no answer is named, so none can be given; the rules below take their time
+        marked = self.marked(text, mentions)
         sentences = list(_sentences(marked))
         said = [statement for start, sentence in sentences for statement in statements(sentence, start)]
         found = _decide(marked, said, options=self.options, stated_only=cut or stated_only)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 
 from mibe.task import Parser, Value
 
@@ -27,12 +28,14 @@ def evidence(
 ) -> Place | None:
     """Start and end of a part of `output` from which alone `parser` reads `value`, and not without its last word.
 
-    Where the answer stands more than once, it is the part without which the output reads differently, if there is one,
-    else the one that ends first. None where there is no such part: nothing was read, the answer is an empty one (no
-    entities), or the parser reads something else today.
+    `value` is what the parser reads from the whole; that is not asked again, since long texts take their time and most
+    answers stand in the first words. Where the answer stands more than once, it is the part without which the output
+    reads differently, if there is one, else the one that ends first. None where there is no such part: nothing was
+    read, the answer is an empty one (no entities), or no part of the output gives this value.
     """
     tokens = [token.span() for token in _TOKEN.finditer(output)]
 
+    @cache
     def reads(text: str) -> bool:
         return bool(parser(text, choices=choices, inputs=inputs) == value)
 
@@ -45,13 +48,13 @@ def evidence(
     def from_the_right(last: int, enough: int) -> int:
         return _boundary(lambda first: reads(part(first, last)), last, enough)
 
-    if not value or not reads(output):
+    if not value:
         return None
     if isinstance(value, str) and " " in value and output.count(value) == 1 and reads(value):
         return output.index(value), output.index(value) + len(value)
-    if not reads(part(0, len(tokens))):
-        return None
     end = from_the_left(0, len(tokens))
+    if not reads(part(0, end)):
+        return None
     start = from_the_right(end, 0)
     place = start, from_the_left(start, end)
     if reads(_without(output, tokens, *place)):

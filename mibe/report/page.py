@@ -22,6 +22,7 @@ from mibe.report.histogram import histogram
 from mibe.report.prompts import documents_of
 from mibe.results.draws import draws_of, repeats_figures
 from mibe.results.log import Row
+from mibe.results.picking import is_right
 from mibe.results.run import Run, load_run
 from mibe.results.table import remarks_on
 from mibe.run.settings import changes_of, protocol_of, rule_of, style_of
@@ -71,7 +72,12 @@ def write_report(run: str | Path | Run, folder: Path | None = None, progress: Pr
         "remarks": remarks(record, views),
         "tasks": views,
         "outcomes": samples.OUTCOMES,
-        "data": {"tasks": [{key: view[key] for key in CHARTED} for view in views], "outcomes": samples.OUTCOMES},
+        "data": {
+            "tasks": [{key: view[key] for key in CHARTED} for view in views],
+            "outcomes": samples.OUTCOMES,
+            "runs": [],
+            "kinds": [],
+        },
     }
     return write_page(folder, "report.html", context, assets=ASSETS)
 
@@ -107,6 +113,7 @@ def task_view(number: int, name: str, part: Mapping[str, Any], rows: Sequence[Ro
         "draws": draws_of(part),
         "of": part["data"]["of"],
         "headline": headline,
+        "wrong": _wrong(rows),
         "score": part["figures"][headline],
         "figures": [figure for figure in figures if is_main(figure["name"])],
         "of_draws": [{"name": name, **figure} for name, figure in repeats_figures(part).items()],
@@ -121,6 +128,12 @@ def task_view(number: int, name: str, part: Mapping[str, Any], rows: Sequence[Ro
         },
         "histograms": histograms(rows),
     }
+
+
+def _wrong(rows: Sequence[Row]) -> int | None:
+    """How many samples are wrong; None where they have grades."""
+    verdicts = [verdict for row in rows if (verdict := is_right(row)) is not None]
+    return verdicts.count(0) if verdicts else None
 
 
 def histograms(rows: Sequence[Row]) -> Data:

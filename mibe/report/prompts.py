@@ -23,6 +23,7 @@ from mibe.task import Example, Task
 
 CUT = "This prompt was shortened to fit the model's context window; the run keeps its hash alone."
 DIFFERENT = "The prompt cannot be rendered again as the model got it (its hash differs)."
+OTHER_DATA = "The prompt is not here: the data has another content than in the run."
 NO_LAYOUT = "The prompt is not here: how the model lays out its turns cannot be told from the run record."
 
 
@@ -49,12 +50,16 @@ class RecordedLayout:
 
 @dataclass(frozen=True)
 class Documents:
-    """The documents of a run's task by id, and its prompts; `problem` says why a part of it is not here."""
+    """The documents of a run's task by id, and its prompts; `problem` says why a part of it is not here.
+
+    `same_version`: the task's parser reads what it read in the run.
+    """
 
     task: Task
     examples: Mapping[str, Example]
     builder: PromptBuilder | None
     problem: str | None
+    same_version: bool
 
     def prompt(self, row: Row) -> tuple[str | None, str]:
         """The prompt of a sample as the model got it and "", or None and why it is not here."""
@@ -74,17 +79,20 @@ def documents_of(name: str, record: Mapping[str, Any], rows: Sequence[Row]) -> D
     # Which documents the run was about is in its log, a merged run's too.
     settings = Settings(**known | {"limit": None, "shard": None})
     task = task_of(record, name)
+    same_version = task.version == part["version"]
     try:
         plan = plan_task(task, settings)
         same = store.data_fingerprint(task.data_name, settings.split) == part["data"]["sha256"]
     except (DataError, UsageError) as error:
-        return Documents(task, {}, None, f"The prompt is not here: {error}")
+        return Documents(task, {}, None, f"The prompt is not here: {error}", same_version)
     if not same:
-        return Documents(task, {}, None, "The prompt is not here: the data has another content than in the run.")
+        return Documents(
+            task, {}, None, "The prompt is not here: the data has another content than in the run.", same_version
+        )
     ids = {row["id"] for row in rows}
     examples = {example.id: example for example in plan.documents if example.id in ids}
     builder = _builder(plan, record, part, examples, rows)
-    return Documents(plan.task, examples, builder, None if builder else NO_LAYOUT)
+    return Documents(plan.task, examples, builder, None if builder else NO_LAYOUT, same_version)
 
 
 def _builder(

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import count, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from mibe.pages import embed
 from mibe.parsers.evidence import evidence
@@ -20,7 +20,7 @@ from mibe.report.prompts import Documents
 from mibe.results.digests import draw_of
 from mibe.results.log import Row
 from mibe.results.picking import is_right
-from mibe.task import Outcome, Task
+from mibe.task import Example, Outcome, Parser, Task
 from mibe.terminal.plain import printable
 from mibe.terminal.progress import Progress
 
@@ -34,6 +34,7 @@ SHOWN = (
 )
 
 Data = dict[str, Any]
+T = TypeVar("T")
 
 
 def in_order(rows: Sequence[Row]) -> list[Row]:
@@ -56,19 +57,31 @@ def _parts(ident: str) -> list[str]:
 
 
 def index(task: Task, rows: Sequence[Row], *, private: bool) -> Data:
-    """The columns that samples are filtered by. Of a credentialed task: ids, outcomes and whether they are right."""
+    """The columns that samples are filtered and sorted by.
+
+    Of a credentialed task: ids, outcomes, scores and whether they are right.
+    """
     labels = _labels(task, rows) if not private else []
     return {
         "ids": [name_of(row) for row in rows],
         "draws": [row.get("draw") for row in rows],
         "outcomes": [OUTCOMES.index(row["outcome"]) for row in rows],
         "right": [is_right(row) for row in rows],
+        "score": [score_of(task, row) for row in rows],
+        "tokens": [None if private else row.get("new_tokens") for row in rows],
+        "seconds": [None if private or row.get("cached") else row.get("seconds") for row in rows],
         "labels": labels,
         "gold": [_numbers(row["target"], labels) for row in rows],
         "read": [_numbers(row["prediction"], labels) for row in rows],
         "outputs": 0 if private else OUTPUTS,
         "details": DETAILS,
     }
+
+
+def score_of(task: Task, row: Row) -> float | None:
+    """The score of a sample that its task is headed by, else its first; None where it has none."""
+    scores: Mapping[str, float] = row.get("scores") or {}
+    return scores.get(task.headline, next(iter(scores.values()), None))
 
 
 def _labels(task: Task, rows: Sequence[Row]) -> list[str]:
@@ -93,11 +106,19 @@ def pieces(row: Row, documents: Documents) -> list[str]:
         return [output]
     parser = documents.task.parser
     before = row.get("answer_at") or 0
+    if not documents.same_version and not _reads_again(row, before, parser, example):
+        return [output]
     place = evidence(output[before:], row["prediction"], parser, choices=example.choices, inputs=example.inputs)
     if place is None:
         return [output]
     start, end = before + place[0], before + place[1]
     return [output[:start], output[start:end], output[end:]]
+
+
+def _reads_again(row: Row, before: int, parser: Parser, example: Example) -> bool:
+    """Whether the parser of another version of the task reads today what the run's did."""
+    found = parser(row["output"][before:], choices=example.choices, inputs=example.inputs)
+    return bool(found == row["prediction"])
 
 
 def details(row: Row, documents: Documents) -> Data:
@@ -118,22 +139,33 @@ def write(
     folder: Path, number: int, task: Task, rows: Sequence[Row], documents: Documents | None, progress: Progress
 ) -> None:
     """Write the data of one task's samples; without `documents`, as of a credentialed task, ids and scores alone."""
-    place = folder / str(number)
-    place.mkdir(parents=True, exist_ok=True)
-    _write(place, number, "index", index(task, rows, private=documents is None))
     if documents is None:
-        shown: Iterator[Data] = ({"scores": row.get("scores") or {}} for row in rows)
-    else:
-        # What takes time: the parser is asked several times for each output.
-        outputs = (pieces(row, documents) for row in _counted(rows, progress))
-        for k, chunk in _chunks(outputs, OUTPUTS):
-            _write(place, number, f"outputs-{k}", chunk)
-        shown = (details(row, documents) for row in rows)
+        write_files(folder / str(number), index(task, rows, private=True), None, map(scores_alone, rows))
+        return
+    # What takes time: the parser is asked several times for each output.
+    outputs = (pieces(row, documents) for row in counted(rows, progress))
+    write_files(
+        folder / str(number), index(task, rows, private=False), outputs, (details(row, documents) for row in rows)
+    )
+
+
+def write_files(place: Path, columns: Data, outputs: Iterator[Any] | None, shown: Iterator[Data]) -> None:
+    """Write the files of one task's samples into `place`, which is named by the task's number."""
+    place.mkdir(parents=True, exist_ok=True)
+    _write(place, "index", columns)
+    for k, chunk in _chunks(outputs or iter(()), OUTPUTS):
+        _write(place, f"outputs-{k}", chunk)
     for k, chunk in _chunks(shown, DETAILS):
-        _write(place, number, f"details-{k}", chunk)
+        _write(place, f"details-{k}", chunk)
 
 
-def _counted(rows: Sequence[Row], progress: Progress) -> Iterator[Row]:
+def scores_alone(row: Row) -> Data:
+    """What is shown of a sample of a credentialed task."""
+    return {"scores": row.get("scores") or {}}
+
+
+def counted(rows: Sequence[T], progress: Progress) -> Iterator[T]:
+    """The rows, each told to `progress` when it is done with."""
     for row in rows:
         yield row
         progress.advance()
@@ -154,7 +186,7 @@ def _chunks(items: Iterator[Any], size: int) -> Iterator[tuple[int, list[Any]]]:
         yield k, chunk
 
 
-def _write(place: Path, number: int, name: str, data: Mapping[str, Any] | Sequence[Any]) -> None:
+def _write(place: Path, name: str, data: Mapping[str, Any] | Sequence[Any]) -> None:
     # A lone surrogate, which JSON can carry and UTF-8 cannot, becomes the escape that JavaScript has for it.
-    text = f"mibeData({json.dumps(f'{number}/{name}')},{embed(data)});\n"
+    text = f"mibeData({json.dumps(f'{place.name}/{name}')},{embed(data)});\n"
     (place / f"{name}.js").write_bytes(text.encode("utf-8", "backslashreplace"))

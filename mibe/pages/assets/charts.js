@@ -2,7 +2,7 @@
 "use strict";
 
 const charts = (() => {
-  const LEGEND_LETTERS = 36;
+  const LEGEND_LETTERS = 28;
   const drawn = [];
 
   // The parts of an option that all charts share. Tooltips are drawn as text, never as HTML.
@@ -55,26 +55,35 @@ const charts = (() => {
     z: 3,
   });
 
+  const LEGEND = { marker: 14, gap: 16, size: 12.5 };
+  const shortened = (name) => (name.length > LEGEND_LETTERS ? `${name.slice(0, LEGEND_LETTERS - 1)}…` : name);
+
+  // Names are cut, and whole when one points at them.
   const legend = (entries) => ({
     data: entries,
     left: 0,
     top: 0,
-    itemWidth: 14,
+    itemWidth: LEGEND.marker,
     itemHeight: 10,
-    itemGap: 16,
-    formatter: (name) => (name.length > LEGEND_LETTERS ? `${name.slice(0, LEGEND_LETTERS - 1)}…` : name),
-    textStyle: { color: theme.colour("muted"), fontSize: 12.5 },
+    itemGap: LEGEND.gap,
+    formatter: shortened,
+    tooltip: { show: true },
+    textStyle: { color: theme.colour("muted"), fontSize: LEGEND.size },
     inactiveColor: theme.colour("line"),
   });
-  // Rows of a legend that wraps, from the width its entries take.
+
+  const ruler = document.createElement("canvas").getContext("2d");
+  // How high a legend is that wraps, by the width that its entries take.
   const legendHeight = (entries, width) => {
+    ruler.font = `${LEGEND.size}px system-ui, sans-serif`;
     let [rows, used] = [1, 0];
     for (const entry of entries) {
-      const wide = 40 + 7 * Math.min(entry.length, LEGEND_LETTERS);
-      if (used > 0 && used + wide > width) [rows, used] = [rows + 1, 0];
+      const wide = LEGEND.marker + 5 + ruler.measureText(shortened(entry)).width + LEGEND.gap;
+      // A little room: what draws the text may measure it otherwise.
+      if (used > 0 && used + wide > width - 20) [rows, used] = [rows + 1, 0];
       used += wide;
     }
-    return 24 * rows + 8;
+    return 26 * rows + 12;
   };
 
   const percent = (share) => `${(100 * share).toFixed(share > 0 && share < 0.1 ? 1 : 0)} %`;

@@ -13,19 +13,23 @@
   const OUTCOMES = ["unparsed", "truncated", "refused", "error"];
   const { scale, names, number, percent, interval, legend, legendHeight, choice } = charts;
 
-  // Own runs have a colour and a shape each; the paper's models share two colours, and a tooltip names them.
-  const ownModels = [...new Set(data.boards.flatMap((board) => board.models.filter((m) => m.own).map((m) => m.name)))];
-  function style(model) {
+  // Own runs have a colour and a shape each, as many as the eye tells apart: `lit` holds the names of these, and the others
+  // share one, as the paper's models share two. A tooltip names every mark.
+  const ownModels = (board) => board.models.filter((model) => model.own).map((model) => model.name);
+  const best = (board) => ownModels(board).slice(0, data.colours);
+  function style(model, lit) {
     if (!model.own) return { colour: theme.colour(model.family), shape: "circle", size: model.family === "mellama" ? 10 : 8 };
-    const index = ownModels.indexOf(model.name);
-    return { colour: theme.colour(`own-${index % 6}`), shape: SHAPES[index % SHAPES.length], size: 14 };
+    const index = lit.indexOf(model.name);
+    if (index < 0) return { colour: theme.colour("own-more"), shape: "circle", size: 8 };
+    return { colour: theme.colour(`own-${index}`), shape: SHAPES[index], size: 14 };
   }
-  const families = (board) => [
-    ...board.models.filter((model) => model.own),
-    ...["mellama", "other"].flatMap((family) => board.models.find((m) => m.family === family) ?? []),
+  const FAMILY_NAMES = { more: "other own runs", mellama: "Me-LLaMA (paper)", other: "other models (paper)" };
+  const familyOf = (model, lit) => (!model.own ? model.family : lit.includes(model.name) ? "own" : "more");
+  const familyName = (model, lit) => FAMILY_NAMES[familyOf(model, lit)] ?? model.name;
+  const families = (board, lit) => [
+    ...lit,
+    ...Object.keys(FAMILY_NAMES).filter((family) => board.models.some((model) => familyOf(model, lit) === family)).map((family) => FAMILY_NAMES[family]),
   ];
-  const FAMILY_NAMES = { mellama: "Me-LLaMA (paper)", other: "other models (paper)" };
-  const familyName = (model) => (model.own ? model.name : FAMILY_NAMES[model.family]);
 
   const span = (cell) => (cell.low === null ? "" : `${number(cell.low)} – ${number(cell.high)}`);
   const tooltip = (model, column, cell) =>
@@ -36,8 +40,24 @@
   // The end of an axis that begins at 0: the next tenth beyond all figures and intervals.
   const upTo = (cells) => Math.min(1, Math.ceil(10 * Math.max(0.05, ...cells.map((cell) => (cell ? cell.high ?? cell.value : 0)))) / 10);
 
+  // Whose marks have colours: the best, or the one that the reader chooses.
+  function lighting(board) {
+    const chosen = { lit: best(board) };
+    chosen.prepare = (figure, redraw) => {
+      const all = ownModels(board);
+      if (all.length <= data.colours) return;
+      choice(figure, "Colours for", [`the best ${data.colours}`, ...all], 0, (index) => {
+        chosen.lit = index === 0 ? best(board) : [all[index - 1]];
+        redraw();
+      });
+    };
+    return chosen;
+  }
+
   function overview(board) {
-    return (width) => {
+    const chosen = lighting(board);
+    const view = (width) => {
+      const { lit } = chosen;
       const lines = [];
       for (const [index, column] of board.columns.entries()) {
         if (!column.headline) continue;
@@ -47,20 +67,20 @@
       const at = new Map(lines.flatMap((line, y) => (line.column ? [[line.index, y]] : [])));
       const groups = new Map();
       for (const model of [...board.models].reverse()) {
-        const name = familyName(model);
-        const group = groups.get(name) ?? groups.set(name, { ...style(model), own: model.own, dots: [], spans: [] }).get(name);
+        const name = familyName(model, lit);
+        const group = groups.get(name) ?? groups.set(name, { ...style(model, lit), lit: lit.includes(model.name), dots: [], spans: [] }).get(name);
         board.columns.forEach((column, index) => {
           const cell = model.cells[index];
           if (!cell || !at.has(index)) return;
           group.dots.push({ value: [cell.value, at.get(index)], model, column, cell });
-          if (cell.low !== null) group.spans.push([[cell.low, at.get(index)], [cell.high, at.get(index)]]);
+          if (cell.low !== null && group.lit) group.spans.push([[cell.low, at.get(index)], [cell.high, at.get(index)]]);
         });
       }
-      const shown = families(board).map(familyName);
+      const shown = families(board, lit);
       const top = legendHeight(shown, width);
       const narrow = width < 480;
       return {
-        height: top + 30 + lines.length * (narrow ? 25 : 33),
+        height: top + 30 + lines.length * 26,
         option: {
           grid: { left: 8, right: 14, top, bottom: 4, containLabel: true },
           legend: legend(shown),
@@ -85,8 +105,8 @@
               type: "scatter",
               symbol: group.shape,
               symbolSize: group.size,
-              z: group.own ? 5 : 2,
-              itemStyle: { color: group.colour, opacity: group.own ? 1 : 0.75, borderColor: theme.colour("surface"), borderWidth: 1 },
+              z: group.lit ? 5 : 2,
+              itemStyle: { color: group.colour, opacity: group.lit ? 1 : 0.75, borderColor: theme.colour("surface"), borderWidth: 1 },
               data: group.dots,
               tooltip: { formatter: ({ data: dot }) => tooltip(dot.model, dot.column, dot.cell) },
             },
@@ -96,6 +116,7 @@
         table: figures(board, board.columns.map((_, index) => index).filter((index) => at.has(index))),
       };
     };
+    return { prepare: chosen.prepare, view };
   }
 
   function figures(board, indices) {
@@ -125,25 +146,28 @@
       view: (width) => {
         const column = board.columns[chosen];
         const models = board.models.filter((m) => m.cells[chosen]).sort((a, b) => b.cells[chosen].value - a.cells[chosen].value);
+        const step = models.length > 24 ? 15 : 32;
+        const lit = best(board);
         const spans = models.flatMap((model, y) => {
           const cell = model.cells[chosen];
           return cell.low === null ? [] : [[[cell.low, y], [cell.high, y]]];
         });
         return {
-          height: 36 + models.length * 32,
+          height: 36 + models.length * step,
           option: {
             grid: { left: 8, right: 44, top: 6, bottom: 4, containLabel: true },
             xAxis: scale({ min: 0, max: upTo(models.map((m) => m.cells[chosen])), splitNumber: width < 480 ? 3 : 5 }),
             yAxis: names(models.map((model) => model.name), {
-              axisLabel: { color: theme.colour("ink"), fontSize: 12.5, width: 150, overflow: "truncate", interval: 0 },
+              axisLabel: { color: theme.colour("ink"), fontSize: Math.min(12.5, step - 4), width: 150, overflow: "truncate", interval: 0 },
+              tooltip: { show: true },
             }),
             series: [
               {
                 type: "bar",
-                barMaxWidth: 18,
+                barMaxWidth: Math.min(18, step - 5),
                 data: models.map((model) => ({
                   value: model.cells[chosen].value,
-                  itemStyle: { color: style(model).colour, borderRadius: [0, 3, 3, 0] },
+                  itemStyle: { color: style(model, lit).colour, borderRadius: [0, 3, 3, 0] },
                   label: {
                     show: true,
                     // Beside the interval where there is one, so that it is not struck through.
@@ -226,39 +250,61 @@
     };
   }
 
+  // Heights in order, each at least `gap` above the one before.
+  const apart = (values, gap) => values.reduce((placed, value) => [...placed, Math.max(value, placed.length ? placed.at(-1) + gap : -Infinity)], []);
+
+  // Curves bear their names at their ends; those without a colour have them in their tooltips.
   function topk(board) {
+    const curves = board.topk.map((curve) => ({ ...curve, name: `${curve.model}, ${curve.title}` }));
+    const last = (curve) => curve.points.at(-1).value;
+    const coloured = [...curves].sort((a, b) => last(b) - last(a)).slice(0, data.colours);
     return (width) => {
-      const entries = board.topk.map((curve) => ({ ...curve, name: `${curve.model}, ${curve.title}` }));
-      const shown = entries.map((entry) => entry.name);
-      const top = legendHeight(shown, width);
-      const depth = Math.max(...entries.map((entry) => entry.points.length));
+      const depth = Math.max(...curves.map((curve) => curve.points.length));
+      const room = Math.round(Math.min(190, 0.34 * width));
+      const one = new Set(curves.map((curve) => curve.title)).size === 1;
+      const upwards = [...coloured].reverse();
+      const heights = apart(upwards.map(last), 0.06);
+      // What went above the top comes down with all below it.
+      const down = Math.max(0, heights.at(-1) - 1);
       return {
-        height: top + 300,
+        height: 330,
         option: {
-          grid: { left: 34, right: 16, top, bottom: 40 },
-          legend: legend(shown),
+          grid: { left: 34, right: room + 14, top: 14, bottom: 40 },
           xAxis: scale({ min: 1, max: depth, interval: 1, name: "k", nameLocation: "middle", nameGap: 26, splitLine: { show: false } }),
           yAxis: scale({ min: 0, max: 1 }),
-          series: entries.flatMap((entry, position) => {
-            const colour = theme.colour(`own-${position % 6}`);
+          series: curves.flatMap((curve) => {
+            const index = coloured.indexOf(curve);
+            const lit = index >= 0;
+            const colour = theme.colour(lit ? `own-${index}` : "own-more");
             return [
               {
-                name: entry.name,
                 type: "line",
-                symbol: SHAPES[position % SHAPES.length],
-                symbolSize: 11,
+                symbol: lit ? SHAPES[index] : "circle",
+                symbolSize: lit ? 11 : 5,
+                z: lit ? 5 : 2,
                 itemStyle: { color: colour },
-                lineStyle: { color: colour, width: 2 },
-                data: entry.points.map((point, k) => [k + 1, point.value]),
-                tooltip: { formatter: ({ dataIndex: k }) => `${entry.name}\ntop ${k + 1}: ${number(entry.points[k].value)} (${span(entry.points[k])})\n${entry.documents} cases` },
+                lineStyle: { color: colour, width: lit ? 2 : 1, opacity: lit ? 1 : 0.6 },
+                data: curve.points.map((point, k) => [k + 1, point.value]),
+                tooltip: { formatter: ({ dataIndex: k }) => `${curve.name}\ntop ${k + 1}: ${number(curve.points[k].value)} (${span(curve.points[k])})\n${curve.documents} cases` },
               },
-              { ...interval(colour, entry.points.map((point, k) => [[k + 1, point.low], [k + 1, point.high]])), name: entry.name },
+              ...(lit ? [interval(colour, curve.points.map((point, k) => [[k + 1, point.low], [k + 1, point.high]]))] : []),
             ];
+          }).concat({
+            type: "scatter",
+            silent: true,
+            symbolSize: 10,
+            symbolOffset: [18, 0],
+            data: upwards.map((curve, place) => ({
+              value: [depth, heights[place] - down],
+              symbol: SHAPES[coloured.indexOf(curve)],
+              itemStyle: { color: theme.colour(`own-${coloured.indexOf(curve)}`) },
+              label: { show: true, position: "right", formatter: one ? curve.model : curve.name, color: theme.colour("ink"), fontSize: 12, width: room - 24, overflow: "truncate" },
+            })),
           }),
         },
         table: {
           header: ["Model", "Data set", "k", "Accuracy", "95 % interval", "Cases"],
-          rows: entries.flatMap((entry) => entry.points.map((point, k) => [entry.model, entry.title, String(k + 1), number(point.value), span(point), entry.documents])),
+          rows: curves.flatMap((curve) => curve.points.map((point, k) => [curve.model, curve.title, String(k + 1), number(point.value), span(point), curve.documents])),
         },
       };
     };
@@ -266,6 +312,7 @@
 
   function forgetting() {
     const points = data.forgetting;
+    const lit = points.filter((point) => point.own).map((point) => point.name).slice(0, data.colours);
     const byName = new Map(points.map((point) => [point.name, point]));
     const signed = (value) => `${value < 0 ? "−" : "+"}${Math.abs(value).toFixed(3)}`;
     const change = (point) => {
@@ -286,7 +333,7 @@
       const [low, high] = bounds("medqa");
       const axis = (name, from, to) => scale({ min: from, max: to, name, nameLocation: "middle", nameGap: 32, nameTextStyle: { color: theme.colour("muted"), fontSize: 12.5 } });
       return {
-        height: Math.min(520, Math.max(340, 0.55 * width)),
+        height: 340,
         option: {
           grid: { left: 56, right: 24, top: 16, bottom: 48 },
           xAxis: axis("MMLU accuracy", left, right),
@@ -294,9 +341,9 @@
           series: [
             {
               type: "scatter",
-              data: points.map((point) => ({ value: [point.mmlu, point.medqa], symbol: style(point).shape, symbolSize: style(point).size + 2, itemStyle: { color: style(point).colour }, label: { position: side(point) }, point })),
-              label: { show: true, distance: 8, color: theme.colour("ink"), fontSize: 12, formatter: ({ data: dot }) => dot.point.name + (dot.point.partial ? "*" : "") },
-              labelLayout: { moveOverlap: "shiftY" },
+              data: points.map((point) => ({ value: [point.mmlu, point.medqa], symbol: style(point, lit).shape, symbolSize: style(point, lit).size + 2, itemStyle: { color: style(point, lit).colour }, label: { show: !point.own || lit.includes(point.name), position: side(point) }, point })),
+              label: { distance: 8, color: theme.colour("ink"), fontSize: 12, width: 170, overflow: "truncate", formatter: ({ data: dot }) => dot.point.name + (dot.point.partial ? "*" : "") },
+              labelLayout: { moveOverlap: "shiftY", hideOverlap: true },
               tooltip: {
                 formatter: ({ data: { point } }) => {
                   const [general, medical] = change(point);
@@ -310,7 +357,7 @@
                 label: { show: false },
                 data: points.flatMap((point) => {
                   const from = byName.get(point.backbone);
-                  return from ? [[{ coord: [from.mmlu, from.medqa], lineStyle: { color: style(point).colour, type: "solid", width: 2, opacity: 0.8 } }, { coord: [point.mmlu, point.medqa] }]] : [];
+                  return from ? [[{ coord: [from.mmlu, from.medqa], lineStyle: { color: style(point, lit).colour, type: "solid", width: 2, opacity: 0.8 } }, { coord: [point.mmlu, point.medqa] }]] : [];
                 }),
               },
             },

@@ -75,6 +75,18 @@
   // A colour of the theme, let through by so much; the opacity of a mark would also fade what is written on it.
   const shade = (name, share) => theme.colour(name) + Math.round(255 * share).toString(16).padStart(2, "0");
 
+  // Black or white, whichever is read better on a colour that is let through by so much: 4.58 to 1 at the least.
+  function inkOn(name, share) {
+    const channels = (hex) => [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16));
+    const [colour, below] = [channels(theme.colour(name)), channels(theme.colour("surface"))];
+    const linear = colour.map((value, k) => {
+      const mixed = (share * value + (1 - share) * below[k]) / 255;
+      return mixed <= 0.04045 ? mixed / 12.92 : ((mixed + 0.055) / 1.055) ** 2.4;
+    });
+    const luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2];
+    return luminance > 0.179 ? "#000000" : "#ffffff";
+  }
+
   // Each field is a rectangle as dark as its share of the row, so that a rare label is seen as well as a common one.
   function confusion(width) {
     const { labels, counts } = task.confusion;
@@ -88,7 +100,11 @@
     const upright = cell >= 30;
     const fields = counts.flatMap((line, y) => {
       const sum = line.reduce((a, b) => a + b, 0);
-      return line.map((count, x) => ({ x, y, count, share: sum ? count / sum : 0, sum }));
+      return line.map((count, x) => {
+        const share = sum ? count / sum : 0;
+        const colour = x === y ? "right" : x === labels.length ? "unparsed" : "wrong";
+        return { x, y, count, share, sum, colour, depth: count ? 0.16 + 0.84 * share : 0.05 };
+      });
     });
     return {
       height: 12 + labels.length * tall + bottom,
@@ -104,8 +120,8 @@
           data: fields.map((field) => ({
             value: [field.x, field.y],
             field,
-            itemStyle: { color: shade(field.x === field.y ? "right" : field.x === labels.length ? "unparsed" : "wrong", field.count ? 0.16 + 0.84 * field.share : 0.05) },
-            label: { show: upright && field.count > 0, formatter: String(field.count), color: field.share > 0.8 ? theme.colour("surface") : theme.colour("ink"), fontSize: 12 },
+            itemStyle: { color: shade(field.colour, field.depth) },
+            label: { show: upright && field.count > 0, formatter: String(field.count), color: inkOn(field.colour, field.depth), fontSize: 12 },
           })),
           tooltip: { formatter: ({ data: { field } }) => `true: ${labels[field.y]}\nread: ${columns[field.x]}\n${field.count} of ${field.sum} (${percent(field.share)})` },
         }],
@@ -223,7 +239,7 @@
     }
   }
 
-  function open(chosen, id) {
+  function open(chosen, how) {
     task = tasks[chosen];
     byId("task-choice").value = chosen;
     byId("task-line").textContent = `${task.headline} ${number(task.score.value)} (${span(task.score)}) · ${task.samples.toLocaleString("en")} samples`;
@@ -232,15 +248,25 @@
       byId(id).hidden = !kind.has();
       if (kind.has()) kind.redraw();
     }
-    samples.open(chosen, task.name, id);
+    samples.open(chosen, task.name, how);
   }
 
   byId("task").hidden = byId("samples").hidden = false;
   byId("task-choice").addEventListener("change", (event) => open(Number(event.target.value)));
 
-  // The address names the sample that was open: #sample/<task>/<id>.
-  const [kind, name, ...rest] = location.hash.slice(1).split("/").map(decodeURIComponent);
-  const linked = kind === "sample" ? tasks.findIndex((each) => each.name === name) : -1;
-  open(Math.max(0, linked), linked < 0 ? undefined : rest.join("/"));
-  if (linked >= 0) byId("samples").scrollIntoView();
+  // The address names the sample that was open (#sample/<task>/<id>), or asks for a task's wrong or lowest ones.
+  const WAYS = { wrong: { filters: { "filter-right": "0" } }, lowest: { sort: "score up" } };
+  function follow() {
+    const [what, name, ...rest] = location.hash.slice(1).split("/").map(decodeURIComponent);
+    const linked = tasks.findIndex((each) => each.name === name);
+    const how = what === "sample" ? { id: rest.join("/") } : WAYS[what];
+    if (linked < 0 || how === undefined) return false;
+    open(linked, how);
+    byId("samples").scrollIntoView();
+    return true;
+  }
+
+  document.querySelectorAll("#scores a[hidden]").forEach((link) => { link.hidden = false; });
+  addEventListener("hashchange", follow);
+  if (!follow()) open(0);
 })();

@@ -5,7 +5,8 @@ const samples = (() => {
   const ROW = 58;
   const BEYOND = 6;
   const MARKS = { 1: ["✓", "right"], 0: ["✗", "wrong"] };
-  const { outcomes } = JSON.parse(document.getElementById("data").textContent);
+  // `runs` are the names of two that stand side by side, empty in the report of one; `kinds` are their ways to differ.
+  const { outcomes, runs, kinds } = JSON.parse(document.getElementById("data").textContent);
   const byId = (id) => document.getElementById(id);
   const [list, view, status, form] = [byId("list"), byId("sample"), byId("found"), byId("filters")];
   const spacer = list.firstElementChild;
@@ -44,8 +45,12 @@ const samples = (() => {
   let at = 0; // position in `found`
   let asked = 0; // of questions that may be overtaken by a later one
 
-  // Show the task of this number and name; with `id`, that sample of it.
-  async function open(number, name, id) {
+  // The columns of each run: those of a second one stand under `other`.
+  const sides = (of) => (of.other ? [of, of.other] : [of]);
+
+  // Show the task of this number and name: the sample of an id, or what filters (by the ids of their fields) and an order
+  // (a value of the field "sort") leave and put first.
+  async function open(number, name, { id, filters = {}, sort = "" } = {}) {
     const turn = (asked += 1);
     view.replaceChildren();
     let index;
@@ -60,11 +65,15 @@ const samples = (() => {
     task.texts ??= new Array(task.ids.length);
     task.searched ??= { outputs: task.ids.map((each) => each.toLowerCase()), prompts: null };
     labels("filter-gold", task.gold);
-    labels("filter-read", task.read);
+    labels("filter-read", sides(task).flatMap((side) => side.read));
     draws(task.draws);
-    byId("filter-right").parentElement.hidden = task.right.every((right) => right === null);
+    between(task.between);
+    orders();
+    byId("filter-right").parentElement.hidden = runs.length > 0 || task.right.every((right) => right === null);
     byId("find-in").parentElement.hidden = task.outputs === 0;
     clear();
+    for (const [field, value] of Object.entries(filters)) byId(field).value = value;
+    byId("sort").value = sort;
     task.outputsReady ??= readOutputs(task);
     filter(id === undefined ? undefined : task.ids.indexOf(id));
   }
@@ -86,14 +95,40 @@ const samples = (() => {
     select.parentElement.hidden = used.length === 0;
   }
 
+  function between(column) {
+    const select = byId("filter-between");
+    select.replaceChildren(new Option("all that differ", ""));
+    kinds.forEach((kind, number) => column.includes(number) && select.add(new Option(kind, number)));
+    select.parentElement.hidden = kinds.length === 0;
+  }
+
+  // What samples can be sorted by: the numbers that this task has.
+  function orders() {
+    const offered = [["", "id"]];
+    for (const [column, down, up] of [["score", "score, highest first", "score, lowest first"], ["tokens", "longest output", "shortest output"], ["seconds", "slowest", "fastest"]]) {
+      if (task[column].some((value) => value !== null)) offered.push([`${column} up`, up], [`${column} down`, down]);
+    }
+    byId("sort").replaceChildren(...offered.map(([value, name]) => new Option(name, value)));
+  }
+
+  // What is missing comes last in either direction.
+  function sorted(numbers, order) {
+    if (order === "") return numbers;
+    const [column, direction] = order.split(" ");
+    const values = task[column];
+    const sign = direction === "up" ? 1 : -1;
+    return numbers.sort((a, b) => (values[a] === null) - (values[b] === null) || sign * (values[a] - values[b]) || a - b);
+  }
+
   // Outputs come in the background, so that the page opens before they are here.
   async function readOutputs(of) {
     const searched = of.searched.outputs;
     await loadAll(of, "outputs", (chunk, k) => {
-      chunk.forEach((pieces, offset) => {
+      chunk.forEach((output, offset) => {
         const number = k * of.outputs + offset;
-        of.texts[number] = pieces;
-        searched[number] += `\n${pieces.join("").toLowerCase()}`;
+        const texts = of.other ? output : [output];
+        of.texts[number] = texts[0];
+        for (const pieces of texts) searched[number] += `\n${pieces.join("").toLowerCase()}`;
       });
       if (of === task) draw();
     });
@@ -110,10 +145,12 @@ const samples = (() => {
 
   // --- filters -------------------------------------------------------------------------------------------------------
 
-  const FILTERS = ["filter-outcome", "filter-right", "filter-gold", "filter-read", "filter-draw"];
+  const FILTERS = ["filter-outcome", "filter-right", "filter-gold", "filter-read", "filter-draw", "filter-between"];
   const chosen = (id) => byId(id).value;
   const clear = () => [...FILTERS, "find"].forEach((id) => { byId(id).value = ""; });
   const labelled = (wanted, of) => wanted === "" || (wanted === "none" ? of.length === 0 : of.includes(Number(wanted)));
+
+  const looked = (where) => (task.outputs === 0 ? "ids" : where === "prompts" ? "ids, outputs and prompts" : "ids and outputs");
 
   // Show what the filters leave; `wanted` is the number of the sample to stand at, if it is among these.
   async function filter(wanted) {
@@ -133,25 +170,28 @@ const samples = (() => {
       }
       if (turn !== asked) return;
     }
-    const [outcome, right, gold, read, drawn] = FILTERS.map(chosen);
+    const [outcome, right, gold, read, drawn, how] = FILTERS.map(chosen);
     const searched = needle === "" ? null : task.searched[where];
     found = [];
     for (let number = 0; number < task.ids.length; number += 1) {
-      if (outcome !== "" && task.outcomes[number] !== Number(outcome)) continue;
+      if (outcome !== "" && !sides(task).some((side) => side.outcomes[number] === Number(outcome))) continue;
       if (right !== "" && task.right[number] !== Number(right)) continue;
       if (drawn !== "" && task.draws[number] !== Number(drawn)) continue;
-      if (!labelled(gold, task.gold[number]) || !labelled(read, task.read[number])) continue;
+      if (how !== "" && task.between[number] !== Number(how)) continue;
+      if (!labelled(gold, task.gold[number]) || !sides(task).some((side) => labelled(read, side.read[number]))) continue;
       if (searched !== null && !searched[number].includes(needle)) continue;
       found.push(number);
     }
-    status.textContent = `${found.length.toLocaleString("en")} of ${task.ids.length.toLocaleString("en")} samples`;
+    found = sorted(found, chosen("sort"));
+    status.textContent = `${found.length.toLocaleString("en")} of ${task.ids.length.toLocaleString("en")} samples${needle === "" ? "" : `, looked for in ${looked(where)}`}`;
     spacer.style.height = `${found.length * ROW}px`;
     list.scrollTop = 0;
     const place = wanted === undefined ? 0 : found.indexOf(wanted);
     if (found.length > 0) choose(Math.max(0, place), { remember: wanted !== undefined });
     else {
       list.removeAttribute("aria-activedescendant");
-      view.replaceChildren("No sample is left by these filters.");
+      const more = needle !== "" && where === "outputs" && task.outputs > 0 ? " Prompts were not looked through." : "";
+      view.replaceChildren(`No sample is left by these filters${needle === "" ? "" : `: the text was looked for in ${looked(where)}`}.${more}`);
     }
     draw();
   }
@@ -168,12 +208,18 @@ const samples = (() => {
   const isolated = (string) => element("bdi", "", text.line(string, 300));
   const names = (numbers) => (numbers.length === 0 ? "none" : numbers.map((number) => task.labels[number]).join("; "));
 
-  function mark(number) {
-    const [sign, name] = MARKS[task.right[number]] ?? ["·", "graded"];
+  function mark(right, of = "") {
+    const [sign, name] = MARKS[right] ?? ["·", "graded"];
     const made = element("span", `mark ${name}`, sign);
     made.setAttribute("role", "img");
-    made.setAttribute("aria-label", name);
+    made.setAttribute("aria-label", `${of}${name}`);
     return made;
+  }
+  const LETTERS = ["A", "B"];
+  const marks = (number) => sides(task).map((side, k) => mark(side.right[number], task.other ? `${LETTERS[k]} ` : ""));
+
+  function readAs(number) {
+    return sides(task).map((side) => (side.read[number].length || outcomes[side.outcomes[number]] === "parsed" ? names(side.read[number]) : "–")).join(" | ");
   }
 
   function row(position) {
@@ -185,11 +231,8 @@ const samples = (() => {
     made.setAttribute("aria-setsize", found.length);
     made.setAttribute("aria-selected", position === at);
     made.style.top = `${position * ROW}px`;
-    const head = element("div", "head", mark(number), isolated(task.ids[number]));
-    if (task.labels.length) {
-      const read = task.read[number];
-      head.append(element("span", "labels", `${names(task.gold[number])} → ${read.length || outcomes[task.outcomes[number]] === "parsed" ? names(read) : "–"}`));
-    }
+    const head = element("div", "head", ...marks(number), isolated(task.ids[number]));
+    if (task.labels.length) head.append(element("span", "labels", `${names(task.gold[number])} → ${readAs(number)}`));
     const outcome = outcomes[task.outcomes[number]];
     if (outcome !== "parsed") head.append(element("span", `outcome ${outcome}`, outcome));
     const pieces = task.texts[number];
@@ -240,9 +283,9 @@ const samples = (() => {
     const of = task;
     const isCurrent = () => task === of && found[at] === number;
     try {
-      const pieces = of.outputs ? (await load(`${of.number}/outputs-${Math.floor(number / of.outputs)}`))[number % of.outputs] : null;
+      const output = of.outputs ? (await load(`${of.number}/outputs-${Math.floor(number / of.outputs)}`))[number % of.outputs] : null;
       const detail = (await load(`${of.number}/details-${Math.floor(number / of.details)}`))[number % of.details];
-      if (isCurrent()) view.replaceChildren(...contents(number, pieces, detail));
+      if (isCurrent()) view.replaceChildren(...contents(number, of.other ? output : [output], detail));
     } catch (error) {
       if (isCurrent()) view.replaceChildren(error.message);
     }
@@ -250,7 +293,7 @@ const samples = (() => {
 
   const said = (value) => (value === null || value === undefined ? "–" : typeof value === "string" ? value : Array.isArray(value) && value.every((each) => typeof each === "string") ? value.join("; ") || "none" : JSON.stringify(value));
 
-  function facts(number, detail) {
+  function facts(number, side, detail) {
     const made = element("dl", "facts");
     const add = (name, value) => {
       const shown = element("dd", "");
@@ -259,7 +302,7 @@ const samples = (() => {
       shown.append(isolate);
       made.append(element("div", "", element("dt", "", name), shown));
     };
-    add("Outcome", outcomes[task.outcomes[number]]);
+    add("Outcome", outcomes[side.outcomes[number]]);
     if (task.outputs) {
       add("Answer read", said(detail.prediction));
       add("True answer", said(detail.target));
@@ -287,7 +330,7 @@ const samples = (() => {
     return [element("h4", "", title), made];
   }
 
-  function contents(number, pieces, detail) {
+  function contents(number, texts, detail) {
     const step = (name, by) => {
       const made = element("button", "quiet", name);
       made.type = "button";
@@ -295,11 +338,24 @@ const samples = (() => {
       made.addEventListener("click", () => choose(at + by));
       return made;
     };
-    const title = element("h3", "", mark(number), " ", isolated(task.ids[number]));
+    const title = element("h3", "", ...marks(number), " ", isolated(task.ids[number]));
     const place = element("p", "place", `${(at + 1).toLocaleString("en")} of ${found.length.toLocaleString("en")} `, step("Previous", -1), step("Next", 1));
-    const made = [element("div", "title", title, place), facts(number, detail)];
+    const details = task.other ? [detail, detail.other] : [detail];
+    const shown = sides(task).map((side, k) => [
+      ...(task.other ? [element("h4", "", `${LETTERS[k]}: `, isolated(runs[k]))] : []),
+      facts(number, side, details[k]),
+      ...(task.outputs ? answered(texts[k], task.other ? `Output of ${LETTERS[k]}` : "Output") : []),
+    ]);
+    const made = [element("div", "title", title, place)];
+    if (task.other) made.push(element("div", "sides", ...shown.map((side) => element("div", "", ...side))));
+    else made.push(...shown[0]);
     if (!task.outputs) return [...made, element("p", "remark", "This task is credentialed: its texts stay out of the report.")];
-    made.push(...passage("Output", (pre) => {
+    details.forEach((each, k) => made.push(...prompted(each, k === 0 ? "Prompt" : `Prompt of ${LETTERS[k]}, which differs`)));
+    return made;
+  }
+
+  function answered(pieces, title) {
+    const made = passage(title, (pre) => {
       if (pieces.join("") === "") pre.append(element("em", "", "(empty)"));
       pieces.forEach((piece, part) => {
         if (pieces.length === 3 && part === 1) {
@@ -308,10 +364,15 @@ const samples = (() => {
           pre.append(read);
         } else text.append(pre, piece);
       });
-    }));
+    });
     if (pieces.length === 3) made.push(element("p", "hint", "Marked: from this part alone the same answer is read."));
-    if (detail.prompt === null) return [...made, element("h4", "", "Prompt"), element("p", "hint", detail.problem)];
-    return [...made, ...passage("Prompt", (pre) => text.append(pre, detail.prompt))];
+    return made;
+  }
+
+  // The prompt, or why it is not here; nothing where neither is there, since another side shows the same one.
+  function prompted(detail, title) {
+    if (detail.prompt !== null) return passage(title, (pre) => text.append(pre, detail.prompt));
+    return detail.problem === "" ? [] : [element("h4", "", title), element("p", "hint", detail.problem)];
   }
 
   // --- keys ----------------------------------------------------------------------------------------------------------

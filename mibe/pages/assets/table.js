@@ -59,6 +59,21 @@
     apply();
   }
 
+  // An arrow at the right edge of a table that goes on beyond it.
+  function cued(frame) {
+    const scroll = frame.querySelector(".scroll");
+    const cue = document.createElement("span");
+    cue.className = "cue";
+    cue.setAttribute("aria-hidden", "true");
+    cue.textContent = "›";
+    frame.append(cue);
+    const look = () => { cue.hidden = scroll.scrollLeft + scroll.clientWidth >= scroll.scrollWidth - 4; };
+    scroll.addEventListener("scroll", look, { passive: true });
+    new ResizeObserver(look).observe(scroll);
+    scroll.closest("section").addEventListener("input", () => requestAnimationFrame(look));
+  }
+
+  document.querySelectorAll(".frame").forEach(cued);
   document.querySelectorAll("table.sortable").forEach(sortable);
   document.querySelectorAll(".controls[data-for]").forEach(filterable);
 })();
