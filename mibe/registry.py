@@ -75,6 +75,7 @@ GROUPS = {
 """Group → tasks, by name on the command line wherever a task is."""
 
 _REGISTERED: dict[str, Task] = {}
+_EXPLAINED: dict[str, str] = {}
 
 
 def list_tasks() -> list[str]:
@@ -90,6 +91,18 @@ def register_task(task: Task) -> None:
     if task.name in (*TASKS, *GROUPS, *_plugins()) or _REGISTERED.get(task.name, task) != task:
         raise UsageError(f"the name {task.name!r} is taken; give the task another")
     _REGISTERED[task.name] = task
+    load_task.cache_clear()
+
+
+def forget_task(name: str) -> None:
+    """Take a registered task back, so that another may have its name."""
+    _REGISTERED.pop(name, None)
+    load_task.cache_clear()
+
+
+def explain(name: str, why: str) -> None:
+    """Say why a task that somebody will ask for is not known: `load_task` then raises `UsageError` with `why`."""
+    _EXPLAINED[name] = why
 
 
 def list_groups() -> dict[str, tuple[str, ...]]:
@@ -107,6 +120,8 @@ def load_task(name: str) -> Task:
         task = _plugins()[name].load()
     elif name in _REGISTERED:
         task = _REGISTERED[name]
+    elif name in _EXPLAINED:
+        raise UsageError(_EXPLAINED[name])
     else:
         raise unknown("task", name, [*list_tasks(), *GROUPS])
     if not isinstance(task, Task) or task.name != name:

@@ -19,6 +19,7 @@ from mibe.parsers.reasoning import Format, answer_at_again, opened_by
 from mibe.registry import load_task
 from mibe.results import record
 from mibe.results.folder import RunFolder
+from mibe.results.included import definition_of, files_of
 from mibe.results.log import Row, SampleLog
 from mibe.results.means import means_of
 from mibe.results.run import Run, load_run, whole_samples
@@ -64,7 +65,7 @@ def rescore(path: str | Path, *, bertscore: str | None = None) -> Run:
             # Without the curve, the likelihoods are those of texts alone, and the older rule stands.
             rule = {"rule": BY_LIKELIHOOD} if "reliability" in scores else {}
             before = old["tasks"][task.name]
-            part = before | scores | rule | {"version": task.version}
+            part = before | scores | rule | {"version": task.version} | definition_of(task.name)
             parts[task.name] = part | {"changes": changes(before, part, read[task.name])}
         kept = folder.keep_history(rows, private=[task.name for task in tasks if is_credentialed(task)])
         for task in tasks:
@@ -74,6 +75,7 @@ def rescore(path: str | Path, *, bertscore: str | None = None) -> Run:
             "settings": settings,
             "rescored": record.now(),
             "earlier": str(kept.relative_to(folder.path)),
+            **({"include": files} if (files := files_of(parts)) else {}),
             "tasks": parts,
             "means": means_of(parts),
         }
