@@ -1,8 +1,8 @@
 """Tasks of a Python file that its user names (`--include FILE.py`, `mibe.include`), and how later commands find them.
 
-Each run that uses one keeps path, sha256 and text of the file in its record. A run folder may come from anybody: the text
-in a record is run only where a file of the very same content was named on this machine before, which a mark in the cache
-folder remembers. Elsewhere whoever asks for the task is told to look at the text first.
+Each run that uses one keeps path, sha256 and text of the file in its record. A run folder may come from anybody: the
+text in a record is run only where a file of the very same content was named on this machine before, which a mark in the
+cache folder remembers. Elsewhere whoever asks for the task is told to look at the text first.
 """
 
 from __future__ import annotations
