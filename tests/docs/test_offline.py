@@ -1,5 +1,6 @@
 """docs/offline.md is true: its second half, as printed, in a network namespace without routes."""
 
+import json
 import os
 import re
 import shutil
@@ -17,7 +18,9 @@ ALONE = ["unshare", "--map-root-user", "--net"]
 
 
 def block(kind):
-    (found,) = re.findall(rf"^```console {kind}\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    (found,) = re.findall(
+        rf"^```console {kind}\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
+    )
     return found
 
 
@@ -37,7 +40,7 @@ def test_there_is_no_way_out_of_the_namespace(alone):
     done = subprocess.run([*alone, sys.executable, "-c", ask], capture_output=True, text=True, check=False)
     assert "Network is unreachable" in done.stderr
     routes = subprocess.run([*alone, "cat", "/proc/net/route"], capture_output=True, text=True, check=True)
-    assert len(routes.stdout.splitlines()) == 1  # its header
+    assert routes.stdout.splitlines()[1:] == []  # after its header, where there is one
 
 
 @pytest.mark.slow
@@ -46,7 +49,8 @@ def test_the_machine_without_internet(alone, tmp_path):
     from tiny_llama import save_tiny_llama
 
     carry = tmp_path / "carry"
-    save_tiny_llama(carry / "models" / "my-model")
+    config = save_tiny_llama(carry / "models" / "my-model") / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"max_position_embeddings": 8192}))
     wheel = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
     source = tmp_path / "source"
     shutil.copytree(ROOT / "mibe", source / "mibe", ignore=shutil.ignore_patterns("__pycache__"))
@@ -80,10 +84,10 @@ pip() {{ python -m pip --quiet "$@" --no-deps --ignore-installed; }}
     (run,) = (tmp_path / "runs").glob("*/run.json")
     assert len((run.parent / "samples" / "pubmedqa.jsonl").read_text(encoding="utf-8").splitlines()) == 20
     assert (tmp_path / "venv" / "bin" / "mibe").exists()
-    for page in ((run.parent / "report"), tmp_path / "site"):
-        for html in page.glob("*.html"):
-            assert not re.search(r"<(script|link|img)[^>]+(src|href)=.https?:", html.read_text(encoding="utf-8"))
-    assert (tmp_path / "site" / "index.html").exists() or list((tmp_path / "site").glob("*.html"))
+    for folder in (run.parent / "report", tmp_path / "site"):
+        page = (folder / "index.html").read_text(encoding="utf-8")
+        assert "<script" in page
+        assert not re.search(r"<(script|link|img)[^>]+(src|href)=.https?:", page)
 
 
 def test_a_name_that_needs_the_internet_is_one_line(alone, tmp_path):
