@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from mibe.data.documents import examples, prepared_splits
     from mibe.prompting.training import TrainingSample, also_in_test, training_samples
     from mibe.registry import list_tasks, load_task, register_task
+    from mibe.results.included import include
     from mibe.results.run import Run, load_run
     from mibe.run.evaluate import evaluate
     from mibe.terminal.progress import Silent
@@ -32,6 +33,7 @@ _WHERE = {
     "Difference": "mibe.analysis.compare",
     "evaluate": "mibe.run.evaluate",
     "examples": "mibe.data.documents",
+    "include": "mibe.results.included",
     "list_tasks": "mibe.registry",
     "load_task": "mibe.registry",
     "register_task": "mibe.registry",
@@ -53,6 +55,7 @@ __all__ = [
     "compare",
     "evaluate",
     "examples",
+    "include",
     "list_tasks",
     "load_run",
     "load_task",

@@ -87,6 +87,7 @@ ALIASES = {
 nor do the names of `mibe lm-eval`, which begin with "mibe_"."""
 
 _REGISTERED: dict[str, Task] = {}
+_EXPLAINED: dict[str, str] = {}
 
 
 def list_tasks() -> list[str]:
@@ -108,6 +109,16 @@ def register_task(task: Task) -> None:
     if is_taken(task.name) or _REGISTERED.get(task.name, task) != task:
         raise UsageError(f"the name {task.name!r} is taken; give the task another")
     _REGISTERED[task.name] = task
+
+
+def forget_task(name: str) -> None:
+    """Take a registered task back, so that another may have its name."""
+    _REGISTERED.pop(name, None)
+
+
+def explain(name: str, why: str) -> None:
+    """Say why a task that somebody will ask for is not known: `load_task` then raises `UsageError` with `why`."""
+    _EXPLAINED[name] = why
 
 
 def list_groups() -> dict[str, tuple[str, ...]]:
@@ -139,6 +150,8 @@ def load_task(name: str) -> Task:
         task = getattr(import_module(module), attribute)
     elif name in _plugins():
         task = _plugins()[name].load()
+    elif name in _EXPLAINED:
+        raise UsageError(_EXPLAINED[name])
     else:
         task = import_module(ADDED).added_task(name)
         if task is None:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import settings
 
 from mibe import registry
+from mibe.results import included
 
 # No deadline: a busy machine is no counterexample. And the same examples in every run of CI: a new counterexample is
 # found at a desk, not in somebody's unrelated change.
@@ -34,10 +35,13 @@ def own_folders(tmp_path_factory, monkeypatch):
 @pytest.fixture(autouse=True)
 def own_tasks():
     """What a test registers is forgotten after it."""
-    before = dict(registry._REGISTERED)
+    kept = (registry._REGISTERED, registry._EXPLAINED, included._named, included._recalled)
+    before = [dict(each) for each in kept]
     yield
-    registry._REGISTERED.clear()
-    registry._REGISTERED.update(before)
+    for each, earlier in zip(kept, before, strict=True):
+        each.clear()
+        each.update(earlier)
+    registry.load_task.cache_clear()
 
 
 @pytest.fixture

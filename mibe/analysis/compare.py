@@ -40,6 +40,7 @@ Joined = tuple[list[Row], list[Row]]
 SAME = {
     "version": "they were read by other versions of the task (mibe rescore RUN reads the older one again)",
     "prompt_template_sha256": "the prompts have another wording",
+    "definition_sha256": "the files that define it differ (mibe rescore RUN --include FILE.py reads one again)",
     "num_fewshot": "the numbers of worked examples differ",
 }
 """Key of a task's record → what it means when two runs differ in it."""

@@ -29,7 +29,8 @@ OF_A_SHARD = {"documents", "manifest"}
 """Keys under a task's `data` that differ between the shards of one run, or say again what its sha256 says."""
 
 SAME = (
-    "version", "prompt_template_sha256", "max_new_tokens", "stop", "num_fewshot", "shots_left_out_as_leaked"
+    "version", "prompt_template_sha256", "definition_sha256", "max_new_tokens", "stop", "num_fewshot",
+    "shots_left_out_as_leaked",
 )  # fmt: skip
 """Keys of a task's record in which the shards of one run agree."""
 
@@ -124,7 +125,7 @@ def _facts(run: Run) -> dict[str, Any]:
         "git_revision": own["versions"]["git_revision"],
     }
     for name, task in own["tasks"].items():
-        facts[name] = {key: task[key] for key in SAME} | {
+        facts[name] = {key: task.get(key) for key in SAME} | {
             "data": {key: value for key, value in task["data"].items() if key not in OF_A_SHARD | {"shard"}}
         }
     return dict(_flat("", facts))

@@ -22,6 +22,7 @@ from mibe.own.recorded import task_of
 from mibe.parsers.reasoning import Format, answer_at_again, opened_by
 from mibe.results import record
 from mibe.results.folder import RECORD, SAMPLES, RunFolder
+from mibe.results.included import definition_of, files_of
 from mibe.results.log import Row, SampleLog
 from mibe.results.means import means_of
 from mibe.results.run import Run, load_run, whole_samples
@@ -120,6 +121,7 @@ def _score_again(path: Path, old: dict[str, Any]) -> Run:
             before = old["tasks"][task.name]
             # A judge has said which figure is shown first.
             part = before | {"headline": task.headline} | scores | rule | {"version": task.version}
+            part |= definition_of(task.name)
             parts[task.name] = part | {"changes": changes(before, part, read[task.name])}
         kept = folder.keep_history(rows, private=[task.name for task in tasks if is_credentialed(task)])
         for task in tasks:
@@ -128,6 +130,7 @@ def _score_again(path: Path, old: dict[str, Any]) -> Run:
             "mibe_version": VERSION,
             "rescored": record.now(),
             "earlier": str(kept.relative_to(folder.path)),
+            **({"include": files} if (files := files_of(parts)) else {}),
             "tasks": parts,
             "means": means_of(parts),
         }

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 
 import mibe
@@ -47,7 +47,15 @@ def main(argv: Sequence[str] | None = None) -> int:
             # Help and usage are output too: what became of it is in the exit code.
             code = int(told.code or 0)
             sys.exit(exit_code(lambda: code))
-        return exit_code(partial(arguments.command, arguments))
+        return exit_code(partial(_run, arguments))
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    """One command, with the tasks of the files that were named for it."""
+    for path in getattr(arguments, "include", ()):
+        mibe.include(path)
+    code: int = arguments.command(arguments)
+    return code
 
 
 def parser() -> argparse.ArgumentParser:
@@ -62,4 +70,22 @@ def _parsers() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.ArgumentP
     commands = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for subject in SUBJECTS:
         subject.add_commands(commands)
+    for command in _commands(top):
+        command.add_argument(
+            "--include",
+            action="append",
+            default=[],
+            metavar="FILE.py",
+            help="also know the tasks that this file defines; may be given again (docs/add-a-dataset.md)",
+        )
     return top, commands.choices
+
+
+def _commands(p: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
+    """The commands that take options, those of a command's actions too; lm-eval's options are its own."""
+    inner = [action for action in p._actions if isinstance(action, argparse._SubParsersAction)]
+    if not inner and p.prefix_chars == "-":
+        yield p
+    for action in inner:
+        for command in action.choices.values():
+            yield from _commands(command)

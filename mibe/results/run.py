@@ -11,7 +11,7 @@ from mibe import protocols
 from mibe.errors import RunError, UsageError
 from mibe.metrics.values import takes_of
 from mibe.own.recorded import task_of
-from mibe.results import notebook, schema
+from mibe.results import included, notebook, schema
 from mibe.results.draws import every_figure
 from mibe.results.folder import SAMPLES, not_whole, read_record
 from mibe.results.log import Row, latest_rows
@@ -117,12 +117,16 @@ def _rates(task: dict[str, Any]) -> dict[str, float]:
 
 
 def load_run(path: str | Path) -> Run:
-    """The run in a folder. Raises `RunError` when there is none, or its record is not whole."""
+    """The run in a folder, and the tasks of the files that it was made with (`mibe.results.included`).
+
+    Raises `RunError` when there is none, or its record is not whole.
+    """
     record = read_record(Path(path))
     try:
         schema.check_whole(record)
     except schema.Unfit as why:
         raise not_whole(Path(path), why) from None
+    included.recall(record, Path(path))
     return Run(Path(path), record)
 
 

@@ -257,6 +257,7 @@ class Part(TypedDict, total=False):
     headline: Name
     data: Data
     prompt_template_sha256: str
+    definition_sha256: str
     first_prompt_sha256: str
     first_prompt: str | None
     max_new_tokens: Count
@@ -402,6 +403,17 @@ class OwnTask(TypedDict):
     splits: dict[str, str]
 
 
+class Included(TypedDict):
+    """A file of tasks: `mibe.results.included.Included`."""
+
+    __pydantic_config__ = STRICT  # type: ignore[misc]
+
+    path: Name
+    sha256: Annotated[str, Field(pattern=r"\A[0-9a-f]{64}\z")]
+    content: str
+    tasks: list[TaskName]
+
+
 class Record(TypedDict, total=False):
     """`run.json`."""
 
@@ -423,6 +435,7 @@ class Record(TypedDict, total=False):
     hardware: Hardware | None
     memory: dict[str, JsonValue] | None
     tasks: dict[TaskName, Part]
+    include: list[Included]
     skipped: dict[TaskName, Name]
     means: dict[Name, MeanOver]
     judge: Judge | None

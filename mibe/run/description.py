@@ -15,6 +15,7 @@ from mibe.models.keys import hidden
 from mibe.own.recorded import recorded_tasks
 from mibe.prompting import PromptBuilder, Rendered, stop_strings, template_sha256
 from mibe.results import environment
+from mibe.results.included import definition_of, files_of
 from mibe.results.record import SCHEMA, Record, describe_model, now
 from mibe.run.settings import BY_LIKELIHOOD
 from mibe.terminal.version import VERSION
@@ -56,6 +57,7 @@ def begin(
         "egress": _together((previous or {}).get("egress", []), [asdict(leaving) for leaving in egress]),
         "task_names": [plan.task.name for plan in plans],
         **recorded_tasks({plan.task.name: plan.task for plan in plans}),
+        **({"include": files} if (files := files_of(plan.task.name for plan in plans)) else {}),
         "sessions": [*(previous or {}).get("sessions", []), session],
         "versions": environment.versions(),
         "hardware": environment.hardware(),
@@ -86,6 +88,7 @@ def describe_task(plan: Plan, builder: PromptBuilder, first: Rendered) -> dict[s
             "shard": plan.settings.shard,
         },
         "prompt_template_sha256": template_sha256(task.prompt),
+        **definition_of(task.name),
         "first_prompt_sha256": first.sha256,
         "first_prompt": None if plan.private else first.text,
         **({"rule": BY_LIKELIHOOD} if plan.settings.scoring == "loglikelihood" else {}),

@@ -25,6 +25,7 @@ from mibe.prompting import template_sha256
 from mibe.results import record
 from mibe.results.cache import ResponseCache, cache_path
 from mibe.results.folder import RunFolder
+from mibe.results.included import definition_of
 from mibe.run import description
 from mibe.run.asking import news_of, prepare
 from mibe.run.plan import Plan
@@ -173,7 +174,14 @@ def _fingerprint(model: Model, plans: Sequence[Plan], settings: Settings, judge:
     if model.identity is None or (judge is not None and judge.identity is None):
         return None
     tasks = [
-        [plan.task.name, plan.task.version, template_sha256(plan.task.prompt), *_data_hashes(plan)] for plan in plans
+        [
+            plan.task.name,
+            plan.task.version,
+            template_sha256(plan.task.prompt),
+            *_data_hashes(plan),
+            *definition_of(plan.task.name).values(),
+        ]
+        for plan in plans
     ]
     own = recorded_tasks({plan.task.name: plan.task for plan in plans})
     asked = [model.identity, tasks, settings.asked(), *([] if judge is None else [judge.identity]), *own.values()]
