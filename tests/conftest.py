@@ -41,7 +41,6 @@ def own_tasks():
     for each, earlier in zip(kept, before, strict=True):
         each.clear()
         each.update(earlier)
-    registry.load_task.cache_clear()
 
 
 @pytest.fixture

@@ -6,10 +6,13 @@ import argparse
 import json
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mibe.cli.options import text_or_file
 from mibe.errors import UsageError
+
+if TYPE_CHECKING:
+    from mibe.task import Task
 
 # As `mibe.own.kinds` and `mibe.task` have them, which the command line does without; a test compares.
 KINDS = ("label", "labels", "multiple-choice", "spans", "answer", "summary", "ranked")
@@ -79,21 +82,25 @@ def tasks_of(a: argparse.Namespace, named: str | None) -> str | None:
             first = next(iter(said.get("columns", said)))
             raise UsageError(f"--{first.replace('_', '-')} is for a file of your own; give it with --data FILE")
         return named
-    return _opened(a.data, json.dumps(said, sort_keys=True))
+    from mibe.registry import register_task
+
+    file = Path(a.data).expanduser().absolute()
+    state = file.stat() if file.exists() else None
+    task = _opened(str(file), json.dumps(said, sort_keys=True), state and (state.st_mtime_ns, state.st_size))
+    register_task(task)
+    return task.name
 
 
 @cache
-def _opened(file: str, said: str) -> str:
-    """The name of the task of a file, which is read and told of once, however many models are asked."""
+def _opened(file: str, said: str, state: tuple[int, int] | None) -> Task:
+    """The task of a file as it is now, which is read and told of once, however many models are asked."""
     from mibe.own.opening import open_file
-    from mibe.registry import register_task
     from mibe.terminal.news import say
 
     task, lines = open_file(file, **json.loads(said))
-    register_task(task)
     for line in lines:
         say(line)
-    return task.name
+    return task
 
 
 def _names(text: str | None) -> list[str] | None:

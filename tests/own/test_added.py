@@ -64,7 +64,7 @@ def test_an_added_task_is_a_task(triage, tmp_path, capsys):
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     assert {stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()} == {0o600}
     for command, told in [
-        (["tasks"], "triage  Triage of messages"),
+        (["tasks", "-v"], "triage  Triage of messages"),
         (["data", "list"], "train 3, test 4"),
         (["check", "triage"], "triage test: 4 gold answers, macro_f1 1: each is read as itself"),
         (["data", "verify", "triage"], "triage: sound"),
