@@ -34,6 +34,7 @@ NOT_RUN = {
     r"^mibe data (prepare|verify|download) \w+|^mibe check ddi": "wants an official download; tests/data",
     r"^mibe rate\b": "serves a page until it is ended; tests/rating",
     r"^mibe ratings\b|sqlite:": "wants ratings of people; tests/rating",
+    r"^mibe plan\b": "lays out the documents of all tasks; tests/forecast/test_forecast.py",
     r"^mibe merge\b|--shard": "wants all shards of a run; tests/run/test_shards.py",
     r"--tasks nejm_cpc": "you bring the cases; tests/judge/test_judging.py",
     r"^mellama-train (pretrain|instruct|finetune|forgetting|export)\b": "trains; tests/mellama_train",
@@ -44,8 +45,6 @@ NOT_RUN = {
 """Pattern of a command → why it is not run, and who does what it does."""
 
 IN_PLACE = (
-    # The demo model is unpacked for half a minute, which `make eval` does.
-    (r"--model demo --model-args ", "--model hf --model-args pretrained=model,"),
     (r"(?<=pretrained=)(PATH_OR_HUB_NAME|PATH|FOLDER|NAME|before|after|…)", "model"),
     (r"\bRUN…", "runs/one"),
     (r"\b(RUN|RUN_A|RUN_B)(?=$|[\s/\"])", "runs/one"),
@@ -144,9 +143,7 @@ def small(words):
 @pytest.mark.parametrize(
     "command",
     [
-        pytest.param(
-            command, id=str(command)[:120], marks=[pytest.mark.slow] if "--model hf" in in_place(command.text) else []
-        )
+        pytest.param(command, id=str(command)[:120], marks=[pytest.mark.slow] if "--model hf" in command.text else [])
         for command in COMMANDS
         if runs(command)
     ],
@@ -154,7 +151,7 @@ def small(words):
 def test_it_runs(command, alone, request, monkeypatch, capsys):
     world = alone
     monkeypatch.chdir(world)
-    if "--model hf" in in_place(command.text):
+    if "--model hf" in command.text:
         request.getfixturevalue("model")
     program = program_of(command.text)
     if program == "mibe" and not set("|$>;&") & set(re.sub(r'"[^"]*"', "", command.text)):
