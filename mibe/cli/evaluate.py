@@ -103,7 +103,11 @@ def _eval(a: argparse.Namespace, *, parser: argparse.ArgumentParser) -> int:
         print(f"written: {a.write}; this runs it: mibe eval {quote(a.write)}", file=sys.stderr)
         return 0
     if a.estimate:
-        return max(map(_estimate, asked))
+        for each in asked:
+            if len(asked) > 1:
+                print(f"{_name(each)}:", file=sys.stderr)
+            _estimate(each)
+        return 0
     kept = [{RUN_FILE: to_file([options], known)} for options in runs]
     if len(asked) == 1:
         return _one(whole, kept[0])
@@ -196,7 +200,7 @@ def _arguments(a: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def _estimate(a: argparse.Namespace) -> int:
+def _estimate(a: argparse.Namespace) -> None:
     from mibe.forecast.money import estimate_run, render
 
     found = estimate_run(
@@ -211,4 +215,3 @@ def _estimate(a: argparse.Namespace) -> int:
         **generation_settings_of(a),
     )
     print(render(found, a.format))
-    return 0

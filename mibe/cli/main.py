@@ -1,8 +1,8 @@
 """The whole command line. Results go to standard output, news and errors to standard error.
 
 Exit codes: 0 success; 1 more failed samples than `--max-errors`, or stopped by a limit on cost or quota; 2 bad usage,
-data or model, results that could not be written, or a figure or gold answer that does not hold; 130 interrupted, 143
-and 129 by SIGTERM and SIGHUP.
+data or model, results that could not be written, or a figure or gold answer that does not hold (of several models the
+worst of theirs counts); 130 interrupted, 143 and 129 by SIGTERM and SIGHUP.
 """
 
 from __future__ import annotations

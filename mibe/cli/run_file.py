@@ -23,7 +23,7 @@ from typing import Any, TypeAlias
 
 from mibe.cli.given import given
 from mibe.cli.options import text_or_file
-from mibe.data.disk import disk_error, write_atomically
+from mibe.data.disk import write_atomically
 from mibe.data.toml import Place, key_to_toml, read_toml, to_toml
 from mibe.errors import UsageError, unknown
 from mibe.models.arguments import parse_model_args, parse_template_args, write_model_args
@@ -65,7 +65,11 @@ class Known:
     def given(self, a: argparse.Namespace) -> Options:
         """The options that stood on the command line."""
         dests = given(a)
-        found = {name: getattr(a, action.dest) for name, action in self._actions.items() if action.dest in dests}
+        found = {
+            name: value
+            for name, action in self._actions.items()
+            if (value := getattr(a, action.dest)) != action.default or action.dest in dests
+        }
         return {name: self._as_table(name, value) for name, value in found.items()}
 
     def check(self, name: str, value: object, where: str = "") -> Any:
@@ -84,6 +88,8 @@ class Known:
             raise UsageError(f"{name} must be {takes}")
         if action.choices is not None and value not in action.choices:
             raise UsageError(f"{name} must be one of {', '.join(map(str, action.choices))}")
+        if _is_repeated(action):
+            return [value] if isinstance(value, str) else value
         if isinstance(value, list):
             value = ",".join(value)
         return self._as_table(name, value)
@@ -128,6 +134,8 @@ class Known:
         for name, value in options.items():
             if value is True:
                 words.append(f"--{name}")
+            elif isinstance(value, list):
+                words += [f"--{name}={each}" for each in value]
             elif value is not False:
                 words.append(f"--{name}={self.text(name, value)}")
         return words
@@ -154,6 +162,11 @@ class Known:
         return {key: each if isinstance(each, str) else json.dumps(each) for key, each in args.items()}
 
 
+def _is_repeated(action: argparse.Action) -> bool:
+    """Whether an option may stand several times on a command line, each time with another value."""
+    return isinstance(action, argparse._AppendAction)
+
+
 def _is_table(action: argparse.Action) -> bool:
     return "=" in str(action.metavar)
 
@@ -168,7 +181,7 @@ def _kind(action: argparse.Action, value: object) -> tuple[str, bool]:
         return "a number", isinstance(value, int | float) and not isinstance(value, bool)
     if _is_table(action):
         return "a table of arguments, or text", isinstance(value, str) or (isinstance(value, dict) and _is_json(value))
-    if "," in str(action.metavar):
+    if "," in str(action.metavar) or _is_repeated(action):
         texts = isinstance(value, list) and all(isinstance(each, str) for each in value)
         return "text, or a list of texts", isinstance(value, str) or texts
     return "text", isinstance(value, str)
@@ -340,8 +353,8 @@ def _is_secret(text: str) -> bool:
 
 
 def write_run_file(path: Path, runs: Sequence[Options], known: Known) -> None:
-    """Write it. Raises `RunError` when that cannot be done."""
+    """Write it. Raises `UsageError` when that cannot be done."""
     try:
         write_atomically(path, to_file(runs, known))
     except OSError as error:
-        raise disk_error(error, path) from error
+        raise UsageError(f"--write {path}: the file cannot be written ({error.strerror or error})") from None

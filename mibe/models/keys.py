@@ -9,7 +9,7 @@ SHORTEST = 8
 """A key of fewer characters is none ("EMPTY", "none", "x"): servers without keys get it, and an answer may say it."""
 
 _NAMES = re.compile("(KEY|TOKEN|SECRET|PASSWORD)$", re.I)
-_ARGUMENT = re.compile(r"([\w.-]*(?:KEY|TOKEN|SECRET|PASSWORD)=)(\"[^\"]*\"|[^,\s]+)", re.I)
+_ARGUMENT = re.compile(r"([\w.-]*(?:KEY|TOKEN|SECRET|PASSWORD)=)(\"[^\"]*\"|(?:\\,|[^,])+)", re.I)
 _IN_ADDRESS = re.compile(r"(?<=://)[^/?#@\s]+(?=@)")
 _VISIBLE = re.compile("[!-~]*")
 _CONTROLS = {"n": "\n", "r": "\r", "t": "\t", "b": "\b", "f": "\f"}
@@ -36,7 +36,7 @@ def without(keys: Iterable[str], text: str) -> str:
 
 
 def hidden(text: str, environment: Mapping[str, str]) -> str:
-    """Words of a command as they may be written down: without values of arguments named as keys are, without user and
+    """A word of a command as it may be written down: without values of arguments named as keys are, without user and
     password in an address, and without the keys of the environment."""
     text = _IN_ADDRESS.sub("[key]", _ARGUMENT.sub(r"\1[key]", text))
     return without(in_environment(environment), text)

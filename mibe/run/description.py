@@ -39,10 +39,11 @@ def begin(
     previous: Record | None,
 ) -> Record:
     """The record at the start of a run, or as it goes on: earlier sessions are kept in `sessions`."""
+    command = shlex.join(hidden(word, os.environ) for word in sys.argv)
     session = {
         "started": now(),
         "process": os.getpid(),
-        "command": hidden(shlex.join(sys.argv), os.environ),
+        "command": command,
         "ended": None,
     }
     return {

@@ -1,5 +1,6 @@
 """A run as a file: what a command asks for can be written, changed, read again, and asked of several models."""
 
+import argparse
 import json
 import shlex
 import sys
@@ -94,6 +95,20 @@ def test_a_run_folder_holds_the_file_that_repeats_it(command, tmp_path):
     assert second.record["settings"]["seed"] == 3
     # And the file that repeats the second one says where that was.
     assert tomllib.loads((second.path / RUN_FILE).read_text())["output-dir"] == "again"
+
+
+def test_an_option_that_may_stand_several_times_is_a_list_in_a_file(tmp_path):
+    found = argparse.ArgumentParser()
+    found.add_argument("run_file", nargs="?")
+    found.add_argument("--set", action="append", default=[])
+    found.add_argument("--include", action="append", default=[], metavar="FILE")
+    known = Known(found)
+    [(_, options)] = runs_of(found.parse_args(["--include", "a,b.py", "--include", "c.py"]), known)
+    (tmp_path / "x.toml").write_text(to_file([options], known))
+    [(_, again)] = runs_of(found.parse_args([str(tmp_path / "x.toml")]), known)
+    assert found.parse_args(known.words(again)).include == ["a,b.py", "c.py"]
+    [(_, one)] = runs_of(found.parse_args(["--set", "include=d.py"]), known)
+    assert found.parse_args(known.words(one)).include == ["d.py"]
 
 
 SAMPLES = {
@@ -255,6 +270,8 @@ def test_write_runs_nothing_and_its_file_runs_the_same(command, tmp_path):
     assert [options for _, options in two] == [options for _, options in one] and len(one) == 4
     assert tomllib.loads((tmp_path / "whole.toml").read_text())["limit"] == 2
     assert "unknown task" in command("--model", "dummy", "--tasks", "nope", "--write", "bad.toml", check=2)[1]
+    _, err = command("run.toml", "--write", "nowhere/bad.toml", check=2)
+    assert "--write nowhere/bad.toml: the file cannot be written (No such file or directory)" in err
     assert not (tmp_path / "bad.toml").exists()
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mibe.models.keys import can_be_sent, in_environment, without
+from mibe.models.keys import can_be_sent, hidden, in_environment, without
 
 KEY = "sk-canary/4711"
 ODD = "sk-first\nsecond"
@@ -46,3 +46,16 @@ def test_which_variables_hold_keys():
     environment = {"OPENAI_API_KEY": "a" * 9, "HF_TOKEN": " b ", "MY_SECRET": "c", "TOKENIZERS_PARALLELISM": "false"}
     assert in_environment(environment | {"KEYBOARD": "us", "db_password": "dd"}) == ["a" * 9, "dd", "b", "c"]
     assert without(["no"], "no short value is a secret") == "no short value is a secret"
+
+
+def test_a_word_of_a_command_is_written_without_its_keys():
+    environment = {"SERVICE_API_KEY": "sk-0123456789", "HOME": "/root"}
+    for word, written in [
+        ("model=m,api_key=a b\\,c,timeout=3", "model=m,api_key=[key],timeout=3"),
+        ('hf_token="x,y",dtype=float16', "hf_token=[key],dtype=float16"),
+        ("base_url=https://me:secret@host/v1,model=m", "base_url=https://[key]@host/v1,model=m"),
+        ("extra=<sk-0123456789>", "extra=<[key]>"),
+        ("pretrained=/data/keys/tokenizer,max_new_tokens=3", "pretrained=/data/keys/tokenizer,max_new_tokens=3"),
+        ("mail me@host", "mail me@host"),
+    ]:
+        assert hidden(word, environment) == written
