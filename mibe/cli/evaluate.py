@@ -89,7 +89,6 @@ def _eval(a: argparse.Namespace) -> int:
             scoring=a.scoring,
             resamples=a.resamples,
             bertscore=a.bertscore,
-            bartscore=a.bartscore,
             skip_missing=a.skip_missing,
             **data_use_of(a),
             **prompt_settings_of(a),
