@@ -1,6 +1,7 @@
 """Commands in the spelling of lm-eval or of the released code, in that of mibe.
 
-Where an option means the same it just works, and is said once; where it means something else, the error names what to give.
+Where an option means the same it just works, and is said once; where it means something else, the error names what to
+give.
 """
 
 from __future__ import annotations
