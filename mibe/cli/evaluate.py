@@ -192,7 +192,6 @@ def _arguments(a: argparse.Namespace) -> dict[str, Any]:
         "scoring": a.scoring,
         "resamples": a.resamples,
         "bertscore": a.bertscore,
-        "bartscore": a.bartscore,
         "skip_missing": a.skip_missing,
         **data_use_of(a),
         **prompt_settings_of(a),

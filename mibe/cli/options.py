@@ -207,8 +207,8 @@ def prompt_settings_of(a: argparse.Namespace) -> dict[str, Any]:
 
 
 def generation_settings_of(a: argparse.Namespace) -> dict[str, Any]:
-    """The settings that `eval` alone has: the next token, the draws, the answers allowed or scored."""
-    names = ("generation", "temperature", "top_p", "top_k", "min_p", "repeats", "constrain")
+    """The settings that `eval` alone has: the next token, the draws, the answers allowed, how summaries are scored."""
+    names = ("generation", "temperature", "top_p", "top_k", "min_p", "repeats", "constrain", "bartscore")
     return {name: getattr(a, name) for name in names} | {"option_texts": not a.no_option_texts}
 
 

@@ -10,11 +10,12 @@ from api_clients import answers, clients
 from api_requests import requests
 from api_server import said, serving
 
+from mibe.cli.foreign_options import OPTIONS, SHORT
 from mibe.cli.main import _parsers, main
 from mibe.cli.model_spellings import model_here
 from mibe.cli.options import data_use_of
 from mibe.cli.parsing import parse
-from mibe.cli.spellings import OPTIONS, SHORT, understood
+from mibe.cli.spellings import understood
 from mibe.errors import UsageError
 from mibe.models import parse_model_args
 from mibe.models.arguments import write_model_args
@@ -118,7 +119,14 @@ def test_own_spellings_go_through_untouched():
     assert (reading.words, reading.said, reading.wrong) == (words, [], [])
     assert understood(["--max-new", "3"], OPTIONS_OF_EVAL).words == ["--max-new-tokens", "3"]
     assert understood(["--system-prompt=--x"], OPTIONS_OF_EVAL).words == ["--system-prompt=--x"]
+    assert understood(["--tasks=a", "b"], OPTIONS_OF_EVAL).words == ["--tasks", "a", "b"]
     assert understood(["--", "--anything"], OPTIONS_OF_EVAL).words == ["--", "--anything"]
+
+
+def test_a_judge_has_the_names_of_a_model():
+    for judge in ("exact", "openai:gpt-4o", "dummy"):
+        assert understood(["--judge", judge], OPTIONS_OF_EVAL).words == ["--judge", judge]
+    assert understood(["--judge", "gpt-4o"], OPTIONS_OF_EVAL).words == ["--judge", "openai:model=gpt-4o"]
 
 
 def test_lm_evals_own_command_line_is_not_read():
