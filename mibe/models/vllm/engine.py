@@ -196,7 +196,8 @@ def engine_arguments(pretrained: str, lora: str | None, args: Mapping[str, str])
     # The model is `pretrained`, as everywhere; keys belong into the environment, for commands are recorded.
     known = ({*actions, *OWN}) - {"model", "hf_token"}
     check_names("vllm", (name.partition(".")[0] for name in args), known)
-    if (method := args.get("quantization")) not in (None, *QUANTIZATION_METHODS):
+    method = args.get("quantization")
+    if method is not None and method not in QUANTIZATION_METHODS:
         raise unknown("quantization of the model 'vllm'", method, QUANTIZATION_METHODS)
     words = [f"--model={pretrained}", "--disable-log-stats", "--no-use-tqdm-on-load"]
     if lora is not None:
