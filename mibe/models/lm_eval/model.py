@@ -79,7 +79,6 @@ def load(name: str, args: Mapping[str, str]) -> Model:
     that are handed over together. Raises `UsageError` for an unknown name, with the nearest ones, and `ModelError`
     when the model cannot be loaded.
     """
-    say(f"loading {args.get('pretrained') or args.get('model') or name} …")
     try:
         registry = import_module("lm_eval.api.registry").model_registry
         known = import_module("lm_eval.models").MODEL_MAPPING
@@ -100,6 +99,7 @@ def load(name: str, args: Mapping[str, str]) -> Model:
         at_once = positive(args["at_once"]) if "at_once" in args else None
     except ValueError as error:
         raise UsageError(f"arguments of the model {LM_EVAL + name!r}: {error}") from None
+    say(f"loading {args.get('pretrained') or args.get('model') or name} …")
     passed = {key: read(text) for key, text in args.items() if key not in ("chat_template", "at_once")}
     lm: Any = None
     try:
