@@ -130,7 +130,7 @@ def find(name: str) -> PreparedData | None:
 
 def splits(name: str) -> list[str]:
     """The splits that are here, train, valid and test first. Raises `DataError` when the data set is not here."""
-    return list(_require(name).files)
+    return list(require(name).files)
 
 
 def iter_examples(name: str, split: str) -> Iterator[Example]:
@@ -211,7 +211,7 @@ def shipped_fingerprint(name: str, split: str) -> str | None:
 
 def load_manifest(name: str) -> Manifest | None:
     """The manifest, or None for data made by hand. Raises `DataError` when the data is not here or it is damaged."""
-    path = _require(name).path / MANIFEST
+    path = require(name).path / MANIFEST
     if name in _HELD:
         return _HELD[name].loaded[1]
     try:
@@ -230,7 +230,7 @@ def load_manifest(name: str) -> Manifest | None:
 def data_fingerprint(name: str, split: str) -> str:
     """The sha256 of a split's content (uncompressed), which tells two versions of the data apart."""
     path = _split_file(name, split)
-    manifest = load_manifest(name) if _require(name).bundled else None
+    manifest = load_manifest(name) if require(name).bundled else None
     # Files in the package change with the package alone; a user's file may have been edited since it was written.
     return cast(str, manifest["splits"][split]["sha256"]) if manifest else _sha256(path)
 
@@ -240,7 +240,7 @@ def verify(name: str) -> list[str]:
 
     Every line is read, every file hashed again and compared with the manifest.
     """
-    found = _require(name)
+    found = require(name)
     try:
         manifest = load_manifest(name)
     except DataError as error:
@@ -279,7 +279,8 @@ def _again(name: str) -> str:
     return f"prepare it again: mibe data prepare {name} --from PATH"
 
 
-def _require(name: str) -> PreparedData:
+def require(name: str) -> PreparedData:
+    """The data set of this name. Raises `DataError`, saying how to get it, where it is not here."""
     found = find(name)
     if found is None:
         raise DataError(f"the data of {name} is not here. {how_to_get(name)}")
@@ -300,7 +301,7 @@ def how_to_get(name: str) -> str:
 
 
 def _split_file(name: str, split: str) -> SplitFile:
-    found = _require(name)
+    found = require(name)
     if split not in found.files:
         raise DataError(f"{name} has no {split} split in {found.path}; it has {', '.join(found.files)}")
     return found.files[split]

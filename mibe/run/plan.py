@@ -11,6 +11,7 @@ from mibe.data.documents import examples
 from mibe.data.download import MIRRORS
 from mibe.data_use import is_credentialed
 from mibe.errors import DataError, UsageError
+from mibe.models import ranks
 from mibe.models.base import Model, Renderer
 from mibe.models.reasoning import room_to_think
 from mibe.prompting import PromptBuilder, Shots
@@ -18,6 +19,10 @@ from mibe.run.documents import Documents
 from mibe.run.settings import Settings
 from mibe.run.shards import Shard
 from mibe.task import Example, Task
+from mibe.terminal.news import say
+
+LARGE = 20 * 10**6
+"""Bytes of documents from which whoever waits for them is told so."""
 
 
 @dataclass(frozen=True)
@@ -115,6 +120,7 @@ def plan_task(task: Task, settings: Settings) -> Plan:
         raise DataError(missing)
     task = as_asked(task, settings)
     shard = None if settings.shard is None else Shard.parse(settings.shard)
+    _say_what_is_read(task, settings)
     documents = Documents.select(task, settings.split, settings.limit, settings.seed, shard)
     if documents.count == 0:
         raise DataError(f"{task.name}: the {settings.split} split is empty; run: mibe data verify {task.data_name}")
@@ -124,6 +130,15 @@ def plan_task(task: Task, settings: Settings) -> Plan:
     if settings.constrain:
         _check_closed(task, first)
     return Plan(task, documents, _shots(task, settings), settings)
+
+
+def _say_what_is_read(task: Task, settings: Settings) -> None:
+    """A line for whoever waits, where reading takes more than a second or two."""
+    files = store.require(task.data_name).files
+    read = [settings.split, *(["train"] if settings.shots_of(task.name) else [])]
+    size = sum(files[split].stat().st_size for split in read)
+    if size > LARGE and ranks.current().is_first:
+        say(f"reading {task.name} ({size / 1e6:.0f} MB) …")
 
 
 def _check_scorable(task: Task, example: Example) -> None:

@@ -16,7 +16,7 @@ TASK = replace(
         homepage="https://github.com/jind11/MedQA",
         obtain=(
             "`mibe data prepare diagnosis_open` makes it from the MedQA in the package: the vignettes whose last "
-            "sentence asks for the most likely diagnosis. Or write a file medqa_diagnosis_cases.jsonl with one object "
+            "sentence asks for the most likely diagnosis. Or take the 112 that were looked up by hand, one object "
             '{"id", "case", "diagnosis"} a line.'
         ),
         counts={"test": 112},

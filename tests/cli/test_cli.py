@@ -294,6 +294,6 @@ def test_bad_usage_is_one_clear_line_and_exit_code_two(arguments, message, tmp_p
 
 def test_a_reader_that_leaves_is_no_error():
     done = subprocess.run(
-        f"{sys.executable} -m mibe tasks | head -1", shell=True, capture_output=True, text=True, check=True
+        f"{sys.executable} -m mibe tasks -v | head -1", shell=True, capture_output=True, text=True, check=True
     )
     assert done.stdout.startswith("pubmedqa") and done.stderr == ""

@@ -18,9 +18,12 @@ from mibe.metrics.score import score_by
 from mibe.prompting import Shots
 from mibe.registry import load_task
 from mibe.results.log import read_rows
+from mibe.run import plan
+from mibe.run.plan import plan_task
 from mibe.run.settings import Settings, arguments_under
 from mibe.suites import Suite
 from mibe.task import Example
+from mibe.terminal.news import heard_by
 
 
 def run(model, tmp_path, **settings):
@@ -285,3 +288,13 @@ def test_a_rescore_that_cannot_score_leaves_the_run_as_it_was(tmp_path, summarie
     with pytest.raises(RuntimeError):
         rescore(done.path, bertscore="encoder")
     assert {path: path.read_bytes() for path in done.path.rglob("*.json*")} == before
+
+
+def test_reading_a_large_data_set_is_said_before_it_is_read(monkeypatch):
+    heard = []
+    with heard_by(heard.append):
+        plan_task(load_task("pubmedqa"), Settings())
+        monkeypatch.setattr(plan, "LARGE", 10)
+        plan_task(load_task("pubmedqa"), Settings())
+    size = store.require("pubmedqa").files["test"].stat().st_size
+    assert heard == [f"reading pubmedqa ({size / 1e6:.0f} MB) …"]
