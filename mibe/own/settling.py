@@ -176,6 +176,8 @@ def _with_kind(description: TaskFile, lines: Sequence[Line]) -> TaskFile:
         raise UsageError("name the columns of the options: --choices A,B,C,D, or one column that holds a list")
     if not columns.input and not (kind is Kind.SPANS and len(columns.target) == 1):
         raise UsageError("name the columns that the model reads: --input")
+    if kind is Kind.CHOICE and description.labels and not all(re.fullmatch("[A-Z]", one) for one in description.labels):
+        raise UsageError("the answers are the letters of the options; leave out the labels, or the choices")
     found = description.labels or _labels(kind, description, cells, lines)
     update: dict[str, Any] = {"kind": kind, "labels": tuple(dict.fromkeys(found))}
     if kind is Kind.CHOICE and description.first_option is None:
@@ -372,7 +374,9 @@ def _with_answers(description: TaskFile, splits: Mapping[str, Sequence[Example]]
     """With what the answers themselves say: how many labels they have, how many options questions have."""
     examples = [example for split in splits.values() for example in split]
     if description.kind is Kind.LABELS and description.most_labels is None:
-        return description.model_copy(update={"most_labels": max((len(e.target) for e in examples), default=1)})
+        # All labels at once are the prompt repeated, unless they are the answer to some row.
+        most = max((len(example.target) for example in examples), default=0)
+        return description.model_copy(update={"most_labels": max(1, most, len(description.labels) - 1)})
     if description.kind is Kind.CHOICE and not description.labels:
         most = max((len(example.choices) for example in examples), default=2)
         return description.model_copy(update={"labels": tuple(letter(i) for i in range(most))})

@@ -50,6 +50,8 @@ def one_label(cell: Any, labels: Collection[str], aliases: Mapping[str, str]) ->
 
 def label_set(cell: Any, labels: Sequence[str], aliases: Mapping[str, str]) -> list[str]:
     """The labels in the cell, in the order of `labels`; an empty cell, or "none", is the empty set."""
+    if cell is None and EMPTY in labels:
+        raise ValueError(f"no label; {EMPTY!r} is one, so write it where none of the others applies")
     if cell is None or (isinstance(cell, str) and cell.strip().lower() == EMPTY and EMPTY not in labels):
         return []
     names = parts(cell)

@@ -136,7 +136,7 @@ def test_names(triage, tmp_path, capsys):
         with pytest.raises(UsageError, match=f"the name '{name}' is taken"):
             add(triage, {"name": name})
     (store.data_dir() / "by_hand").mkdir(parents=True)
-    with pytest.raises(UsageError, match="the name 'by_hand' is taken"):
+    with pytest.raises(UsageError, match="by_hand holds other data; give the task another name"):
         add(triage, {"name": "by_hand"})
     with pytest.raises(UsageError, match="no task was added"):
         remove("triage")

@@ -61,6 +61,7 @@ def test_labels_in_the_order_given_and_codes_that_stand_for_them(tmp_path):
         aliases={"0": "routine", "1": "urgent"},
     )
     assert [row.target for row in rows[:2]] == ["routine", "urgent"] and task.labels == ("urgent", "routine")
+    # A number is the label where it is the answer, and no number within a sentence.
     assert task.parser("1") == "urgent" and task.parser("There is 1 finding; routine.") == "routine"
 
 
@@ -83,6 +84,22 @@ def test_where_no_row_has_all_labels_all_of_them_are_the_prompt_repeated(tmp_pat
     path = table(tmp_path, [{"note": f"n{i}", "signs": found} for i, found in enumerate(["a1, b2", "c3", "none"])])
     task, _, _ = opened(path, columns={"input": "note", "target": "signs"}, kind="labels", labels=["a1", "b2", "c3"])
     assert task.parser("a1; b2; c3") is None and task.parser("a1; b2") == ["a1", "b2"]
+
+
+def test_labels_that_are_ordinary_words_count_as_answers_alone(tmp_path):
+    rows = [{"q": str(n), "a": ["yes", "no"][n % 2]} for n in range(6)]
+    task, _, _ = opened(table(tmp_path, rows), columns={"input": "q", "target": "a"})
+    assert task.parser("There is no difference between groups.") is None
+    assert task.parser("Yes, no doubt.") == "yes" and task.parser("no") == "no"
+
+
+def test_a_label_that_is_called_none(tmp_path):
+    rows = [{"q": str(n), "a": found} for n, found in enumerate(["none", "fever; cough", "fever", "none"])]
+    said = {"columns": {"input": "q", "target": "a"}, "kind": "labels", "labels": ["fever", "cough", "none"]}
+    task, found, _ = opened(table(tmp_path, rows), **said)
+    assert found[0].target == ["none"] and "if none applies" not in task.prompt.instruction
+    with pytest.raises(DataError, match="line 6: no label; 'none' is one"):
+        open_file(table(tmp_path, [*rows, {"q": "5", "a": ""}]), **said)
 
 
 @pytest.mark.parametrize(
@@ -243,6 +260,8 @@ def test_columns_that_are_not_there_are_all_named_with_the_nearest(tmp_path):
     [
         ({"metrics": ["macro_f2"]}, "unknown metric 'macro_f2'; did you mean macro_f1"),
         ({"kind": "multiple-choice"}, "name the columns of the options: --choices"),
+        ({"name": "mmlu"}, "the name 'mmlu' is taken; give the task another"),
+        ({"columns": {"input": "note", "target": "urgency", "choices": ["note", "urgency"]}, "labels": ["x"]}, "leave"),
         ({"name": "a b"}, "name: string should match pattern"),
         ({"labels": ["urgent", "routine"], "aliases": {"stat": "urgnt"}}, "urgnt is none of them"),
         ({"prompt": {"input": "NOTE: {nota}"}}, "unknown column in the prompt's input 'nota'; did you mean note"),
