@@ -17,7 +17,7 @@ from mibe.metrics.multilabel import ExampleF1, LabelwiseMacroF1, LabelwiseScores
 from mibe.metrics.qa import ExactMatch, TokenF1
 from mibe.metrics.summarization import Rouge
 from mibe.own.kinds import Kind
-from mibe.own.settling import WHOLE_TEXT, field_of
+from mibe.own.rows import WHOLE_TEXT, field_of
 from mibe.own.source import OwnSource
 from mibe.own.targets import EMPTY
 from mibe.parsers.extracted import ExtractedAnswer

@@ -15,7 +15,7 @@ from typing import Any
 from mibe.errors import DataError, UsageError
 from mibe.own.description import TaskFile, slug, task_file
 from mibe.own.kinds import Kind
-from mibe.own.settling import field_of
+from mibe.own.rows import field_of
 from mibe.own.tables import split_name
 
 _REFERENCE = re.compile(r"\{\{-?\s*([A-Za-z_]\w*)(?:\s*\|\s*(?:trim|string)|\.l?r?strip\(\))?\s*-?\}\}")

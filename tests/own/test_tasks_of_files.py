@@ -255,6 +255,17 @@ def test_columns_that_are_not_there_are_all_named_with_the_nearest(tmp_path):
         open_file(path, columns={"input": "note", "target": "note"})
 
 
+def test_columns_of_any_name_can_be_shown(tmp_path):
+    rows = [{"Note [1]": "a", "Vital signs: bp.sys": n, "y": "xz"[n % 2]} for n in range(4)]
+    columns = {"input": ["Note [1]", "Vital signs: bp.sys"], "target": "y"}
+    task, found, _ = opened(table(tmp_path, rows), columns=columns)
+    assert plain_text(task.prompt, (), found[1]).endswith("NOTE 1: a\nVITAL SIGNS BP SYS: 1\nANSWER:")
+    with pytest.raises(UsageError, match="differ only in marks"):
+        open_file(
+            table(tmp_path, [{"a.b": "1", "a:b": "2", "y": "x"}]), columns={"input": ["a.b", "a:b"], "target": "y"}
+        )
+
+
 @pytest.mark.parametrize(
     ("said", "why"),
     [
