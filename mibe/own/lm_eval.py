@@ -65,8 +65,7 @@ def converted(path: Path) -> tuple[TaskFile, tuple[str, ...]]:
         except UsageError as error:
             problems.append(str(error))
     if problems:
-        lines = [f"  {problem}" for problem in problems]
-        raise UsageError("\n".join([f"{path} cannot be converted; write a task file (docs/own-data.md):", *lines]))
+        raise UsageError(f"{path} cannot be converted; write a task file (docs/own-data.md):", lines=problems)
     return task_file(fields, str(path)), tuple(notes)
 
 

@@ -18,6 +18,8 @@ _CLASSES = re.compile(
     r"<span\b[^<>]*?class\s*=\s*[\"']?([^\"'<>]+?)[\"']?\s*>|<([A-Za-z][\w-]{0,30})>(?=[^<]*</\2>)", re.I
 )
 _OPENED = re.compile(r"<(?!/)[^<>]+>")
+OPTION_KEYS = frozenset({"letter", "label", "key", "id", "index"})
+"""Keys of an option that name it, beside its text."""
 WHOLE_TEXT = "text"
 """The field of a marked text, where no column has it without marks."""
 
@@ -60,14 +62,11 @@ def types_in(cell: Any) -> list[str]:
 
 def choices_in(columns: Columns, line: Line) -> tuple[str, ...]:
     """The options of a row. Raises ValueError where it has fewer than two, or one is missing between others."""
+    texts: list[str | None]
     if len(columns.choices) > 1:
-        texts = [None if (cell := line.cells.get(name)) is None else text_of(cell) for name in columns.choices]
+        texts = [_option(line.cells.get(name)) for name in columns.choices]
     else:
-        cell = targets.native(line.cells.get(columns.choices[0]))
-        if isinstance(cell, dict):
-            # {"A": "…", "B": "…"} as in MedQA, or {"label": […], "text": […]} as in ARC.
-            cell = cell["text"] if isinstance(cell.get("text"), list) else list(cell.values())
-        texts = list(parts(cell)) if cell is not None else []
+        texts = [_option(one) for one in _listed(targets.native(line.cells.get(columns.choices[0])))]
     while texts and texts[-1] is None:
         texts.pop()
     found = tuple(text for text in texts if text)
@@ -76,6 +75,26 @@ def choices_in(columns: Columns, line: Line) -> tuple[str, ...]:
             "fewer than two options" if len(found) < 2 else "an option is empty before others that are not"
         )
     return found
+
+
+def _listed(cell: Any) -> Sequence[Any]:
+    """The options in one cell: a list, an object, or a text with semicolons or bars between them."""
+    if isinstance(cell, dict):
+        # {"A": "…", "B": "…"} as in MedQA, or {"label": […], "text": […]} as in ARC.
+        return cell["text"] if isinstance(cell.get("text"), list) else list(cell.values())
+    if isinstance(cell, list):
+        return cell
+    return () if cell is None else parts(cell)
+
+
+def _option(one: Any) -> str | None:
+    """The text of an option, which is a text, a number, or an object that has the text beside its letter."""
+    if not isinstance(one, dict):
+        return None if one is None else text_of(one)
+    texts = [text_of(value) for key, value in one.items() if key.lower() not in OPTION_KEYS]
+    if len(texts) != 1:
+        raise ValueError(f"an option is a text, or an object with a letter and a text, not one with {', '.join(one)}")
+    return texts[0]
 
 
 def _documents(description: TaskFile, lines: Sequence[Line], problems: list[str]) -> Iterator[tuple[Line, Any]]:
@@ -113,9 +132,9 @@ def _example(description: TaskFile, line: Line, cell: Any, number: int) -> Examp
         target = _target(description, kind, cell, choices)
     if not any(text.strip() for text in inputs.values()):
         raise ValueError(f"{' and '.join(columns.input) or columns.target[0]} is empty")
-    metadata = {name: text_of(line.cells.get(name) or "") for name in (*columns.breakdowns, columns.cluster) if name}
+    metadata = {name: _shown(line.cells.get(name)) for name in (*columns.breakdowns, columns.cluster) if name}
     if columns.id:
-        ident = text_of(line.cells.get(columns.id) or "").strip()
+        ident = _shown(line.cells.get(columns.id)).strip()
         if not ident:
             raise ValueError(f"{columns.id} is empty")
     else:

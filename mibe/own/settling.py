@@ -64,7 +64,7 @@ def settle(description: TaskFile, folder: Path) -> Settled:
     if problems:
         number = "1 row cannot be used" if len(problems) == 1 else f"{len(problems):,} rows cannot be used"
         name = next(iter(tables.values())).path.name if len(tables) == 1 else description.name
-        raise DataError("\n".join([f"{name}: {number}; correct the data:", *(f"  {each}" for each in problems)]))
+        raise DataError(f"{name}: {number}; correct the data:", lines=problems)
     description = _with_answers(description, splits)
     return Settled(description, splits, guessed, tuple(_notes(description, splits)))
 
@@ -107,9 +107,10 @@ def _columns(description: TaskFile, tables: Mapping[str, Table]) -> Columns:
         ident = named[0] if len(set(cells)) == len(cells) and "None" not in cells else None
     single = [name for name in (given.id, given.cluster, given.split) if name]
     wanted = [*given.input, *given.target, *given.choices, *given.breakdowns, *single]
-    wrong = [_missing(name, file, here) for name in dict.fromkeys(wanted) if name not in here]
-    if wrong:
-        raise UsageError("\n".join(wrong))
+    if wrong := [_nearest(name, here) for name in dict.fromkeys(wanted) if name not in here]:
+        if len(wrong) == 1:
+            raise UsageError(f"{file} has no column {wrong[0]}; it has {', '.join(here)}")
+        raise UsageError(f"{file} has {', '.join(here)}; these columns are not there:", lines=wrong)
     if len({field_of(name) for name in given.input}) < len(given.input):
         raise UsageError(
             f"the inputs {', '.join(given.input)} differ only in marks that a prompt cannot name; rename one"
@@ -119,15 +120,11 @@ def _columns(description: TaskFile, tables: Mapping[str, Table]) -> Columns:
     return given.model_copy(update={"id": ident})
 
 
-def _missing(name: str, file: str, here: Sequence[str]) -> str:
+def _nearest(name: str, here: Sequence[str]) -> str:
+    """A column that is not there, with those that it may mean."""
     by_fold = {column.lower(): column for column in here}
     close = [by_fold[fold] for fold in get_close_matches(name.lower(), list(by_fold), n=3, cutoff=0.5)]
-    hint = f"did you mean {' or '.join(map(repr, close))}? " if close else ""
-    return (
-        f"{file} has no column {name!r}; {hint}It has {', '.join(here)}"
-        if hint
-        else (f"{file} has no column {name!r}; it has {', '.join(here)}")
-    )
+    return f"{name!r} (did you mean {' or '.join(map(repr, close))}?)" if close else repr(name)
 
 
 def _by_split(tables: Mapping[str, Table], column: str | None) -> dict[str, Table]:

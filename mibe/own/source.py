@@ -64,7 +64,8 @@ def source_from(found: Mapping[str, Any], name: str) -> OwnSource:
     except (KeyError, TypeError, ValueError):
         raise UsageError(f"the description of {name} is damaged; add the task, or make the run, again") from None
     except UsageError as error:
-        raise UsageError(f"{error}; add the task, or make the run, again") from None
+        advice = f"{error.message} (add the task, or make the run, again)"
+        raise UsageError(advice, lines=error.lines) from None
     known = not source.files or source.files.keys() >= set(description.files.values())
     if description.name != name or description.kind is None or not description.columns.target or not known:
         raise UsageError(f"the description of {name} is damaged; add the task, or make the run, again")

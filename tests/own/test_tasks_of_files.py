@@ -117,6 +117,12 @@ def test_a_label_that_is_called_none(tmp_path):
             ["B", "A"],
         ),
         ([{"q": "?", "o": ["x", "y"], "answer": 1}, {"q": "!", "o": ["x", "y"], "answer": 2}], "o", ["A", "B"]),
+        # As MedXpertQA has them.
+        (
+            [{"q": "?", "o": [{"letter": "A", "content": "x"}, {"letter": "B", "content": "y"}], "answer": ["B"]}],
+            "o",
+            ["B"],
+        ),
         # A number that is an option's own text is that option.
         ([{"q": "2+2", "o": ["3", "4"], "answer": "4"}, {"q": "1+1", "o": ["2", "1"], "answer": "2"}], "o", ["B", "A"]),
     ],
@@ -232,6 +238,8 @@ def test_ids(tmp_path):
     assert [row.id.split("-")[0] for row in rows] == ["1", "2"]
     with pytest.raises(DataError, match="line 3: the id 'p1' stands in line 2 too"):
         open_file(path, columns={**columns, "id": "id"}, kind="label")
+    zero = table(tmp_path, [{"id": n, "note": "a", "label": "x"} for n in (0, 1)], "zero.jsonl")
+    assert [row.id for row in opened(zero, columns=columns, kind="label")[1]] == ["0", "1"]
     # Without an id, a row is another document as soon as its text is another.
     table(tmp_path, [{"id": "p1", "note": "a", "label": "x"}, {"id": "p1", "note": "changed", "label": "x"}])
     changed = opened(path, columns=columns, kind="label")[1]
@@ -243,10 +251,15 @@ def test_columns_that_are_not_there_are_all_named_with_the_nearest(tmp_path):
     with pytest.raises(UsageError) as error:
         open_file(path, columns={"input": "nota", "target": "urgancy", "cluster": "patient"})
     assert str(error.value).splitlines() == [
-        "data.csv has no column 'nota'; did you mean 'note'? It has note, urgency",
-        "data.csv has no column 'urgancy'; did you mean 'urgency'? It has note, urgency",
-        "data.csv has no column 'patient'; it has note, urgency",
+        "data.csv has note, urgency; these columns are not there:",
+        "  'nota' (did you mean 'note'?)",
+        "  'urgancy' (did you mean 'urgency'?)",
+        "  'patient'",
     ]
+    with pytest.raises(
+        UsageError, match=r"data.csv has no column 'Note' \(did you mean 'note'\?\); it has note, urgency"
+    ):
+        open_file(path, columns={"input": "Note", "target": "urgency"})
     with pytest.raises(
         UsageError, match=r"name the columns of data.csv: input and target \(--input, --target\); it has"
     ):
