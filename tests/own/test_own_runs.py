@@ -172,7 +172,7 @@ def test_an_interrupted_run_goes_on(notes, tmp_path):
     model = Scripted(answer)
     done = run(notes, tmp_path / "runs", model, use_cache=False)
     assert len(model.asked) == 4 and len(list((tmp_path / "runs").iterdir())) == 1
-    assert done.scores("notes")["accuracy"] == 3 / 6
+    assert done.scores("notes")["accuracy"] == 3 / 6 and done.record["sessions"][0]["ended"] is not None
     # Labels in another order are another task.
     other = run(notes, tmp_path / "runs", Scripted(answer), {"labels": ["urgent", "routine", "administrative"]})
     assert other.path != done.path
