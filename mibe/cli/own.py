@@ -77,13 +77,14 @@ def tasks_of(a: argparse.Namespace, named: str | None) -> str | None:
             first = next(iter(said.get("columns", said)))
             raise UsageError(f"--{first.replace('_', '-')} is for a file of your own; give it with --data FILE")
         return named
+    from mibe.models import ranks
     from mibe.own.opening import open_file
     from mibe.registry import register_task
     from mibe.terminal.news import say
 
     task, lines = open_file(a.data, **said)
     register_task(task)
-    for line in lines:
+    for line in lines if ranks.current().is_first else ():
         say(line)
     return task.name
 
