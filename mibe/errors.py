@@ -9,11 +9,13 @@ from difflib import get_close_matches
 class MibeError(Exception):
     """Base of all errors below; the command line prints it as one line and exits with code 2.
 
-    `said` is the part of the message that is a server's or a library's own: it may quote what they were given.
+    `said` is the part of the message that is a server's or a library's own: it may quote what they were given. `lines`
+    are particulars, such as the rows that cannot be used: each is a line of its own below the message.
     """
 
-    def __init__(self, message: str, *, said: str = "") -> None:
-        super().__init__(message)
+    def __init__(self, message: str, *, said: str = "", lines: Iterable[str] = ()) -> None:
+        self.message, self.lines = message, tuple(lines)
+        super().__init__("\n".join([message, *(f"  {line}" for line in self.lines)]))
         self.said = said
 
     @property

@@ -94,11 +94,12 @@ def tasks_of(a: argparse.Namespace, named: str | None) -> str | None:
 @cache
 def _opened(file: str, said: str, state: tuple[int, int] | None) -> Task:
     """The task of a file as it is now, which is read and told of once, however many models are asked."""
+    from mibe.models import ranks
     from mibe.own.opening import open_file
     from mibe.terminal.news import say
 
     task, lines = open_file(file, **json.loads(said))
-    for line in lines:
+    for line in lines if ranks.current().is_first else ():
         say(line)
     return task
 

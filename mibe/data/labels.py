@@ -38,5 +38,5 @@ def refuse(name: str, strange: Collection[Strange]) -> None:
     """Raise `DataError` with a line for each of the examples, if there is any."""
     if strange:
         number = "1 target is" if len(strange) == 1 else f"{len(strange):,} targets are"
-        lines = [f"  {where}: {target}" for where, target in strange]
-        raise DataError("\n".join([f"{name}: {number} not among the task's labels; correct the data:", *lines]))
+        lines = [f"{where}: {target}" for where, target in strange]
+        raise DataError(f"{name}: {number} not among the task's labels; correct the data:", lines=lines)

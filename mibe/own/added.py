@@ -53,16 +53,17 @@ def add(path: Path, said: Mapping[str, Any], written: TaskFile | None = None) ->
     """
     from mibe.data.prepare import write
     from mibe.own.building import build
-    from mibe.own.opening import described, manifest_of, understood
+    from mibe.own.opening import check_name, described, manifest_of, understood
     from mibe.own.settling import settle
     from mibe.own.source import OwnSource
 
     description, folder = described(path, said, written)
     name = description.name
     assert name is not None
+    check_name(name)
     target = store.data_dir() / name
-    if is_taken(name) or (target.exists() and _description(name) is None):
-        raise UsageError(f"the name {name!r} is taken; give the task another (--name, or name = in the task file)")
+    if target.exists() and _description(name) is None:
+        raise UsageError(f"{target} holds other data; give the task another name (--name)")
     settled = settle(description, folder)
     files = {each: str((folder / Path(each).expanduser()).resolve()) for each in description.files.values()}
     source = OwnSource(settled.description)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import string
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import TYPE_CHECKING
@@ -17,7 +17,7 @@ from mibe.metrics.multilabel import ExampleF1, LabelwiseMacroF1, LabelwiseScores
 from mibe.metrics.qa import ExactMatch, TokenF1
 from mibe.metrics.summarization import Rouge
 from mibe.own.kinds import Kind
-from mibe.own.settling import WHOLE_TEXT, field_of
+from mibe.own.rows import WHOLE_TEXT, field_of
 from mibe.own.source import OwnSource
 from mibe.own.targets import EMPTY
 from mibe.parsers.extracted import ExtractedAnswer
@@ -26,6 +26,7 @@ from mibe.parsers.options import OptionLetter
 from mibe.parsers.plain import PlainText
 from mibe.parsers.ranked import RankedDiagnoses
 from mibe.parsers.spans import MarkedSpans, Span, write_marks
+from mibe.parsers.vocabularies import PUBMEDQA_AS_ANSWER_ONLY
 from mibe.parsers.words import folded_words
 from mibe.task import Access, Category, Example, Metric, Parser, Prompt, Task, own_id
 
@@ -60,6 +61,9 @@ LENGTHS = {
     Kind.RANKED: 512,
 }
 """Tokens of an answer, as the built-in tasks of each kind have them."""
+
+ORDINARY = frozenset((*PUBMEDQA_AS_ANSWER_ONLY, "true", "false", "none", "other"))
+"""Labels that are words of many sentences too."""
 
 
 @dataclass(frozen=True)
@@ -115,20 +119,21 @@ def build(description: TaskFile, source: OwnSource, *, dataset: str = "") -> Tas
 
 def _parser(kind: Kind, description: TaskFile) -> Parser:
     labels = description.labels
-    # Signs ("+") and codes ("1") may stand for a label in the data; in an answer signs are punctuation, and a number
-    # means the label only where it is all of the answer.
+    # Signs ("+") may stand for a label in the data; in an answer they are punctuation.
     aliases = {form: label for form, label in description.aliases.items() if folded_words(form)}
-    codes = [form for form in aliases if form.isdecimal()]
     if kind in (Kind.LABEL, Kind.LABELS) and (signs := [label for label in labels if not folded_words(label)]):
         raise UsageError(
             f"the labels {', '.join(map(repr, signs))} have neither letters nor digits; say in a task file what they "
             f'stand for: aliases = {{ "{signs[0]}" = "positive" }}'
         )
     if kind is Kind.LABEL:
-        parser: Parser = OneLabel(labels, aliases=aliases, as_answer_only=(*description.answer_only, *codes))
+        parser: Parser = OneLabel(labels, aliases=aliases, as_answer_only=_answers_only(description, aliases))
         return _told_apart(parser, [(label, label) for label in labels])
     if kind is Kind.LABELS:
-        parser = LabelSet(labels, aliases=aliases, most=description.most_labels)
+        # A label that is called "none" is no empty set.
+        named = {label.lower() for label in labels}
+        nothing = tuple(word for word in LabelSet.none_words if word not in named)
+        parser = LabelSet(labels, aliases=aliases, none_words=nothing, most=description.most_labels)
         return _told_apart(parser, [(label, [label]) for label in labels])
     if kind is Kind.SPANS:
         return MarkedSpans(labels, aliases=aliases, field=_text_field(description))
@@ -139,6 +144,13 @@ def _parser(kind: Kind, description: TaskFile) -> Parser:
         Kind.RANKED: RankedDiagnoses(),
     }
     return parsers[kind]
+
+
+def _answers_only(description: TaskFile, aliases: Iterable[str]) -> tuple[str, ...]:
+    """The labels and aliases that count only where they stand as the answer: ordinary words, and numbers."""
+    forms = (*description.labels, *aliases)
+    words = [form for form in forms if form.isdecimal() or form.lower() in ORDINARY]
+    return tuple(dict.fromkeys((*description.answer_only, *words)))
 
 
 def _told_apart(parser: Parser, answers: Sequence[tuple[str, object]]) -> Parser:
@@ -235,9 +247,10 @@ def _instruction(kind: Kind, description: TaskFile) -> str:
     if kind is Kind.LABEL:
         return f"Read the {inputs} and give the {target}. Answer with one of these labels and nothing else: {labels}."
     if kind is Kind.LABELS:
+        nothing = "" if EMPTY in description.labels else f", or with {EMPTY} if none applies"
         return (
             f"Read the {inputs} and give the {target}. The labels are: {labels}. Answer with all labels that apply as "
-            f"a semicolon-separated list and nothing else, or with {EMPTY} if none applies."
+            f"a semicolon-separated list and nothing else{nothing}."
         )
     if kind is Kind.CHOICE:
         return (

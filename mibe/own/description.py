@@ -133,9 +133,9 @@ def task_file(content: Mapping[str, Any], where: str) -> TaskFile:
         return TaskFile.model_validate(content)
     except ValidationError as error:
         found = [_said(part) for part in error.errors()]
-    raise UsageError(
-        "\n".join([f"{where}: {found[0]}"] if len(found) == 1 else [f"{where}:", *(f"  {f}" for f in found)])
-    )
+    if len(found) == 1:
+        raise UsageError(f"{where}: {found[0]}")
+    raise UsageError(f"{where}: {len(found)} fields are not as they should be:", lines=found)
 
 
 def json_schema() -> dict[str, Any]:

@@ -15,11 +15,16 @@ from typing import Any
 from mibe.errors import DataError, UsageError
 from mibe.own.description import TaskFile, slug, task_file
 from mibe.own.kinds import Kind
-from mibe.own.settling import field_of
+from mibe.own.rows import field_of
 from mibe.own.tables import split_name
+from mibe.task import letter
 
 _REFERENCE = re.compile(r"\{\{-?\s*([A-Za-z_]\w*)(?:\s*\|\s*(?:trim|string)|\.l?r?strip\(\))?\s*-?\}\}")
 _LIST = re.compile(r"\{\{\s*\[\s*([A-Za-z_]\w*(?:\s*,\s*[A-Za-z_]\w*)+)\s*\]\s*\}\}")
+_TEXT = r"(?:\"[^\"\\]*\"|'[^'\\]*')"
+_TEXT_LIST = rf"\[\s*(?P<texts>{_TEXT}(?:\s*,\s*{_TEXT})*)\s*\]"
+_CHOSEN = re.compile(rf"\{{\{{\s*{_TEXT_LIST}\[(?P<column>[A-Za-z_]\w*)\]\s*\}}\}}")
+_PLACE = re.compile(rf"\{{\{{\s*{_TEXT_LIST}\.index\((?P<column>[A-Za-z_]\w*)(?:\.strip\(\))?\)\s*\}}\}}")
 _TEXTS = re.compile(r"\{\{\s*([A-Za-z_]\w*)\.text\s*\}\}")
 
 TABLES = ("json", "csv", "parquet", "text", "pandas")
@@ -65,8 +70,7 @@ def converted(path: Path) -> tuple[TaskFile, tuple[str, ...]]:
         except UsageError as error:
             problems.append(str(error))
     if problems:
-        lines = [f"  {problem}" for problem in problems]
-        raise UsageError("\n".join([f"{path} cannot be converted; write a task file (docs/own-data.md):", *lines]))
+        raise UsageError(f"{path} cannot be converted; write a task file (docs/own-data.md):", lines=problems)
     return task_file(fields, str(path)), tuple(notes)
 
 
@@ -190,6 +194,12 @@ def _of_answer(content: Mapping[str, Any], fields: dict[str, Any], path: Path) -
     target, choices = content.get("doc_to_target"), content.get("doc_to_choice")
     if isinstance(target, _Function) or isinstance(choices, _Function):
         return []
+    if isinstance(target, str) and (chosen := _CHOSEN.fullmatch(target.strip())):
+        # {{["yes", "no"][label]}}: the column has the number of a text.
+        return _labelled(fields, chosen["column"], _texts(chosen["texts"]))
+    if isinstance(target, str) and (place := _PLACE.fullmatch(target.strip())):
+        # {{["A", "B"].index(answer)}}: the column has a text, whose number is that of the right choice.
+        return _placed(fields, place["column"], _texts(place["texts"]), choices)
     column = _column(target)
     if column is None:
         raise UsageError(f"doc_to_target: {target!r:.60} is no column")
@@ -199,16 +209,50 @@ def _of_answer(content: Mapping[str, Any], fields: dict[str, Any], path: Path) -
         fields["kind"] = Kind.SUMMARY if any(name.startswith("rouge") for name in names) else Kind.ANSWER
         return []
     if isinstance(choices, list):
+        return _labelled(fields, column, [str(choice) for choice in choices])
+    return _optional(fields, column, choices, first=0)
+
+
+def _labelled(fields: dict[str, Any], column: str, labels: Sequence[str]) -> list[str]:
+    """One of the same texts for every row, which the column has, or whose number it has."""
+    if any(str(n) in labels and label != str(n) for n, label in enumerate(labels)):
+        raise UsageError(f"doc_to_target: numbers in {column} may be the labels {', '.join(labels)} or their places")
+    numbers = {str(n): label for n, label in enumerate(labels) if label != str(n)}
+    fields["columns"]["target"] = column
+    fields |= {"kind": Kind.LABEL, "labels": list(labels), "aliases": numbers}
+    return ["its choices are the same for every row: they are labels, and numbers in the target count from 0"]
+
+
+def _placed(fields: dict[str, Any], column: str, texts: Sequence[str], choices: Any) -> list[str]:
+    """The choice that has the place that the column's text has among the texts."""
+    if isinstance(choices, list) and len(choices) == len(texts):
         labels = [str(choice) for choice in choices]
-        numbers = {str(n): label for n, label in enumerate(labels) if str(n) not in labels}
-        fields |= {"kind": Kind.LABEL, "labels": labels, "aliases": numbers, "answer_only": list(numbers)}
-        return ["its choices are the same for every row: they are labels, and numbers in the target count from 0"]
-    fields["kind"], fields["first_option"] = Kind.CHOICE, 0
-    fields["columns"]["choices"] = _choice_columns(choices)
+        fields["columns"]["target"] = column
+        aliases = {text: label for text, label in zip(texts, labels, strict=True) if text != label}
+        if aliases.keys() & set(labels):
+            raise UsageError(f"doc_to_target: {', '.join(texts)} and {', '.join(labels)} share names")
+        fields |= {"kind": Kind.LABEL, "labels": labels, "aliases": aliases}
+        return ["its choices are the same for every row: they are labels"]
+    if list(texts) == [letter(n) for n in range(len(texts))]:
+        return _optional(fields, column, choices, first=0)
+    if list(texts) == [str(n + 1) for n in range(len(texts))]:
+        return _optional(fields, column, choices, first=1)
+    raise UsageError(f"doc_to_target: {', '.join(texts)} are neither letters nor numbers of options")
+
+
+def _optional(fields: dict[str, Any], column: str, choices: Any, *, first: int) -> list[str]:
+    """Options of each row's own."""
+    fields["columns"] |= {"target": column, "choices": _choice_columns(choices)}
+    fields["kind"], fields["first_option"] = Kind.CHOICE, first
     prompt = fields.get("prompt")
     if prompt:
         prompt["input"] += "\n{options}"
     return ["its options are shown as lettered lines, and a letter is asked for, where lm-eval compares likelihoods"]
+
+
+def _texts(listed: str) -> list[str]:
+    """The texts of a list in a template."""
+    return [text[1:-1] for text in re.findall(_TEXT, listed)]
 
 
 def _choice_columns(choices: Any) -> list[str]:

@@ -22,6 +22,7 @@ from mibe.own.description import TaskFile, read_task_file, task_file
 from mibe.own.kinds import WORDS, Kind
 from mibe.own.settling import Settled, default_name, settle
 from mibe.own.source import OwnSource
+from mibe.registry import is_taken
 from mibe.task import AccessLevel, Example, Task
 
 
@@ -55,6 +56,7 @@ def open_file(path: str | Path, **said: Any) -> tuple[Task, tuple[str, ...]]:
         When a column, a label or a figure is not there, or what an answer is cannot be told.
     """
     description, folder = described(Path(path), said)
+    check_name(description.name)
     settled = settle(description, folder)
     files = {name: str((folder / Path(name).expanduser()).resolve()) for name in settled.description.files.values()}
     held = _held(Path(path), settled, files)
@@ -62,6 +64,12 @@ def open_file(path: str | Path, **said: Any) -> tuple[Task, tuple[str, ...]]:
     task = build(settled.description, source, dataset=data_name(source))
     hold(task.data_name, Held(Path(path), lambda: held))
     return task, tuple(understood(Path(path), settled))
+
+
+def check_name(name: str | None) -> None:
+    """Raise `UsageError` for a name that a built-in task, a group or a plugin has."""
+    if name is not None and is_taken(name):
+        raise UsageError(f"the name {name!r} is taken; give the task another (--name, or name = in the task file)")
 
 
 def data_name(source: OwnSource) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from mibe.own.source import OwnSource, source_from
@@ -39,6 +39,11 @@ def recorded_tasks(tasks: Mapping[str, Task]) -> dict[str, Any]:
     """What a run record says of the user's own tasks: nothing where there are none."""
     own = {name: task.source.recorded() for name, task in tasks.items() if isinstance(task.source, OwnSource)}
     return {KEY: own} if own else {}
+
+
+def descriptions(tasks: Iterable[Task]) -> list[dict[str, Any]]:
+    """The task files of those tasks that are the user's own: what makes two runs of one name different ones."""
+    return [task.source.recorded()["description"] for task in tasks if isinstance(task.source, OwnSource)]
 
 
 def read_otherwise(a: Mapping[str, Any], b: Mapping[str, Any], name: str) -> list[str]:

@@ -63,6 +63,9 @@ def source_from(found: Mapping[str, Any], name: str) -> OwnSource:
         source = OwnSource(description, dict(found.get("files", {})), dict(found.get("splits", {})))
     except (KeyError, TypeError, ValueError):
         raise UsageError(f"the description of {name} is damaged; add the task, or make the run, again") from None
+    except UsageError as error:
+        advice = f"{error.message} (add the task, or make the run, again)"
+        raise UsageError(advice, lines=error.lines) from None
     known = not source.files or source.files.keys() >= set(description.files.values())
     if description.name != name or description.kind is None or not description.columns.target or not known:
         raise UsageError(f"the description of {name} is damaged; add the task, or make the run, again")

@@ -50,6 +50,8 @@ def one_label(cell: Any, labels: Collection[str], aliases: Mapping[str, str]) ->
 
 def label_set(cell: Any, labels: Sequence[str], aliases: Mapping[str, str]) -> list[str]:
     """The labels in the cell, in the order of `labels`; an empty cell, or "none", is the empty set."""
+    if cell is None and EMPTY in labels:
+        raise ValueError(f"no label; {EMPTY!r} is one, so write it where none of the others applies")
     if cell is None or (isinstance(cell, str) and cell.strip().lower() == EMPTY and EMPTY not in labels):
         return []
     names = parts(cell)
@@ -61,7 +63,7 @@ def label_set(cell: Any, labels: Sequence[str], aliases: Mapping[str, str]) -> l
 
 def choice(cell: Any, choices: Sequence[str], first: int) -> str:
     """The letter of the right option: a letter, an option's own text, or a number that counts from `first`."""
-    text = text_of(cell).strip()
+    text = text_of(cell[0] if isinstance(cell, list) and len(cell) == 1 else cell).strip()
     letters = [letter(i) for i in range(len(choices))]
     if text.upper().rstrip(".)").lstrip("(") in letters and text not in choices:
         return text.upper().rstrip(".)").lstrip("(")

@@ -20,7 +20,7 @@ from mibe.models.base import Message, Model
 from mibe.models.budget import Budget, Journal
 from mibe.models.reasoning import reasoning_of
 from mibe.models.service import Service, open_services
-from mibe.own.recorded import recorded_tasks
+from mibe.own.recorded import descriptions
 from mibe.prompting import template_sha256
 from mibe.results import record
 from mibe.results.cache import ResponseCache, cache_path
@@ -183,8 +183,8 @@ def _fingerprint(model: Model, plans: Sequence[Plan], settings: Settings, judge:
         ]
         for plan in plans
     ]
-    own = recorded_tasks({plan.task.name: plan.task for plan in plans})
-    asked = [model.identity, tasks, settings.asked(), *([] if judge is None else [judge.identity]), *own.values()]
+    own = descriptions(plan.task for plan in plans)
+    asked = [model.identity, tasks, settings.asked(), *([] if judge is None else [judge.identity]), *own]
     content = json.dumps(asked, sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()
 

@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from types import FrameType
@@ -68,7 +68,7 @@ def _ended(command: Callable[[], int], program: str) -> int:
     try:
         return command()
     except MibeError as error:
-        _say(program, str(error))
+        _say(program, error.message, error.lines)
         return 1 if isinstance(error, LimitReached) else 2
     except KeyboardInterrupt as stop:
         by, number = (f" by {stop}", stop.number) if isinstance(stop, Stopped) else ("", signal.SIGINT)
@@ -81,8 +81,9 @@ def _ended(command: Callable[[], int], program: str) -> int:
         return 0
 
 
-def _say(program: str, text: str) -> None:
-    print(f"{program}: {printable(text)}", file=sys.stderr)
+def _say(program: str, text: str, lines: Iterable[str] = ()) -> None:
+    # One by one: a line break in what somebody else chose makes no line that looks like ours.
+    print("\n  ".join([f"{program}: {printable(text)}", *map(printable, lines)]), file=sys.stderr)
 
 
 @contextmanager

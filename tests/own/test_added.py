@@ -107,6 +107,18 @@ def test_it_is_trained_on_and_runs_through_the_other_door(triage):
     assert 'dataset_name: "triage"' in definitions()["mibe_triage.yaml"]
 
 
+@pytest.mark.slow
+def test_lm_evals_runner_gets_its_documents_and_prompts(triage):
+    pytest.importorskip("lm_eval", reason="lm-eval comes with the extra hf")
+    from mibe.harness.task import MibeTask
+
+    add(triage, {"access": "open"})
+    found = MibeTask({"task": "mibe_triage", "dataset_name": "triage"})
+    texts = {found.doc_to_text(doc): found.doc_to_target(doc) for doc in found.test_docs()}
+    assert len(texts) == 4
+    assert texts["How urgent is the message?\nMESSAGE: chest pain\nURGENCY:"] == "urgent"
+
+
 def test_a_changed_file_is_told_and_added_again(triage, tmp_path, capsys):
     add(triage, {})
     (tmp_path / "test.csv").write_text(TEST + "a fever,routine\n", encoding="utf-8")
@@ -136,7 +148,7 @@ def test_names(triage, tmp_path, capsys):
         with pytest.raises(UsageError, match=f"the name '{name}' is taken"):
             add(triage, {"name": name})
     (store.data_dir() / "by_hand").mkdir(parents=True)
-    with pytest.raises(UsageError, match="the name 'by_hand' is taken"):
+    with pytest.raises(UsageError, match="by_hand holds other data; give the task another name"):
         add(triage, {"name": "by_hand"})
     with pytest.raises(UsageError, match="no task was added"):
         remove("triage")

@@ -99,6 +99,29 @@ def test_options_that_are_the_same_for_every_row(tmp_path, capsys):
     assert task.labels == ("true", "false") and task.parser("False.") == "false"
 
 
+@pytest.mark.parametrize(
+    ("target", "choices", "right", "gold"),
+    [
+        ("\"{{['A','B','C'].index(right)}}\"", '"{{[a, b, c]}}"', "B", "B"),
+        ("\"{{['1', '2', '3'].index(right)}}\"", '"{{[a, b, c]}}"', "3", "C"),
+        ("\"{{['first','second','third'].index(right)}}\"", '["x", "y", "z"]', "second", "y"),
+        ("\"{{['x', 'y', 'z'][right]}}\"", '["x", "y", "z"]', "2", "z"),
+    ],
+)
+def test_targets_that_are_looked_up_in_a_list(tmp_path, capsys, target, choices, right, gold):
+    (tmp_path / "board.csv").write_text(f"question,a,b,c,right\nWhich?,x,y,z,{right}\n", encoding="utf-8")
+    text = CHOICE.replace('"{{right}}"', target).replace('"{{[a, b, c]}}"', choices)
+    added(tmp_path, text, capsys)
+    assert [example.target for example in examples(load_task("board"), "test")] == [gold]
+
+
+def test_numbers_that_may_be_labels_or_places_are_refused(tmp_path):
+    path = tmp_path / "task.yaml"
+    path.write_text(FIXED.replace('["true", "false"]', '["1", "2"]'), encoding="utf-8")
+    with pytest.raises(UsageError, match="numbers in label may be the labels 1, 2 or their places"):
+        converted(path)
+
+
 def test_what_cannot_be_converted_is_all_named_and_not_run(tmp_path):
     path = tmp_path / "task.yaml"
     mark = tmp_path / "was_run"

@@ -172,7 +172,7 @@ def test_an_interrupted_run_goes_on(notes, tmp_path):
     model = Scripted(answer)
     done = run(notes, tmp_path / "runs", model, use_cache=False)
     assert len(model.asked) == 4 and len(list((tmp_path / "runs").iterdir())) == 1
-    assert done.scores("notes")["accuracy"] == 3 / 6
+    assert done.scores("notes")["accuracy"] == 3 / 6 and done.record["sessions"][0]["ended"] is not None
     # Labels in another order are another task.
     other = run(notes, tmp_path / "runs", Scripted(answer), {"labels": ["urgent", "routine", "administrative"]})
     assert other.path != done.path
@@ -221,9 +221,16 @@ def test_nothing_is_asked_before_the_rows_are_right(notes, tmp_path, capsys):
     notes.write_text(notes.read_text(encoding="utf-8") + "p7,late,urgnt\n", encoding="utf-8")
     command = ["eval", "--data", str(notes), "--input", "note", "--target", "urgency", "--labels", "urgent,routine"]
     assert main([*command, "--model", "hf", "--model-args", "pretrained=/nowhere"]) == 2
-    err = capsys.readouterr().err
-    assert "line 4: 'administrative' is none of the labels" in err and "line 8: 'urgnt' is none" in err
-    assert "/nowhere" not in err
+    assert capsys.readouterr().err.splitlines() == [
+        "mibe: notes.csv: 3 rows cannot be used; correct the data:",
+        "  line 4: 'administrative' is none of the labels (urgent, routine)",
+        "  line 6: 'administrative' is none of the labels (urgent, routine)",
+        "  line 8: 'urgnt' is none of the labels; did you mean urgent?",
+    ]
+    # A line break in a cell makes no line that looks like one of ours.
+    notes.write_text('note,urgency\nlate,"urg\nmibe: all is well"\n', encoding="utf-8")
+    assert main([*command, "--model", "dummy"]) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 2
 
 
 @pytest.mark.parametrize(

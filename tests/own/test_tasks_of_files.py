@@ -61,6 +61,7 @@ def test_labels_in_the_order_given_and_codes_that_stand_for_them(tmp_path):
         aliases={"0": "routine", "1": "urgent"},
     )
     assert [row.target for row in rows[:2]] == ["routine", "urgent"] and task.labels == ("urgent", "routine")
+    # A number is the label where it is the answer, and no number within a sentence.
     assert task.parser("1") == "urgent" and task.parser("There is 1 finding; routine.") == "routine"
 
 
@@ -85,6 +86,22 @@ def test_where_no_row_has_all_labels_all_of_them_are_the_prompt_repeated(tmp_pat
     assert task.parser("a1; b2; c3") is None and task.parser("a1; b2") == ["a1", "b2"]
 
 
+def test_labels_that_are_ordinary_words_count_as_answers_alone(tmp_path):
+    rows = [{"q": str(n), "a": ["yes", "no"][n % 2]} for n in range(6)]
+    task, _, _ = opened(table(tmp_path, rows), columns={"input": "q", "target": "a"})
+    assert task.parser("There is no difference between groups.") is None
+    assert task.parser("Yes, no doubt.") == "yes" and task.parser("no") == "no"
+
+
+def test_a_label_that_is_called_none(tmp_path):
+    rows = [{"q": str(n), "a": found} for n, found in enumerate(["none", "fever; cough", "fever", "none"])]
+    said = {"columns": {"input": "q", "target": "a"}, "kind": "labels", "labels": ["fever", "cough", "none"]}
+    task, found, _ = opened(table(tmp_path, rows), **said)
+    assert found[0].target == ["none"] and "if none applies" not in task.prompt.instruction
+    with pytest.raises(DataError, match="line 6: no label; 'none' is one"):
+        open_file(table(tmp_path, [*rows, {"q": "5", "a": ""}]), **said)
+
+
 @pytest.mark.parametrize(
     ("rows", "choices", "targets"),
     [
@@ -100,6 +117,12 @@ def test_where_no_row_has_all_labels_all_of_them_are_the_prompt_repeated(tmp_pat
             ["B", "A"],
         ),
         ([{"q": "?", "o": ["x", "y"], "answer": 1}, {"q": "!", "o": ["x", "y"], "answer": 2}], "o", ["A", "B"]),
+        # As MedXpertQA has them.
+        (
+            [{"q": "?", "o": [{"letter": "A", "content": "x"}, {"letter": "B", "content": "y"}], "answer": ["B"]}],
+            "o",
+            ["B"],
+        ),
         # A number that is an option's own text is that option.
         ([{"q": "2+2", "o": ["3", "4"], "answer": "4"}, {"q": "1+1", "o": ["2", "1"], "answer": "2"}], "o", ["B", "A"]),
     ],
@@ -215,6 +238,8 @@ def test_ids(tmp_path):
     assert [row.id.split("-")[0] for row in rows] == ["1", "2"]
     with pytest.raises(DataError, match="line 3: the id 'p1' stands in line 2 too"):
         open_file(path, columns={**columns, "id": "id"}, kind="label")
+    zero = table(tmp_path, [{"id": n, "note": "a", "label": "x"} for n in (0, 1)], "zero.jsonl")
+    assert [row.id for row in opened(zero, columns=columns, kind="label")[1]] == ["0", "1"]
     # Without an id, a row is another document as soon as its text is another.
     table(tmp_path, [{"id": "p1", "note": "a", "label": "x"}, {"id": "p1", "note": "changed", "label": "x"}])
     changed = opened(path, columns=columns, kind="label")[1]
@@ -226,10 +251,15 @@ def test_columns_that_are_not_there_are_all_named_with_the_nearest(tmp_path):
     with pytest.raises(UsageError) as error:
         open_file(path, columns={"input": "nota", "target": "urgancy", "cluster": "patient"})
     assert str(error.value).splitlines() == [
-        "data.csv has no column 'nota'; did you mean 'note'? It has note, urgency",
-        "data.csv has no column 'urgancy'; did you mean 'urgency'? It has note, urgency",
-        "data.csv has no column 'patient'; it has note, urgency",
+        "data.csv has note, urgency; these columns are not there:",
+        "  'nota' (did you mean 'note'?)",
+        "  'urgancy' (did you mean 'urgency'?)",
+        "  'patient'",
     ]
+    with pytest.raises(
+        UsageError, match=r"data.csv has no column 'Note' \(did you mean 'note'\?\); it has note, urgency"
+    ):
+        open_file(path, columns={"input": "Note", "target": "urgency"})
     with pytest.raises(
         UsageError, match=r"name the columns of data.csv: input and target \(--input, --target\); it has"
     ):
@@ -238,11 +268,24 @@ def test_columns_that_are_not_there_are_all_named_with_the_nearest(tmp_path):
         open_file(path, columns={"input": "note", "target": "note"})
 
 
+def test_columns_of_any_name_can_be_shown(tmp_path):
+    rows = [{"Note [1]": "a", "Vital signs: bp.sys": n, "y": "xz"[n % 2]} for n in range(4)]
+    columns = {"input": ["Note [1]", "Vital signs: bp.sys"], "target": "y"}
+    task, found, _ = opened(table(tmp_path, rows), columns=columns)
+    assert plain_text(task.prompt, (), found[1]).endswith("NOTE 1: a\nVITAL SIGNS BP SYS: 1\nANSWER:")
+    with pytest.raises(UsageError, match="differ only in marks"):
+        open_file(
+            table(tmp_path, [{"a.b": "1", "a:b": "2", "y": "x"}]), columns={"input": ["a.b", "a:b"], "target": "y"}
+        )
+
+
 @pytest.mark.parametrize(
     ("said", "why"),
     [
         ({"metrics": ["macro_f2"]}, "unknown metric 'macro_f2'; did you mean macro_f1"),
         ({"kind": "multiple-choice"}, "name the columns of the options: --choices"),
+        ({"name": "mmlu"}, "the name 'mmlu' is taken; give the task another"),
+        ({"columns": {"input": "note", "target": "urgency", "choices": ["note", "urgency"]}, "labels": ["x"]}, "leave"),
         ({"name": "a b"}, "name: string should match pattern"),
         ({"labels": ["urgent", "routine"], "aliases": {"stat": "urgnt"}}, "urgnt is none of them"),
         ({"prompt": {"input": "NOTE: {nota}"}}, "unknown column in the prompt's input 'nota'; did you mean note"),
