@@ -29,7 +29,6 @@ from mibe.results.answers import commonest, is_constant
 from mibe.results.table import few_gold_note
 from mibe.terminal.plain import printable
 
-
 NAMED = 6
 """Models that a remark names; what it says of the others stands beside their figures too."""
 

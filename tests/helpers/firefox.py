@@ -1,6 +1,5 @@
-"""Debian's Firefox, driven by Marionette, its own remote protocol: Playwright drives a Firefox of its own build alone."""
+"""Debian's Firefox, driven by Marionette, its own remote protocol: Playwright drives its own build of one alone."""
 
-import base64
 import json
 import shutil
 import socket
@@ -88,10 +87,6 @@ class Firefox:
         """What a script hands to the function that is its last argument."""
         parameters = {"script": script, "args": list(arguments)}
         return self._send("WebDriver:ExecuteAsyncScript", parameters)["value"]
-
-    def screenshot(self):
-        """The whole page as PNG."""
-        return base64.b64decode(self._send("WebDriver:TakeScreenshot", {"full": True})["value"])
 
     def close(self):
         """End it."""

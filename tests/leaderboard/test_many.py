@@ -1,6 +1,7 @@
 """The leaderboard's page of thirty own models, one of them with a very long name: it stays short and can be read."""
 
 import json
+from itertools import pairwise
 
 import pytest
 from scripted import Scripted
@@ -92,9 +93,7 @@ def test_no_more_models_have_colours_than_the_eye_tells_apart_and_any_can_be_cho
     named = [text for text in texts() if text.startswith(("model-", "a-group"))]
     assert len(named) == COLOURS and "other own runs" in texts()
     figure.get_by_role("combobox").select_option("model-03")
-    page.wait_for_function(
-        "() => [...document.querySelectorAll('[data-chart=overview] svg text')].some((t) => t.textContent === 'model-03')"
-    )
+    figure.locator("svg text").filter(has_text="model-03").wait_for()
     assert [text for text in texts() if text.startswith(("model-", "a-group"))] == ["model-03"]
     # Names stand at the ends of the curves, none on another.
     boxes = [
@@ -104,7 +103,7 @@ def test_no_more_models_have_colours_than_the_eye_tells_apart_and_any_can_be_cho
     ]
     assert len(boxes) == COLOURS
     heights = sorted(box["y"] for box in boxes)
-    assert all(second - first >= 12 for first, second in zip(heights, heights[1:], strict=False))
+    assert all(second - first >= 12 for first, second in pairwise(heights))
     page.close()
 
 

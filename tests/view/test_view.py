@@ -1,4 +1,4 @@
-"""The overview of runs: who is let in, what it tells of runs that go on, stop or are damaged, and the pages below it."""
+"""The overview of runs: who is let in, what it tells of those that go on, stop or are damaged, and the pages below."""
 
 import json
 import os
@@ -144,8 +144,8 @@ def test_a_run_is_watched_while_it_goes_on_and_cut_off_when_its_process_is_gone(
         (state,) = watch.states()
         first, second = state.tasks
         assert state.status == "running" and not state.is_scored
-        assert (first.name, first.of) == ("pubmedqa", 12) and 0 < first.done <= 5 and first.value is None
-        assert second.name == "medqa" and second.done == 0
+        assert (first.name, first.of, second.name) == ("pubmedqa", 12, "medqa") and second.of in (12, None)
+        assert 0 < first.done + second.done <= 5 and first.value is None
         lock = next(tmp_path.glob("*/run.lock"))
         held = lock.read_text()
         # A process of that number that is not there.
