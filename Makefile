@@ -8,7 +8,7 @@ LIMIT ?= 40
 VLLM_VENV ?= .venv-vllm
 VLLM_PIP := $(VLLM_VENV)/bin/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: eval demo-train test test-vllm lint types wheel package docs pythons extras bench vllm-env clean
+.PHONY: eval demo-train test test-vllm lint types wheel package docs pythons extras bench axe vllm-env clean
 
 eval: $(VENV)/.demo
 	$(BIN)/mibe eval --model demo --tasks pubmedqa --limit $(LIMIT)
@@ -53,6 +53,10 @@ pythons: $(VENV)/.dev
 # What each extra would install without constraints.txt.
 extras:
 	$(PYTHON) tools/extras.py
+
+# axe-core, which the tests of the pages ask; they are skipped where it is not here.
+axe:
+	npm install --silent --no-save --no-package-lock --prefix tests axe-core@4.14.1
 
 bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/overhead.py

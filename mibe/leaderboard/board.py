@@ -29,6 +29,9 @@ from mibe.results.answers import commonest, is_constant
 from mibe.results.table import few_gold_note
 from mibe.terminal.plain import printable
 
+NAMED = 6
+"""Models that a remark names; what it says of the others stands beside their figures too."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Board:
@@ -347,7 +350,9 @@ def _remarks(results: Sequence[Result], protocol: str | None, rows: Sequence[Row
         if is_constant(result.part):
             always.setdefault(result.name, []).append(f"{result.task} {commonest(result.part)}")
     if always:
-        where = "; ".join(f"{name} ({', '.join(tasks)})" for name, tasks in always.items())
+        named = [f"{name} ({', '.join(tasks)})" for name, tasks in always.items()]
+        more = [f"and {len(named) - NAMED} more"] if len(named) > NAMED else []
+        where = "; ".join([*named[:NAMED], *more])
         remarks.append(f"Figures marked {CONSTANT} are of a model that gives always the same answer: {where}.")
     if any(result.draws > 1 for result in results):
         remarks.append(

@@ -136,7 +136,8 @@ def _say_what_is_read(task: Task, settings: Settings) -> None:
     """A line for whoever waits, where reading takes more than a second or two."""
     files = store.require(task.data_name).files
     read = [settings.split, *(["train"] if settings.shots_of(task.name) else [])]
-    size = sum(files[split].stat().st_size for split in read)
+    # A split in memory has been read.
+    size = sum(file.stat().st_size for split in read if isinstance(file := files[split], Path))
     if size > LARGE and ranks.current().is_first:
         say(f"reading {task.name} ({size / 1e6:.0f} MB) …")
 

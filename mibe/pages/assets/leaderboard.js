@@ -146,7 +146,7 @@
       view: (width) => {
         const column = board.columns[chosen];
         const models = board.models.filter((m) => m.cells[chosen]).sort((a, b) => b.cells[chosen].value - a.cells[chosen].value);
-        const step = models.length > 24 ? 15 : 32;
+        const step = models.length > 24 ? 14 : 32;
         const lit = best(board);
         const spans = models.flatMap((model, y) => {
           const cell = model.cells[chosen];
