@@ -86,7 +86,8 @@ def _add_service_arguments(p: argparse.ArgumentParser) -> None:
 def _eval(a: argparse.Namespace, *, parser: argparse.ArgumentParser) -> int:
     """Score models on tasks; 1 when more samples failed than the user accepts."""
     from mibe.cli import several
-    from mibe.cli.run_file import Known, runs_of, to_file, write_run_file
+    from mibe.cli.known import Known
+    from mibe.cli.run_file import runs_of, to_file, write_run_file
 
     known = Known(parser)
     named = runs_of(a, known)

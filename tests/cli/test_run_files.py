@@ -11,8 +11,9 @@ from api_server import error, said, serving
 
 import mibe
 from mibe.cli.evaluate import RUN_FILE
+from mibe.cli.known import Known
 from mibe.cli.main import main, parser
-from mibe.cli.run_file import Known, read_run_file, runs_of, to_file
+from mibe.cli.run_file import read_run_file, runs_of, to_file
 from mibe.models.arguments import parse_model_args, parse_template_args
 from mibe.models.local import dummy
 
