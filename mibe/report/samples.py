@@ -8,9 +8,14 @@ that was opened from disk can load nothing else.
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
+import threading
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from itertools import count, islice
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -26,6 +31,9 @@ from mibe.terminal.progress import Progress
 
 OUTPUTS, DETAILS = 500, 100
 """Samples in one file: outputs are all loaded for the search, details as a sample is opened."""
+
+MANY = 2000
+"""Samples from which on it pays to start other processes."""
 
 OUTCOMES = tuple(outcome.value for outcome in Outcome)
 SHOWN = (
@@ -115,6 +123,39 @@ def pieces(row: Row, documents: Documents) -> list[str]:
     return [output[:start], output[start:end], output[end:]]
 
 
+def all_pieces(rows: Sequence[Row], documents: Documents, progress: Progress) -> Iterator[list[str]]:
+    """`pieces` of every row, in their order: what takes time, since the parser is asked several times for each output.
+
+    Of many rows all cores look for them, in copies of this process, since not every parser can be sent to another one.
+    A process of several threads is not copied: the copy would lack them, and hold their locks for ever.
+    """
+    cores = os.cpu_count() or 1
+    if len(rows) < MANY or cores == 1 or threading.active_count() > 1:
+        yield from (pieces(row, documents) for row in counted(rows, progress))
+        return
+    workers = ProcessPoolExecutor(cores, get_context("fork"), _begin, (documents,))
+    try:
+        for made in workers.map(_pieces, rows, chunksize=100):
+            yield made
+            progress.advance()
+    finally:
+        workers.shutdown(cancel_futures=True)
+
+
+def _begin(documents: Documents) -> None:
+    """Make this process one that looks for answers; Ctrl-C is for the first process alone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _OF_WORKER.append(documents)
+
+
+def _pieces(row: Row) -> list[str]:
+    return pieces(row, _OF_WORKER[0])
+
+
+_OF_WORKER: list[Documents] = []
+"""The documents of the task that a worker was begun for; empty elsewhere."""
+
+
 def _reads_again(row: Row, before: int, parser: Parser, example: Example) -> bool:
     """Whether the parser of another version of the task reads today what the run's did."""
     found = parser(row["output"][before:], choices=example.choices, inputs=example.inputs)
@@ -142,11 +183,9 @@ def write(
     if documents is None:
         write_files(folder / str(number), index(task, rows, private=True), None, map(scores_alone, rows))
         return
-    # What takes time: the parser is asked several times for each output.
-    outputs = (pieces(row, documents) for row in counted(rows, progress))
-    write_files(
-        folder / str(number), index(task, rows, private=False), outputs, (details(row, documents) for row in rows)
-    )
+    outputs = all_pieces(rows, documents, progress)
+    shown = (details(row, documents) for row in rows)
+    write_files(folder / str(number), index(task, rows, private=False), outputs, shown)
 
 
 def write_files(place: Path, columns: Data, outputs: Iterator[Any] | None, shown: Iterator[Data]) -> None:

@@ -18,7 +18,7 @@ from mibe.parsers.plain import PlainText
 from mibe.parsers.ranked import RankedDiagnoses
 from mibe.parsers.spans import MarkedSpans
 from mibe.registry import load_task
-from mibe.report import page
+from mibe.report import page, samples
 from mibe.report.histogram import histogram
 from mibe.report.page import write_report
 from mibe.report.prompts import CUT, DIFFERENT, NO_LAYOUT
@@ -157,6 +157,25 @@ def test_columns_outputs_and_details_of_every_sample(tmp_path):
     assert all_of(folder, 0, "outputs") == [["I say ", "yes", "."]] * 12
     detail = all_of(folder, 0, "details")[0]
     assert detail["prediction"] == "yes" and detail["prompt"].startswith("Your task is to answer biomedical questions")
+
+
+def test_several_processes_find_the_same_answers_in_the_same_order(tmp_path, monkeypatch):
+    done = evaluated(
+        tmp_path, lambda prompts: [f"{n}: I say {'yes' if n % 3 else 'no'}" for n, _ in enumerate(prompts)]
+    )
+    alone = all_of(write_report(done, tmp_path / "alone").parent, 0, "outputs")
+    in_workers = []
+    begun = samples.ProcessPoolExecutor
+    monkeypatch.setattr(samples, "ProcessPoolExecutor", lambda *a: in_workers.append(a[0]) or begun(*a))
+    monkeypatch.setattr(samples, "MANY", 1)
+    monkeypatch.setattr(samples.os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(samples.threading, "active_count", lambda: 1)
+    assert all_of(write_report(done, tmp_path / "together").parent, 0, "outputs") == alone
+    assert in_workers == [2] and len(alone) == 12 and all(len(output) == 3 for output in alone)
+    # Other threads of this process would be missing in its copies.
+    monkeypatch.setattr(samples.threading, "active_count", lambda: 2)
+    write_report(done, tmp_path / "again")
+    assert in_workers == [2]
 
 
 @pytest.mark.parametrize("kind", [Scripted, Chat])
