@@ -54,6 +54,8 @@ def export(run: str | Path | Run, form: str, *, output: Path | None = None, samp
     if output is None:
         return text
     try:
+        # `.eval_results`, which the hub looks in, is seldom there yet.
+        output.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(output, text + "\n")
     except OSError as error:
         raise disk_error(error, output) from error

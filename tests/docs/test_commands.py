@@ -29,8 +29,12 @@ NOT_RUN = {
     r"^(python3 -m venv|MIBE_DATA_DIR=carry)": "installs, fetches or sets up a machine",
     r"^(torchrun|accelerate|vllm)\b|--model vllm|--data-parallel": "several processes or a GPU's engine; tests/models",
     r"--model (openai|lm_eval:)|--judge (openai|hf):|judge openai|--model my-api": "asks a server; tests/models",
-    r"\bpretrained=[\w-]+/[\w.-]+": "a model of the hub; tests/docs/test_model_families.py reads it",
-    r"\b(lm_eval run|mibe lm-eval)\b": "lm-eval's own command line; tests/harness/test_harness.py",
+    r"(\bpretrained=|--model )[\w-]+/[\w.-]+": "a model of the hub; tests/docs/test_model_families.py reads it",
+    r"^lm_eval\b|\bmibe lm-eval\b": "lm-eval's own command line; tests/harness/test_harness.py",
+    r"^python src/eval.py": "the released code's command line; tests/cli/test_spellings.py",
+    r"--to inspect": "wants the extra inspect; tests/interchange",
+    r"--bartscore": "wants a run of summaries and an encoder; tests/reproduction",
+    r"--data (notes|questions|triage)|data add": "tests/own runs own data",
     r"^mibe data (prepare|verify|download) \w+|^mibe check ddi": "wants an official download; tests/data",
     r"^mibe rate\b": "serves a page until it is ended; tests/rating",
     r"^mibe ratings\b|sqlite:": "wants ratings of people; tests/rating",
@@ -78,6 +82,7 @@ def world(tmp_path_factory):
     ids = [example.id for example in mibe.examples(mibe.load_task("pubmedqa"), "test")]
     with (folder / "outputs.jsonl").open("w", encoding="utf-8") as file:
         file.writelines(json.dumps({"id": ident, "output": "yes"}) + "\n" for ident in ids)
+    (folder / "outputs.csv").write_text("id,output\n" + "".join(f"{ident},yes\n" for ident in ids), encoding="utf-8")
     for rater, match in (("judge", True), ("physician", False)):
         rows = [{"id": str(n), "rank": 1, "match": match or n % 2 == 0} for n in range(6)]
         (folder / f"{rater}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
@@ -89,6 +94,8 @@ def world(tmp_path_factory):
         )
     (folder / "runs").mkdir()
     made.path.rename(folder / "runs" / "one")
+    for name in ("one", "two"):
+        shutil.copytree(folder / "runs" / "one", folder / "two-runs" / name)
     return folder
 
 
@@ -124,7 +131,8 @@ def words_of(text, world):
 
 def written_by(words):
     """The file or folder that a command writes instead of printing, if it is told of one."""
-    return next((words[at + 1] for at, word in enumerate(words) if word in ("--output", "--html")), None)
+    found = (words[at + 1] for at, word in enumerate(words) if word in ("--output", "--html"))
+    return next((path.replace("{run}", "one") for path in found), None)
 
 
 def small(words):
