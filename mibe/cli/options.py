@@ -23,7 +23,9 @@ Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 def add_model_arguments(p: argparse.ArgumentParser, *, required: bool) -> None:
     """The model, and what the prompts of `eval`, `plan` and `show` depend on."""
-    p.add_argument("--model", required=required, metavar="NAME", help="hf, vllm, openai, lm_eval:NAME, demo, …, or a folder")
+    p.add_argument(
+        "--model", required=required, metavar="NAME", help="hf, vllm, openai, lm_eval:NAME, demo, …, or a folder"
+    )
     p.add_argument("--model-args", default="", metavar="K=V,…", help="e.g. pretrained=PATH_OR_HUB_NAME,dtype=bfloat16")
     p.add_argument(
         "--num-fewshot", type=int, metavar="N", help="worked examples in each prompt (default 0, or the suite's)"
