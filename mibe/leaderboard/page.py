@@ -166,6 +166,7 @@ def _cell_view(board: Board, row: Row, column: Column) -> Data:
         "detail": "" if cell is None else interval(cell.low, cell.high),
         "marks": [] if cell is None else _marks(cell),
         "rank": board.rank(column, row),
+        "place": "" if board.rank(column, row) is None else f"rank {rank_text(board, column, row)}",
     }
 
 

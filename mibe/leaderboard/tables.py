@@ -208,12 +208,12 @@ def _own(board: Board) -> list[list[str]]:
 
 
 def rank_text(board: Board, column: Column, row: Row) -> str:
-    """The rank of an own figure, with its tier where own models make several."""
+    """The rank of a figure, of an own one with its tier where own models make several."""
     rank, tier = board.rank(column, row), board.tier(column, row)
     if rank is None:
         return MISSING
     tiers = {board.tier(column, other) for other in board.rows} - {None}
-    return f"{rank} (tier {tier} of {len(tiers)})" if len(tiers) > 1 else str(rank)
+    return f"{rank} (tier {tier} of {len(tiers)})" if tier is not None and len(tiers) > 1 else str(rank)
 
 
 def difference_text(cell: Cell) -> str:

@@ -110,8 +110,9 @@ def test_a_way_to_differ_is_one_click_from_its_count_and_both_outputs_stand_side
         "B right",
     ]
     sides = page.locator("#sample .sides > div")
-    boxes = [side.bounding_box() for side in sides.all()]
-    assert boxes[0]["y"] == boxes[1]["y"] and boxes[0]["x"] + boxes[0]["width"] <= boxes[1]["x"]
+    # At one moment: the page may still be scrolling to the samples.
+    first, second = sides.evaluate_all("all => all.map((side) => side.getBoundingClientRect().toJSON())")
+    assert first["top"] == second["top"] and first["right"] <= second["left"]
     assert [side.locator("pre").inner_text() for side in sides.all()] == ["no", "maybe, or no: maybe"]
     page.close()
     assert troubles == []
