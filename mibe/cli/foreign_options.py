@@ -108,7 +108,9 @@ def _generation(written: str, value: str) -> Meaning:
     return Meaning(words=tuple(words), said=f"{written} is {' '.join(words) or 'left out: it changes nothing'}")
 
 
-_TRACKER = instead("leave it out, and give a tracker what `mibe export RUN --to csv` writes")
+_TRACKER = instead(
+    "--track wandb or --track trackio (docs/run-files.md); their own settings are their environment variables"
+)
 
 OPTIONS: Mapping[str, tuple[Takes, Reader]] = {
     "--batch-size": (Takes.ONE, argument("batch_size")),

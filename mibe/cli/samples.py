@@ -68,10 +68,10 @@ def _samples(a: argparse.Namespace) -> int:
 def _is_private(run: Run, name: str, pick: Pick) -> bool:
     """Whether a task of the run is credentialed. Raises `DataUseError` where its text was to be looked through."""
     from mibe.data_use import is_credentialed
-    from mibe.registry import load_task
+    from mibe.own.recorded import task_of
 
     run.part(name)
-    private = is_credentialed(load_task(name))
+    private = is_credentialed(task_of(run.record, name))
     if private and pick.search is not None:
         raise DataUseError(
             f"{name} is credentialed: its text is not shown here, nor looked through; it is in {run.samples_path(name)}"

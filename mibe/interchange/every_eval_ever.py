@@ -14,7 +14,7 @@ from typing import Any
 
 from mibe.leaderboard.standing import LESS_IS_BETTER
 from mibe.metrics.base import is_main
-from mibe.registry import load_task
+from mibe.own.recorded import task_of
 from mibe.results.draws import documents_scored, draws_of, every_figure
 from mibe.results.run import Run
 
@@ -81,7 +81,7 @@ def _results(record: Mapping[str, Any], task: str, part: Mapping[str, Any]) -> I
         yield {
             "evaluation_result_id": f"{task}/{name}",
             "evaluation_name": task,
-            "source_data": _data(task, part),
+            "source_data": _data(record, task, part),
             "metric_config": {
                 "evaluation_description": part["title"],
                 "metric_id": name,
@@ -105,16 +105,16 @@ def _results(record: Mapping[str, Any], task: str, part: Mapping[str, Any]) -> I
         }
 
 
-def _data(task: str, part: Mapping[str, Any]) -> dict[str, Any]:
+def _data(record: Mapping[str, Any], task: str, part: Mapping[str, Any]) -> dict[str, Any]:
     """Where the documents are from: the home page of the data set, since few are on a hub in their official form."""
     data = part["data"]
     manifest = data.get("manifest") or {}
-    page = manifest.get("homepage") or load_task(task).source.homepage
+    page = manifest.get("homepage") or task_of(record, task).source.homepage
     details = {
         "split": data["split"],
         "sha256": data["sha256"],
         "documents": f"{documents_scored(part)} of {data['of']}",
-        "licence": str(manifest.get("licence") or load_task(task).source.licence),
+        "licence": str(manifest.get("licence") or task_of(record, task).source.licence),
     }
     named = {"dataset_name": task, "additional_details": details}
     return named | ({"source_type": "url", "url": [page]} if page else {"source_type": "other"})

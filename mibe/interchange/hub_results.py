@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mibe.errors import ModelError, UsageError
-from mibe.registry import load_task
+from mibe.own.recorded import task_of
 from mibe.results.draws import documents_scored, draws_of, mean_name
 from mibe.results.run import Run
 from mibe.run.settings import style_of
@@ -29,7 +29,7 @@ def eval_results_text(run: Run) -> str:
             "the hub's evaluation results need a huggingface_hub that has EvalResultEntry: pip install -U 'mibe[hub]'"
         ) from None
     scored = {name: part for name, part in run.record["tasks"].items() if part.get("figures")}
-    on_hub = {name: repository for name in scored if (repository := load_task(name).source.hub)}
+    on_hub = {name: repository for name in scored if (repository := task_of(run.record, name).source.hub)}
     if not on_hub:
         raise UsageError(
             f"the hub has no data set of {', '.join(scored)}; a model card's block needs none (hf-eval-results)"

@@ -14,7 +14,7 @@ from mibe.data.disk import disk_error
 from mibe.data_use import is_credentialed
 from mibe.errors import ModelError
 from mibe.metrics.base import is_main
-from mibe.registry import load_task
+from mibe.own.recorded import task_of
 from mibe.report.prompts import Documents, documents_of
 from mibe.results.digests import draw_of
 from mibe.results.draws import documents_scored, draws_of, every_figure
@@ -66,7 +66,7 @@ def _log(run: Run, name: str, part: Mapping[str, Any]) -> EvalLog:
     from inspect_ai.model import GenerateConfig
 
     record = run.record
-    task = load_task(name)
+    task = task_of(record, name)
     begun, ended = record["sessions"][0]["started"], record["sessions"][-1]["ended"] or ""
     rows = list(run.rows(name))
     metrics = {
@@ -110,7 +110,7 @@ def _log(run: Run, name: str, part: Mapping[str, Any]) -> EvalLog:
 
 
 def _samples(record: Mapping[str, Any], name: str, rows: Sequence[Row]) -> list[EvalSample]:
-    documents = None if is_credentialed(load_task(name)) else documents_of(name, record, rows)
+    documents = None if is_credentialed(task_of(record, name)) else documents_of(name, record, rows)
     return [_sample(row, documents, record["model"]["name"]) for row in rows]
 
 

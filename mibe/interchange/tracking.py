@@ -24,7 +24,7 @@ from typing import Any
 from mibe.data_use import is_credentialed
 from mibe.errors import RunError, UsageError, unknown
 from mibe.metrics.base import is_main
-from mibe.registry import load_task
+from mibe.own.recorded import task_of
 from mibe.results.draws import every_figure
 from mibe.results.run import Run
 from mibe.terminal.plain import printable
@@ -82,7 +82,7 @@ def track(run: Run, name: str) -> None:
 
 def tracked(run: Run) -> Tracked:
     """What may be told of a run."""
-    private = any(is_credentialed(load_task(name)) for name in run.record["tasks"])
+    private = any(is_credentialed(task_of(run.record, name)) for name in run.record["tasks"])
     settings = dict(_settings(run.record))
     figures = dict(_figures(run.record))
     if not private:

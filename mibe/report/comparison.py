@@ -11,8 +11,8 @@ from mibe.analysis.compare import Difference, compare, same_samples
 from mibe.data.disk import disk_error
 from mibe.data_use import is_credentialed
 from mibe.errors import RunError
+from mibe.own.recorded import task_of
 from mibe.pages import write_page
-from mibe.registry import load_task
 from mibe.report import samples
 from mibe.report.prompts import Documents, documents_of
 from mibe.results.log import Row
@@ -52,7 +52,7 @@ def write_comparison(
         samples.clear(folder / "data")
         for number, name in enumerate(dict.fromkeys(row.task for row in found.rows)):
             pairs = _in_order(list(same_samples(*runs, name)))
-            task = protocols.recorded(runs[0].record, load_task(name))
+            task = protocols.recorded(runs[0].record, task_of(runs[0].record, name))
             differing = [(pair, kind) for pair in pairs if (kind := kind_of(task, pair)) is not None]
             private = is_credentialed(task)
             place = folder / "data" / str(number)
