@@ -8,11 +8,13 @@ documents of the test sets share are boilerplate and do not count; examples made
 
 A hyphen may divide two words, join them, or break one at the end of a line, and where punctuation was removed "3.5"
 became "35". Both sides are therefore read twice, with marks inside words as spaces and without them, and either reading
-that matches counts. The second makes one word of several, so its runs are shorter by a quarter.
+that matches counts. The second makes one word of several, so its runs are shorter by a quarter. Text with tags of HTML,
+entities, escaped line ends or numbers of references in it is read without them, too.
 """
 
 from __future__ import annotations
 
+import html
 import json
 import re
 from collections import Counter
@@ -40,6 +42,8 @@ if TYPE_CHECKING:
 
 # Marks inside a word or a number; behind a hyphen the word may go on in the next line.
 INNER_MARKS = re.compile(r"(?<=[^\W_])(?:[-\u2010\u2011]\s+|(?:[^\w\s]|_)+)(?=[^\W_])")
+# Tags, line ends as JSON escapes them, and [12] or [3, 5-7]: what stands between the words of a text and is not of it.
+MARKUP = re.compile(r"</?[a-zA-Z][^<>]{0,300}>|\\[nrt]|\[\d+(?:\s?[,\u2013-]\s?\d+)*\]")
 SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n+")
 ARRAYS = ("grams", "passage", "size", "example")
 
@@ -89,14 +93,11 @@ class TestIndex:
     def hits(self, text: str) -> list[Hit]:
         """The test examples that `text` holds something of, the best covered first."""
         best: dict[int, Hit] = {}
-        n = self.about["ngram"]
-        plain, joined = words(text), words(INNER_MARKS.sub("", text))
-        # A word that a line's end broke makes the joined reading of the text the plain one of a passage.
-        readings = [(plain, n), (joined, _joined(n)), *([(joined, n)] if joined != plain else [])]
-        for some_words, length in readings:
-            for example, hit in self._hits(some_words, length):
-                if example not in best or hit.coverage > best[example].coverage:
-                    best[example] = hit
+        for bare in dict.fromkeys((text, html.unescape(MARKUP.sub(" ", text)))):
+            for some_words, length in _readings(bare, self.about["ngram"]):
+                for example, hit in self._hits(some_words, length):
+                    if example not in best or hit.coverage > best[example].coverage:
+                        best[example] = hit
         return sorted(best.values(), key=lambda hit: (-hit.coverage, hit.task, hit.example))
 
     def _hits(self, some_words: list[str], n: int) -> Iterator[tuple[int, Hit]]:
@@ -123,6 +124,16 @@ class TestIndex:
             best[example] = max(best.get(example, (0.0, 0)), (count / int(self._arrays["size"][passage]), passage))
         for example, (coverage, passage) in best.items():
             yield example, Hit(*self._ids[example], coverage, _span(some_words, where[passage], n))
+
+
+def _readings(text: str, n: int) -> Iterator[tuple[list[str], int]]:
+    """(words of a text, words of a run) of each way to read it."""
+    plain, joined = words(text), words(INNER_MARKS.sub("", text))
+    yield plain, n
+    yield joined, _joined(n)
+    if joined != plain:
+        # A word that a line's end broke makes the joined reading of the text the plain one of a passage.
+        yield joined, n
 
 
 def build_index(

@@ -128,7 +128,9 @@ class _Run:
             seen = Counter(found.state["tokens"]) if ranks.is_first else Counter[str]()
             self._position = Position(found.state["step"], seen, found.state["seconds"])
             self._watch = SpikeWatch(recipe.spikes, **found.state["spikes"])
-            if recipe.best:
+            known = found.state["recipe"].get("best") or {}
+            # What is known of another figure says nothing of this one.
+            if recipe.best and known.get("figure") == recipe.best.figure:
                 self._best = Best(recipe.best, **(found.state.get("best") or {}))
         self._report = (
             Reporter(recipe.reporting, recipe.output, step=self._position.step, steps=self._steps)
@@ -261,7 +263,12 @@ class _Run:
         """Keep the model as it is where it is the best so far."""
         if self._best is None:
             return
-        if self._best.improves(self._ranks.from_first(dict(figures))):
+        shown = self._ranks.from_first(dict(figures))
+        is_new = step > 0 and self._best.value is None
+        if is_new and self._best.plan.figure not in shown:
+            # A run that went on with this figure: it is looked at some other time.
+            return
+        if self._best.improves(shown) or is_new:
             self._write(BEST)
             self._report.message(f"step {step}: the best so far, {self._best.plan.figure} {self._best.value:.4g}")
         if self._best.given_up:

@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from mellama_train.model.adapters import is_adapter_folder
+from mellama_train.recipe.problems import LONGEST_NAME, has_too_long_name
 
 CONFIG = "config.json"
 WEIGHTS = ("*.safetensors", "*.bin", "*.pt", "*.gguf")
 INDEXES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
+LFS_POINTER = b"version https://git-lfs"
+"""What a clone without Git LFS has in place of each large file."""
 HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 
@@ -30,6 +33,8 @@ def problem_of(path: str) -> str | None:
     folder = Path(path)
     if not path.strip():
         return "it is empty; give a folder, or a hub's name"
+    if has_too_long_name(path):
+        return f"there is no folder {path}: a name in it has more than {LONGEST_NAME} bytes"
     if folder.is_file():
         return f"{path} is a file; give the folder that holds the model"
     if not folder.exists():
@@ -66,9 +71,19 @@ def _problem_of_weights(folder: Path) -> str | None:
         if missing := sorted(file for file in named if not (folder / file).is_file()):
             more = f" and {len(missing) - 1} more files" if len(missing) > 1 else ""
             return f"{folder} lacks {missing[0]}{more}, which {name} lists; fetch the model again"
-    if not any(next(folder.glob(pattern), None) for pattern in WEIGHTS):
+    weights = [file for pattern in WEIGHTS for file in sorted(folder.glob(pattern))]
+    if not weights:
         return f"{folder} holds no weights (*.safetensors or *.bin)"
-    return None
+    pointer = next((file for file in weights if _begins(file, LFS_POINTER)), None)
+    return f"{pointer} is a pointer of Git LFS and no weights; fetch them: git lfs pull" if pointer else None
+
+
+def _begins(file: Path, start: bytes) -> bool:
+    try:
+        with file.open("rb") as stream:
+            return stream.read(len(start)) == start
+    except OSError:
+        return False
 
 
 def _nearest(folder: Path) -> str:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
 import transformers
+from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError
 
 from mellama_train.errors import ModelLoadError, one_line
 from mellama_train.model import varlen
@@ -31,7 +34,11 @@ FP8_SCALES = "rowwise"
 HOPPER = (9, 0)
 """Compute capability of the first GPUs that multiply FP8 with a scale for each row."""
 
-LOAD_ERRORS = (OSError, ValueError, RuntimeError, ImportError, KeyError, AttributeError, TypeError)
+LOAD_ERRORS = (
+    *(OSError, ValueError, RuntimeError, ImportError, KeyError, AttributeError, TypeError, ArithmeticError),
+    *(StrictDataclassError, SafetensorError, UnpicklingError),
+)
+"""What transformers raises for a model that is not whole: also for a value of its configuration or damaged weights."""
 
 
 @contextmanager
@@ -99,7 +106,10 @@ def load_model(recipe: Recipe, device: torch.device, dtype: torch.dtype) -> Any:
             f"mellama-train export {source.path} --merge-lora --to FOLDER"
         )
     with loading(source.path):
-        model = transformers.AutoModelForCausalLM.from_pretrained(source.path, **options)
+        model, found = transformers.AutoModelForCausalLM.from_pretrained(
+            source.path, output_loading_info=True, **options
+        )
+    _refuse_random_weights(model, found["missing_keys"], source.path)
     if source.attention == varlen.NAME or (source.attention == "auto" and _varlen_is_best(model, recipe, device)):
         varlen.use(model)
     _check_context(model, recipe.context, source.path)
@@ -114,6 +124,17 @@ def load_model(recipe: Recipe, device: torch.device, dtype: torch.dtype) -> Any:
     if source.compile:
         _compile_layers(model)
     return model
+
+
+def _refuse_random_weights(model: Any, missing: Iterable[str], path: str) -> None:
+    """A weight that no file has is random after loading, of which transformers only warns."""
+    lacking = sorted({*missing} & {name for name, _ in model.named_parameters()})
+    if lacking:
+        raise ModelLoadError(
+            f"cannot load {path}: its files lack {lacking[0]}{f' and {len(lacking) - 1} more' if lacking[1:] else ''}, "
+            f"which {type(model).__name__} has and would learn from random numbers; fetch the model again, or mend its "
+            "config.json"
+        )
 
 
 def _compile_layers(model: Any) -> None:

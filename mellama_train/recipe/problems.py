@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from typing import NamedTuple
+
+LONGEST_NAME = 255
+"""Bytes of the name of a file or folder, on all usual file systems."""
+
+
+def has_too_long_name(path: str) -> bool:
+    """Whether a name in a path is longer than that of any file."""
+    return any(len(name) > LONGEST_NAME for name in os.fsencode(path).split(b"/"))
 
 
 class Problem(NamedTuple):

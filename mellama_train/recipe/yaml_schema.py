@@ -24,7 +24,7 @@ from typing import Annotated, Any, Generic, Literal, TypeVar, Union, get_args, g
 import yaml
 
 from mellama_train.errors import RecipeError
-from mellama_train.recipe.problems import FieldError, Problem
+from mellama_train.recipe.problems import LONGEST_NAME, FieldError, Problem, has_too_long_name
 from mellama_train.recipe.ranges import Range
 from mellama_train.recipe.yaml_nodes import (
     NULL,
@@ -51,6 +51,9 @@ Options = Mapping[str, str]
 """Dotted key → the option of the command line that gave it, where that was no `--set`."""
 
 NO_OPTIONS: Options = {}
+
+WHOLE = re.compile(r"[-+]?\d(_?\d){0,99}")
+"""A whole number as everybody writes it; YAML 1.1 also takes 1:30 for 90, 010 for 8 and 0b_ for one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,8 +268,8 @@ def _scalar(node: yaml.Node, kind: Any, where: str) -> Any:
         return kind(_literal(node, tuple(member.value for member in kind), where))
     if kind is bool and node.tag == "tag:yaml.org,2002:bool":
         return node.value.lower() in ("yes", "true", "on")
-    if kind is int and node.tag == "tag:yaml.org,2002:int":
-        return yaml.SafeLoader("").construct_yaml_int(node)
+    if kind is int and node.tag == "tag:yaml.org,2002:int" and WHOLE.fullmatch(node.value):
+        return int(node.value)
     if kind is float and (number := _number(node)) is not None:
         return number
     if kind in (str, Path):
@@ -304,6 +307,11 @@ def _path(node: yaml.ScalarNode, where: str) -> Path:
     expanded = os.path.expandvars(node.value)
     if "$" in expanded:
         raise wrong_at(node, f"{where} is {node.value!r}, which names an environment variable that is not set")
+    if not expanded.strip():
+        # It would be the folder that the command runs in.
+        raise wrong_at(node, f"{where} is {node.value!r}, which is empty; give a path")
+    if has_too_long_name(expanded):
+        raise wrong_at(node, f"{where} has a name of more than {LONGEST_NAME} bytes in it, which no file has")
     try:
         return Path(expanded).expanduser()
     except RuntimeError:

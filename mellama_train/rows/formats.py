@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from typing import Any
 
 PAIRS = (
-    ("prompt", "", "response"),
-    ("prompt", "", "completion"),
-    ("instruction", "input", "output"),
-    ("instruction", "context", "response"),
-    ("question", "", "answer"),
-    ("input", "", "output"),
+    ("prompt", (), "response"),
+    ("prompt", (), "completion"),
+    ("instruction", ("input", "context"), "output"),
+    ("instruction", ("context", "input"), "response"),
+    ("question", ("context",), "answer"),
+    ("input", (), "output"),
 )
 """(what is asked, what it is asked about, the answer): ours, TRL's, Alpaca's, Dolly's, and question sets'."""
 
@@ -40,16 +40,17 @@ def turns(record: Mapping[str, Any]) -> Any:
     """The turns of a record, in the form of OpenAI's messages; None where it has none of the known keys.
 
     `messages` and ShareGPT's `conversations`; a pair of texts, what it is about behind a blank line; TRL's prompt and
-    completion as lists of turns. A `system` text beside them comes first. What is not of the form is left as it is, for
-    the reader to name.
+    completion as lists of turns. A `system` text beside them comes first, where they begin with none of their own. What
+    is not of the form is left as it is, for the reader to name.
     """
     for name in ("messages", "conversations"):
         if name in record:
             found = _of_json(record[name], list)
-            return [_turn(turn) for turn in found] if isinstance(found, list) else found
+            return _headed(record, [_turn(turn) for turn in found]) if isinstance(found, list) else found
     for asked, about, answer in PAIRS:
         if asked in record and answer in record:
-            return [*_system(record), *_asked(record[asked], record.get(about)), *_answered(record[answer])]
+            subject = next((record[key] for key in about if record.get(key)), None)
+            return _headed(record, [*_asked(record[asked], subject), *_answered(record[answer])])
     return None
 
 
@@ -87,9 +88,12 @@ def _call(call: Any) -> Any:
     return {**call, "function": {**function, "arguments": _of_json(function["arguments"], dict)}}
 
 
-def _system(record: Mapping[str, Any]) -> list[Any]:
-    text = record.get("system")
-    return [{"role": "system", "content": text}] if text else []
+def _headed(record: Mapping[str, Any], found: list[Any]) -> list[Any]:
+    """The turns behind the system text that stands beside them; an empty system turn, as exports write, is none."""
+    text, first = record.get("system"), found[0] if found else None
+    if isinstance(first, dict) and first.get("role") == "system":
+        return found[1:] if first["content"] in ("", None) else found
+    return [{"role": "system", "content": text}, *found] if text else found
 
 
 def _asked(text: Any, about: Any) -> list[Any]:

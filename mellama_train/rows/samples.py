@@ -131,7 +131,7 @@ def _records(file: Path, lines: IO[str]) -> Iterator[tuple[str, Any]]:
 def _parsed(text: str, place: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{place}: not JSON ({error})") from None
 
 
@@ -155,8 +155,9 @@ def _problem(messages: Any) -> str | None:
     for message in messages:
         if not isinstance(message, dict) or message.get("role") not in ROLES:
             return f"a turn needs a role, one of {', '.join(ROLES)}"
-        calls = message["role"] == "assistant" and message.get("tool_calls")
-        if not isinstance(message.get("content"), str) or not (calls or message["content"].strip()):
+        # A call may say nothing beside itself, and a tool may answer with nothing.
+        may_be_empty = message["role"] == "tool" or (message["role"] == "assistant" and message.get("tool_calls"))
+        if not isinstance(message.get("content"), str) or not (may_be_empty or message["content"].strip()):
             return f"the turn of {message['role']} has no text"
         if half := lone_surrogate(message["content"]) or _half_in(message.get("tool_calls")):
             return f"the turn of {message['role']} holds {half}, half a character; mend the text, or take the line out"
@@ -247,11 +248,13 @@ def _continued(written: str, content: str) -> str:
 def _render(tokenizer: Any, messages: list[Mapping[str, Any]], sample: Sample, *, cue: bool) -> str:
     from jinja2 import TemplateError
 
+    # A template is a program: "text" + 5 in it raises what it does in Python.
+    errors = (TemplateError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError)
     try:
         text: str = tokenizer.apply_chat_template(
             messages, tools=list(sample.tools) or None, tokenize=False, add_generation_prompt=cue
         )
-    except TemplateError as error:
+    except errors as error:
         raise DataError(f"{sample.place}: the chat template refuses these turns: {error}") from None
     return text
 

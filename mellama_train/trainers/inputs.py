@@ -180,8 +180,9 @@ def _probe(recipe: Recipe) -> Iterator[Problem]:
 
 
 def _output(recipe: Recipe) -> Iterator[Problem]:
-    if recipe.output.is_file():
-        yield Problem("output", f"{recipe.output} is a file; give a folder, which need not be there")
+    there = next(path for path in (recipe.output, *recipe.output.parents) if path.exists())
+    if not there.is_dir():
+        yield Problem("output", f"{there} is a file; give a folder, which need not be there")
     elif problem := resuming.problem_of(recipe):
         yield Problem("output", problem)
 

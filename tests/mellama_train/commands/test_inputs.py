@@ -128,6 +128,12 @@ def test_what_the_command_line_gives_is_called_by_its_option(here, capsys):
     assert said(capsys, *asked[:-2], "--set", "data.task=nope")[1].startswith("--set data.task:1: data.task: unknown")
 
 
+def test_an_output_that_no_folder_can_be_is_told_first(here, capsys):
+    found = said(capsys, *instruct(output="s.jsonl/run"))
+    assert found == ["r.yaml:3: output: s.jsonl is a file; give a folder, which need not be there"]
+    assert said(capsys, *instruct(output=" ")) == ["r.yaml:3: output is ' ', which is empty; give a path"]
+
+
 def test_the_context_is_held_against_the_model(here, capsys):
     assert said(capsys, *instruct(context=512)) == [
         "r.yaml:4: context: 512 is longer than the 256 positions that model knows"

@@ -54,6 +54,25 @@ def test_a_planted_sentence_is_caught_however_it_is_written(own_folders, tmp_pat
     assert hit.span == " ".join(words(SENTENCE))
 
 
+@pytest.mark.parametrize(
+    "planted",
+    [
+        SENTENCE.replace("crushing chest", "<b>crushing</b> chest").replace("was", "<a href='x'>was</a>"),
+        SENTENCE.replace(" with", "<br/>with").replace(" his", "<br />his"),
+        SENTENCE.replace("54-year-old", "54&#45;year&#8209;old").replace("pain ", "pain&nbsp;"),
+        SENTENCE.replace(" with", "\\nwith").replace(" left", "\\r\\nleft").replace("and ", "and\\t"),
+        SENTENCE.replace("admitted", "admitted [12]").replace("pain", "pain[3, 5\u20137]"),
+    ],
+)
+def test_markup_between_the_words_hides_nothing(own_folders, tmp_path, planted):
+    built = index(own_folders, tmp_path, SENTENCE)
+    (hit,) = built.hits(f"Before it. {planted} After it.")
+    assert hit.coverage == 1.0
+    # A text that is no markup stays whole: "<" and ">" are signs of comparison as well.
+    (hit,) = built.hits(f"p <0.05. {SENTENCE} p> 0.01")
+    assert hit.coverage == 1.0
+
+
 def test_a_hyphen_may_be_left_out_or_break_a_word_at_the_end_of_a_line(own_folders, tmp_path):
     built = index(own_folders, tmp_path, SENTENCE)
     broken = SENTENCE.replace("54-year-old", "54year\u2010\nold").replace("crushing", "crush-\n  ing")

@@ -3,6 +3,7 @@
 import gzip
 import json
 import math
+import shutil
 
 import pytest
 import torch
@@ -81,6 +82,30 @@ def test_a_run_without_progress_is_given_up_and_is_finished(model, tmp_path):
     final = train_here(run, FormulaRows(32), {"held": FormulaRows(2, seed=5)})
     assert steps_of(final) == 2 and not (run.output / "best").exists()
     assert train_here(run, FormulaRows(32), {"held": FormulaRows(2, seed=5)}) == final
+
+
+def test_a_run_that_goes_on_by_another_figure_begins_to_compare_anew(model, tmp_path):
+    """What one figure was says nothing of another; a look without the new one ends nothing."""
+
+    def run(steps, figure):
+        return recipe(
+            tmp_path,
+            model,
+            steps=steps,
+            optimizer={"learning_rate": 1e-2, "schedule": "constant"},
+            held_out={"every_steps": 2, "rows": 2},
+            checkpoints={"every_steps": 2},
+            best={"figure": figure},
+        )
+
+    held_out = {"held": FormulaRows(2, seed=5)}
+    first = run(4, "held_out_loss/first")
+    train_here(first, FormulaRows(16), held_out)
+    for folder in ("final", "best", "checkpoints/step-00000004"):
+        shutil.rmtree(first.output / folder)
+    # Losses of the first run lie far below any perplexity: held against them, none would be better.
+    train_here(run(4, "perplexity/first"), FormulaRows(16), held_out)
+    assert steps_of(first.output / "best") == 4
 
 
 def test_steps_are_traced(model, tmp_path):

@@ -57,7 +57,14 @@ def test_what_is_missing_is_named(model, tmp_path):
     index = {"weight_map": {"a": "one.safetensors", "b": "two.safetensors", "c": "three.safetensors"}}
     (model / "model.safetensors.index.json").write_text(json.dumps(index))
     (model / "two.safetensors").touch()
+    (model / "two.safetensors").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n")
     assert "lacks one.safetensors and 1 more files, which model.safetensors.index.json lists" in problem(model)
+    (model / "model.safetensors.index.json").unlink()
+    assert (
+        problem(model)
+        == f"{model / 'two.safetensors'} is a pointer of Git LFS and no weights; fetch them: git lfs pull"
+    )
+    assert problem(f"{tmp_path}/{'a' * 300}").startswith("there is no folder")
     (model / "config.json").write_text("{")
     assert "config.json is damaged" in problem(model) and window_of(str(model)) is None
     (model / "config.json").unlink()

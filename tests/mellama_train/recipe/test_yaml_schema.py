@@ -104,6 +104,14 @@ def test_a_recipe_as_json():
             "  - min_words: 2.5",
             r"x:11: steps\[1\].min_words is '2.5', and should be a whole number",
         ),
+        *(
+            (
+                "  - min_words: 20",
+                f"  - min_words: {n}",
+                r"x:11: steps\[1\].min_words is .*, and should be a whole number",
+            )
+            for n in ("1:30", "0b_", "0x_", "9" * 5000)
+        ),
         ("  - min_words: 20", "  - [a]", r"x:11: steps\[1\] is a list, and should be a single value or keys with val"),
         ("weights: {pmc: 15, mimic: 1}", "weights: 3", "x:8: weights is '3', and should be keys with values"),
         ("weights: {pmc: 15, mimic: 1}", "weights: {pmc: 1, pmc: 2}", "x:8: pmc is given twice in weights"),
@@ -143,11 +151,20 @@ def test_paths_know_the_home_folder_and_variables(monkeypatch):
         (r'"a\0b"', "which holds a NUL character"),
         (r'"\ud83d"', "which holds half a character"),
         ("~no-such-user/m", "and there is no such home folder"),
+        ("' '", "which is empty; give a path"),
     ],
 )
 def test_a_path_that_no_file_system_takes_is_one_line(written, problem):
     with pytest.raises(RecipeError, match=rf"x:1: model is .*, {problem}$"):
         parse(f"model: {written}\noptimizer: {{lr: 1}}", Recipe, "x")
+
+
+def test_a_name_that_is_too_long_for_a_file_is_one_line(monkeypatch):
+    monkeypatch.setenv("NOTHING", "")
+    for written, problem in (("m/" + "ä" * 128, "has a name of more than 255 bytes"), ("${NOTHING}", "is empty")):
+        with pytest.raises(RecipeError, match=rf"x:1: model .*{problem}"):
+            parse(f"model: {written}\noptimizer: {{lr: 1}}", Recipe, "x")
+    assert parse("model: " + "a" * 255 + "\noptimizer: {lr: 1}", Recipe, "x").model == Path("a" * 255)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

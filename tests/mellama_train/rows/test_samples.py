@@ -76,6 +76,39 @@ ANSWERED = [("user", "What is it?"), ("assistant", "Flu.")]
             [("user", "Name it.\n\nFever."), ("assistant", "Flu.")],
         ),
         ({"question": "What is it?", "answer": "Flu."}, ANSWERED),
+        *(
+            ({asked: "Name it.", about: "Fever.", answer: "Flu."}, [("user", "Name it.\n\nFever."), ANSWERED[1]])
+            for asked, about, answer in (
+                ("instruction", "input", "response"),
+                ("instruction", "context", "output"),
+                ("question", "context", "answer"),
+            )
+        ),
+        *(
+            ({"system": "Be short.", **record}, [("system", "Be short."), *ANSWERED])
+            for record in (
+                {"conversations": [{"from": "human", "value": "What is it?"}, {"from": "gpt", "value": "Flu."}]},
+                {"messages": [{"role": "user", "content": "What is it?"}, {"role": "assistant", "content": "Flu."}]},
+            )
+        ),
+        (
+            {
+                "prompt": [{"role": "system", "content": "Its own."}, {"role": "user", "content": "What is it?"}],
+                "completion": "Flu.",
+                "system": "Another.",
+            },
+            [("system", "Its own."), *ANSWERED],
+        ),
+        (
+            {
+                "conversations": [
+                    {"from": "system", "value": ""},
+                    {"from": "human", "value": "What is it?"},
+                    {"from": "gpt", "value": "Flu."},
+                ]
+            },
+            ANSWERED,
+        ),
         (
             {"conversations": [{"from": "human", "value": "What is it?"}, {"from": "gpt", "value": "Flu."}]},
             ANSWERED,
@@ -178,6 +211,27 @@ def test_half_a_character_is_found_in_calls_and_schemas_too(tmp_path):
             list(read_samples(file))
 
 
+def test_a_tool_may_answer_with_nothing(tmp_path):
+    call = {"type": "function", "function": {"name": "f", "arguments": "{}"}}
+    turns = [
+        {"role": "user", "content": "q"},
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "content": ""},
+        {"role": "assistant", "content": "nothing"},
+    ]
+    (sample,) = read_samples(written(tmp_path / "a.jsonl", {"messages": turns}))
+    assert [turn["content"] for turn in sample.messages] == ["q", "", "", "nothing"]
+
+
+@pytest.mark.parametrize("fault", ["'<' + 5", "m['content'] + m", "1 / 0"])
+def test_what_a_template_stumbles_over_is_one_line(tmp_path, fault):
+    tokenizer = make_tokenizer()
+    tokenizer.chat_template = "{% for m in messages %}{{ " + fault + " }}{% endfor %}"
+    (sample,) = read_samples(written(tmp_path / "a.jsonl", {"prompt": "q", "response": "a"}))
+    with pytest.raises(DataError, match="a.jsonl:1: the chat template refuses these turns: "):
+        encode(sample, tokenizer, "chat")
+
+
 def test_a_list_that_is_cut_short_is_named(tmp_path):
     (tmp_path / "a.json").write_text('[{"prompt": "a", "response": "b"},')
     with pytest.raises(DataError, match="a.json: not JSON"):
@@ -248,6 +302,7 @@ def test_templates_that_begin_the_turn_themselves_are_accepted_where_one_turn_fo
     ("line", "problem"),
     [
         ("{", "not JSON"),
+        ('{"prompt": ' + "[" * 100_000 + "]" * 100_000 + "}", "not JSON"),
         ("[]", "not an object"),
         ('{"prompt": "x"}', "neither prompt with response nor messages"),
         ('{"prompt": "x", "response": " "}', "the turn of assistant has no text"),
