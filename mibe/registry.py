@@ -143,7 +143,7 @@ def load_task(name: str) -> Task:
         return _REGISTERED[name]
     here = name_here(name)
     if here is not None and here != name and here not in GROUPS:
-        say(f"the task {name} is {here} here")
+        _say_once(f"the task {name} is {here} here")
         return load_task(here)
     if name in TASKS:
         module, _, attribute = TASKS[name].partition(":")
@@ -174,6 +174,11 @@ def resolve(names: str | Iterable[str]) -> list[Task]:
         raise all_unknown("task", strange, [*list_tasks(), *GROUPS])
     members = [member for name in wanted for member in GROUPS.get(name_here(name) or name, (name,))]
     return list({task.name: task for task in map(load_task, members)}.values())
+
+
+@cache
+def _say_once(text: str) -> None:
+    say(text)
 
 
 @cache

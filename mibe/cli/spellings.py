@@ -62,7 +62,7 @@ def understood(words: Sequence[str], options: Collection[str]) -> Reading:
 
 def _own(written: str, name: str, values: list[str], said: list[str]) -> list[str]:
     """An option that the command has, with those of its values that are known already."""
-    if written in SHORT or "_" in written:
+    if written != name and (written in SHORT or "_" in written):
         said.append(f"{written} is {name}")
     value = ",".join(values)
     if name == "--tasks" and len(values) > 1:

@@ -33,6 +33,9 @@ SCHEMA = 1
 ABANDONED = 24 * 3600
 """Age in seconds from which an unfinished folder is what a killed run left behind, and not a run at work."""
 
+LONGEST_CELL = 1 << 17
+"""Characters of a cell in an official table."""
+
 Splits = Mapping[str, Sequence[Example]]
 
 
@@ -76,6 +79,8 @@ def read_splits(name: str, source: Source, raw_path: Path, *, variant: str | Non
     if chosen not in source.variants:
         raise UsageError(f"{name} has no variant {chosen!r}; it has {', '.join(source.variants)}")
     raw = RawFiles(raw_path)
+    # The limit is the process's, and reading tables of one's own lifts it.
+    csv.field_size_limit(LONGEST_CELL)
     try:
         splits = source.read(raw, variant=chosen)
     except csv.Error as error:

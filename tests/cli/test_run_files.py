@@ -403,4 +403,4 @@ def test_a_system_prompt_from_a_file_is_kept_as_its_text(command, tmp_path):
 
 def test_a_command_without_model_or_tasks_says_what_to_give(command):
     assert "name a model: --model hf" in command("--tasks", "pubmedqa", check=2)[1]
-    assert "one of the arguments --tasks --suite is required" in command("--model", "dummy", check=2)[1]
+    assert "one of the arguments --tasks --suite --data is required" in command("--model", "dummy", check=2)[1]
