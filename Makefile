@@ -40,7 +40,7 @@ wheel: $(VENV)/.dev
 # What an index and a citation need: the wheel's description, CITATION.cff by its own schema.
 package: wheel
 	$(BIN)/twine check --strict dist/*
-	$(BIN)/cffconvert --validate
+	$(BIN)/tox run -q -e citation
 
 # The pages and the public face as a site: open site/index.html.
 docs: $(VENV)/.docs

@@ -37,6 +37,7 @@ def own_tasks():
     """What a test registers is forgotten after it."""
     kept = (registry._REGISTERED, registry._EXPLAINED, included._named, included._recalled)
     before = [dict(each) for each in kept]
+    registry._say_once.cache_clear()
     yield
     for each, earlier in zip(kept, before, strict=True):
         each.clear()

@@ -10,6 +10,7 @@ from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Any
 
+import mibe
 from mibe.cli.given import note_given
 from mibe.cli.options import (
     FORMATS,
@@ -95,6 +96,9 @@ def _eval(a: argparse.Namespace, *, parser: argparse.ArgumentParser) -> int:
     for options in runs:
         known.check_whole(options)
     asked = [parser.parse_args(known.words(options)) for options in runs]
+    # Those of the command line were included before it ran.
+    for path in dict.fromkeys(path for each in asked for path in each.include if path not in a.include):
+        mibe.include(path)
     for each in asked:
         _check(each)
     whole = asked[0]

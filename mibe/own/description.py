@@ -155,4 +155,4 @@ def _said(error: Mapping[str, Any]) -> str:
         parts: dict[str, type[Part]] = {"columns": Columns, "prompt": PromptText}
         part = parts.get(parents[0] if parents else "", TaskFile)
         return str(unknown(f"key{' in [' + parents[0] + ']' if parents else ''}", last, part.model_fields))
-    return f"{'.'.join([*parents, last])}: {error['msg'].lower()}"
+    return f"{'.'.join([*parents, last])}: {error['msg'][:1].lower()}{error['msg'][1:]}"

@@ -41,7 +41,8 @@ def apply(task: Task, prompts: str = "released") -> Task:
     """
     if task.name in UNCHANGED:
         return task
-    prompt = released_prompt(task) if prompts == "released" else paper_prompts.one_text(task.prompt)
+    released = released_prompt(task)
+    prompt = released if prompts == "released" else paper_prompts.one_text(task.prompt)
     scored = RULES[task.name](replace(task, prompt=prompt))
     return replace(scored, max_new_tokens=NEW_TOKENS, equal_options=False)
 

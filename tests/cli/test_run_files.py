@@ -404,3 +404,15 @@ def test_a_system_prompt_from_a_file_is_kept_as_its_text(command, tmp_path):
 def test_a_command_without_model_or_tasks_says_what_to_give(command):
     assert "name a model: --model hf" in command("--tasks", "pubmedqa", check=2)[1]
     assert "one of the arguments --tasks --suite --data is required" in command("--model", "dummy", check=2)[1]
+
+
+def test_a_run_file_includes_its_tasks(tmp_path):
+    (tmp_path / "mine.py").write_text(
+        "from dataclasses import replace\nfrom mibe.registry import load_task, register_task\n"
+        "register_task(replace(load_task('pubmedqa'), name='of_a_file', dataset='pubmedqa'))\n",
+        encoding="utf-8",
+    )
+    path = tmp_path / "run.toml"
+    said = f"tasks = 'of_a_file'\nmodel = 'dummy'\nlimit = 1\ninclude = ['{tmp_path / 'mine.py'}']\n"
+    path.write_text(f"{said}output-dir = '{tmp_path / 'runs'}'\n", encoding="utf-8")
+    assert main(["eval", str(path)]) == 0

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from mibe.cli import main
 from mibe.data import raw as raw_files
+from mibe.data.prepare import LONGEST_CELL
 from mibe.data.raw import RawFiles
 from mibe.data.readers.common import json_lines, json_object
 from mibe.errors import DataError
@@ -118,7 +119,7 @@ def test_json_that_python_cannot_hold_is_one_line(tmp_path, text, message):
 
 def test_a_field_of_a_table_that_is_too_long_is_one_line(tmp_path, capsys):
     rows = [format_true.bionli_row(1, "pos"), format_true.bionli_row(2, "pos")]
-    rows[1][0] = "x" * (limit + 1)
+    rows[1][0] = "x" * (LONGEST_CELL + 1)
     assert main(["data", "prepare", "bionli", "--from", str(format_true.bionli(tmp_path, rows))]) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1 and "is not the official table (field larger than field limit" in error

@@ -32,6 +32,8 @@ NOT_RUN = {
     r"(\bpretrained=|--model )[\w-]+/[\w.-]+": "a model of the hub; tests/docs/test_model_families.py reads it",
     r"^lm_eval\b|\bmibe lm-eval\b": "lm-eval's own command line; tests/harness/test_harness.py",
     r"^python src/eval.py": "the released code's command line; tests/cli/test_spellings.py",
+    r"models.toml": "two large models; tests/cli/test_run_files.py",
+    r"pretrained=me-llama|--model hf.*trust_remote_code": "a model of one's own, or a GPU; tests/cli/test_spellings.py",
     r"--to inspect": "wants the extra inspect; tests/interchange",
     r"--bartscore": "wants a run of summaries and an encoder; tests/reproduction",
     r"--data (notes|questions|triage)|data add": "tests/own runs own data",
@@ -51,6 +53,7 @@ NOT_RUN = {
 IN_PLACE = (
     (r"(?<=pretrained=)(PATH_OR_HUB_NAME|PATH|FOLDER|NAME|before|after|…)", "model"),
     (r"\bRUN…", "runs/one"),
+    (r"\bruns/RUN\b", "runs/one"),
     (r"\b(RUN|RUN_A|RUN_B)(?=$|[\s/\"])", "runs/one"),
 )
 

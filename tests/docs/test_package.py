@@ -2,12 +2,8 @@
 
 import configparser
 import re
-import subprocess
-import sys
 import tomllib
 from pathlib import Path
-
-import pytest
 
 import mibe
 
@@ -45,11 +41,3 @@ def test_every_extra_has_a_place_in_the_docs():
     assert [
         name for name in sorted(extras) if not re.search(rf"\[[\w,-]*\b{name}\b[\w,-]*\]|extra `{name}`", pages)
     ] == []
-
-
-def test_the_citation_is_valid():
-    pytest.importorskip("cffconvert")
-    command = [sys.executable, "-c", "from cffconvert.cli.cli import cli; cli()", "--validate"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "valid according to schema version 1.2.0" in done.stdout

@@ -286,7 +286,7 @@ def test_columns_of_any_name_can_be_shown(tmp_path):
         ({"kind": "multiple-choice"}, "name the columns of the options: --choices"),
         ({"name": "mmlu"}, "the name 'mmlu' is taken; give the task another"),
         ({"columns": {"input": "note", "target": "urgency", "choices": ["note", "urgency"]}, "labels": ["x"]}, "leave"),
-        ({"name": "a b"}, "name: string should match pattern"),
+        ({"name": "a b"}, r"name: string should match pattern '\^\[A-Z"),
         ({"labels": ["urgent", "routine"], "aliases": {"stat": "urgnt"}}, "urgnt is none of them"),
         ({"prompt": {"input": "NOTE: {nota}"}}, "unknown column in the prompt's input 'nota'; did you mean note"),
         ({"prompt": {"input": "NOTE:"}}, "does not show {note}"),

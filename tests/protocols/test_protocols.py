@@ -68,6 +68,8 @@ def test_unknown_names_are_refused():
         protocols.apply("papre", load_task("ddi"))
     with pytest.raises(UsageError, match="released code has no task 'mine'"):
         protocols.apply("paper", replace(load_task("ddi"), name="mine"))
+    with pytest.raises(UsageError, match="released code has no task 'mine'"):
+        protocols.apply("paper", replace(load_task("ddi"), name="mine"), "table")
 
 
 def test_every_task_has_a_rule_or_stays():

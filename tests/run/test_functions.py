@@ -68,7 +68,8 @@ def test_nothing_of_a_function_without_a_name_is_kept(tmp_path):
     ("model", "known", "said"),
     [
         (Counting(), {"version": 3}, "version=3 goes with a name"),
-        (Counting(), {"name": " "}, "must say something"),
+        (Counting(), {"name": " "}, "a text that says something"),
+        (Counting(), {"name": 3}, "a text that says something"),
         ("dummy", {"name": "mine"}, "other models have an identity of their own"),
         (as_model("dummy"), {"version": 1}, "other models have an identity of their own"),
     ],

@@ -40,8 +40,8 @@ class FunctionModel:
             raise UsageError(
                 f"version={version!r} goes with a name; give name=… too, and the answers are kept under both"
             )
-        if name is not None and not name.strip():
-            raise UsageError("the name of a function must say something, for its answers are kept under it")
+        if name is not None and not (isinstance(name, str) and name.strip()):
+            raise UsageError("the name of a function is a text that says something, for its answers are kept under it")
         self.name = str(getattr(function, "__name__", type(function).__name__)) if name is None else name
         said = None if version is None else str(version)
         self.identity: Mapping[str, Any] | None = (
