@@ -93,16 +93,22 @@ def attend(
     kernel: Any,
     scaling: float | None = None,
     sliding_window: int | None = None,
-    cu_seq_lens_q: torch.Tensor,
-    max_length_q: int,
+    cu_seq_lens_q: torch.Tensor | None = None,
+    max_length_q: int | None = None,
     **_: Any,
 ) -> tuple[torch.Tensor, None]:
     """Causal attention within documents that lie one behind the other in one row, as transformers calls it.
 
     `query` is (1, heads, tokens, length of a head), `key` and `value` the same with as many or fewer heads.
     `kernel` is PyTorch's `varlen_attn`; `cu_seq_lens_q` (documents + 1,) are the places at which documents begin, and
-    the end. Returns (1, tokens, heads, length of a value).
+    the end. Returns (1, tokens, heads, length of a value). Raises `ModelLoadError` where a model's layers keep
+    these for themselves (StableLM's, Nemotron's), which only a call shows.
     """
+    if cu_seq_lens_q is None or max_length_q is None:
+        raise ModelLoadError(
+            f"model.attention: varlen does not suit {type(module).__name__}, which is not told where documents begin; "
+            "use sdpa"
+        )
     # Under autocast a norm of queries or keys gives float32, which the kernels do not know.
     dtype = torch.get_autocast_dtype("cuda") if torch.is_autocast_enabled("cuda") else value.dtype
     q, k, v = (tensor[0].transpose(0, 1).to(dtype) for tensor in (query, key, value))

@@ -13,6 +13,7 @@ from mellama_train.errors import ExportError
 from mellama_train.loop.layout import CHECKPOINTS, FINAL, STATE, folders_of, newest_folder
 from mellama_train.model.adapters import is_adapter_folder
 from mellama_train.model.folders import CONFIG, problem_of
+from mellama_train.recipe.problems import LONGEST_NAME, has_too_long_name
 from mibe.errors import RunError
 
 
@@ -38,7 +39,7 @@ class Left:
 
 def find(path: Path) -> Left:
     """What is at a path: a run's output folder, its model folder or one of its checkpoints. Raises `ExportError`."""
-    if not path.is_dir():
+    if has_too_long_name(str(path)) or not path.is_dir():
         raise ExportError(f"{path} is no folder; give a run's output folder, its {FINAL}/ or one of its checkpoints")
     for folder in (path, path / FINAL):
         if is_adapter_folder(str(folder)):
@@ -80,7 +81,9 @@ def _of_source(checkpoint: Path, merge_lora: bool, base: str | None) -> Iterator
 
 
 def _of_others(to: Path, base: str | None, mibe_runs: Sequence[Path]) -> Iterator[str]:
-    if to.exists() and (not to.is_dir() or any(to.iterdir())):
+    if has_too_long_name(str(to)):
+        yield f"--to: {to} has a name of more than {LONGEST_NAME} bytes in it, which no folder has"
+    elif to.exists() and (not to.is_dir() or any(to.iterdir())):
         yield f"{to} is there already and not empty; choose another folder for --to"
     if base and is_adapter_folder(base):
         yield (

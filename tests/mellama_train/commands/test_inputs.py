@@ -134,6 +134,12 @@ def test_an_output_that_no_folder_can_be_is_told_first(here, capsys):
     assert said(capsys, *instruct(output=" ")) == ["r.yaml:3: output is ' ', which is empty; give a path"]
 
 
+def test_names_that_no_file_has_are_one_line_for_an_export(here, capsys):
+    long = "a" * 300
+    found = said(capsys, "export", long, "--to", long)
+    assert found[0].startswith(f"{long} is no folder") and "has a name of more than 255 bytes" in found[1]
+
+
 def test_the_context_is_held_against_the_model(here, capsys):
     assert said(capsys, *instruct(context=512)) == [
         "r.yaml:4: context: 512 is longer than the 256 positions that model knows"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from training_parts import LENGTH, FormulaRows, documents, losses, make_model, recipe, train_here
+from training_parts import LENGTH, VOCABULARY, FormulaRows, documents, losses, make_model, recipe, train_here
 from transformers import AutoModelForCausalLM
 
 from mellama_train.errors import ModelLoadError, RecipeError
@@ -104,6 +104,18 @@ def test_attention_that_the_kernels_cannot_compute_is_refused(tmp_path):
         varlen.use(capped)
     with pytest.raises(ModelLoadError, match="has heads of 18 numbers"):
         varlen.use(LlamaForCausalLM(LlamaConfig(**shape, **heads)))
+
+
+def test_a_model_that_keeps_the_bounds_of_documents_to_itself_is_refused(monkeypatch):
+    """StableLM's layers are not handed what the model is called with; before, that was a TypeError's traceback."""
+    from transformers import StableLmConfig, StableLmForCausalLM
+
+    monkeypatch.setattr(varlen, "kernels", lambda: each_document)
+    shape = {"hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    model = StableLmForCausalLM(StableLmConfig(vocab_size=VOCABULARY, **shape))
+    varlen.use(model)
+    with pytest.raises(ModelLoadError, match="StableLmAttention, which is not told where documents begin; use sdpa"):
+        CausalLoss(model, kernel="chunked", flatten=True)(collate([FormulaRows(9)[0]]))
 
 
 def test_auto_attention_is_sdpa_and_eager_for_a_model_without(folder, tmp_path):
