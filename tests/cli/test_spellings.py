@@ -83,7 +83,7 @@ OPTIONS_OF_EVAL = frozenset(_parsers()[1]["eval"]._option_string_actions)
         ("--output_path results.json", "--output-dir DIR"),
         ("--check_integrity", "mibe check TASK"),
         ("--include_path tasks", "mibe lm-eval --include_path"),
-        ("--wandb_args project=a name=b", "mibe export RUN --to csv"),
+        ("--wandb_args project=a name=b", "--track wandb"),
         ("--gen_kwargs temperature=0 until=x", "until: no option here; there are --temperature"),
         ("--fewshot_as_multiturn false", "--protocol paper puts them into one"),
         ("--apply_chat_template tool_use", "chat_template=off"),

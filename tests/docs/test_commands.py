@@ -39,6 +39,7 @@ NOT_RUN = {
     r"--data (notes|questions|triage)|data add": "tests/own runs own data",
     r"^mibe data (prepare|verify|download) \w+|^mibe check ddi": "wants an official download; tests/data",
     r"^mibe rate\b": "serves a page until it is ended; tests/rating",
+    r"^mibe view\b": "serves pages until it is ended; tests/view",
     r"^mibe ratings\b|sqlite:": "wants ratings of people; tests/rating",
     r"^mibe plan\b": "lays out the documents of all tasks; tests/forecast/test_forecast.py",
     r"^mibe merge\b|--shard": "wants all shards of a run; tests/run/test_shards.py",
