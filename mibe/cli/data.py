@@ -43,7 +43,7 @@ def _data_parser(p: argparse.ArgumentParser) -> None:
     add_own_arguments(add)
     remove = actions.add_parser("remove", help="delete a task that was added, and its copy of the data")
     remove.set_defaults(command=_data_remove)
-    remove.add_argument("name")
+    remove.add_argument("name", help="the task that was added")
     schema = actions.add_parser("schema", help="the JSON schema of a task file, for your editor")
     schema.set_defaults(command=_data_schema)
 

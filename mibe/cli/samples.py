@@ -30,7 +30,7 @@ def add_commands(commands: Commands) -> None:
     """Add it to the command line."""
     p = commands.add_parser("samples", help="show samples of a run: the wrong ones, unreadable ones, those with a text")
     p.set_defaults(command=_samples)
-    p.add_argument("run", metavar="RUN")
+    p.add_argument("run", metavar="RUN", help="a run folder")
     p.add_argument("--task", metavar="NAME", help="of this task (default: of every one)")
     p.add_argument("--wrong", action="store_true", help="those that are wrong, unreadable answers among them")
     p.add_argument("--outcome", choices=OUTCOMES, help="those with this outcome")
