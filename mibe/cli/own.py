@@ -86,13 +86,13 @@ def tasks_of(a: argparse.Namespace, named: str | None) -> str | None:
 
     file = Path(a.data).expanduser().absolute()
     state = file.stat() if file.exists() else None
-    task = _opened(str(file), json.dumps(said, sort_keys=True), state and (state.st_mtime_ns, state.st_size))
+    task = _opened(a.data, json.dumps(said, sort_keys=True), (file, state and (state.st_mtime_ns, state.st_size)))
     register_task(task)
     return task.name
 
 
 @cache
-def _opened(file: str, said: str, state: tuple[int, int] | None) -> Task:
+def _opened(file: str, said: str, state: tuple[Path, tuple[int, int] | None]) -> Task:
     """The task of a file as it is now, which is read and told of once, however many models are asked."""
     from mibe.models import ranks
     from mibe.own.opening import open_file

@@ -109,7 +109,7 @@ def test_what_cannot_be_exported_is_refused(run, tmp_path, monkeypatch):
             export(run, **arguments)
     for form in ("csv", "parquet"):
         with pytest.raises(RunError, match="cannot write"):
-            export(run, form, output=tmp_path / "none" / "x")
+            export(run, form, output=run.path / "run.json" / "x")
     (run.path / "run.json").write_text(json.dumps(run.record | {"tasks": {}}))
     with pytest.raises(RunError, match="no scores yet"):
         export(run.path, "csv")

@@ -299,7 +299,8 @@ def test_the_command_says_where_the_page_is(tmp_path, capsys):
     done = evaluated(tmp_path, lambda prompts: ["yes"] * len(prompts))
     assert main(["report", str(done.path), "--html", str(tmp_path / "site")]) == 0
     assert capsys.readouterr().out.strip() == str(tmp_path / "site" / "index.html")
-    assert main(["report", str(tmp_path)]) == 2
+    (tmp_path / "empty").mkdir()
+    assert main(["report", str(tmp_path / "empty")]) == 2
     assert "run.json" in capsys.readouterr().err
 
 
