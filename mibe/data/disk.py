@@ -6,7 +6,7 @@ import errno
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -36,7 +36,8 @@ def rewriting(path: Path) -> Iterator[IO[bytes]]:
             os.fsync(file.fileno())
         aside.replace(path)
     finally:
-        aside.unlink(missing_ok=True)
+        with suppress(NotADirectoryError):
+            aside.unlink(missing_ok=True)
 
 
 def open_plain(path: Path) -> IO[bytes]:

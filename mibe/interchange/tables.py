@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mibe.analysis.text import write_csv
-from mibe.data.disk import disk_error
+from mibe.data.disk import disk_error, rewriting
 from mibe.data_use import is_credentialed
 from mibe.errors import ModelError
 from mibe.own.recorded import task_of
@@ -39,14 +38,12 @@ def write_parquet(run: Run, output: Path, *, samples: bool) -> None:
     except ImportError:
         raise ModelError("Parquet needs pyarrow, which is not installed: pip install 'mibe[hub]'") from None
     table: pyarrow.Table = pyarrow.Table.from_pylist(rows(run, samples=samples))
-    aside = output.with_name(f".{output.name}.{os.getpid()}")
     try:
-        pyarrow.parquet.write_table(table, aside)
-        aside.replace(output)
+        output.parent.mkdir(parents=True, exist_ok=True)
+        with rewriting(output) as file:
+            pyarrow.parquet.write_table(table, file)
     except OSError as error:
         raise disk_error(error, output) from error
-    finally:
-        aside.unlink(missing_ok=True)
 
 
 def rows(run: Run, *, samples: bool) -> list[dict[str, Any]]:
