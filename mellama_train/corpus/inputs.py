@@ -8,13 +8,13 @@ from mellama_train.corpus.config import CorpusConfig, Decontamination, Input
 from mellama_train.corpus.decontaminate import problem_of_task
 from mellama_train.corpus.tokens import DocumentTokenizer
 from mellama_train.errors import CorpusError
-from mellama_train.recipe.problems import Problem
+from mellama_train.recipe.problems import Problem, problem_of_output
 
 
 def problems(config: CorpusConfig) -> Iterator[Problem]:
     """Each thing that is not there, with its key."""
-    if config.output.is_file():
-        yield Problem("output", f"{config.output} is a file; give a folder, which need not be there")
+    if problem := problem_of_output(config.output):
+        yield Problem("output", problem)
     try:
         DocumentTokenizer.load(config.tokenizer.path, eos=config.tokenizer.eos, bos=config.tokenizer.bos)
     except CorpusError as error:

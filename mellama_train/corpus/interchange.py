@@ -14,6 +14,7 @@ from mellama_train.corpus.config import problem_of_name
 from mellama_train.corpus.shards import Corpus, Shard, as_entry, index_of, write_manifest
 from mellama_train.corpus.tokens import DocumentTokenizer
 from mellama_train.errors import CorpusError
+from mellama_train.recipe.problems import problem_of_output
 from mellama_train.recipe.ranges import ROW_LENGTH
 from mibe.task import AccessLevel
 
@@ -77,8 +78,8 @@ def _problems(
         yield f"--tokenizer: {error}"
     if problem := ROW_LENGTH.problem(length):
         yield f"--length: {problem}"
-    if target.is_file():
-        yield f"--to: {target} is a file; give a folder, which need not be there"
+    if problem := problem_of_output(target):
+        yield f"--to: {problem}"
 
 
 def _take(file: Path, target: Path, source: str, name: str, tokenizer: DocumentTokenizer) -> Shard:

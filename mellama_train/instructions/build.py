@@ -27,7 +27,7 @@ from mellama_train.instructions.config import InstructionsConfig
 from mellama_train.instructions.items import Item
 from mellama_train.instructions.making import REPORT, Making
 from mellama_train.instructions.sources import SOURCES, Source
-from mellama_train.recipe.problems import Problem
+from mellama_train.recipe.problems import Problem, problem_of_output
 from mellama_train.recipe.yaml_schema import as_json
 from mibe.task import AccessLevel
 
@@ -51,8 +51,8 @@ def build(config: InstructionsConfig, *, force: bool = False) -> dict[str, Any]:
 
 def problems(config: InstructionsConfig) -> Iterator[Problem]:
     """Each thing that the file names and is not there, with its key."""
-    if config.output.is_file():
-        yield Problem("output", f"{config.output} is a file; give a folder, which need not be there")
+    if problem := problem_of_output(config.output):
+        yield Problem("output", problem)
     for name in config.sources:
         try:
             _inputs(config, name)

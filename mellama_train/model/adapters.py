@@ -50,6 +50,11 @@ def has_adapters(model: Any) -> bool:
     return hasattr(model, "merge_and_unload")
 
 
+def merge_first(path: str) -> str:
+    """What to say of an adapter where a model is wanted."""
+    return f"{path} is an adapter; merge it into its model first: mellama-train export {path} --merge-lora --to FOLDER"
+
+
 def is_adapter_folder(path: str) -> bool:
     """True for a folder that holds peft's adapter and not a model."""
     return (Path(path) / ADAPTER_CONFIG).is_file() and not (Path(path) / "config.json").is_file()

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from mellama_train.model.adapters import is_adapter_folder
+from mellama_train.model.adapters import is_adapter_folder, merge_first
 from mellama_train.recipe.problems import LONGEST_NAME, has_too_long_name
 
 CONFIG = "config.json"
@@ -40,9 +40,7 @@ def problem_of(path: str) -> str | None:
     if not folder.exists():
         return f"there is no folder {path}{_nearest(folder)}" if looks_local(path) else None
     if is_adapter_folder(path):
-        return (
-            f"{path} is an adapter; merge it into its model first: mellama-train export {path} --merge-lora --to FOLDER"
-        )
+        return merge_first(path)
     if not (folder / CONFIG).is_file():
         inner = next((name for name in ("final", "best") if (folder / name / CONFIG).is_file()), None)
         hint = f"; the model is in {folder / inner}" if inner else ", so it is no model in the Hugging Face format"

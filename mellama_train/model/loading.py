@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 
 from mellama_train.errors import ModelLoadError, one_line
 from mellama_train.model import varlen
-from mellama_train.model.adapters import add_adapters, bare, is_adapter_folder
+from mellama_train.model.adapters import add_adapters, bare, is_adapter_folder, merge_first
 from mellama_train.model.folders import looks_local
 from mellama_train.recipe.config import FP8_MULTIPLE, ModelSource, Precision, Recipe
 
@@ -101,10 +101,7 @@ def load_model(recipe: Recipe, device: torch.device, dtype: torch.dtype) -> Any:
         options["quantization_config"] = _four_bit(device, DTYPE[recipe.precision])
         options["device_map"] = {"": device}
     if is_adapter_folder(source.path):
-        raise ModelLoadError(
-            f"{source.path} is an adapter; merge it into its model first: "
-            f"mellama-train export {source.path} --merge-lora --to FOLDER"
-        )
+        raise ModelLoadError(merge_first(source.path))
     with loading(source.path):
         model, found = transformers.AutoModelForCausalLM.from_pretrained(
             source.path, output_loading_info=True, **options

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from pathlib import Path
 from typing import NamedTuple
 
 LONGEST_NAME = 255
@@ -13,6 +14,12 @@ LONGEST_NAME = 255
 def has_too_long_name(path: str) -> bool:
     """Whether a name in a path is longer than that of any file."""
     return any(len(name) > LONGEST_NAME for name in os.fsencode(path).split(b"/"))
+
+
+def problem_of_output(folder: Path) -> str | None:
+    """Why nothing can be written into a folder, which need not be there: a file stands in its place, or above it."""
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    return None if there.is_dir() else f"{there} is a file; give a folder, which need not be there"
 
 
 class Problem(NamedTuple):

@@ -17,7 +17,7 @@ from mellama_train.errors import CorpusError, DataError, RecipeError, TrainError
 from mellama_train.loop import resuming
 from mellama_train.model import folders
 from mellama_train.recipe.config import Recipe
-from mellama_train.recipe.problems import Problem
+from mellama_train.recipe.problems import Problem, problem_of_output
 from mellama_train.recipe.stages import FinetuneRecipe, HubDataset, PretrainRecipe, SampleFiles, TuningRecipe
 from mellama_train.rows.steps import accumulation, run_steps
 from mibe.errors import MibeError
@@ -180,10 +180,7 @@ def _probe(recipe: Recipe) -> Iterator[Problem]:
 
 
 def _output(recipe: Recipe) -> Iterator[Problem]:
-    there = next(path for path in (recipe.output, *recipe.output.parents) if path.exists())
-    if not there.is_dir():
-        yield Problem("output", f"{there} is a file; give a folder, which need not be there")
-    elif problem := resuming.problem_of(recipe):
+    if problem := problem_of_output(recipe.output) or resuming.problem_of(recipe):
         yield Problem("output", problem)
 
 

@@ -9,6 +9,7 @@ import yaml
 from launching import environment
 
 from mellama_train.cli import main
+from mellama_train.recipe.problems import problem_of_output
 
 QUICK = """
 import sys
@@ -126,6 +127,14 @@ def test_what_the_command_line_gives_is_called_by_its_option(here, capsys):
     assert "there is no folder ./modle" in found[0] and "did you mean pubmedqa" in found[1]
     # What `--set` puts over an option is not the option's any more.
     assert said(capsys, *asked[:-2], "--set", "data.task=nope")[1].startswith("--set data.task:1: data.task: unknown")
+
+
+@pytest.mark.parametrize("output", ["file", "file/below/it"])
+def test_nothing_is_written_where_a_file_stands(output, tmp_path):
+    (tmp_path / "file").write_text("")
+    found = problem_of_output(tmp_path / output)
+    assert found == f"{tmp_path / 'file'} is a file; give a folder, which need not be there"
+    assert problem_of_output(tmp_path / "not" / "there") is None
 
 
 def test_an_output_that_no_folder_can_be_is_told_first(here, capsys):

@@ -26,7 +26,7 @@ SHAPE = {
     "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 256, "initializer_range": 0.1,
 }  # fmt: skip
 OFF_BY = 0.03
-"""By what share of their length gradients in bf16 may differ: three mantissa bits and two layers leave about 0.01."""
+"""By what share of their length gradients in bf16 may differ from those in float32."""
 
 
 def saved(folder, kind):

@@ -79,6 +79,7 @@ def test_the_whole_folder_arrives_and_its_repository_is_private(server, model, t
 )
 def test_restricted_data_wants_a_word_and_a_private_place(server, model, tmp_path, capsys, sources, said):
     folder = model(**sources)
+    capsys.readouterr()  # a bar, while the model was saved
     assert export(folder, tmp_path / "out") == 2
     error = capsys.readouterr().err
     assert said in error and "--permission TEXT" in error and error.count("\n") == 1
@@ -98,6 +99,7 @@ def test_restricted_data_wants_a_word_and_a_private_place(server, model, tmp_pat
 
 def test_a_hub_that_refuses_is_one_line_and_the_folder_stays(server, model, tmp_path, capsys, monkeypatch):
     folder = model(guidelines="open")
+    capsys.readouterr()
     server.refuses_commits = True
     assert export(folder, tmp_path / "out") == 2
     error = capsys.readouterr().err
