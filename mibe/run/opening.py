@@ -33,6 +33,7 @@ from mibe.run.settle import Settled
 from mibe.task import Task
 from mibe.terminal.news import heard_by
 from mibe.terminal.progress import Progress, Silent, Terminal, is_watched
+from mibe.variation import VERSION as VARIATION_VERSION
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,6 +170,8 @@ def _fingerprint(model: Model, plans: Sequence[Plan], settings: Settings, judge:
         [plan.task.name, plan.task.version, template_sha256(plan.task.prompt), *_data_hashes(plan)] for plan in plans
     ]
     asked = [model.identity, tasks, settings.asked(), *([] if judge is None else [judge.identity])]
+    if settings.vary is not None:
+        asked.append(["variation", VARIATION_VERSION])
     content = json.dumps(asked, sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()
 
