@@ -15,9 +15,8 @@ from mibe.metrics.score import score
 from mibe.metrics.variants import divergence
 
 DIVERGENCE = "divergence"
-"""The figure that says how often two versions that differ in an attribute have different answers."""
 BASELINE_FIGURE = "divergence_of_baseline"
-"""The same of versions that differ in what means nothing, over the documents that have both."""
+"""Names of figures; `mibe.results.variants` says what they are."""
 
 
 class Told(NamedTuple):

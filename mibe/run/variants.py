@@ -4,19 +4,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from mibe.metrics.arrays import FloatArray, IntArray, np
-from mibe.metrics.base import BootstrapMedian, Observed, RightOrWrong, is_main
+from mibe.metrics.base import BootstrapMedian, Observed, RightOrWrong, is_main, ratio
 from mibe.metrics.fairness import Answers, Counting, Told, fairness
 from mibe.metrics.intervals import shared
 from mibe.metrics.repeats import as_answer, as_written, is_changing
 from mibe.metrics.score import Figure, score, score_statistics
-from mibe.metrics.variants import covariance_of, flips, letter_p, spread_over_versions
+from mibe.metrics.variants import covariance_of, divergence, flips, letter_p, spread_over_versions
 from mibe.results.draws import CHANGED, spread_name
-from mibe.results.variants import FLIPPED, all_name, answered_name, mean_name, place_name, worst_name
+from mibe.results.variants import DIVERGENCE, FLIPPED, all_name, answered_name, mean_name, place_name, worst_name
 from mibe.run.columns import Columns
 from mibe.task import Category, Metric, Task, letter
 from mibe.variation import BASELINE, ROBUSTNESS
@@ -45,6 +45,14 @@ class Samples:
                 for way, value in said["stands"].items():
                     places.setdefault(way, {}).setdefault(said["of"], {})[value] = place
         return cls(columns, places, clusters)
+
+    def whole(self, way: str) -> tuple[list[str], list[str], IntArray]:
+        """The versions of a way, the documents that have all of them, and where these stand: (documents, versions)."""
+        of_way = self.places[way]
+        versions = _versions(of_way, self.columns)
+        documents = sorted(document for document, found in of_way.items() if found.keys() == set(versions))
+        places = [[of_way[document][version] for version in versions] for document in documents]
+        return versions, documents, np.array(places, dtype=np.int64).reshape(len(documents), len(versions))
 
     def numbers(self, documents: Sequence[str]) -> IntArray | None:
         """The clusters of these documents, as metrics take them."""
@@ -118,13 +126,11 @@ def _robustness(
 ) -> dict[str, Any]:
     """The figures of one way, over the documents that have all its versions."""
     of_way, columns = samples.places[way], samples.columns
-    versions = _versions(of_way, columns)
-    documents = sorted(document for document, found in of_way.items() if found.keys() == set(versions))
+    versions, documents, places = samples.whole(way)
     if len(versions) < 2 or not documents:
         # Every document lacks a version whose answer failed.
         none: dict[str, Any] = {"divisor": 0, "worst": "", "p": None, "by_version": {}, "figures": {}}
         return {"versions": len(versions), "documents": 0, "left_out": len(of_way), **none}
-    places = np.array([[of_way[document][version] for version in versions] for document in documents])
     clusters = samples.numbers(documents)
 
     def scored(metric: Metric, table: FloatArray, at: IntArray) -> dict[str, Figure]:
@@ -202,6 +208,15 @@ def _of_answers(
     task: Task, columns: Columns, places: IntArray, way: str, clusters: IntArray | None, resamples: int, seed: int
 ) -> dict[str, Figure]:
     """How often answers change between versions, options by what they are and not by their letter."""
+    answers = _answers(task, columns, places, way)
+    changing = [is_changing(row, lambda value: value) for row in answers]
+    return _mean(FLIPPED, [flips(row) for row in answers], clusters, resamples, seed) | _mean(
+        CHANGED, changing, clusters, resamples, seed
+    )
+
+
+def _answers(task: Task, columns: Columns, places: IntArray, way: str) -> list[list[Hashable]]:
+    """The answers of each document's versions, equal where they say the same."""
     same = as_written if task.category is Category.DIAGNOSIS else as_answer
 
     def answer(place: int) -> Hashable:
@@ -210,11 +225,61 @@ def _of_answers(
         value = columns.predictions[place]
         return None if value is None else same(value)
 
-    answers = [[answer(place) for place in row] for row in places.tolist()]
-    changing = [is_changing(row, lambda value: value) for row in answers]
-    return _mean(FLIPPED, [flips(row) for row in answers], clusters, resamples, seed) | _mean(
-        CHANGED, changing, clusters, resamples, seed
-    )
+    return [[answer(place) for place in row] for row in places.tolist()]
+
+
+class Beside(NamedTuple):
+    """What a way says of each document, to compare two runs by.
+
+    `table` has shape (documents, statistics); `figures` maps its totals to the figures of these `names`.
+    """
+
+    documents: list[str]
+    table: FloatArray
+    names: tuple[str, ...]
+    figures: Callable[[FloatArray], FloatArray]
+
+
+def beside(task: Task, columns: Columns) -> dict[str, Beside]:
+    """Way → its figures document by document, of a task with an answer that is right or wrong."""
+    samples = Samples.of(columns)
+    metric = next((metric for metric in task.metrics if isinstance(metric, RightOrWrong)), None)
+    if metric is None:
+        return {}
+    right = metric.values(list(columns.predictions), list(columns.targets))[:, 0]
+    found = {}
+    for way in samples.places:
+        versions, documents, places = samples.whole(way)
+        if len(versions) < 2 or not documents:
+            continue
+        answers = _answers(task, columns, places, way)
+        own = [flips(row) if way in ROBUSTNESS else divergence(row) for row in answers]
+        ones = np.ones((len(documents), 1))
+        table = np.concatenate(
+            [right[places], right[places].min(axis=1, keepdims=True), np.array(own).reshape(-1, 1), ones], axis=1
+        )
+        name = metric.names[0]
+        if way in ROBUSTNESS:
+            names = (mean_name(name), spread_name(name), worst_name(name), all_name(name), FLIPPED)
+            found[way] = Beside(documents, table, names, _robust_figures)
+        else:
+            names = (*(f"{name}[{value}]" for value in versions), DIVERGENCE)
+            found[way] = Beside(documents, table, names, _fair_figures)
+    return found
+
+
+def _robust_figures(totals: FloatArray) -> FloatArray:
+    """Mean, standard deviation and least over versions, share right in all, flips: from the columns of `Beside`."""
+    shares = ratio(totals[..., :-1], totals[..., -1:])
+    versions = shares[..., :-2]
+    of_versions = [versions.mean(axis=-1), versions.std(axis=-1, ddof=1), versions.min(axis=-1)]
+    return np.stack([*of_versions, shares[..., -2], shares[..., -1]], axis=-1)
+
+
+def _fair_figures(totals: FloatArray) -> FloatArray:
+    """Accuracy of each value, and divergence: from the columns of `Beside`."""
+    shares = ratio(totals[..., :-1], totals[..., -1:])
+    return np.concatenate([shares[..., :-2], shares[..., -1:]], axis=-1)
 
 
 def _letters(
