@@ -13,12 +13,12 @@ from collections.abc import Sequence
 from functools import partial
 
 import mibe
-from mibe.cli import compare, data, evaluate, leaderboard, lm_eval, plan, rate, report, score, tasks, verify
+from mibe.cli import compare, data, evaluate, leaderboard, lm_eval, pairs, plan, rate, report, score, tasks, verify
 from mibe.terminal.exit import exit_code
 from mibe.terminal.news import heard_by
 from mibe.terminal.streams import prepare_streams
 
-SUBJECTS = (evaluate, plan, tasks, data, score, compare, verify, leaderboard, rate, report, lm_eval)
+SUBJECTS = (evaluate, plan, tasks, data, score, compare, pairs, verify, leaderboard, rate, report, lm_eval)
 """In the order of `mibe --help`."""
 
 

@@ -75,9 +75,7 @@ def remarks_on_variants(task: Mapping[str, Any]) -> list[str]:
         if letters := part.get("letters"):
             shares = {name[9:-1]: f["value"] for name, f in letters["figures"].items() if name.startswith("answered[")}
             most = max(shares, key=lambda name: shares[name])
-            leans = (
-                "options are chosen for their letter" if letters["p"] < FOUND else "no leaning to a letter was found"
-            )
+            leans = "options are chosen for their letter" if letters["p"] < FOUND else "no leaning to a letter is seen"
             notes.append(f"{way}: {leans} (p {letters['p']:.3f}; most often {most}, {shares[most]:.0%})")
     for way, part in task.get("fairness", {}).items():
         if excess := part.get("excess"):

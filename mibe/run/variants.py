@@ -260,11 +260,11 @@ def beside(task: Task, columns: Columns) -> dict[str, Beside]:
         )
         name = metric.names[0]
         if way in ROBUSTNESS:
-            names = (mean_name(name), spread_name(name), worst_name(name), all_name(name), FLIPPED)
-            found[way] = Beside(documents, table, names, _robust_figures)
+            robust = (mean_name(name), spread_name(name), worst_name(name), all_name(name), FLIPPED)
+            found[way] = Beside(documents, table, robust, _robust_figures)
         else:
-            names = (*(f"{name}[{value}]" for value in versions), DIVERGENCE)
-            found[way] = Beside(documents, table, names, _fair_figures)
+            fair = (*(f"{name}[{value}]" for value in versions), DIVERGENCE)
+            found[way] = Beside(documents, table, fair, _fair_figures)
     return found
 
 
