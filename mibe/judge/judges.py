@@ -151,7 +151,7 @@ class ModelJudge:
         return [Judgement(tuple(found), errors.get(number)) for number, found in enumerate(verdicts)]
 
     def ask(self, questions: Sequence[str]) -> list[Response]:
-        """The last answer to each question; equal questions are asked once, and again if their answer cannot be read."""
+        """The last answer to each question; equal ones are asked once, and again if their answer cannot be read."""
         answers: dict[str, Response] = {}
         waiting = list(dict.fromkeys(questions))
         for attempt in range(ATTEMPTS):

@@ -1,7 +1,7 @@
 """A text about one person, told of the other sex.
 
-Words are exchanged in pairs. What a swap of words cannot get right is refused: two people of the same sex whose
-pronouns could be meant, and pronouns of both.
+Words are exchanged in pairs. What a swap of words cannot get right is refused: people of both sexes, and relatives, whose
+pronouns would be the patient's before or after the swap.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ FEMALE, MALE = "female", "male"
 
 NONE = Refused("it names no sex")
 BOTH = Refused("it speaks of people of both sexes by pronouns or nouns")
-RELATIVE = Refused("it speaks of a relative of the same sex, whose pronouns could be meant")
+RELATIVE = Refused("it speaks of a relative, whose pronouns would be those of the patient")
 
-_WORD = re.compile(r"[A-Za-z]+(?:\.(?=\s[A-Z]))?")
+_WORD = re.compile(r"\b(?:Mrs?|Ms)\.|[A-Za-z]+")
 
 
 @cache
 def _words() -> Mapping[str, frozenset[str]]:
-    """ "female", "male" and relatives of both: the words that tell them."""
+    """The words that tell of women, of men, of relatives, and of partners of either sex."""
     lists = reviewed("attributes")["sex"]
-    pairs = [*lists["pairs"], *lists["partners"]]
     return {
         FEMALE: frozenset(pair[0] for pair in lists["pairs"]) | {"her", "hers"},
         MALE: frozenset(pair[1] for pair in lists["pairs"]) | {"his", "him"},
-        f"{FEMALE} relatives": frozenset(lists["relatives"][FEMALE]),
-        f"{MALE} relatives": frozenset(lists["relatives"][MALE]),
-        "all": frozenset(word for pair in pairs for word in pair),
+        "relatives": frozenset(lists["relatives"]),
+        # A man's wife becomes a woman's husband; a woman's wife stays what no word tells from the patient.
+        f"{FEMALE} partners": frozenset(pair[0] for pair in lists["partners"]),
+        f"{MALE} partners": frozenset(pair[1] for pair in lists["partners"]),
     }
 
 
@@ -56,12 +56,12 @@ def swapped(text: str) -> tuple[str, str, str] | Refused:
     if len(told) > 1:
         return BOTH
     (sex,) = told
-    if not _words()[f"{sex} relatives"].isdisjoint(said):
+    if not (_words()["relatives"] | _words()[f"{sex} partners"]).isdisjoint(said):
         return RELATIVE
-    after = [*_WORD.finditer(text)]
+    words = [*_WORD.finditer(text)]
     parts, end = [], 0
-    for number, word in enumerate(after):
-        following = after[number + 1] if number + 1 < len(after) else None
+    for number, word in enumerate(words):
+        following = words[number + 1] if number + 1 < len(words) else None
         gap = text[word.end() : following.start()] if following else "."
         new = _told_of_other(word[0], following[0] if following else "", gap)
         parts += [text[end : word.start()], new]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 _ENDS = re.compile(r"(?<=[.!?])[\"”')\]]*\s+(?=[\"“(]?[A-Z])")
-_ABBREVIATION = re.compile(r"\b(?:Dr|Mr|Mrs|Ms|St|vs|No|Fig|approx|e\.g|i\.e|[A-Z])\.$")
+_ABBREVIATION = re.compile(r"\b(?:Dr|Mr|Mrs|Ms|St|vs|No|Fig|approx|e\.g|i\.e)\.$")
 
 
 def starts(text: str) -> list[int]:
