@@ -27,6 +27,9 @@ OPTION = re.compile(r"^([A-J])\. (.*)$", re.M)
 def options_of(text):
     """The (letter, text) of the last question's options."""
     found = OPTION.findall(text)
+    if not found:
+        # The released code lists MMLU's options as Python does.
+        return [("1", text[-80:])]
     return found[max(n for n, (letter, _) in enumerate(found) if letter == "A") :]
 
 
@@ -148,7 +151,7 @@ def test_answers_are_cached_and_a_run_goes_on(tmp_path):
     assert len(list((tmp_path / "a").iterdir())) == 2
 
 
-VARIED = {"vary": "options:3,noise,sex,insurance", "limit": 40}
+VARIED = {"vary": "options:3,noise,sex,insurance", "limit": 20}
 
 
 def test_shards_are_the_same_run_and_so_is_scoring_again(tmp_path):
