@@ -11,9 +11,11 @@ import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from mibe.data.jsonlines import read_json_lines
 from mibe.errors import DataError, UsageError
+from mibe.task import letter
 
 ENDINGS = {
     "race": ("white", "black"),
@@ -29,13 +31,17 @@ TARGETS = ("answer_idx", "target", "answer")
 
 @dataclass(frozen=True)
 class PairFile:
-    """The rows of a file. `columns` is attribute → value → column; `target` the column of the right answer, if any."""
+    """The rows of a file. `columns` is attribute → value → column; `target` the column of the right answer, if any.
+
+    `options` are those of each row's question, () where it has none.
+    """
 
     path: Path
     rows: Sequence[Mapping[str, str]]
     columns: Mapping[str, Mapping[str, str]]
     target: str | None
     ids: Sequence[str]
+    options: Sequence[tuple[str, ...]]
 
     def cells(self, attribute: str) -> dict[str, dict[str, str]]:
         """Id → value of the attribute → text, of the rows that have them all."""
@@ -52,9 +58,10 @@ def read_pairs(path: Path, given: Sequence[str] = (), *, target: str | None = No
 
     Raises `DataError` for a file that is none, and `UsageError` where columns are missing or cannot be told.
     """
-    rows = _csv(path) if path.suffix.lower() in {".csv", ".tsv"} else _json(path)
-    if not rows:
+    items = _csv(path) if path.suffix.lower() in {".csv", ".tsv"} else [item for _, item in read_json_lines(path)]
+    if not items:
         raise DataError(f"{path} holds no rows")
+    rows = [_texts(item) for item in items]
     known = list(dict.fromkeys(name for row in rows for name in row))
     columns = dict(map(_given, given)) if given else _told(known)
     if not columns:
@@ -70,7 +77,7 @@ def read_pairs(path: Path, given: Sequence[str] = (), *, target: str | None = No
     ids = [row[named] if named else str(number) for number, row in enumerate(rows)]
     if len(set(ids)) < len(ids):
         raise DataError(f"{path}: two rows have one {named}; a row is a question")
-    return PairFile(path, rows, columns, right, ids)
+    return PairFile(path, rows, columns, right, ids, [_options(path, item.get("options")) for item in items])
 
 
 def _given(text: str) -> tuple[str, dict[str, str]]:
@@ -100,15 +107,24 @@ def _ends(name: str, ending: str) -> bool:
     return name == ending or name.endswith(f"_{ending}")
 
 
-def _json(path: Path) -> list[dict[str, str]]:
-    """The texts and numbers of each line; other values, such as options, are no versions."""
-    return [
-        {name: str(value) for name, value in item.items() if isinstance(value, str | int | float)}
-        for _, item in read_json_lines(path)
-    ]
+def _texts(item: Mapping[str, Any]) -> dict[str, str]:
+    """The texts and numbers of a row; other values, such as options, are no versions."""
+    return {name: str(value) for name, value in item.items() if isinstance(value, str | int | float)}
 
 
-def _csv(path: Path) -> list[dict[str, str]]:
+def _options(path: Path, given: Any) -> tuple[str, ...]:
+    """The texts of options given as a list, or by their letters as MedQA and AMQA have them."""
+    if given is None or isinstance(given, str):
+        return ()
+    if isinstance(given, dict):
+        letters = [letter(number) for number in range(len(given))]
+        given = [given[name] for name in letters] if sorted(given) == letters else None
+    if not isinstance(given, list) or len(given) < 2 or not all(isinstance(each, str) for each in given):
+        raise DataError(f"{path}: options are a list of texts, or texts by their letters from A")
+    return tuple(given)
+
+
+def _csv(path: Path) -> list[dict[str, Any]]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file, delimiter="\t" if path.suffix.lower() == ".tsv" else ",", strict=True)

@@ -1,7 +1,7 @@
 """A text about one person, told of the other sex.
 
-Words are exchanged in pairs. What a swap of words cannot get right is refused: people of both sexes, and relatives, whose
-pronouns would be the patient's before or after the swap.
+Words are exchanged in pairs. What a swap of words cannot get right is refused: people of both sexes, and relatives,
+whose pronouns would be the patient's before or after the swap.
 """
 
 from __future__ import annotations
