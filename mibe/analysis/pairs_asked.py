@@ -118,9 +118,10 @@ def _read(cell: Cell, task: Task | None, response: Response) -> str:
 
 
 def _write(file: PairFile, path: Path, answers: Mapping[tuple[int, str], str]) -> None:
+    """The rows with their ids, right answers and what was answered."""
     lines = []
     for number, row in enumerate(file.rows):
-        own = {column: text for (at, column), text in answers.items() if at == number}
         kept = {"id": file.ids[number]} | ({} if file.target is None else {file.target: row[file.target]})
+        own = {column: answers[number, column] for column in row if (number, column) in answers}
         lines.append(json.dumps(kept | own, ensure_ascii=False))
     write_atomically(path, "".join(f"{line}\n" for line in lines))
