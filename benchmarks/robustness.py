@@ -54,7 +54,7 @@ def spread(rng: np.random.Generator, questions: int, sigma: float) -> tuple[bool
     offsets *= sigma / offsets.std(ddof=1)
     ease = rng.uniform(0.2, 0.8, (questions, 1))
     right = (rng.random((questions, 4)) < ease + offsets).astype(float)
-    found = spread_over_versions(right.mean(axis=0), np.cov(right.T) / questions)
+    found = spread_over_versions(right.mean(axis=0), np.cov(right.T) / questions, questions)
     return found.low <= sigma <= found.high, found.p < 0.05
 
 

@@ -25,60 +25,62 @@ class SpreadOverVersions(NamedTuple):
     p: float
 
 
-def spread_over_versions(figures: FloatArray, covariance: FloatArray, *, level: float = 0.95) -> SpreadOverVersions:
+def spread_over_versions(
+    figures: FloatArray, covariance: FloatArray, clusters: int, *, level: float = 0.95
+) -> SpreadOverVersions:
     """Standard deviation of a figure over K versions, divisor K − 1; `figures` has shape (K,), `covariance` (K, K).
 
-    The versions are given, the documents are drawn: `covariance` is that of the figures by the drawing of documents.
+    The versions are given, the documents are drawn: `covariance` is that of the figures by the drawing of documents, of
+    so many `clusters`. That all of them differ alike does not say that others would: one that does otherwise in each
+    version counts beside them.
+
     What the documents alone make the figures differ by, v = tr(P Σ P) / (K − 1) with P the deviations from the mean,
-    is in the standard deviation s as well. (K − 1) s² / v follows a noncentral χ² whose noncentrality is
-    (K − 1) σ² / v with the standard deviation σ that unlimited documents would show, exactly where the versions'
-    figures covary alike and nearly elsewhere, with Satterthwaite's degrees of freedom (Satterthwaite 1946; Box 1954,
-    "Some theorems on quadratic forms"). The interval holds the σ that s does not speak against, widened to hold s; p
-    is that of σ = 0, Cochran's test where samples are right or wrong (Cochran 1950).
+    is in the standard deviation s as well. s² / v follows a noncentral F, degrees of freedom K − 1 and clusters − 1,
+    whose noncentrality is (K − 1) σ² / v with the standard deviation σ that unlimited documents would show, where the
+    versions' figures covary alike, and nearly elsewhere, with Satterthwaite's degrees of freedom (Satterthwaite 1946;
+    Box 1954, "Some theorems on quadratic forms"). The interval holds the σ that s does not speak against, widened to
+    hold s; p is that of σ = 0, where samples are right or wrong and many Cochran's (Cochran 1950).
     """
     versions = len(figures)
     value = float(figures.std(ddof=1))
     centre = np.eye(versions) - 1 / versions
-    spread = centre @ covariance @ centre
+    spread = centre @ (covariance + np.eye(versions) / clusters**2) @ centre
     total = float(np.trace(spread))
-    if total <= CONVERGED**2:
-        # All documents say the same of every version: there is no noise, and what differs does.
-        return SpreadOverVersions(value, value, value, 0.0, 1.0 if value <= CONVERGED else 0.0)
     # A multiple c of χ² with `freedom` degrees has the mean and the variance that the squares have.
     scale = float(np.sum(spread**2)) / total
     freedom = total / scale
-    squares = (versions - 1) * value**2 / scale
+    ratio, rest = (versions - 1) * value**2 / total, max(1, clusters - 1)
     low, high = (
-        math.sqrt(noncentrality(squares, freedom, p) * scale / (versions - 1))
+        math.sqrt(noncentrality(ratio, freedom, rest, p) * scale / (versions - 1))
         for p in ((1 + level) / 2, (1 - level) / 2)
     )
     slopes = centre @ figures / ((versions - 1) * value) if value > CONVERGED else np.zeros(versions)
     stderr = math.sqrt(max(0.0, float(slopes @ covariance @ slopes)))
-    return SpreadOverVersions(value, min(low, value), max(high, value), stderr, _upper_tail(squares, freedom))
+    return SpreadOverVersions(value, min(low, value), max(high, value), stderr, _upper_tail(ratio, freedom, rest))
 
 
-def noncentrality(value: float, freedom: float, p: float) -> float:
-    """The noncentrality at which the χ² with so many degrees of freedom is below `value` with probability `p`.
+def noncentrality(value: float, freedom: float, rest: float, p: float) -> float:
+    """The noncentrality at which F with `freedom` and `rest` degrees is below `value` with probability `p`.
 
     0 where it is less probable even at 0.
     """
-    from scipy.special import chndtr
+    from scipy.special import ncfdtr
 
-    low, high = 0.0, 1.0 + value
-    if chndtr(value, freedom, low) <= p:
+    low, high = 0.0, 1.0 + freedom * value
+    if ncfdtr(freedom, rest, low, value) <= p:
         return 0.0
-    while chndtr(value, freedom, high) > p:
+    while ncfdtr(freedom, rest, high, value) > p:
         low, high = high, 2 * high
     while high - low > CONVERGED * high:
         middle = (low + high) / 2
-        low, high = (middle, high) if chndtr(value, freedom, middle) > p else (low, middle)
+        low, high = (middle, high) if ncfdtr(freedom, rest, middle, value) > p else (low, middle)
     return (low + high) / 2
 
 
-def _upper_tail(value: float, freedom: float) -> float:
-    from scipy.special import chdtrc
+def _upper_tail(value: float, freedom: float, rest: float) -> float:
+    from scipy.special import fdtrc
 
-    return float(chdtrc(freedom, value))
+    return float(fdtrc(freedom, rest, value))
 
 
 def covariance_of(

@@ -143,6 +143,7 @@ def _robustness(
     figures: dict[str, Figure] = {}
     by_version: dict[str, Figure] = {}
     spread_p = None
+    units = len(documents) if clusters is None else len(np.unique(clusters))
     for metric, table in main:
         if task.headline in metric.names:
             figures[mean_name(task.headline)] = scored(metric, table, places)[task.headline]
@@ -154,7 +155,7 @@ def _robustness(
         values = np.array([metric.figures(one.sum(axis=0, dtype=np.float64)) for one in per_version])
         covariances = covariance_of(per_version, metric.figures, clusters=clusters, resamples=resamples, seed=seed)
         for at, name in enumerate(metric.names):
-            value, low, high, stderr, p = spread_over_versions(values[:, at], covariances[at])
+            value, low, high, stderr, p = spread_over_versions(values[:, at], covariances[at], units)
             figures[spread_name(name)] = Figure(value, low, high, stderr, len(documents))
             spread_p = p if name == task.headline else spread_p
         if isinstance(metric, RightOrWrong):

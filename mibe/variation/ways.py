@@ -50,16 +50,17 @@ class Variation:
         """
         found: list[Varied] = []
         stands: dict[str, str] = {}
-        order = ""
+        order, has_attribute = "", False
         for way in self.ways:
             made = way.of(document)
             if isinstance(made, Refused):
                 if refused is not None:
                     refused[way.name, str(made)] += 1
                 continue
-            if way.name == BASELINE and not found:
+            if way.name == BASELINE and not has_attribute:
                 # Beside no attribute there is nothing to compare it with.
                 continue
+            has_attribute = has_attribute or way.name in FAIRNESS
             if made.itself is not None:
                 stands[way.name] = made.itself
                 order = order or made.order
@@ -105,6 +106,8 @@ def check(spec: str) -> dict[str, int | None]:
         if ":" in part and not (re.fullmatch(r"\d{1,3}", count) and 2 <= int(count) <= MOST):
             raise UsageError(f"--vary {part}: a document has from 2 to {MOST} versions, itself among them")
         found[name] = int(count) if count else None
+    if found.keys() & FAIRNESS.keys() == {BASELINE}:
+        raise UsageError(f"--vary {BASELINE} is what attributes are compared with; name one, as in sex,{BASELINE}")
     if found.keys() & FAIRNESS.keys():
         # Last, since a document that no attribute changes needs no baseline.
         found.pop(BASELINE, None)

@@ -5,7 +5,7 @@ from itertools import combinations
 
 import numpy as np
 import pytest
-from scipy.stats import chi2, ncx2
+from scipy.stats import chi2, f, ncf, ncx2
 
 from mibe.metrics.classification import Accuracy
 from mibe.metrics.fairness import Counting, Told, fairness
@@ -34,26 +34,34 @@ def test_pairs_and_flips_are_counted():
 def test_the_noncentrality_is_that_of_scipy():
     for value, freedom in ((8.0, 3), (20.0, 4), (0.5, 1)):
         for p in (0.025, 0.5, 0.975):
-            found = noncentrality(value, freedom, p)
-            if chi2.cdf(value, freedom) <= p:
+            found = noncentrality(value, freedom, 30, p)
+            if f.cdf(value, freedom, 30) <= p:
                 assert found == 0
             else:
-                assert ncx2.cdf(value, freedom, found) == pytest.approx(p, abs=1e-5)
+                assert ncf.cdf(value, freedom, 30, found) == pytest.approx(p, abs=1e-5)
 
 
 def test_the_spread_of_independent_versions_is_cochrans():
     # By hand: covariance v on the diagonal, so (K - 1) s² / v is chi-square with K - 1 degrees of freedom.
     figures, v = np.array([0.5, 0.6, 0.55, 0.45]), 0.002
-    found = spread_over_versions(figures, np.eye(4) * v)
+    many = 10**6
+    found = spread_over_versions(figures, np.eye(4) * v, many)
     s = figures.std(ddof=1)
     squares = 3 * s**2 / v
-    assert found.value == pytest.approx(s) and found.p == pytest.approx(chi2.sf(squares, 3))
+    assert found.value == pytest.approx(s) and found.p == pytest.approx(chi2.sf(squares, 3), rel=1e-4)
     assert ncx2.cdf(squares, 3, 3 * found.high**2 / v) == pytest.approx(0.025, abs=1e-4)
     # What all versions share does not count.
-    shared = spread_over_versions(figures, np.eye(4) * v + 0.01)
+    shared = spread_over_versions(figures, np.eye(4) * v + 0.01, many)
     assert (shared.p, shared.high) == pytest.approx((found.p, found.high))
-    alike = spread_over_versions(np.full(3, 0.5), np.zeros((3, 3)))
-    assert (alike.value, alike.high, alike.p) == (0, 0, 1)
+
+
+def test_few_documents_that_agree_are_no_certainty():
+    alike = spread_over_versions(np.full(3, 0.5), np.zeros((3, 3)), 40)
+    assert (alike.value, alike.low, alike.p) == (0, 0, 1)
+    # Three documents, all right in one version and wrong in the other: so says a coin in one of four cases.
+    three = spread_over_versions(np.array([1.0, 0.0]), np.zeros((2, 2)), 3)
+    assert 0.1 < three.p < 0.4 and three.low == 0
+    assert spread_over_versions(np.array([1.0, 0.0]), np.zeros((2, 2)), 40).p < 1e-6
 
 
 def test_the_covariance_is_that_of_means():
@@ -76,7 +84,7 @@ def test_the_interval_of_the_spread_holds_the_truth(sigma):
         ease = rng.uniform(0.2, 0.8, (300, 1))
         right = (rng.random((300, 4)) < ease + offsets).astype(float)
         # The covariance of means needs no bootstrap.
-        found = spread_over_versions(right.mean(axis=0), np.cov(right.T) / 300)
+        found = spread_over_versions(right.mean(axis=0), np.cov(right.T) / 300, 300)
         inside += found.low <= sigma <= found.high
         significant += found.p < 0.05
     assert inside >= 180

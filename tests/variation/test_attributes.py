@@ -146,6 +146,8 @@ def test_the_document_is_asked_once_for_all_attributes_that_it_names():
     ]  # fmt: skip
     # Without an attribute, the baseline has nothing to stand beside.
     assert list(variation.of(vignette("What is a joule?"))) == []
+    beside = variation_of(MEDQA, "options,sex", seed=1, has_shots=False, own_answers=False)
+    assert not any("city" in each.id for each in beside.of(vignette("A 30-year-old pregnant woman is tired. Why?")))
 
 
 def test_of_the_real_vignettes_those_that_may_change_are_told_well():

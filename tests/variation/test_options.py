@@ -93,6 +93,7 @@ def test_a_task_without_options_cannot_vary_their_order():
         ("options:", "from 2 to 100 versions"),
         ("options,options:3", "names options twice"),
         ("sex:2", "has its own values"),
+        ("options,city", "what attributes are compared with"),
         ("", "way of --vary"),
     ],
 )
