@@ -3,7 +3,7 @@
     python tools/draw_versions.py RUN TASK WAY docs/images/robustness.svg
 
 A dot is a figure, a line its 95 % interval: for a way of `--vary` that changes nothing of what is asked the headline of
-each version, and with options each letter; for an attribute its divergence beside the baseline's, and accuracy by value.
+each version, and with options each letter; for an attribute its divergence, the baseline's, and accuracy by value.
 """
 
 from __future__ import annotations
