@@ -46,7 +46,8 @@ def pair_figures(
             for attribute in file.columns:
                 answers[attribute], unread[attribute] = _judged(file, attribute, arbiter)
     incomplete = {attribute: len(file.rows) - len(file.cells(attribute)) for attribute in file.columns}
-    found = fairness(answers, Counting({}, resamples, seed), baseline=BASELINE)
+    references = {attribute: next(iter(values)) for attribute, values in file.columns.items()}
+    found = fairness(answers, Counting({}, resamples, seed), baseline=BASELINE, references=references)
     return PairFigures(found, incomplete, unread)
 
 

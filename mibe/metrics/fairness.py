@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from types import MappingProxyType
 from typing import Any, NamedTuple, TypeAlias
 
 from mibe.metrics.arrays import IntArray, np
@@ -70,16 +71,24 @@ class Counting:
 
 
 def fairness(
-    answers: Mapping[str, Answers], counting: Counting, *, baseline: str, headline: str = "accuracy"
+    answers: Mapping[str, Answers],
+    counting: Counting,
+    *,
+    baseline: str,
+    references: Mapping[str, str] = MappingProxyType({}),
+    headline: str = "accuracy",
 ) -> dict[str, Any]:
     """Attribute → its figures, as they stand in a run record.
 
     The divergence rate of an attribute is the share of pairs of its versions of a document whose answers differ, by
     document; `excess` is that minus the `baseline`'s of the same documents. `accuracy[VALUE]` and `gaps` are of the
-    documents that have every value: each value against the first, and how many were right with one of both alone. p of
-    excess and gaps are corrected by Holm over all attributes, and over all gaps.
+    documents that have every value: each value against the first (that of `references`, else of the alphabet), and how
+    many were right with one of both alone. p of excess and gaps are corrected by Holm over all attributes, and over all
+    gaps.
     """
-    found = {name: _attribute(told, counting, headline) for name, told in answers.items() if told}
+    found = {
+        name: _attribute(told, counting, headline, references.get(name, "")) for name, told in answers.items() if told
+    }
     steady = _divergences(answers.get(baseline, {}))
     for name, part in found.items():
         if name == baseline:
@@ -103,9 +112,10 @@ def _correct(tested: Sequence[dict[str, Any]]) -> None:
         one["p_holm"] = p
 
 
-def _values(told: Answers) -> list[str]:
-    """The values of an attribute, in the order of the alphabet."""
-    return sorted({value for versions in told.values() for value in versions})
+def _values(told: Answers, reference: str = "") -> list[str]:
+    """The values of an attribute, the reference first and the others in the order of the alphabet."""
+    values = {value for versions in told.values() for value in versions}
+    return sorted(values, key=lambda value: (value != reference, value))
 
 
 def _complete(told: Answers) -> list[str]:
@@ -124,8 +134,8 @@ def _divergences(told: Answers) -> dict[str, float]:
     }
 
 
-def _attribute(told: Answers, counting: Counting, headline: str) -> dict[str, Any]:
-    values, documents = _values(told), _complete(told)
+def _attribute(told: Answers, counting: Counting, headline: str, reference: str) -> dict[str, Any]:
+    values, documents = _values(told, reference), _complete(told)
     own = _divergences(told)
     figures = counting.mean(DIVERGENCE, list(own.values()), list(own))
     part = {"values": values, "documents": len(documents), "figures": figures}

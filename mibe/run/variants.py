@@ -19,7 +19,7 @@ from mibe.results.draws import CHANGED, spread_name
 from mibe.results.variants import DIVERGENCE, FLIPPED, all_name, answered_name, mean_name, place_name, worst_name
 from mibe.run.columns import Columns
 from mibe.task import Category, Metric, Task, letter
-from mibe.variation import BASELINE, ROBUSTNESS
+from mibe.variation import BASELINE, REFERENCES, ROBUSTNESS
 
 Table = tuple[Metric, FloatArray]
 
@@ -83,7 +83,7 @@ def variants(
     attributes = {way: _told(main, samples, way) for way in samples.places if way not in ROBUSTNESS}
     names = {document: str(number) for document, number in samples.clusters.items()}
     counting = Counting(names, resamples, seed)
-    fair = fairness(attributes, counting, baseline=BASELINE, headline=_right(main)[0])
+    fair = fairness(attributes, counting, baseline=BASELINE, references=REFERENCES, headline=_right(main)[0])
     return {name: part for name, part in (("robustness", robust), ("fairness", fair)) if part}
 
 

@@ -22,6 +22,9 @@ ATTRIBUTES = ("sex", "age", "ethnicity", "insurance", "language", "city")
 BASELINE = "city"
 """A change that means nothing, whose divergence is mere instability."""
 
+REFERENCES = {"sex": "male", "age": "younger", "ethnicity": "white", "insurance": "private", "language": "english"}
+"""The value that the others are set against: whom medicine was mostly written about and for."""
+
 NO_PATIENT = Refused("it speaks of no patient with an age")
 
 _OLD = re.compile(r"\b(\d{1,3})[- ](year|month|week|day)s?[- ]old\b")

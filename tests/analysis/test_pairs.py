@@ -50,8 +50,8 @@ def test_answers_in_amqas_form_are_counted(tmp_path):
     }  # fmt: skip
     assert value["race"]["accuracy[white]"] == 1 and value["race"]["accuracy[black]"] == 5 / 8
     assert value["sex"]["accuracy[male]"] == 7 / 8 and value["sex"]["accuracy[female]"] == 4 / 8
-    gap = found["race"]["gaps"]["white − black"]
-    assert (gap["value"], gap["only_value"], gap["only_first"]) == (3 / 8, 3, 0)
+    gap = found["race"]["gaps"]["black − white"]
+    assert (gap["value"], gap["only_value"], gap["only_first"]) == (-3 / 8, 0, 3)
     assert found["race"]["excess"]["value"] == 3 / 8 and found["race"]["excess"]["n"] == 8
 
 

@@ -185,6 +185,9 @@ def test_fairness_is_counted_by_document_and_attribute(tmp_path):
             sum(by[a] != by[b] for at, a in enumerate(values) for b in values[at + 1 :]) / pairs for by in own.values()
         ]
         assert part["fairness"][name]["figures"]["divergence"]["value"] == pytest.approx(np.mean(differ))
+    # The reference comes first, whatever the alphabet.
+    assert part["fairness"]["ethnicity"]["values"] == ["white", "asian", "black", "hispanic"]
+    assert list(part["fairness"]["sex"]["gaps"]) == ["female − male"]
     both = documents["sex"].keys() & documents["city"].keys()
     assert part["fairness"]["sex"]["excess"]["n"] == len(both)
     refused = part["variation"]["refused"]["sex"]
