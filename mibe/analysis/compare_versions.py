@@ -10,8 +10,8 @@ from mibe.metrics.intervals import cluster_numbers, shared
 from mibe.results.digests import cluster_of
 from mibe.results.log import Row
 from mibe.results.run import Run
+from mibe.run.beside import Beside, beside
 from mibe.run.columns import read_columns
-from mibe.run.variants import Beside, beside
 from mibe.task import Task
 
 SAME_VERSIONS = "its documents were varied in different ways, so that versions of one name are not the same"

@@ -4,19 +4,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 from mibe.metrics.arrays import FloatArray, IntArray, np
-from mibe.metrics.base import BootstrapMedian, Observed, RightOrWrong, is_main, ratio
+from mibe.metrics.base import BootstrapMedian, Observed, RightOrWrong, is_main
 from mibe.metrics.fairness import Answers, Counting, Told, fairness
 from mibe.metrics.intervals import shared
 from mibe.metrics.repeats import as_answer, as_written, is_changing
 from mibe.metrics.score import Figure, score, score_statistics
-from mibe.metrics.variants import covariance_of, divergence, flips, letter_p, spread_over_versions
+from mibe.metrics.variants import covariance_of, flips, letter_p, spread_over_versions
 from mibe.results.draws import CHANGED, spread_name
-from mibe.results.variants import DIVERGENCE, FLIPPED, all_name, answered_name, mean_name, place_name, worst_name
+from mibe.results.variants import FLIPPED, all_name, answered_name, mean_name, place_name, worst_name
 from mibe.run.columns import Columns
 from mibe.task import Category, Metric, Task, letter
 from mibe.variation import BASELINE, REFERENCES, ROBUSTNESS
@@ -209,14 +209,14 @@ def _of_answers(
     task: Task, columns: Columns, places: IntArray, way: str, clusters: IntArray | None, resamples: int, seed: int
 ) -> dict[str, Figure]:
     """How often answers change between versions, options by what they are and not by their letter."""
-    answers = _answers(task, columns, places, way)
+    answers = answers_of(task, columns, places, way)
     changing = [is_changing(row, lambda value: value) for row in answers]
     return _mean(FLIPPED, [flips(row) for row in answers], clusters, resamples, seed) | _mean(
         CHANGED, changing, clusters, resamples, seed
     )
 
 
-def _answers(task: Task, columns: Columns, places: IntArray, way: str) -> list[list[Hashable]]:
+def answers_of(task: Task, columns: Columns, places: IntArray, way: str) -> list[list[Hashable]]:
     """The answers of each document's versions, equal where they say the same."""
     same = as_written if task.category is Category.DIAGNOSIS else as_answer
 
@@ -227,60 +227,6 @@ def _answers(task: Task, columns: Columns, places: IntArray, way: str) -> list[l
         return None if value is None else same(value)
 
     return [[answer(place) for place in row] for row in places.tolist()]
-
-
-class Beside(NamedTuple):
-    """What a way says of each document, to compare two runs by.
-
-    `table` has shape (documents, statistics); `figures` maps its totals to the figures of these `names`.
-    """
-
-    documents: list[str]
-    table: FloatArray
-    names: tuple[str, ...]
-    figures: Callable[[FloatArray], FloatArray]
-
-
-def beside(task: Task, columns: Columns) -> dict[str, Beside]:
-    """Way → its figures document by document, of a task with an answer that is right or wrong."""
-    samples = Samples.of(columns)
-    metric = next((metric for metric in task.metrics if isinstance(metric, RightOrWrong)), None)
-    if metric is None:
-        return {}
-    right = metric.values(list(columns.predictions), list(columns.targets))[:, 0]
-    found = {}
-    for way in samples.places:
-        versions, documents, places = samples.whole(way)
-        if len(versions) < 2 or not documents:
-            continue
-        answers = _answers(task, columns, places, way)
-        own = [flips(row) if way in ROBUSTNESS else divergence(row) for row in answers]
-        ones = np.ones((len(documents), 1))
-        table = np.concatenate(
-            [right[places], right[places].min(axis=1, keepdims=True), np.array(own).reshape(-1, 1), ones], axis=1
-        )
-        name = metric.names[0]
-        if way in ROBUSTNESS:
-            robust = (mean_name(name), spread_name(name), worst_name(name), all_name(name), FLIPPED)
-            found[way] = Beside(documents, table, robust, _robust_figures)
-        else:
-            fair = (*(f"{name}[{value}]" for value in versions), DIVERGENCE)
-            found[way] = Beside(documents, table, fair, _fair_figures)
-    return found
-
-
-def _robust_figures(totals: FloatArray) -> FloatArray:
-    """Mean, standard deviation and least over versions, share right in all, flips: from the columns of `Beside`."""
-    shares = ratio(totals[..., :-1], totals[..., -1:])
-    versions = shares[..., :-2]
-    of_versions = [versions.mean(axis=-1), versions.std(axis=-1, ddof=1), versions.min(axis=-1)]
-    return np.stack([*of_versions, shares[..., -2], shares[..., -1]], axis=-1)
-
-
-def _fair_figures(totals: FloatArray) -> FloatArray:
-    """Accuracy of each value, and divergence: from the columns of `Beside`."""
-    shares = ratio(totals[..., :-1], totals[..., -1:])
-    return np.concatenate([shares[..., :-2], shares[..., -1:]], axis=-1)
 
 
 def _letters(
