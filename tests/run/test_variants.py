@@ -4,6 +4,7 @@ import json
 import re
 import zlib
 from collections import defaultdict
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,8 +18,10 @@ from mibe.analysis.verify import verify
 from mibe.cli.main import main
 from mibe.errors import DataError, UsageError
 from mibe.models.base import Response
+from mibe.models.hf.grouping import common_length, group_by_head
 from mibe.results.log import latest_rows, read_rows
 from mibe.results.table import render
+from mibe.run.plan import plan_task
 from mibe.run.settings import Settings
 
 OPTION = re.compile(r"^([A-J])\. (.*)$", re.M)
@@ -278,3 +281,30 @@ def test_what_makes_no_sense_is_refused(settings, said):
 def test_where_nothing_can_be_varied_nothing_is_run(tmp_path):
     with pytest.raises(DataError, match="none of the documents can be varied"):
         run(tmp_path, tasks="mmlu", vary="sex", limit=2)
+
+
+def read_characters(texts):
+    """What `hf` reads of prompts: each group's head, but for what the head before it had of it, and what is its own."""
+    read, kept = 0, ""
+    for group in group_by_head(texts):
+        head = texts[group.members[0]][: group.head]
+        read += group.head - common_length(kept, head) + sum(len(texts[at]) - group.head for at in group.members)
+        kept = head
+    return read
+
+
+def test_four_orders_cost_at_most_twice_one():
+    settings = Settings(num_fewshot=5, limit=40)
+    plans = [plan_task(mibe.load_task("mmlu"), each) for each in (settings, replace(settings, vary="options"))]
+    builders = [plan.prompts(Scripted(steady)) for plan in plans]
+    once, four = (
+        [builder.build(example).text for example in plan.documents]
+        for plan, builder in zip(plans, builders, strict=True)
+    )
+    kept = [text for text in once if text in four]
+    assert len(four) == 4 * len(kept) >= 120
+    assert read_characters(four) <= 2 * read_characters(kept)
+    # The versions of a document stand side by side, and are one up to their options.
+    for at in range(0, len(four), 4):
+        heads = {text[: text.rindex("Options:")] for text in four[at : at + 4]}
+        assert len(heads) == 1
