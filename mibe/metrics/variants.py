@@ -39,7 +39,9 @@ def spread_over_versions(
     whose noncentrality is (K − 1) σ² / v with the standard deviation σ that unlimited documents would show, where the
     versions' figures covary alike, and nearly elsewhere, with Satterthwaite's degrees of freedom (Satterthwaite 1946;
     Box 1954, "Some theorems on quadratic forms"). The interval holds the σ that s does not speak against, widened to
-    hold s; p is that of σ = 0, where samples are right or wrong and many Cochran's (Cochran 1950).
+    hold s. That s is by chance less than noise alone would make it tells nothing, so the upper bound is never below
+    that of s² = v (as power-constrained limits, Cowan et al. 2011). p is that of σ = 0, where samples are right or
+    wrong and many Cochran's (Cochran 1950).
     """
     versions = len(figures)
     value = float(figures.std(ddof=1))
@@ -51,8 +53,8 @@ def spread_over_versions(
     freedom = total / scale
     ratio, rest = (versions - 1) * value**2 / total, max(1, clusters - 1)
     low, high = (
-        math.sqrt(noncentrality(ratio, freedom, rest, p) * scale / (versions - 1))
-        for p in ((1 + level) / 2, (1 - level) / 2)
+        math.sqrt(noncentrality(value_of_bound, freedom, rest, p) * scale / (versions - 1))
+        for value_of_bound, p in ((ratio, (1 + level) / 2), (max(ratio, 1.0), (1 - level) / 2))
     )
     slopes = centre @ figures / ((versions - 1) * value) if value > CONVERGED else np.zeros(versions)
     stderr = math.sqrt(max(0.0, float(slopes @ covariance @ slopes)))

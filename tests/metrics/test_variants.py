@@ -58,6 +58,9 @@ def test_the_spread_of_independent_versions_is_cochrans():
 def test_few_documents_that_agree_are_no_certainty():
     alike = spread_over_versions(np.full(3, 0.5), np.zeros((3, 3)), 40)
     assert (alike.value, alike.low, alike.p) == (0, 0, 1)
+    # Versions that happen to tie do not say that they are alike: noise of 0.02 hides a spread of that size.
+    tied = spread_over_versions(np.full(4, 0.5), np.eye(4) * 0.02**2, 200)
+    assert 0.02 < tied.high < 0.05 and tied.low == 0
     # Three documents, all right in one version and wrong in the other: so says a coin in one of four cases.
     three = spread_over_versions(np.array([1.0, 0.0]), np.zeros((2, 2)), 3)
     assert 0.1 < three.p < 0.4 and three.low == 0
