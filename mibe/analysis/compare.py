@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from mibe import protocols
+from mibe.analysis.compare_versions import SAME_VERSIONS, other_versions, version_differences
 from mibe.data_use import is_credentialed
 from mibe.errors import UsageError
 from mibe.judge.verdicts import TOP_K, is_judged
@@ -145,6 +146,7 @@ def compare(
             raise UsageError(f"{name}: no sample was scored in both runs; give both the same --limit and --seed")
         late, why_not = _late(task, run_a, run_b, joined)
         found += _differences(task, joined, late, resamples, seed)
+        found += _of_versions(task, joined, resamples, seed)
         notes += [*_left_out(name, scored, joined), *_drawn(name, joined), *_clustered(task, joined), *why_not]
     notes += [f"{name}: in one run only, not compared" for name in _in_one(run_a, run_b)]
     halves = {(row.task, row.metric): lots for row, lots in found}
@@ -180,6 +182,7 @@ def _reasons(a: Run, b: Run, common: Sequence[str]) -> list[str]:
         reasons += [f"{name}: {why}" for key, why in SAME.items() if part_a.get(key) != part_b.get(key)]
         if keys := read_otherwise(a.record, b.record, name):
             reasons.append(f"{name}: the task files differ in {', '.join(keys)}")
+        reasons += [f"{name}: {SAME_VERSIONS}"] if other_versions(a, b, name) else []
         if part_a.get("num_fewshot") == part_b.get("num_fewshot") and _other_shots(a, b, name):
             reasons.append(f"{name}: the worked examples differ")
         if is_judged(task_of(a.record, name)) and a.record.get("judge") != b.record.get("judge"):
@@ -364,6 +367,30 @@ def _of_metric(
             gains = table_a[:, i] - table_b[:, i]
             row = replace(row, only_a=int((gains > 0).sum()), only_b=int((gains < 0).sum()))
         found.append((row, halves.of_figure(i)))
+    return found
+
+
+def _of_versions(task: Task, joined: Joined, resamples: int, seed: int) -> list[Compared]:
+    """What the versions of documents tell, where both runs asked for the same: figures that describe."""
+    found: list[Compared] = []
+    for way, a, b, clusters, halves in version_differences(task, joined, resamples, seed):
+        figures_a, figures_b = a.figures(a.table.sum(axis=0)), b.figures(b.table.sum(axis=0))
+        paired = of_halves(halves)
+        for i, name in enumerate(a.names):
+            row = Difference(
+                task=task.name,
+                metric=f"{way}:{name}",
+                headline=False,
+                n=len(a.documents),
+                clusters=len(a.documents) if clusters is None else len(np.unique(clusters)),
+                a=float(figures_a[i]),
+                b=float(figures_b[i]),
+                difference=float(paired.value[i]),
+                low=float(paired.low[i]),
+                high=float(paired.high[i]),
+                p=float(paired.p[i]),
+            )
+            found.append((row, halves.of_figure(i)))
     return found
 
 

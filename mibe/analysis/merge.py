@@ -6,6 +6,7 @@ import os
 import shlex
 import shutil
 import sys
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -21,6 +22,7 @@ from mibe.results.folder import RunFolder
 from mibe.results.log import Row, SampleLog, latest_rows
 from mibe.results.means import means_of
 from mibe.results.run import Run, load_run
+from mibe.results.variants import samples_asked
 from mibe.run.scoring import late_metrics, score_task
 from mibe.run.shards import Shard
 from mibe.task import Task
@@ -183,9 +185,12 @@ def _check_task(task: Task, parts: Sequence[Run], *, partial: bool) -> None:
                 where = f"{seen[key].path} and {run.path}"
                 raise RunError(f"{task.name}: the sample {row['id']!r} stands in both {where}")
             seen[key] = run
-        expected = draws * run.record["tasks"][task.name]["data"]["documents"]
+        expected = draws * samples_asked(run.record["tasks"][task.name])
         if count != expected:
             raise RunError(f"{run.samples_path(task.name)} holds {count} samples of {expected}; run its command again")
+    if "variation" in recorded:
+        # How many versions a document has, only its own shard knows.
+        return
     limit, of = settings["limit"], recorded["data"]["of"]
     wanted = draws * (of if limit is None else min(limit, of))
     if len(seen) != wanted and not partial:
@@ -235,7 +240,19 @@ def _merged_task(name: str, parts: Sequence[Run], whole: str | None) -> dict[str
         # A shard lists the examples of the subjects that it met.
         "shots": {key: ids for task in own for key, ids in task["shots"].items()},
     }
+    if "variation" in merged:
+        merged["variation"] = _merged_variation([task["variation"] for task in own])
     return merged
+
+
+def _merged_variation(own: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """How the documents of all shards were varied: what each left as it is, together."""
+    refused: dict[str, Counter[str]] = {}
+    for part in own:
+        for way, reasons in part["refused"].items():
+            refused.setdefault(way, Counter()).update(reasons)
+    together = {way: dict(reasons.most_common()) for way, reasons in refused.items()}
+    return {**own[0], "samples": sum(part["samples"] for part in own), "refused": together}
 
 
 def _distinct(entries: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -7,6 +7,7 @@ import shutil
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +29,14 @@ from mibe.results.means import means_of
 from mibe.results.run import Run, load_run, whole_samples
 from mibe.run.documents import Documents
 from mibe.run.likelihood import judge_likelihoods_again
+from mibe.run.plan import recorded_variation
 from mibe.run.reading import ANSWERED, judge_response
 from mibe.run.scoring import late_metrics, score_task, with_late_scores
 from mibe.run.settings import BY_LIKELIHOOD, rule_of
 from mibe.task import Example, Outcome, Task
 from mibe.terminal.characters import sound
 from mibe.terminal.version import VERSION
+from mibe.variation import Variation
 
 
 def rescore(
@@ -109,7 +112,10 @@ def _score_again(path: Path, old: dict[str, Any]) -> Run:
         # All that can fail comes before the old logs are moved away.
         rows, read = {}, {}
         for task in tasks:
-            again, read[task.name] = _judge_again(task, folder.samples(task.name), old["tasks"][task.name], settings)
+            variation = recorded_variation(old, task.name)
+            again, read[task.name] = _judge_again(
+                task, folder.samples(task.name), old["tasks"][task.name], settings, variation
+            )
             rows[task.name] = with_late_scores(again, late[task.name])
         parts = {}
         for task in tasks:
@@ -144,7 +150,7 @@ def _write_log(path: Path, rows: Iterable[Row], *, private: bool) -> None:
 
 
 def _judge_again(
-    task: Task, samples: Path, part: dict[str, Any], settings: dict[str, Any]
+    task: Task, samples: Path, part: dict[str, Any], settings: dict[str, Any], variation: Variation | None
 ) -> tuple[list[Row], dict[str, list[str]]]:
     """The rows as they are read today, and the ids of those that are read otherwise, by `kind_of`."""
     wanted: dict[str, list[Row]] = {}
@@ -155,10 +161,13 @@ def _judge_again(
     rule = rule_of(settings, part)
     rows: list[Row] = []
     read: dict[str, list[str]] = defaultdict(list)
-    for example in Documents.select(task, part["data"]["split"], None, 0):
+    documents = Documents.select(task, part["data"]["split"], None, 0)
+    versions = documents if variation is None else chain.from_iterable(map(variation.of, documents))
+    for example in versions:
         if example.id in wanted:
+            asked = task if variation is None else variation.task_of(example)
             for row in wanted.pop(example.id):
-                again = _judged_row(task, example, row, opened, rule)
+                again = _judged_row(asked, example, row, opened, rule)
                 rows.append(again)
                 if kind := kind_of(row, again):
                     read[kind].append(row["id"])

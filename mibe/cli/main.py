@@ -19,6 +19,7 @@ from mibe.cli import (
     evaluate,
     leaderboard,
     lm_eval,
+    pairs,
     plan,
     rate,
     report,
@@ -33,7 +34,22 @@ from mibe.terminal.exit import exit_code
 from mibe.terminal.news import heard_by
 from mibe.terminal.streams import prepare_streams
 
-SUBJECTS = (evaluate, plan, tasks, data, score, compare, verify, leaderboard, rate, report, view, samples, lm_eval)
+SUBJECTS = (
+    evaluate,
+    plan,
+    tasks,
+    data,
+    score,
+    compare,
+    pairs,
+    verify,
+    leaderboard,
+    rate,
+    report,
+    view,
+    samples,
+    lm_eval,
+)
 """In the order of `mibe --help`."""
 
 

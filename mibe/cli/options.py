@@ -105,11 +105,22 @@ def add_generation_arguments(p: argparse.ArgumentParser) -> None:
     how.add_argument("--top-k", type=int, metavar="K", help="of the K likeliest tokens")
     how.add_argument("--min-p", type=float, metavar="P", help="of tokens at least P times as likely as the likeliest")
     add_repeats_argument(how)
+    add_vary_argument(how)
     how.add_argument("--constrain", action="store_true", help="the answer is one of the task's labels or letters")
     how.add_argument(
         "--no-option-texts",
         action="store_true",
         help="with --scoring loglikelihood: letters alone, without the options' texts (docs/likelihood.md)",
+    )
+
+
+def add_vary_argument(p: argparse._ActionsContainer) -> None:
+    """In which other forms each document is asked."""
+    p.add_argument(
+        "--vary",
+        metavar="WHAT[:K],…",
+        help="ask each document in other forms too: options, wording, shots, noise, distractor (docs/robustness.md); "
+        "sex, age, ethnicity, insurance, language (docs/fairness.md)",
     )
 
 
@@ -210,7 +221,7 @@ def prompt_settings_of(a: argparse.Namespace) -> dict[str, Any]:
 
 def generation_settings_of(a: argparse.Namespace) -> dict[str, Any]:
     """The settings that `eval` alone has: the next token, the draws, the answers allowed, how summaries are scored."""
-    names = ("generation", "temperature", "top_p", "top_k", "min_p", "repeats", "constrain", "bartscore")
+    names = ("generation", "temperature", "top_p", "top_k", "min_p", "repeats", "constrain", "bartscore", "vary")
     return {name: getattr(a, name) for name in names} | {"option_texts": not a.no_option_texts}
 
 

@@ -9,6 +9,7 @@ from mibe.cli.options import (
     add_model_arguments,
     add_repeats_argument,
     add_task_arguments,
+    add_vary_argument,
     data_use_of,
     prompt_settings_of,
 )
@@ -27,6 +28,7 @@ def _plan_parser(p: argparse.ArgumentParser) -> None:
     add_model_arguments(p, required=False)
     p.add_argument("--limit", type=int, metavar="N", help="N documents of each task (default all)")
     add_repeats_argument(p)
+    add_vary_argument(p)
     rate = p.add_argument_group("throughput of one copy of the model, in tokens a second over all its requests")
     rate.add_argument("--throughput", type=float, metavar="T", help="of tokens read and written alike")
     rate.add_argument("--prefill-throughput", type=float, metavar="T", help="of prompt tokens read")
@@ -77,6 +79,7 @@ def _plan(a: argparse.Namespace) -> int:
         characters_per_token=a.characters_per_token,
         limit=a.limit,
         repeats=a.repeats,
+        vary=a.vary,
         **data_use_of(a),
         **prompt_settings_of(a),
     )

@@ -141,7 +141,7 @@ class ModelJudge:
                     verdicts[number].append(Verdict(rank, diagnosis, True, None, EXACT))
                 else:
                     asked.append((number, diagnosis))
-            answers = self._ask([question(diagnosis, cases[number].accepted) for number, diagnosis in asked])
+            answers = self.ask([question(diagnosis, cases[number].accepted) for number, diagnosis in asked])
             for (number, diagnosis), answer in zip(asked, answers, strict=True):
                 if answer.finish_reason == "error":
                     errors[number] = f"judge {self.name}: {answer.error}"
@@ -150,8 +150,8 @@ class ModelJudge:
                     verdicts[number].append(verdict)
         return [Judgement(tuple(found), errors.get(number)) for number, found in enumerate(verdicts)]
 
-    def _ask(self, questions: Sequence[str]) -> list[Response]:
-        """The last answer to each question; equal questions are asked once."""
+    def ask(self, questions: Sequence[str]) -> list[Response]:
+        """The last answer to each question; equal ones are asked once, and again if their answer cannot be read."""
         answers: dict[str, Response] = {}
         waiting = list(dict.fromkeys(questions))
         for attempt in range(ATTEMPTS):

@@ -18,7 +18,7 @@ def layout(prompt: Prompt, shots: Sequence[Example], example: Example, *, chat: 
     messages = [Message(role="system", content=prompt.system)] if prompt.system else []
     if not chat or prompt.verbatim:
         return (*messages, Message(role="user", content=plain_text(prompt, shots, example)))
-    head = prompt.instruction + "\n"
+    head = prompt.instruction + "\n" if prompt.instruction else ""
     for shot in shots:
         messages.append(Message(role="user", content=head + question(prompt, shot)))
         messages.append(Message(role="assistant", content=prompt.answer(shot)))
@@ -33,8 +33,8 @@ def plain_text(prompt: Prompt, shots: Sequence[Example], example: Example) -> st
         texts = [prompt.instruction + question(prompt, shot) + prompt.answer(shot) for shot in shots]
         return "\n\n".join([*texts, prompt.instruction + question(prompt, example)])
     if not shots:
-        return f"{prompt.instruction}\n{question(prompt, example)}"
-    blocks = [prompt.instruction]
+        return "\n".join(filter(None, (prompt.instruction, question(prompt, example))))
+    blocks = [prompt.instruction] if prompt.instruction else []
     blocks += [f"{question(prompt, shot)} {prompt.answer(shot)}" for shot in shots]
     return "\n\n".join([*blocks, question(prompt, example)])
 

@@ -88,6 +88,8 @@ class Shots:
     seed: int
     leaked: tuple[str, ...] = ()
     per_document: bool = False
+    draw: int = 0
+    """Which draw of examples this is: 0 is the usual choice, others are chosen by a seed of their own."""
 
     @classmethod
     def prepare(
@@ -134,12 +136,15 @@ class Shots:
     def choose(self, key: str) -> tuple[Example, ...]:
         """The worked examples for documents whose `matching` is `key`.
 
-        Where they must match the document (MMLU's subject) they are the first, as their authors list them.
+        Where they must match the document (MMLU's subject) the usual ones are the first, as their authors list them.
         """
-        if self.task.shots_match is not None:
-            chosen = list(self.candidates.get(key, ()))[: self.count]
+        matched = self.task.shots_match is not None
+        pool = self.candidates.get(key if matched else "", ())
+        if matched and not self.draw:
+            chosen = list(pool)[: self.count]
         else:
-            chosen = choose_shots(self.candidates.get("", ()), self.count, seed=self.seed, key=key)
+            # Two seeds that stand side by side would share a shuffle.
+            chosen = choose_shots(pool, self.count, seed=self.seed + 2 * self.draw, key=key)
         return tuple(self._read(candidate) for candidate in chosen)
 
     def _read(self, candidate: Candidate) -> Example:

@@ -65,7 +65,7 @@ def in_style(style: str, task: Task) -> Task:
         return task
     return replace(
         task,
-        prompt=replace(task.prompt, instruction=f"{task.prompt.instruction} {SENTENCE}"),
+        prompt=replace(task.prompt, instruction=" ".join(filter(None, (task.prompt.instruction, SENTENCE)))),
         parser=AnswerLine(task.parser),
         max_new_tokens=max(NEW_TOKENS, task.max_new_tokens),
     )

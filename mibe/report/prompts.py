@@ -15,9 +15,9 @@ from mibe.errors import DataError, UsageError
 from mibe.models.base import Message
 from mibe.models.text import byte_count
 from mibe.own.recorded import task_of
-from mibe.prompting import PromptBuilder, layout, template_sha256
+from mibe.prompting import layout, template_sha256
 from mibe.results.log import Row
-from mibe.run.plan import Plan, plan_task
+from mibe.run.plan import Plan, Prompts, plan_task
 from mibe.run.settings import Settings
 from mibe.task import Example, Task
 
@@ -57,7 +57,7 @@ class Documents:
 
     task: Task
     examples: Mapping[str, Example]
-    builder: PromptBuilder | None
+    builder: Prompts | None
     problem: str | None
     same_version: bool
 
@@ -97,14 +97,14 @@ def documents_of(name: str, record: Mapping[str, Any], rows: Sequence[Row]) -> D
 
 def _builder(
     plan: Plan, record: Mapping[str, Any], part: Mapping[str, Any], examples: Mapping[str, Example], rows: Sequence[Row]
-) -> PromptBuilder | None:
+) -> Prompts | None:
     """What builds the run's prompts, or None where the wording has changed or the layout cannot be told."""
     shown, model = part.get("first_prompt"), record["model"]
     first = next((row["id"] for row in rows if row.get("prompt_sha256") == part.get("first_prompt_sha256")), "")
     if shown is None or first not in examples or template_sha256(plan.task.prompt) != part["prompt_template_sha256"]:
         return None
 
-    def builder(between: tuple[str, ...]) -> PromptBuilder:
+    def builder(between: tuple[str, ...]) -> Prompts:
         renderer = RecordedLayout(model["name"], model["is_chat"], between)
         return plan.prompts(renderer)
 

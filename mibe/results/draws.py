@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from mibe.results.digests import draw_of
+from mibe.results.variants import variant_figures
 
 
 def first_draws(rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
@@ -46,8 +47,8 @@ def repeats_figures(task: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def every_figure(task: Mapping[str, Any]) -> dict[str, Any]:
-    """All figures of a task, those of its draws after the others."""
-    return {**task["figures"], **repeats_figures(task)}
+    """All figures of a task, those of its draws and of its documents' versions after the others."""
+    return {**task["figures"], **repeats_figures(task), **variant_figures(task)}
 
 
 def draws_of(task: Mapping[str, Any]) -> int:
@@ -58,15 +59,20 @@ def draws_of(task: Mapping[str, Any]) -> int:
 def counted(task: Mapping[str, Any]) -> str:
     """What a task's figures are of: "500", "500 × 5" draws, "5716 in 191" clusters (none in older records)."""
     documents, draws = documents_scored(task), draws_of(task)
+    if "variation" in task:
+        documents = int(task["scored"])
     samples = str(documents) if draws == 1 else f"{documents} × {draws}"
     return f"{samples} in {task['clusters']}" if is_clustered(task) else samples
 
 
 def is_clustered(task: Mapping[str, Any]) -> bool:
     """Whether documents of a task's figures share something, so that there are fewer clusters than documents."""
-    return bool(task.get("clusters", documents_scored(task)) < documents_scored(task))
+    samples = task["scored"] if "variation" in task else documents_scored(task)
+    return bool(task.get("clusters", samples) < samples)
 
 
 def documents_scored(task: Mapping[str, Any]) -> int:
-    """Documents that have a score, in one draw at least."""
+    """Documents that have a score, in one draw or version at least."""
+    if "variation" in task:
+        return min(int(task["data"]["documents"]), int(task["scored"]))
     return int(task["repeats"]["documents"] if task.get("repeats") else task["scored"])

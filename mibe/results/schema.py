@@ -102,6 +102,16 @@ class Verdict(TypedDict):
     source: Name
 
 
+class Variant(TypedDict):
+    """Which version of which document a sample is."""
+
+    __pydantic_config__ = STRICT  # type: ignore[misc]
+
+    of: str
+    stands: dict[Name, str]
+    order: NotRequired[str]
+
+
 class Row(TypedDict, total=False):
     """One line of a sample log, fields in the order in which they are written."""
 
@@ -123,6 +133,7 @@ class Row(TypedDict, total=False):
     scores: dict[str, Number]
     metadata: dict[str, str]
     cluster: str
+    variant: Variant
     verdicts: list[Verdict]
     loglikelihoods: list[Likelihood]
     option_loglikelihoods: list[Likelihood]
@@ -193,6 +204,69 @@ class Repeats(TypedDict):
     draws: Draws
     documents: Count
     figures: Figures
+
+
+class VariationOf(TypedDict):
+    """How a task's documents were varied."""
+
+    __pydantic_config__ = STRICT  # type: ignore[misc]
+
+    vary: Name
+    version: Count
+    samples: Count
+    refused: dict[Name, dict[str, Count]]
+
+
+class Letters(TypedDict):
+    """Whether an option is chosen for its letter."""
+
+    __pydantic_config__ = STRICT  # type: ignore[misc]
+
+    p: Number
+    figures: Figures
+
+
+class Robustness(TypedDict):
+    """What the versions of documents in one way tell."""
+
+    __pydantic_config__ = STRICT  # type: ignore[misc]
+
+    versions: Count
+    documents: Count
+    left_out: Count
+    divisor: Count
+    worst: str
+    p: Number | None
+    by_version: Figures
+    figures: Figures
+    letters: NotRequired[Letters]
+
+
+class Gap(TypedDict):
+    """The accuracy with one value minus that with another."""
+
+    __pydantic_config__ = STRICT  # type: ignore[misc]
+
+    value: Number
+    low: Number
+    high: Number
+    p: Number
+    p_holm: Number
+    n: Count
+    only_value: NotRequired[Count]
+    only_first: NotRequired[Count]
+
+
+class Attribute(TypedDict):
+    """What pairs of documents that differ in one attribute tell."""
+
+    __pydantic_config__ = STRICT  # type: ignore[misc]
+
+    values: list[str]
+    documents: Count
+    figures: Figures
+    excess: NotRequired[Gap]
+    gaps: NotRequired[dict[Name, Gap]]
 
 
 class FewGold(TypedDict):
@@ -282,6 +356,9 @@ class Part(TypedDict, total=False):
     answers: Answers
     reliability: list[Bin]
     repeats: Repeats
+    variation: VariationOf
+    robustness: dict[Name, Robustness]
+    fairness: dict[Name, Attribute]
     timing: Timing
     changes: dict[Name, JsonValue]
 
@@ -320,6 +397,7 @@ class Settings(TypedDict, total=False):
     min_p: Number | None
     repeats: Draws
     constrain: bool
+    vary: str | None
 
 
 class Model(TypedDict, total=False):

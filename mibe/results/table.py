@@ -26,6 +26,7 @@ from mibe.results.draws import (
     vote_name,
 )
 from mibe.results.means import means_of
+from mibe.results.variants import remarks_on_variants, shown_variants
 from mibe.terminal.plain import cell
 
 FORMATS = ("text", "json", "csv", "markdown", "latex")
@@ -39,6 +40,12 @@ DRAWN = (
     "Intervals go by document."
 )
 """How the figures of several draws are read, a note under the table."""
+VARIED = (
+    "figures without a colon are over all versions of the documents. mean, sd, worst, in_all: over the versions of one "
+    "way; flipped: another answer than to the document itself; divergence: two versions that differ in an attribute "
+    "have different answers."
+)
+"""How the figures of versions are read, a note under the table."""
 CLUSTERED = (
     "n in m: n samples of m documents, notes or premises; samples that share one are easy or hard together, so "
     "intervals go by these."
@@ -93,6 +100,7 @@ def render(tasks: Mapping[str, Any], form: str, *, skipped: Mapping[str, str] = 
     if form != "text":
         return table
     notes = [DRAWN] if any(draws_of(task) > 1 for task in tasks.values()) else []
+    notes += [VARIED] if any("variation" in task for task in tasks.values()) else []
     notes += [CLUSTERED] if any(map(is_clustered, tasks.values())) else []
     notes += [BY_LIKELIHOOD] if any("reliability" in task for task in tasks.values()) else []
     notes += [note for name, task in tasks.items() for note in remarks_on(name, task)]
@@ -127,7 +135,7 @@ def _task_rows(name: str, task: Mapping[str, Any]) -> list[list[str]]:
     rates = [f"{outcomes[kind] / samples:.1%}" for kind in ("unparsed", "truncated", "refused")]
     draws, figures = draws_of(task), every_figure(task)
     rows = []
-    for number, metric in enumerate([*main, *shown_repeats(task)] if main else []):
+    for number, metric in enumerate([*main, *shown_repeats(task), *shown_variants(task)] if main else []):
         figure = figures[metric]
         shown = mean_name(metric, draws) if draws > 1 and number < len(main) else metric
         cells = [f"{figure['value']:.3f}", f"{figure['low']:.3f} – {figure['high']:.3f}"]
@@ -161,6 +169,7 @@ def remarks_on(name: str, task: Mapping[str, Any]) -> list[str]:
         notes.append(
             f"{name}: {task['budget_cut']} samples were cut in their reasoning; --thinking-budget N gives room for it"
         )
+    notes += [f"{name}: {note}" for note in remarks_on_variants(task)]
     if task["outcomes"]["error"]:
         notes.append(
             f"{name}: {task['outcomes']['error']} samples failed and are not scored; the same command tries them again"

@@ -13,6 +13,7 @@ from mibe.metrics.arrays import BoolArray, IntArray, np
 from mibe.metrics.intervals import shared
 from mibe.results.digests import identity
 from mibe.results.log import Row
+from mibe.run.reading import ANSWERED
 from mibe.task import Outcome
 
 if TYPE_CHECKING:
@@ -54,7 +55,8 @@ class Columns:
     that scores are broken down by, `scores` what the rows say of their own scores. `clusters` is that of
     `mibe.metrics.intervals`, None where each sample is by itself. `failed` are the clusters of the samples with an
     error, which have no place in any of these. `repeats` is the number of draws that each document was asked for, by
-    the numbers of its draws.
+    the numbers of its draws. `variants` has what a row says of the version of its document that it is, and what was
+    answered as it was written, or None.
     """
 
     documents: IntArray
@@ -70,6 +72,7 @@ class Columns:
     finish_reasons: dict[str, int]
     cut: int
     repeats: int
+    variants: Column
 
     @property
     def count(self) -> int:
@@ -98,7 +101,7 @@ def read_columns(rows: Iterable[Row], fields: Sequence[str], *, with_scores: boo
     """The columns of the rows; `fields` are names in their metadata. `scores` holds None where they are not wanted:
     those of answers by likelihood always are."""
     ids, draws, failed, budget_cuts = _Ids(), array("q"), array("b"), array("b")
-    outcomes, predictions, targets, scores, named = (_Growing() for _ in range(5))
+    outcomes, predictions, targets, scores, named, variants = (_Growing() for _ in range(6))
     groups = tuple(_Growing() for _ in fields)
     finish_reasons: Counter[str] = Counter()
     cut, repeats = 0, 1
@@ -110,6 +113,7 @@ def read_columns(rows: Iterable[Row], fields: Sequence[str], *, with_scores: boo
         ids.append(ident)
         draws.append(draw)
         named.append(row.get("cluster"))
+        variants.append(_variant(row) if "variant" in row else None)
         failed.append(row["outcome"] == Outcome.ERROR)
         budget_cuts.append(bool(row.get("budget_cut")))
         outcomes.append(row["outcome"])
@@ -142,7 +146,14 @@ def read_columns(rows: Iterable[Row], fields: Sequence[str], *, with_scores: boo
         finish_reasons=dict(finish_reasons),
         cut=cut,
         repeats=repeats,
+        variants=variants.sorted(order),
     )
+
+
+def _variant(row: Row) -> dict[str, Any]:
+    """Which version of which document a row is, and its answer as it was written."""
+    said: dict[str, Any] = row["variant"]
+    return said | {"answered": row.get(ANSWERED, row["prediction"]), "itself": row["id"] == said["of"]}
 
 
 class _Growing:

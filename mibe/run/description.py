@@ -13,16 +13,19 @@ from mibe.data import store
 from mibe.models.base import Model
 from mibe.models.keys import hidden
 from mibe.own.recorded import recorded_tasks
-from mibe.prompting import PromptBuilder, Rendered, stop_strings, template_sha256
+from mibe.prompting import Rendered, stop_strings, template_sha256
 from mibe.results import environment
 from mibe.results.included import definition_of, files_of
 from mibe.results.record import SCHEMA, Record, describe_model, now
 from mibe.run.settings import BY_LIKELIHOOD
+from mibe.run.varying import VariedDocuments
 from mibe.terminal.version import VERSION
+from mibe.variation import VERSION as VARIATION_VERSION
+from mibe.variation import draw_of_shots
 
 if TYPE_CHECKING:
     from mibe.data_use import Egress
-    from mibe.run.plan import Plan
+    from mibe.run.plan import Plan, Prompts
     from mibe.run.settings import Settings
 
 SHOWN_HEAD, SHOWN_TAIL = 1600, 600
@@ -72,7 +75,7 @@ def _together(earlier: list[Record], now_leaving: list[Record]) -> list[Record]:
     return [*earlier, *(entry for entry in now_leaving if entry not in earlier)]
 
 
-def describe_task(plan: Plan, builder: PromptBuilder, first: Rendered) -> dict[str, Any]:
+def describe_task(plan: Plan, builder: Prompts, first: Rendered) -> dict[str, Any]:
     """What was asked, on which data, with which worked examples. The text of credentialed notes stays out."""
     task, documents = plan.task, plan.documents
     shots = {} if plan.shots is None else _shot_ids(plan, builder)
@@ -84,10 +87,11 @@ def describe_task(plan: Plan, builder: PromptBuilder, first: Rendered) -> dict[s
             "split": documents.split,
             "sha256": store.data_fingerprint(task.data_name, documents.split),
             "manifest": store.load_manifest(task.data_name),
-            "documents": documents.count,
+            "documents": documents.kept if isinstance(documents, VariedDocuments) else documents.count,
             "of": documents.total,
             "shard": plan.settings.shard,
         },
+        **({"variation": _variation(documents)} if isinstance(documents, VariedDocuments) else {}),
         "prompt_template_sha256": template_sha256(task.prompt),
         **definition_of(task.name),
         "first_prompt_sha256": first.sha256,
@@ -102,12 +106,25 @@ def describe_task(plan: Plan, builder: PromptBuilder, first: Rendered) -> dict[s
     }
 
 
-def _shot_ids(plan: Plan, builder: PromptBuilder) -> dict[str, list[str]]:
+def _variation(documents: VariedDocuments) -> dict[str, Any]:
+    """How documents were varied: what was asked for, how many samples that makes, and what was left as it is."""
+    return {
+        "vary": documents.variation.spec,
+        "version": VARIATION_VERSION,
+        "samples": documents.count,
+        "refused": {way: dict(reasons) for way, reasons in documents.refused.items()},
+    }
+
+
+def _shot_ids(plan: Plan, builder: Prompts) -> dict[str, list[str]]:
     """Ids of the worked examples by what they were matched on ("" when all documents share them)."""
     if plan.shots is None or plan.shots.per_document:
         return {}
     found: dict[str, list[str]] = {}
     for example in plan.documents:
+        if draw_of_shots(example):
+            # Its own examples stand in its row.
+            continue
         key = plan.shots.matching(example)
         if key not in found:
             found[key] = [shot.id for shot in builder.shots_for(example)]

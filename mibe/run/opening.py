@@ -35,6 +35,7 @@ from mibe.run.settle import Settled
 from mibe.task import Task
 from mibe.terminal.news import heard_by
 from mibe.terminal.progress import Progress, Silent, Terminal, is_watched
+from mibe.variation import VERSION as VARIATION_VERSION
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -185,6 +186,8 @@ def _fingerprint(model: Model, plans: Sequence[Plan], settings: Settings, judge:
     ]
     own = descriptions(plan.task for plan in plans)
     asked = [model.identity, tasks, settings.asked(), *([] if judge is None else [judge.identity]), *own]
+    if settings.vary is not None:
+        asked.append(["variation", VARIATION_VERSION])
     content = json.dumps(asked, sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()
 

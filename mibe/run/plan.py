@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, TypeAlias
 
 from mibe import protocols
 from mibe.data import store
@@ -15,15 +16,21 @@ from mibe.errors import DataError, UsageError
 from mibe.models import ranks
 from mibe.models.base import Model, Renderer
 from mibe.models.reasoning import room_to_think
+from mibe.own.recorded import task_of
 from mibe.prompting import PromptBuilder, Shots
 from mibe.run.documents import Documents
-from mibe.run.settings import Settings
+from mibe.run.settings import DEFAULTS, Settings
 from mibe.run.shards import Shard
+from mibe.run.varying import VariedDocuments, VariedPrompts
 from mibe.task import Example, Task
 from mibe.terminal.news import say
+from mibe.variation import VERSION, Variation, variation_of
 
 LARGE = 20 * 10**6
 """Bytes of documents from which whoever waits for them is told so."""
+
+Prompts: TypeAlias = PromptBuilder | VariedPrompts
+"""What builds a task's prompts."""
 
 
 @dataclass(frozen=True)
@@ -31,10 +38,11 @@ class Plan:
     """One task of a run: its documents and its worked examples; and, once the model is known, its room to think."""
 
     task: Task
-    documents: Documents
+    documents: Documents | VariedDocuments
     shots: Shots | None
     settings: Settings
     thinking_budget: int | None = None
+    variation: Variation | None = None
 
     @property
     def max_new_tokens(self) -> int:
@@ -43,8 +51,12 @@ class Plan:
 
     def for_model(self, model: Model, settings: Settings) -> Plan:
         """The plan as this model is asked under the protocol, with the `settings` that were prepared for it."""
-        task = protocols.for_model(settings.protocol, self.task, model)
-        return replace(self, task=task, settings=settings).with_room(model)
+
+        def asked(task: Task) -> Task:
+            return protocols.for_model(settings.protocol, task, model)
+
+        variation = None if self.variation is None else self.variation.with_tasks(asked)
+        return replace(self, task=asked(self.task), settings=settings, variation=variation).with_room(model)
 
     def with_room(self, model: Renderer) -> Plan:
         """The plan with the room that this model has to think; options are scored without any."""
@@ -58,9 +70,25 @@ class Plan:
         """The most tokens that can be written after a prompt: reasoning and answer."""
         return self.max_new_tokens + (self.thinking_budget or 0)
 
-    def prompts(self, model: Renderer) -> PromptBuilder:
+    def task_of(self, example: Example) -> Task:
+        """The task as this document, or this version of one, is asked it."""
+        return self.task if self.variation is None else self.variation.task_of(example)
+
+    def prompts(self, model: Renderer) -> Prompts:
         """What builds this task's prompts for a model, with room for all that may be written after them."""
-        return PromptBuilder(self.task, model, self.shots, max_new_tokens=self.room)
+        if self.variation is None:
+            return PromptBuilder(self.task, model, self.shots, max_new_tokens=self.room)
+        return VariedPrompts(
+            self.variation,
+            {
+                (wording, draw): PromptBuilder(task, model, self._drawn(draw), max_new_tokens=self.room)
+                for wording, task in self.variation.tasks.items()
+                for draw in range(self.variation.draws)
+            },
+        )
+
+    def _drawn(self, draw: int) -> Shots | None:
+        return None if self.shots is None else replace(self.shots, draw=draw)
 
     @property
     def private(self) -> bool:
@@ -108,18 +136,15 @@ def _all_missing(missing: Mapping[str, str], tasks: int) -> str:
 
 def as_asked(task: Task, settings: Settings) -> Task:
     """The task under the protocol, in the words and the style that the settings say."""
-    task = protocols.apply(settings.protocol, task, settings.prompts)
-    task = protocols.in_style(settings.prompt_style, task)
-    if settings.system_prompt is None:
-        return task
-    return replace(task, prompt=replace(task.prompt, system=settings.system_prompt))
+    return _asked(protocols.apply(settings.protocol, task, settings.prompts), settings)
 
 
 def plan_task(task: Task, settings: Settings) -> Plan:
     """Choose documents and worked examples, and refuse what the data cannot give. The protocol is applied here."""
     if missing := missing_data(task, settings):
         raise DataError(missing)
-    task = as_asked(task, settings)
+    plain = protocols.apply(settings.protocol, task, settings.prompts)
+    task = _asked(plain, settings)
     shard = None if settings.shard is None else Shard.parse(settings.shard)
     _say_what_is_read(task, settings)
     documents = Documents.select(task, settings.split, settings.limit, settings.seed, shard)
@@ -130,7 +155,49 @@ def plan_task(task: Task, settings: Settings) -> Plan:
         _check_scorable(task, first)
     if settings.constrain:
         _check_closed(task, first)
-    return Plan(task, documents, _shots(task, settings), settings)
+    shots = _shots(task, settings)
+    if settings.vary is None:
+        return Plan(task, documents, shots, settings)
+    variation = vary(plain, settings)
+    return Plan(task, VariedDocuments.of(documents, variation), shots, settings, variation=variation)
+
+
+def vary(task: Task, settings: Settings) -> Variation:
+    """How the documents of a task under its protocol are varied; each of its wordings is asked as settings say."""
+    variation = variation_of(
+        task,
+        settings.vary or "",
+        seed=settings.seed,
+        has_shots=settings.shots_of(task.name) > 0,
+        own_answers=settings.constrain or settings.scoring == "loglikelihood",
+    )
+    return variation.with_tasks(lambda worded: _asked(worded, settings))
+
+
+def recorded_variation(record: Mapping[str, Any], name: str) -> Variation | None:
+    """How the run with this record varied the documents of a task; None where it did not.
+
+    Raises `UsageError` where today's rules make other versions of them.
+    """
+    if record["settings"].get("vary") is None:
+        return None
+    version = record["tasks"][name]["variation"]["version"]
+    if version != VERSION:
+        raise UsageError(
+            f"{name}: its documents were varied by version {version} of the rules, and here is version {VERSION}; run "
+            "the run's command again"
+        )
+    known = {field: value for field, value in record["settings"].items() if field in DEFAULTS}
+    settings = Settings(**known)
+    return vary(protocols.apply(record["protocol"], task_of(record, name), settings.prompts), settings)
+
+
+def _asked(task: Task, settings: Settings) -> Task:
+    """The task in the style and with the system prompt of the settings."""
+    task = protocols.in_style(settings.prompt_style, task)
+    if settings.system_prompt is None:
+        return task
+    return replace(task, prompt=replace(task.prompt, system=settings.system_prompt))
 
 
 def _say_what_is_read(task: Task, settings: Settings) -> None:

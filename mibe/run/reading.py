@@ -7,6 +7,7 @@ from mibe.models.base import Response
 from mibe.parsers.outcome import read
 from mibe.results.log import Row
 from mibe.task import Example, Outcome, Prediction, Task
+from mibe.variation import Varied, document_of
 
 ANSWERED = "answered"
 """Key of a row for the letter that was answered, where that of an equal option stands as its prediction."""
@@ -26,7 +27,8 @@ def judged(task: Task, example: Example, prediction: Prediction) -> Row:
     """Outcome, prediction, target and, where a figure is a mean over samples, this sample's part of it.
 
     Where another letter was answered than the one it counts as, the row has it as `answered`. The cluster stands there
-    where it is not the document itself, so that most logs are no larger for it.
+    where it is not the document itself, so that most logs are no larger for it. All versions of a document are of its
+    cluster.
     """
     scores: dict[str, float] = {}
     value = task.counts_as(example, prediction.value)
@@ -35,7 +37,7 @@ def judged(task: Task, example: Example, prediction: Prediction) -> Row:
             if is_sample_mean(metric):
                 values = metric.values([value], [example.target])[0]
                 scores.update((name, float(v)) for name, v in zip(metric.names, values, strict=True) if is_main(name))
-    cluster = task.cluster(example)
+    cluster = task.cluster(document_of(example))
     return {
         "outcome": prediction.outcome.value,
         "prediction": value,
@@ -44,4 +46,5 @@ def judged(task: Task, example: Example, prediction: Prediction) -> Row:
         "scores": scores,
         **({"metadata": dict(example.metadata)} if example.metadata else {}),
         **({"cluster": cluster} if cluster != example.id else {}),
+        **({"variant": example.said()} if isinstance(example, Varied) else {}),
     }

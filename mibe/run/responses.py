@@ -10,14 +10,15 @@ from typing import Any
 from mibe.errors import ModelError
 from mibe.models.base import ChoiceRequest, Model, Request, Response, Sampling
 from mibe.models.ranks import Ranks
-from mibe.prompting import PromptBuilder, Rendered, stop_strings
+from mibe.prompting import Rendered, stop_strings
 from mibe.results.cache import cache_key
 from mibe.results.digests import Digests, digest
 from mibe.results.log import Row
 from mibe.run.likelihood import continuations, judge_likelihoods
-from mibe.run.plan import Plan
+from mibe.run.plan import Plan, Prompts
 from mibe.run.reading import judge_response
 from mibe.task import Example
+from mibe.variation import draw_of_shots
 
 METERED = ("cached_tokens", "reasoning_tokens", "cost")
 """Fields of a response that models behind an API fill."""
@@ -59,12 +60,12 @@ def wanted(plan: Plan, done: Digests, ranks: Ranks) -> Iterator[tuple[Example, l
 
 
 def jobs(
-    model: Model, plan: Plan, builder: PromptBuilder, example: Example, draws: Sequence[int], *, cached: bool
+    model: Model, plan: Plan, builder: Prompts, example: Example, draws: Sequence[int], *, cached: bool
 ) -> Iterator[Job]:
     """The draws of one document, side by side: their prompt is built once, and may be read once."""
     rendered = builder.build(example)
     # Shots that all documents share are listed once, in the run record.
-    own_shots = plan.shots is not None and plan.shots.per_document
+    own_shots = plan.shots is not None and (plan.shots.per_document or draw_of_shots(example) > 0)
     shots = tuple(shot.id for shot in builder.shots_for(example)) if own_shots else None
     common = _sampling(model, plan, example)
     for draw in draws:
@@ -81,7 +82,7 @@ def choices(model: Model, plan: Plan, job: Job) -> ChoiceRequest:
 
 
 def _scored(plan: Plan, example: Example) -> tuple[str, ...]:
-    return continuations(plan.task, example, option_texts=plan.settings.option_texts)
+    return continuations(plan.task_of(example), example, option_texts=plan.settings.option_texts)
 
 
 def for_draw(sampling: Sampling, ident: str, draw: int) -> Sampling:
@@ -99,7 +100,7 @@ def for_draw(sampling: Sampling, ident: str, draw: int) -> Sampling:
 def _sampling(model: Model, plan: Plan, example: Example) -> Sampling:
     return Sampling(
         max_new_tokens=plan.max_new_tokens,
-        stop=stop_strings(plan.task.prompt, chat=model.is_chat),
+        stop=stop_strings(plan.task_of(example).prompt, chat=model.is_chat),
         seed=plan.settings.seed,
         allowed=plan.task.answers(example) if plan.settings.constrain else (),
         thinking_budget=plan.thinking_budget,
@@ -139,9 +140,9 @@ def row_of(plan: Plan, job: Job, response: Response, loglikelihoods: Sequence[fl
         row["shots"] = list(job.shots)
     if loglikelihoods is None:
         row |= {"answer_at": response.answer_at, **({"budget_cut": True} if response.budget_cut else {})}
-        row |= judge_response(plan.task, job.example, response)
+        row |= judge_response(plan.task_of(job.example), job.example, response)
     else:
-        row |= judge_likelihoods(plan.task, job.example, loglikelihoods)
+        row |= judge_likelihoods(plan.task_of(job.example), job.example, loglikelihoods)
     return row | {
         "cut": job.rendered.cut,
         "prompt_tokens": response.prompt_tokens,

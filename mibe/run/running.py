@@ -12,14 +12,13 @@ from mibe.data_use import without_text_of_any
 from mibe.errors import LimitReached, MibeError, RunError
 from mibe.judge.verdicts import is_judged, judge_samples
 from mibe.metrics.base import Mean
-from mibe.prompting import PromptBuilder
 from mibe.results import record
 from mibe.results.log import SampleLog, latest_rows
 from mibe.results.means import means_of
 from mibe.results.run import Run
 from mibe.run import description
 from mibe.run.opening import Opened
-from mibe.run.plan import Plan
+from mibe.run.plan import Plan, Prompts
 from mibe.run.scoring import score_task, with_late_scores
 from mibe.run.stream import ResponseStream
 from mibe.task import Outcome
@@ -93,7 +92,7 @@ def _run_beside(opened: Opened) -> Run:
     return Run(session.folder.path, session.ranks.agree(opened.record))
 
 
-def _describe(opened: Opened, plan: Plan, builder: PromptBuilder) -> None:
+def _describe(opened: Opened, plan: Plan, builder: Prompts) -> None:
     """What a task is, into the record before its first response; and the first prompt of all to the user."""
     session, written = opened.session, opened.record
     first = builder.build(next(iter(plan.documents)))

@@ -25,6 +25,7 @@ from mibe.results.digests import cluster_of
 from mibe.results.log import Row
 from mibe.run.columns import Columns, by_group, read_columns
 from mibe.run.repeats import repeats
+from mibe.run.variants import variants
 from mibe.task import Category, Metric, Outcome, Task
 
 LATE: Mapping[str, str] = {"bertscore": "BERTScore", "bartscore": "BARTScore"}
@@ -90,7 +91,8 @@ def score_rows(
     """The scores of one task as they stand in the run record. Rows with errors are counted and not scored.
 
     Figures of `late` are made of what `with_late_scores` wrote into the rows. Where documents were drawn several times,
-    the figures are over all draws, and "repeats" holds what the draws tell beside. Where answers were chosen by
+    the figures are over all draws, and "repeats" holds what the draws tell beside; where they were asked in several
+    versions, over all of these, and "robustness" and "fairness" hold what these tell. Where answers were chosen by
     likelihood, their own figures come last, and "reliability" holds the curve. Uncertainty goes by cluster.
     """
     columns = read_columns(rows, task.breakdowns, with_scores=bool(late))
@@ -125,6 +127,8 @@ def score_rows(
         found["reliability"] = reliability(columns.scores, columns.clusters, resamples, seed)
     if columns.repeats > 1:
         found["repeats"] = repeats(task, metrics, tables, columns, resamples=resamples, seed=seed)
+    if any(variant is not None for variant in columns.variants):
+        found |= variants(task, metrics, tables, columns, resamples=resamples, seed=seed)
     return found
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from typing import Any, Literal
 
+from mibe import variation
 from mibe.errors import UsageError
 from mibe.protocols import OWN_PROMPTS, STYLES
 from mibe.results.schema import LARGEST_DRAWS
@@ -66,6 +67,8 @@ class Settings:
     `prompts` is the wording, "table" (the paper's table A2) or "released"; None leaves it to the protocol.
     `prompt_style` "cot" asks for a chain of thought before the answer. With `constrain` the answer is one of the task's
     labels or letters by construction.
+
+    `vary` names the ways in which each document is asked in other forms too (`mibe.variation`), as "options,noise:4".
     """
 
     num_fewshot: int | Mapping[str, int] = 0
@@ -96,6 +99,7 @@ class Settings:
     prompt_style: str = "direct"
     constrain: bool = False
     option_texts: bool = True
+    vary: str | None = None
 
     def __post_init__(self) -> None:
         _one_of("scoring", self.scoring, SCORINGS)
@@ -115,6 +119,7 @@ class Settings:
             Shard.parse(self.shard)
         _check_generation(self)
         _check_asking(self)
+        _check_vary(self)
 
     def shots_of(self, task: str) -> int:
         """The number of worked examples for one task."""
@@ -177,6 +182,7 @@ def changes_of(settings: Mapping[str, Any]) -> list[str]:
         for name in CHANGES
         if settings.get(name, DEFAULTS[name]) != DEFAULTS[name]
     ]
+    found += [f"documents in several versions ({settings['vary']})"] if settings.get("vary") else []
     return found + (["a system prompt"] if settings.get("system_prompt") else [])
 
 
@@ -230,6 +236,21 @@ def _check_asking(settings: Settings) -> None:
         raise UsageError(f"{style} is for text; leave it out, or leave out --scoring loglikelihood")
     if settings.protocol == "paper":
         raise UsageError(f"the protocol paper asks as the released code did; leave out {style}, or --protocol paper")
+
+
+def _check_vary(settings: Settings) -> None:
+    """Raise `UsageError` for unknown ways, and for what leaves them without a meaning."""
+    if settings.vary is None:
+        return
+    ways = variation.check(settings.vary)
+    if settings.repeats > 1:
+        raise UsageError("--vary asks each version of a document once; leave out --repeats, or --vary")
+    if "wording" in ways and settings.protocol != "default":
+        raise UsageError(
+            f"--vary wording has the released code's wording among its own; leave out --protocol {settings.protocol}"
+        )
+    if "wording" in ways and settings.prompts == "released":
+        raise UsageError("--vary wording has the released code's wording among its own; leave out --prompts released")
 
 
 def _one_of(name: str, value: str, known: tuple[str, ...]) -> None:

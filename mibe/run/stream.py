@@ -13,7 +13,6 @@ from typing import Any
 from mibe.models.base import Response
 from mibe.models.service import Batching
 from mibe.models.streaming import chunks, likelihoods, responses
-from mibe.prompting import PromptBuilder
 from mibe.results import schema
 from mibe.results.cache import ResponseCache
 from mibe.results.digests import Digests, digest, identity
@@ -29,7 +28,7 @@ from mibe.results.log import (
     strange_path,
 )
 from mibe.run.likelihood import answer_by_likelihood
-from mibe.run.plan import Plan
+from mibe.run.plan import Plan, Prompts
 from mibe.run.responses import Job, answer_of, choices, jobs, revived, row_of, stored, wanted
 from mibe.run.session import Session
 from mibe.task import Outcome, Task
@@ -57,7 +56,7 @@ class ResponseStream:
     then, one after another.
     """
 
-    def __init__(self, session: Session, plans: Sequence[Plan], begin: Callable[[Plan, PromptBuilder], None]) -> None:
+    def __init__(self, session: Session, plans: Sequence[Plan], begin: Callable[[Plan, Prompts], None]) -> None:
         self.in_flight: list[Task] = []
         self._session = session
         self._plans = plans
