@@ -10,7 +10,6 @@ from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Any
 
-import mibe
 from mibe.cli.given import note_given
 from mibe.cli.options import (
     FORMATS,
@@ -89,6 +88,7 @@ def _eval(a: argparse.Namespace, *, parser: argparse.ArgumentParser) -> int:
     from mibe.cli import several
     from mibe.cli.known import Known
     from mibe.cli.run_file import runs_of, to_file, write_run_file
+    from mibe.results.included import include
 
     known = Known(parser)
     named = runs_of(a, known)
@@ -98,7 +98,7 @@ def _eval(a: argparse.Namespace, *, parser: argparse.ArgumentParser) -> int:
     asked = [parser.parse_args(known.words(options)) for options in runs]
     # Those of the command line were included before it ran.
     for path in dict.fromkeys(path for each in asked for path in each.include if path not in a.include):
-        mibe.include(path)
+        include(path)
     for each in asked:
         _check(each)
     whole = asked[0]
