@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
-from mibe.models.arguments import switch
+from mibe.models.arguments import switch, write_model_args
 from mibe.models.loading import list_models, parse_model
 
 NAMES: Mapping[str, str] = {
@@ -180,4 +180,4 @@ def _said(argument: str, meaning: Argument) -> str:
         return f"{argument} is left out: {meaning.left_out}"
     if meaning.words:
         return f"{argument} is {meaning.words[0]}"
-    return f"{argument} is {', '.join(meaning.args)}"
+    return f"{argument} is {write_model_args(meaning.args)}"

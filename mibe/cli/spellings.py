@@ -199,6 +199,9 @@ def _with_share(words: list[str], said: list[str], wrong: list[str]) -> list[str
     if text is None or not re.fullmatch(r"\d*\.\d+", text):
         return words
     share = float(text)
+    if _value(words, "--data") is not None:
+        wrong.append(f"--limit {text}: mibe takes a number of documents; count the rows of --data, and give theirs")
+        return words
     if not share % 1:
         return _set(words, "--limit", str(int(share)))
     try:

@@ -32,8 +32,11 @@ def parse_model_args(text: str) -> dict[str, str]:
 
     A value may hold "=". A comma in it is written `\\,`, or the value stands in double quotes (and a quote in those is
     `\\"`). Raises `UsageError` for a piece without "=" or without a name, for a quote that is not closed, and for a
-    name given twice.
+    name given twice. An object of JSON, which lm-eval takes too, is read as well: its values become text, and nulls are
+    left out.
     """
+    if text.lstrip().startswith("{"):
+        return _from_json(text)
     args: dict[str, str] = {}
     for found in _ARGUMENT.finditer(text):
         name, quoted, plain = found["name"], found["quoted"], found["plain"]
@@ -50,6 +53,18 @@ def parse_model_args(text: str) -> dict[str, str]:
             raise UsageError(f"model argument {name!r} is given twice")
         args[name] = plain.strip().replace(r"\,", ",") if quoted is None else quoted.replace(r"\"", '"')
     return args
+
+
+def _from_json(text: str) -> dict[str, str]:
+    try:
+        found = json.loads(text)
+    except ValueError as error:
+        raise UsageError(f"model arguments {text!r} begin as JSON and are none: {error}") from error
+    return {
+        name: value if isinstance(value, str) else json.dumps(value)
+        for name, value in found.items()
+        if value is not None
+    }
 
 
 def write_model_args(args: Mapping[str, str]) -> str:

@@ -7,7 +7,8 @@ task again.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -66,7 +67,8 @@ def settle(description: TaskFile, folder: Path) -> Settled:
         name = next(iter(tables.values())).path.name if len(tables) == 1 else description.name
         raise DataError(f"{name}: {number}; correct the data:", lines=problems)
     description = _with_answers(description, splits)
-    return Settled(description, splits, guessed, tuple(_notes(description, splits)))
+    unused = [] if description.kind is Kind.SPANS else _unused_ids(columns, tables)
+    return Settled(description, splits, guessed, (*unused, *_notes(description, splits)))
 
 
 def _number(problem: str) -> int:
@@ -102,9 +104,9 @@ def _columns(description: TaskFile, tables: Mapping[str, Table]) -> Columns:
         )
         raise UsageError(f"name the columns of {file}: {open_} (--input, --target); it has {', '.join(here)}")
     ident = given.id
-    if ident is None and (named := [name for name in here if name.lower() == "id"]):
-        cells = [text_of(line.cells.get(named[0])) for table in tables.values() for line in table.lines]
-        ident = named[0] if len(set(cells)) == len(cells) and "None" not in cells else None
+    if ident is None and (named := _id_column(here)):
+        names = _cells(named, tables)
+        ident = named if len(set(names)) == len(names) and None not in names else None
     single = [name for name in (given.id, given.cluster, given.split) if name]
     wanted = [*given.input, *given.target, *given.choices, *given.breakdowns, *single]
     if wrong := [_nearest(name, here) for name in dict.fromkeys(wanted) if name not in here]:
@@ -118,6 +120,25 @@ def _columns(description: TaskFile, tables: Mapping[str, Table]) -> Columns:
     if both := set(given.target) & set(given.input) - ({given.target[0]} if description.kind is Kind.SPANS else set()):
         raise UsageError(f"{both.pop()!r} is the target and an input: the model would read the answer")
     return given.model_copy(update={"id": ident})
+
+
+def _id_column(here: Iterable[str]) -> str | None:
+    return next((name for name in here if name.lower() == "id"), None)
+
+
+def _cells(column: str, tables: Mapping[str, Table]) -> list[str | None]:
+    cells = (line.cells.get(column) for table in tables.values() for line in table.lines)
+    return [None if cell is None else text_of(cell) for cell in cells]
+
+
+def _unused_ids(columns: Columns, tables: Mapping[str, Table]) -> Iterator[str]:
+    """Why a column that is called id does not name the rows, where nobody said what does."""
+    named = _id_column(name for table in tables.values() for name in table.columns)
+    if columns.id is not None or named is None:
+        return
+    repeated, count = Counter(_cells(named, tables)).most_common(1)[0]
+    why = f"{repeated!r} stands in {count:,} rows" if repeated is not None and count > 1 else "some rows have none"
+    yield f"the column {named!r} does not name the rows ({why}); they are named by number and text"
 
 
 def _nearest(name: str, here: Sequence[str]) -> str:

@@ -17,6 +17,7 @@ from mibe.models import ranks
 from mibe.models.base import Model, Renderer
 from mibe.models.reasoning import room_to_think
 from mibe.own.recorded import task_of
+from mibe.own.source import OwnSource
 from mibe.prompting import PromptBuilder, Shots
 from mibe.run.documents import Documents
 from mibe.run.settings import DEFAULTS, Settings
@@ -118,6 +119,11 @@ def missing_data(task: Task, settings: Settings) -> str | None:
         return f"{task.name} has no {settings.split} split here; it has {', '.join(found.files)}"
     count = settings.shots_of(task.name)
     if count and "train" not in found.files:
+        if isinstance(task.source, OwnSource):
+            return (
+                f"{task.name}: --num-fewshot {count} takes its examples from a train split, and its data has none; "
+                "give a second file by --train-data FILE"
+            )
         download = f"mibe data download {task.data_name} --with-train, or " if task.data_name in MIRRORS else ""
         return (
             f"{task.name}: --num-fewshot {count} takes its examples from a train split, and there is none here; use "

@@ -90,6 +90,8 @@ OPTIONS_OF_EVAL = frozenset(_parsers()[1]["eval"]._option_string_actions)
         ("--model_prompt finma_prompt", "chat_template=off"),
         ("--tasks pubmedqa medqa --limit 0.1", "this share is 50 of pubmedqa, 128 of medqa"),
         ("--limit 2.5", "a number of documents"),
+        ("--limit 0.5 --data notes.csv", "count the rows of --data"),
+        ("--gen_kwargs {top_p:1}", "begin as JSON and are none"),
         ("--limit 0.5 --tasks nothing", "unknown task 'nothing'"),
         ("--model hf --model_args use_accelerate=perhaps", "true or false"),
         ("--modle hf", "unknown option --modle; did you mean --model?"),
@@ -158,6 +160,18 @@ def test_names_of_models(tmp_path, monkeypatch):
 @pytest.mark.parametrize("value", ["a,b", " a", '"quoted"', 'a"b', "C:\\x", "", "k=v,w"])
 def test_arguments_are_read_as_they_are_written(value):
     assert parse_model_args(write_model_args({"x": value, "y": "1"})) == {"x": value, "y": "1"}
+
+
+def test_arguments_are_read_from_json_too():
+    text = '{"pretrained": "a,b", "dtype": "bfloat16", "trust_remote_code": true, "max_length": 2048, "revision": null}'
+    assert parse_model_args(text) == {
+        "pretrained": "a,b",
+        "dtype": "bfloat16",
+        "trust_remote_code": "true",
+        "max_length": "2048",
+    }
+    reading = understood(["--gen_kwargs", '{"temperature": 0.7}'], OPTIONS_OF_EVAL)
+    assert reading.words == ["--temperature", "0.7"] and not reading.wrong
 
 
 # The names in `src/tasks/__init__.py` of the released code, and lm-eval's.

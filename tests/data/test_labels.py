@@ -1,7 +1,6 @@
 """Gold labels that are none are found before anything is asked or written, all of them at once."""
 
 import json
-import time
 import tracemalloc
 from pathlib import Path
 
@@ -74,15 +73,14 @@ def test_the_command_checks_with_the_labels_of_the_task(tmp_path, monkeypatch, c
     assert seen["labels"] == load_task("ddi").labels and task.labels == ()
 
 
-def test_the_check_is_cheap():
+def test_the_check_holds_no_examples():
     task = load_task("mtsample")
     examples = [(n, Example(str(n), {"text": "x"}, task.labels[n % 40])) for n in range(100_000)]
     tracemalloc.start()
-    start = time.perf_counter()
     assert sum(1 for _ in checked(task, examples)) == 100_000
-    seconds, (_, peak) = time.perf_counter() - start, tracemalloc.get_traced_memory()
+    _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert seconds < 2 and peak < 100_000
+    assert peak < 100_000
 
 
 def test_official_data_has_none(shared):

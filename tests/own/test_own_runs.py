@@ -272,6 +272,11 @@ def test_a_second_file_has_the_worked_examples(notes, tmp_path):
     assert rescore(done.path).scores("notes") == done.scores("notes")
 
 
+def test_worked_examples_without_a_file_of_them_are_asked_for(notes, tmp_path):
+    with pytest.raises(DataError, match="its data has none; give a second file by --train-data FILE"):
+        run(notes, tmp_path / "runs", Scripted(answer), num_fewshot=3)
+
+
 def test_scores_by_ward_and_by_patient(tmp_path):
     path = tmp_path / "notes.csv"
     rows = [f"{n},word{n},{'urgent' if n % 2 else 'routine'},{'ICU' if n < 6 else 'ER'},p{n // 4}" for n in range(12)]

@@ -234,8 +234,9 @@ def test_ids(tmp_path):
     path = table(tmp_path, [{"id": "p1", "note": "a", "label": "x"}, {"id": "p1", "note": "b", "label": "x"}])
     columns = {"input": "note", "target": "label"}
     # A column named id that names rows twice is no id; one that is named as such has to be.
-    rows = opened(path, columns=columns, kind="label")[1]
+    _, rows, lines = opened(path, columns=columns, kind="label")
     assert [row.id.split("-")[0] for row in rows] == ["1", "2"]
+    assert any("the column 'id' does not name the rows ('p1' stands in 2 rows)" in line for line in lines)
     with pytest.raises(DataError, match="line 3: the id 'p1' stands in line 2 too"):
         open_file(path, columns={**columns, "id": "id"}, kind="label")
     zero = table(tmp_path, [{"id": n, "note": "a", "label": "x"} for n in (0, 1)], "zero.jsonl")
