@@ -43,6 +43,7 @@ NOT_RUN = {
     r"^mibe ratings\b|sqlite:": "wants ratings of people; tests/rating",
     r"^mibe plan\b": "lays out the documents of all tasks; tests/forecast/test_forecast.py",
     r"^mibe merge\b|--shard": "wants all shards of a run; tests/run/test_shards.py",
+    r"^mibe pairs\b": "you bring the files; tests/analysis/test_pairs.py",
     r"--tasks nejm_cpc": "you bring the cases; tests/judge/test_judging.py",
     r"^mellama-train (pretrain|instruct|finetune|forgetting|export)\b": "trains; tests/mellama_train",
     r"mellama-train (corpus|instructions) (build|show|verify)": "builds a corpus; tests/mellama_train",
