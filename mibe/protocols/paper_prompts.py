@@ -107,9 +107,13 @@ def topics(prompt: Prompt) -> Prompt:
         instruction=prompt.instruction + "\n    ###\n",
         input="    INPUT: {text}\n",
         cue="    OUTPUT:\n",
-        answer=lambda example: ";".join(example.target),
+        answer=_joined_topics,
         verbatim=True,
     )
+
+
+def _joined_topics(example: Example) -> str:
+    return ";".join(example.target)
 
 
 def specialty(prompt: Prompt) -> Prompt:
