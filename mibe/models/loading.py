@@ -16,7 +16,6 @@ from mibe.errors import UsageError, unknown
 from mibe.models.arguments import parse_model_args
 from mibe.models.base import Model
 from mibe.models.lm_eval import LM_EVAL
-from mibe.models.local.function import FunctionModel
 
 Loader: TypeAlias = Callable[[Mapping[str, str]], Model]
 
@@ -85,6 +84,8 @@ def as_model(
     if args:
         raise UsageError("model arguments go with a model given by name, not with an object")
     if is_function:
+        from mibe.models.local.function import FunctionModel
+
         return FunctionModel(cast(Callable[[list[str]], list[str]], model), name, version)
     if hasattr(model, "generate") and hasattr(model, "render"):
         return cast(Model, model)
