@@ -156,7 +156,8 @@ def of_halves(halves: Halves, *, level: float = 0.95) -> Difference:
     alike = most - least <= ROUNDING
     least = np.where(alike, np.maximum(value - halves.margin, -halves.limit), least)
     most = np.where(alike, np.minimum(value + halves.margin, halves.limit), most)
-    found = p < 1 - level
+    # 1 − 0.95 is a little more than 0.05, which p may be.
+    found = p < 1 - level - ROUNDING
     least = np.where(found, np.where(value > 0, np.maximum(least, ROUNDING), least), np.minimum(least, 0))
     most = np.where(found, np.where(value < 0, np.minimum(most, -ROUNDING), most), np.maximum(most, 0))
     return Difference(value, least, most, p)

@@ -278,6 +278,7 @@ def test_write_runs_nothing_and_its_file_runs_the_same(command, tmp_path):
 
 def test_a_model_that_fails_takes_no_other_with_it(command, tmp_path):
     """The first server is not there, the second knows no such key, the third cannot be loaded, the last answers."""
+    pytest.importorskip("openai")
     with serving() as gone:
         nowhere = gone.url
     with serving(lambda n, body: error(401, "no such key")) as strict, serving(lambda n, body: said("yes")) as server:
@@ -299,6 +300,7 @@ def test_a_model_that_fails_takes_no_other_with_it(command, tmp_path):
 
 
 def test_failed_samples_and_limits_are_1_and_the_others_go_on(command, tmp_path):
+    pytest.importorskip("openai")
     with serving(lambda n, body: said("yes")) as server:
         (tmp_path / "prices.json").write_text(
             json.dumps({"date": "2026-01-31", "prices": {"127.0.0.1": {"m": {"prompt": 1e3, "completion": 1e3}}}})
