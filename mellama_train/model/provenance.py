@@ -58,7 +58,9 @@ class TestSets:
     @classmethod
     def of(cls, record: Mapping[str, Any] | None) -> TestSets | None:
         """From the JSON data of a record; None where it says nothing."""
-        return record and cls(tasks=tuple(record["tasks"]), found=record["found"], left_out=record["left_out"])
+        if record is None:
+            return None
+        return cls(tasks=tuple(record["tasks"]), found=record["found"], left_out=record["left_out"])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from mellama_train.plan.text import Plan
     from mellama_train.plan.work import Question
 
-R = TypeVar("R", bound=Recipe)
+R = TypeVar("R", PretrainRecipe, TuningRecipe, FinetuneRecipe)
 
 
 def _stage(name: str, *, about: str, reads: str, recipe: type[R], open_data: Callable[[R], TrainingData]) -> Trainer[R]:
