@@ -141,6 +141,14 @@ def test_all_trainers_are_listed_and_what_is_wrong_with_one_breaks_none(plugins,
     ]
 
 
+def test_the_list_wants_no_library_of_the_extra(monkeypatch, capsys):
+    """What the base installation lacks is not there."""
+    for name in ("yaml", "torch", "transformers"):
+        monkeypatch.setitem(sys.modules, name, None)
+    assert main(["trainers"]) == 0
+    assert "finetune" in capsys.readouterr().out
+
+
 def test_one_that_is_not_there_or_does_not_load_is_one_line(plugins, capsys):
     assert said(capsys, "train", "copyng", "r.yaml") == ["unknown trainer 'copyng'; did you mean copying?"]
     (line,) = said(capsys, "train", "broken", "r.yaml")
