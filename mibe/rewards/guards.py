@@ -52,9 +52,9 @@ def admitted(task: Task, example: Example, answer: str, value: Value) -> Value |
     if task.category is Category.DIAGNOSIS:
         return [first_name(name) for name in value]
     if isinstance(value, str):
-        is_closed = isinstance(task.parser, ClosedAnswer)
-        refused = _hedges(task.parser, answer, example, value) if is_closed else _is_copy(task, example, value)
-        return None if refused else value
+        if isinstance(task.parser, ClosedAnswer):
+            return None if _hedges(task.parser, answer, example, value) else value
+        return None if _is_copy(task, example, value) else value
     if task.labels:
         return None if _lists_labels(value, example.target, task.labels) else value
     source = example.inputs.get(getattr(task.parser, "field", "text"))
