@@ -90,7 +90,8 @@ if __name__ == "__main__":
     from trl import GRPOConfig, GRPOTrainer
 
     model, folder = sys.argv[1:]
-    args = GRPOConfig(output_dir=folder, max_completion_length=REWARD.task.max_new_tokens)
+    room = REWARD.task.max_new_tokens  # what a run gives an answer; a model that reasons wants more
+    args = GRPOConfig(output_dir=folder, max_completion_length=room, mask_truncated_completions=True)
     trainer = GRPOTrainer(model=model, reward_funcs=correct, train_dataset=dataset(), args=args)
     trainer.train()
     trainer.save_model(folder)

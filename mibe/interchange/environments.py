@@ -21,6 +21,7 @@ from mibe.prompting.training import also_in_test, training_samples
 from mibe.registry import load_task
 from mibe.rewards.measures import measure_of
 from mibe.task import Task
+from mibe.terminal.plain import cell
 
 FILES = {"verifiers": VERIFIERS, "trl": TRL, "openrlhf": OPENRLHF}
 """Project → its template; `string.Template` fills it."""
@@ -119,5 +120,5 @@ def _table(task: Task, split: str) -> str:
     table.writerow(["id", "prompt", "answer"])
     for sample in training_samples(task, split):
         if sample.id not in left_out:
-            table.writerow([sample.id, sample.messages[-1]["content"], sample.answer])
+            table.writerow(map(cell, (sample.id, sample.messages[-1]["content"], sample.answer)))
     return text.getvalue()

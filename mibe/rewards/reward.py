@@ -24,7 +24,7 @@ from mibe.parsers.labels import LabelSet
 from mibe.parsers.outcome import read
 from mibe.parsers.reasoning import Format, opened_by, split
 from mibe.registry import load_task
-from mibe.rewards.guards import admitted
+from mibe.rewards.guards import admitted, hedges
 from mibe.rewards.measures import Measure, ReciprocalRank, measure_of
 from mibe.rewards.terms import brevity, in_form
 from mibe.rewards.texts import Text, last_text
@@ -165,7 +165,11 @@ class Reward:
     ) -> Prediction:
         finish_reason: FinishReason = "length" if cut else "stop"
         answer = None if answer is None else sound(answer)
-        return read(answer, finish_reason, self.task.parser, choices=choices, inputs=inputs)
+        parser = self.task.parser
+        found = read(answer, finish_reason, parser, choices=choices, inputs=inputs)
+        if answer is None or found.value is None or not isinstance(parser, ClosedAnswer):
+            return found
+        return Prediction(None, Outcome.UNPARSED) if hedges(parser, answer, choices, found.value) else found
 
     def _right(self, predictions: Sequence[Value | None], targets: Sequence[Value]) -> FloatArray:
         if self.judged_by is None or not isinstance(self.measure, ReciprocalRank):

@@ -171,6 +171,14 @@ def test_what_stands_in_a_test_set_is_in_no_environment(own_folders, tmp_path, t
     assert environment("own", "csv", split="test").count("test-0") == 1
 
 
+def test_no_text_in_the_table_is_a_formula_to_a_spreadsheet(own_folders):
+    prompt = replace(load_task("pubmedqa").prompt, instruction="=HYPERLINK(A1)", answer=lambda example: "@SUM(1)")
+    prepared(own_folders, "odd", {"train": ["Is it?"], "test": ["Is it not?"]}, prompt=prompt)
+    (row,) = csv.DictReader(io.StringIO(environment("odd", "csv")))
+    assert row["prompt"].startswith("'=HYPERLINK")
+    assert row["answer"] == "'@SUM(1)"
+
+
 WORD = "zq7notetext"
 
 
