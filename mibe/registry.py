@@ -34,6 +34,9 @@ TASKS = {
     "bc5cdr": "mibe.tasks.bc5cdr:TASK",
     "sumpubmed": "mibe.tasks.sumpubmed:TASK",
     "diagnosis_open": "mibe.tasks.diagnosis_open:TASK",
+    "gpqa_biology": "mibe.tasks.gpqa_biology:TASK",
+    "nejm_medqa": "mibe.tasks.nejm_medqa:TASK",
+    "clip": "mibe.tasks.clip:TASK",
 }
 """Name → "module:attribute" of a built-in task, in the order of the paper."""
 
