@@ -107,9 +107,13 @@ def topics(prompt: Prompt) -> Prompt:
         instruction=prompt.instruction + "\n    ###\n",
         input="    INPUT: {text}\n",
         cue="    OUTPUT:\n",
-        answer=lambda example: ";".join(example.target),
+        answer=_closely_joined,
         verbatim=True,
     )
+
+
+def _closely_joined(example: Example) -> str:
+    return ";".join(example.target)
 
 
 def specialty(prompt: Prompt) -> Prompt:
