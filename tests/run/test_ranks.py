@@ -139,21 +139,6 @@ def test_two_processes_make_one_run_and_a_dead_one_costs_nothing(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_file_of_ones_own_is_divided_and_told_of_once(tmp_path):
-    table = tmp_path / "notes.csv"
-    table.write_text("note,urgency\n" + "".join(f"Message {n}.,{('soon', 'later')[n % 2]}\n" for n in range(40)))
-    asked = ["--data", table, "--input", "note", "--target", "urgency", "--model", "dummy", "--resamples", "10"]
-    done = launch("-m", "mibe", "eval", *asked, "--model-args", "answer=soon", "--output-dir", tmp_path / "runs")
-    assert done.returncode == 0, done.stderr
-    assert done.stderr.count("40 in test; each answer is one label: soon 20, later 20") == 1
-    assert done.stderr.count("notes is private") == 1 and done.stdout.count("accuracy") == 1
-    (folder,) = (tmp_path / "runs").iterdir()
-    rows = list(read_rows(folder / "samples" / "notes.jsonl"))
-    assert len({row["id"] for row in rows}) == len(rows) == 40
-    assert json.loads((folder / "run.json").read_text())["tasks"]["notes"]["figures"]["accuracy"]["value"] == 0.5
-
-
-@pytest.mark.slow
 def test_draws_of_two_processes_make_one_log(tmp_path):
     script, asked = tmp_path / "run.py", tmp_path / "asked"
     script.write_text(SCRIPT.replace('"limit": 60', '"limit": 20, "repeats": 3'))
