@@ -6,6 +6,7 @@ Built-ins load when named; others come from the entry-point group `mibe.tasks`, 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from fnmatch import fnmatchcase
 from functools import cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
@@ -34,6 +35,9 @@ TASKS = {
     "bc5cdr": "mibe.tasks.bc5cdr:TASK",
     "sumpubmed": "mibe.tasks.sumpubmed:TASK",
     "diagnosis_open": "mibe.tasks.diagnosis_open:TASK",
+    "gpqa_biology": "mibe.tasks.gpqa_biology:TASK",
+    "nejm_medqa": "mibe.tasks.nejm_medqa:TASK",
+    "clip": "mibe.tasks.clip:TASK",
 }
 """Name → "module:attribute" of a built-in task, in the order of the paper."""
 
@@ -164,16 +168,28 @@ def load_task(name: str) -> Task:
 def resolve(names: str | Iterable[str]) -> list[Task]:
     """Tasks and groups by name ("pubmedqa,ddi", or a list), each task once, in the order given.
 
-    Raises `UsageError` that tells of every unknown name.
+    A pattern with `*` or `?` stands for the tasks whose names match it. Raises `UsageError` that tells of every
+    unknown name.
     """
     wanted = names.split(",") if isinstance(names, str) else list(names)
-    wanted = [name.strip() for name in wanted if name.strip()]
+    wanted = [each for name in wanted if name.strip() for each in _matching(name.strip())]
     if not wanted:
         raise UsageError("no task was named; `mibe tasks` lists them")
     if strange := [name for name in wanted if name_here(name) is None]:
         raise all_unknown("task", strange, [*list_tasks(), *GROUPS])
     members = [member for name in wanted for member in GROUPS.get(name_here(name) or name, (name,))]
     return list({task.name: task for task in map(load_task, members)}.values())
+
+
+def _matching(name: str) -> list[str]:
+    """The tasks that match a pattern; what is no pattern, or matches nothing, as it is."""
+    if not set("*?") & set(name):
+        return [name]
+    pattern = name.lower()
+    found = [task for task in list_tasks() if fnmatchcase(task, pattern) or fnmatchcase(f"mibe_{task}", pattern)]
+    if found:
+        _say_once(f"the tasks {name} are {', '.join(found)}")
+    return found or [name]
 
 
 @cache

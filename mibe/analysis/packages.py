@@ -42,7 +42,7 @@ from mibe.metrics.classification import (
 )
 from mibe.metrics.diagnosis import TopKAccuracy, TopKExact, UnreadableVerdicts, first_match
 from mibe.metrics.extraction import Entity, EntityMacroF1, EntityMicroF1, EntityScores, OverlapF1
-from mibe.metrics.multilabel import ExampleF1, LabelwiseMacroF1, LabelwiseScores, MicroF1, SubsetAccuracy
+from mibe.metrics.multilabel import AnyLabelF1, ExampleF1, LabelwiseMacroF1, LabelwiseScores, MicroF1, SubsetAccuracy
 from mibe.metrics.qa import ExactMatch, TokenF1
 from mibe.metrics.summarization import Rouge
 from mibe.parsers.spans import Span, write_marks
@@ -199,6 +199,12 @@ def _(metric: LabelwiseMacroF1, predictions: Values, targets: Values) -> Figures
 @by_packages.register
 def _(metric: MicroF1, predictions: Values, targets: Values) -> Figures:
     return _f1_of_sets(metric, predictions, targets, "micro")
+
+
+@by_packages.register
+def _(metric: AnyLabelF1, predictions: Values, targets: Values) -> Figures:
+    gold, predicted = ([bool(set(metric.labels) & set(v or ())) for v in values] for values in (targets, predictions))
+    return {metric.name: float(package("sklearn.metrics").f1_score(gold, predicted, zero_division=0))}
 
 
 @by_packages.register

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from mibe.cli.given import note_given
 from mibe.cli.options import (
     FORMATS,
+    SCORINGS,
     Commands,
     add_generation_arguments,
     add_model_arguments,
@@ -22,6 +23,7 @@ from mibe.cli.options import (
     data_use_of,
     generation_settings_of,
     model_args_of,
+    one_of,
     prompt_settings_of,
 )
 from mibe.cli.own import add_own_arguments, tasks_of
@@ -56,7 +58,7 @@ def _eval_parser(p: argparse.ArgumentParser) -> None:
     p.add_argument("--shard", metavar="I/N", help="score the I-th of N parts of the documents (then: mibe merge)")
     p.add_argument(
         "--scoring",
-        choices=("generate", "loglikelihood"),
+        metavar=one_of(SCORINGS),
         default="generate",
         help="generate text and read it, or take the likeliest label or letter (docs/likelihood.md)",
     )

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, TypeAlias
 
 from mibe.cli.given import given
+from mibe.cli.options import names_of
 from mibe.errors import UsageError, unknown
 from mibe.models.arguments import parse_model_args, parse_template_args, write_model_args
 
@@ -59,8 +60,8 @@ class Known:
         takes, fits = _kind(action, value)
         if not fits:
             raise UsageError(f"{name} must be {takes}")
-        if action.choices is not None and value not in action.choices:
-            raise UsageError(f"{name} must be one of {', '.join(map(str, action.choices))}")
+        if (names := names_of(action)) is not None and value not in names:
+            raise UsageError(f"{name} must be one of {', '.join(map(str, names))}")
         if _is_repeated(action):
             return [value] if isinstance(value, str) else value
         if isinstance(value, list):

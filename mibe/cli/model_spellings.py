@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import TypeAlias
 
 from mibe.models.arguments import switch, write_model_args
-from mibe.models.loading import list_models, parse_model
+from mibe.models.lm_eval import LM_EVAL
+from mibe.models.loading import INSTEAD, list_models, parse_model
+from mibe.models.locality import CLIENTS, IN_PROCESS
 
 NAMES: Mapping[str, str] = {
     "hf-causal": "hf",
@@ -27,6 +29,23 @@ SERVED: Mapping[str, str] = {
     "openai-chat-completions": "chat",
 }
 """lm-eval's class for a server → the `api` of `openai`."""
+
+CLASSES = (
+    IN_PROCESS
+    | CLIENTS
+    | {
+        "anthropic-chat",
+        "anthropic-chat-completions",
+        "anthropic-completions",
+        "azure-openai-chat-completions",
+        "litellm",
+        "litellm-chat",
+        "litellm-chat-completions",
+        "textsynth",
+        "watsonx_llm",
+    }
+)
+"""Names of lm-eval's classes. Those that are no other model here are `lm_eval:NAME`."""
 
 _OF_OPENAI = re.compile(r"(?:gpt-|chatgpt-|o\d)")
 _ON_A_HUB = re.compile(r"[\w.-]+/[\w.-]+")
@@ -163,6 +182,8 @@ def _name_here(name: str) -> tuple[str, dict[str, str]]:
     prefix = name.partition(":")[0]
     if ":" in name and prefix in known:
         return parse_model(name)
+    if name in CLASSES and name not in INSTEAD:
+        return f"{LM_EVAL}{name}", {}
     if _OF_OPENAI.match(name):
         return "openai", {"model": name}
     if _ON_A_HUB.fullmatch(name) or name.startswith(("/", "./", "../", "~")) or Path(name).is_dir():

@@ -14,11 +14,26 @@ THINKING = ("auto", "on", "off")
 AT_BUDGET = ("stop", "close")
 STYLES = ("direct", "cot")
 PROMPTS = ("table", "released")
+SCORINGS = ("generate", "loglikelihood")
 
 FORMATS = ("text", "json", "csv", "markdown", "latex")
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 """What `add_subparsers` returns: where a command is added."""
+
+
+def one_of(names: tuple[str, ...]) -> str:
+    """How help shows that a value is one of these names, for an option whose value is checked with all other names of
+    the command: argparse would stop at the first that is wrong."""
+    return f"{{{','.join(names)}}}"
+
+
+def names_of(action: argparse.Action) -> tuple[Any, ...] | None:
+    """The values of which an option takes one, whoever checks them; None for an option that takes any other."""
+    if action.choices is not None:
+        return tuple(action.choices)
+    shown = str(action.metavar)
+    return tuple(shown[1:-1].split(",")) if shown.startswith("{") else None
 
 
 def add_run_file_arguments(p: argparse.ArgumentParser) -> None:
@@ -66,14 +81,17 @@ def add_asking_arguments(p: argparse.ArgumentParser) -> None:
         "--system-prompt", metavar="TEXT|@FILE", help="goes before the prompt, as a turn of its own in a chat"
     )
     ask.add_argument(
-        "--thinking", choices=THINKING, default="auto", help="the chat template's switch (default its own)"
+        "--thinking", metavar=one_of(THINKING), default="auto", help="the chat template's switch (default its own)"
     )
     ask.add_argument("--reasoning-effort", metavar="LEVEL", help="low, medium, high, …: as template or server take it")
     ask.add_argument(
         "--chat-template-args", default="", metavar="K=V,…", help="any switch of the chat template; values as JSON"
     )
     ask.add_argument(
-        "--prompt-style", choices=STYLES, default="direct", help="cot: one sentence that asks for a chain of thought"
+        "--prompt-style",
+        metavar=one_of(STYLES),
+        default="direct",
+        help="cot: one sentence that asks for a chain of thought",
     )
     ask.add_argument(
         "--thinking-budget",
@@ -83,7 +101,7 @@ def add_asking_arguments(p: argparse.ArgumentParser) -> None:
     )
     ask.add_argument(
         "--at-budget",
-        choices=AT_BUDGET,
+        metavar=one_of(AT_BUDGET),
         default="stop",
         help="where reasoning uses its room up: stop there (default), or close it, so that the model answers",
     )
@@ -94,7 +112,7 @@ def add_generation_arguments(p: argparse.ArgumentParser) -> None:
     how = p.add_argument_group("how text is generated (docs/generation.md)")
     how.add_argument(
         "--generation",
-        choices=GENERATIONS,
+        metavar=one_of(GENERATIONS),
         default="auto",
         help="greedy, or model: as its checkpoint says (auto: greedy, with advice for models that reason)",
     )
@@ -139,7 +157,7 @@ def add_protocol_argument(p: argparse.ArgumentParser) -> None:
     )
     p.add_argument(
         "--prompts",
-        choices=PROMPTS,
+        metavar=one_of(PROMPTS),
         help="the wording: of the paper's table A2, or of the code released with it (default: the protocol's own)",
     )
 

@@ -42,15 +42,14 @@ def check(asked: Sequence[Arguments]) -> None:
 
     Nothing is loaded and nothing is sent.
     """
-    from mibe.models import check_known
-    from mibe.run.settle import settle
+    from mibe.run.settle import check_names_together, settle
 
     problems: dict[str, None] = {}
     for arguments in asked:
         settings = {name: value for name, value in arguments.items() if name not in (*SETTLED, *LOADED)}
         settled = {name: arguments[name] for name in SETTLED}
         try:
-            check_known(arguments["model"])
+            check_names_together(arguments["model"], arguments["tasks"], arguments["suite"], settings)
             settle(**settled, settings=settings, has_judge=arguments["judge"] is not None)
         except (UsageError, DataError, ModelError) as error:
             problems[str(error)] = None

@@ -20,6 +20,9 @@ from mibe.models.arguments import parse_model_args, write_model_args
 from mibe.registry import resolve
 from mibe.suites import load_suite
 
+LISTS = ("list", "list_groups", "list_subtasks", "list_tags")
+"""What lm-eval has in the place of tasks to list them."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Reading:
@@ -55,6 +58,8 @@ def understood(words: Sequence[str], options: Collection[str]) -> Reading:
         read = _with_model(read, args, said, wrong)
     if "--judge" in options:
         read = _with_judge(read, said)
+    if "--tasks" in options and (listed := _value(read, "--tasks")) in LISTS:
+        wrong.append(f"--tasks {listed}: `mibe tasks` lists tasks, groups and suites")
     if "--limit" in options:
         read = _with_share(read, said, wrong)
     return Reading(words=read, said=said, wrong=wrong)

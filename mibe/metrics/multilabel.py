@@ -43,6 +43,18 @@ class MicroF1(LabelSet, MicroMean):
     """F1 of the counts of all labels together."""
 
 
+@dataclass(frozen=True)
+class AnyLabelF1(LabelSet, MicroMean):
+    """F1 of whether a sample has any label at all, the binary task of Mullenbach et al. 2021 (CLIP)."""
+
+    name: str = "any_label_f1"
+
+    def statistics(self, predictions: Sequence[Value | None], targets: Sequence[Value]) -> FloatArray:
+        """Shape (samples, 3): hit, prediction and gold of having a label."""
+        predicted, gold = membership([p or () for p in predictions], self.labels), membership(targets, self.labels)
+        return count(predicted.any(axis=1).reshape(-1, 1), gold.any(axis=1).reshape(-1, 1))
+
+
 class LabelwiseScores(LabelSet, EachLabel):
     """Precision, recall and F1 of each label; 0 where the denominator is."""
 

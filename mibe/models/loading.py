@@ -29,6 +29,23 @@ BUILTIN: Mapping[str, str] = {
 """Name → "module:function" of the loader; the module is imported when the model is asked for, not before."""
 
 
+INSTEAD: Mapping[str, str] = {
+    "sglang": (
+        "start its server (python -m sglang.launch_server --model-path PATH) and give --model openai "
+        "--model-args base_url=http://127.0.0.1:30000/v1,model=PATH; or take lm-eval's class, --model lm_eval:sglang"
+    ),
+    **dict.fromkeys(
+        ("gguf", "ggml", "llama.cpp", "llamacpp", "llama-cpp"),
+        "a GGUF file is read by --model hf --model-args pretrained=FOLDER,gguf_file=FILE; llama.cpp's server "
+        "(llama-server -m FILE) by --model openai --model-args base_url=http://127.0.0.1:8080/v1,model=NAME",
+    ),
+    "ollama": "its server is asked by --model openai --model-args base_url=http://127.0.0.1:11434/v1,model=NAME",
+    "tgi": "its server is asked by --model openai --model-args base_url=http://127.0.0.1:8080/v1,model=NAME",
+    "transformers": "that is --model hf",
+}
+"""What others call a loader, and what does the same here."""
+
+
 def list_models() -> list[str]:
     """Names that `load_model` knows: the built-in ones, any of lm-eval's, then those of installed plugins."""
     return [*BUILTIN, f"{LM_EVAL}NAME", *(name for name in _plugins() if name not in BUILTIN)]
@@ -50,8 +67,10 @@ def parse_model(text: str) -> tuple[str, dict[str, str]]:
 
 
 def check_known(name: str) -> None:
-    """Raise `UsageError`, with the nearest names, for a name that `load_model` does not know."""
+    """Raise `UsageError`, with what does the same or the nearest names, for a name that `load_model` does not know."""
     if name not in BUILTIN and not name.startswith(LM_EVAL) and name not in _plugins():
+        if name.lower() in INSTEAD:
+            raise UsageError(f"no model is called {name!r} here: {INSTEAD[name.lower()]}")
         raise unknown("model", name, list_models())
 
 

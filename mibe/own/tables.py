@@ -7,6 +7,7 @@ import csv
 import gzip
 import io
 import json
+import re
 import sys
 import zlib
 from collections import Counter
@@ -33,6 +34,9 @@ SPLITS = {
     "testing": "test",
 }
 """Names that others give to splits, in lower case."""
+
+_PIECE = re.compile(r"-\d{5}-of-\d{5}(?:-[0-9a-f]+)?$")
+"""How hubs end the name of a split that lies in pieces: test-00000-of-00002."""
 
 _MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 
@@ -71,19 +75,45 @@ class Reading:
 def read_tables(path: Path, reading: Reading) -> dict[str, Table]:
     """Split → table. One file is the test split; a folder has a file, or a split saved by `datasets`, for each.
 
+    A copy of a hub's repository has its files in the folder `data`, and a split there in one piece or in several.
+
     Raises `DataError` for what cannot be read at all, and `UsageError` for a format that is not known.
     """
     if not path.is_dir():
         return {"test": read_table(path, reading)}
     if any((path / name).exists() for name in ("dataset_dict.json", "state.json")):
         return _saved_datasets(path)
-    found = [p for p in sorted(path.iterdir()) if not p.name.startswith(".") and _suffix(p) in FORMATS]
-    named = {split_name(p.name.removesuffix(".gz").rsplit(".", 1)[0]): p for p in found}
-    if not found or len(named) < len(found):
+    found = _files(path) or _files(path / "data")
+    named: dict[str, list[Path]] = {}
+    for file in found:
+        named.setdefault(split_name(_PIECE.sub("", _stem(file))), []).append(file)
+    if not found or any(len(files) > 1 and not all(_PIECE.search(_stem(p)) for p in files) for files in named.values()):
         raise DataError(
             f"{path} is neither a folder saved by datasets nor one with a file for each split (train.csv, test.csv, …)"
         )
-    return {split: read_table(file, reading) for split, file in named.items()}
+    return {split: _joined(path, [read_table(file, reading) for file in files]) for split, files in named.items()}
+
+
+def _files(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    return [p for p in sorted(folder.iterdir()) if not p.name.startswith(".") and _suffix(p) in FORMATS]
+
+
+def _stem(path: Path) -> str:
+    return path.name.removesuffix(".gz").rsplit(".", 1)[0]
+
+
+def _joined(folder: Path, pieces: Sequence[Table]) -> Table:
+    """The rows of all pieces of a split, each with its file. Raises `DataError` where columns differ."""
+    first = pieces[0]
+    if len(pieces) == 1:
+        return first
+    if other := next((piece for piece in pieces if piece.columns != first.columns), None):
+        raise DataError(f"{other.path} has other columns than {first.path.name}; pieces of one split have the same")
+    lines = [Line(f"{piece.path.name}, {line.where}", line.cells) for piece in pieces for line in piece.lines]
+    problems = [f"{piece.path.name}, {problem}" for piece in pieces for problem in piece.problems]
+    return Table(folder, first.columns, tuple(lines), tuple(problems))
 
 
 def split_name(name: str) -> str:

@@ -117,6 +117,25 @@ NLI_ALIASES = {
     "neutrality": "neutral",
 }
 
+CLIP_ALIASES = {
+    form.format(kind): label
+    for kind, label in (
+        ("appointment", "Appointment-related followup"),
+        ("lab", "Lab-related followup"),
+        ("laboratory", "Lab-related followup"),
+        ("procedure", "Procedure-related followup"),
+        ("medication", "Medication-related followups"),
+        ("imaging", "Imaging-related followup"),
+    )
+    for form in ("{}-related", "{}-related follow-up", "{} followup", "{} follow-up")
+} | {
+    "case-specific instructions": "Case-specific instructions for patient",
+    "instructions for patient": "Case-specific instructions for patient",
+    "patient instructions": "Case-specific instructions for patient",
+    "helpful contextual information": "Other helpful contextual information",
+    "other contextual information": "Other helpful contextual information",
+}
+
 HOC_ALIASES = {
     "sustained proliferative signaling": "sustaining proliferative signaling",
     "sustain proliferative signaling": "sustaining proliferative signaling",

@@ -36,8 +36,9 @@ NLI_LABELS = ("entailment", "contradiction", "neutral")
 def apply(task: Task, prompts: str = "released") -> Task:
     """The task as the released code has it, asked in its words ("released") or in those of table A2 ("table").
 
-    The diagnosis tasks are not part of that code and stay as they are. Raises `UsageError` for any other task that it
-    does not have, and `ModelError` where the packages to read its outputs are not installed.
+    The diagnosis tasks and those of later benchmarks are not part of that code and stay as they are. Raises
+    `UsageError` for any other task that it does not have, and `ModelError` where the packages to read its outputs are
+    not installed.
     """
     if task.name in UNCHANGED:
         return task
@@ -183,4 +184,4 @@ PROMPTS: Mapping[str, Callable[[Prompt], Prompt]] = {
 }
 """Task → what the released builder makes of table A2's prompt."""
 
-UNCHANGED = frozenset({"nejm_cpc", "diagnosis_open"})
+UNCHANGED = frozenset({"nejm_cpc", "diagnosis_open", "gpqa_biology", "nejm_medqa", "clip"})

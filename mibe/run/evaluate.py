@@ -8,19 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import ExitStack
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from mibe.errors import check_all
 from mibe.judge.judges import Judging
 from mibe.models.base import Model
-from mibe.models.loading import check_known
-from mibe.registry import resolve
 from mibe.results.run import Run
 from mibe.run.opening import open_run
 from mibe.run.running import run
-from mibe.run.settle import settle
+from mibe.run.settle import check_names_together, settle
 from mibe.terminal.progress import Progress
 
 
@@ -86,10 +82,7 @@ def evaluate(
         Before `max_cost` is passed, or when an account is empty. What was done is kept, and the same call goes on.
     """
     tasks = tasks if tasks is None or isinstance(tasks, str) else list(tasks)
-    check_all(
-        *([partial(check_known, model)] if isinstance(model, str) else []),
-        *([partial(resolve, tasks)] if tasks is not None else []),
-    )
+    check_names_together(model, tasks, suite, settings)
     settled = settle(
         tasks=tasks,
         suite=suite,

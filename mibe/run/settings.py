@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields
+from functools import partial
 from typing import Any, Literal
 
 from mibe import variation
-from mibe.errors import UsageError
-from mibe.protocols import OWN_PROMPTS, STYLES
+from mibe.errors import UsageError, check_all
+from mibe.protocols import OWN_PROMPTS, PROMPTS, PROTOCOLS, STYLES
 from mibe.results.schema import LARGEST_DRAWS
 from mibe.run.shards import Shard
 
@@ -21,6 +22,18 @@ BY_READING = "what is read in the text"
 GENERATIONS = ("auto", "greedy", "model")
 THINKING = ("auto", "on", "off")
 AT_BUDGET = ("stop", "close")
+
+NAMES: Mapping[str, tuple[str, ...]] = {
+    "scoring": SCORINGS,
+    "protocol": PROTOCOLS,
+    "prompts": PROMPTS,
+    "prompt_style": STYLES,
+    "generation": GENERATIONS,
+    "thinking": THINKING,
+    "at_budget": AT_BUDGET,
+}
+"""Field → the names that it may have."""
+
 WITH_CHAT_TEMPLATE = frozenset({"hf", "demo"})
 """Built-in models that lay prompts out by a chat template unless their argument `chat_template` is off."""
 
@@ -102,7 +115,7 @@ class Settings:
     vary: str | None = None
 
     def __post_init__(self) -> None:
-        _one_of("scoring", self.scoring, SCORINGS)
+        check_named(vars(self))
         numbers = [self.num_fewshot] if isinstance(self.num_fewshot, int) else self.num_fewshot.values()
         if (fewest := min(numbers, default=0)) < 0:
             raise UsageError(f"--num-fewshot {fewest} is out of range; it is a number of examples, 0 or more")
@@ -110,7 +123,6 @@ class Settings:
             raise UsageError(f"--max-new-tokens {self.max_new_tokens} is out of range; at least 1")
         if self.thinking_budget is not None and self.thinking_budget < 1:
             raise UsageError(f"--thinking-budget {self.thinking_budget} is out of range; at least 1")
-        _one_of("at budget", self.at_budget, AT_BUDGET)
         if not 1 <= self.resamples <= LARGEST_DRAWS:
             raise UsageError(f"--resamples {self.resamples} is out of range; at least 1, at most {LARGEST_DRAWS:,}")
         if not 1 <= self.repeats <= LARGEST_DRAWS:
@@ -193,9 +205,17 @@ def arguments_under(protocol: str, model: object, args: Mapping[str, str] | None
     return args
 
 
+def check_named(values: Mapping[str, Any]) -> None:
+    """Raise one `UsageError` that tells of every unknown name among the values of fields."""
+    vary = values.get("vary")
+    check_all(
+        *(partial(_one_of, name, values[name], known) for name, known in NAMES.items() if values.get(name) is not None),
+        *([] if vary is None else [partial(variation.check, vary)]),
+    )
+
+
 def _check_generation(settings: Settings) -> None:
     """Raise `UsageError` for numbers out of range, and for those that would do nothing."""
-    _one_of("generation", settings.generation, GENERATIONS)
     for name, low, high, what in (
         # vLLM and OpenAI's servers take no more.
         ("temperature", 0.0, 2.0, "a number from 0 (greedy) to 2"),
@@ -222,9 +242,7 @@ def _check_generation(settings: Settings) -> None:
 
 
 def _check_asking(settings: Settings) -> None:
-    """Raise `UsageError` for an unknown way of asking, and for two that exclude each other."""
-    _one_of("thinking", settings.thinking, THINKING)
-    _one_of("prompt_style", settings.prompt_style, STYLES)
+    """Raise `UsageError` for ways of asking that exclude each other."""
     if settings.system_prompt is not None and not settings.system_prompt.strip():
         raise UsageError("--system-prompt is empty; leave it out")
     style = "--constrain" if settings.constrain else "--prompt-style cot" if settings.prompt_style == "cot" else None

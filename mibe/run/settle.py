@@ -5,18 +5,20 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from typing import Any
 
 from mibe.data_use import check_names
-from mibe.errors import UsageError, unknown
+from mibe.errors import UsageError, check_all, unknown
 from mibe.judge.verdicts import judged_tasks
 from mibe.metrics.base import Mean
+from mibe.models.loading import check_known
 from mibe.models.pricing import check_max_cost
 from mibe.registry import resolve
 from mibe.run.plan import Plan, plan_tasks
 from mibe.run.scoring import late_metrics
-from mibe.run.settings import Settings
+from mibe.run.settings import Settings, check_named
 from mibe.suites import load_suite
 from mibe.task import Task
 
@@ -38,6 +40,18 @@ class Settled:
     allow_egress: tuple[str, ...]
     agreement: str | None
     max_cost: float | None
+
+
+def check_names_together(
+    model: object, tasks: str | Iterable[str] | None, suite: str | None, settings: Mapping[str, Any]
+) -> None:
+    """Raise one `UsageError` that tells of every unknown name of a command: it is put right once, not once a name."""
+    check_all(
+        *([partial(check_known, model)] if isinstance(model, str) else []),
+        *([] if tasks is None else [partial(resolve, tasks)]),
+        *([] if suite is None else [partial(load_suite, suite)]),
+        partial(check_named, settings),
+    )
 
 
 def settle(

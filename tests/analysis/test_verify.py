@@ -98,6 +98,7 @@ def run(tmp_path, name, **settings):
         "mtsample",
         "ddi",
         "hoc",
+        "clip",
         "bionli",
         "i2b2",
         "emrqa",

@@ -71,7 +71,7 @@ def test_tasks_is_a_table_of_one_line_a_task_that_fits_the_terminal():
     header, rule, *rows = table.splitlines()
     assert header.split() == ["task", "headline", "test", "data", "what"] and set(rule) == {"-"}
     by_name = {row.split()[0]: row for row in rows}
-    assert list(by_name)[:3] == ["pubmedqa", "medqa", "medqa_4"] and len(rows) == len(by_name) == 19
+    assert list(by_name)[:3] == ["pubmedqa", "medqa", "medqa_4"] and len(rows) == len(by_name) == 22
     assert by_name["pubmedqa"].split()[1:4] == ["accuracy", "500", "here"]
     assert by_name["mtsample"].split()[1:6] == ["accuracy", "80", "here,", "an", "excerpt"]
     assert by_name["mednli"].split()[2:6] == ["1,422", "needs", "a", "signature"]

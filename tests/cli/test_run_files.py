@@ -13,6 +13,7 @@ import mibe
 from mibe.cli.evaluate import RUN_FILE
 from mibe.cli.known import Known
 from mibe.cli.main import main, parser
+from mibe.cli.options import names_of
 from mibe.cli.run_file import read_run_file, runs_of, to_file
 from mibe.models.arguments import parse_model_args, parse_template_args
 from mibe.models.local import dummy
@@ -136,9 +137,8 @@ def test_every_option_is_the_same_once_it_was_in_a_file(tmp_path):
             continue
         if not value:
             by_type = {int: "3", float: "0.25"}
-            value = (
-                str(sorted(map(str, action.choices))[0]) if action.choices else by_type.get(action.type, 'a "b"\\ é')
-            )
+            names = names_of(action)
+            value = sorted(map(str, names))[0] if names else by_type.get(action.type, 'a "b"\\ é')
         words = [f"--{name}"] if action.nargs == 0 else [f"--{name}={value}"]
         asked = found.parse_args(words)
         [(_, options)] = runs_of(asked, known)

@@ -19,6 +19,7 @@ from mibe.cli.spellings import understood
 from mibe.errors import UsageError
 from mibe.models import parse_model_args
 from mibe.models.arguments import write_model_args
+from mibe.models.loading import BUILTIN, INSTEAD, load_model
 from mibe.registry import TASKS, load_task, resolve
 from mibe.run.evaluate import evaluate
 from mibe.terminal.news import heard_by
@@ -238,3 +239,56 @@ def test_the_template_of_a_task_whose_data_is_not_here_is_shown(prompts, line, c
     shown = capsys.readouterr().out
     assert "You are a physician." in shown and "INPUT:{text}" in shown.replace("INPUT: {", "INPUT:{")
     assert "sustaining proliferative signaling | evading growth suppressors" in shown
+
+
+@pytest.mark.parametrize("name", ["list", "list_groups"])
+def test_tasks_are_listed_by_a_command_of_their_own(name):
+    (answer,) = understood(["--tasks", name], OPTIONS_OF_EVAL).wrong
+    assert "`mibe tasks` lists" in answer
+
+
+def test_patterns_stand_for_the_tasks_that_match_them():
+    heard = []
+    with heard_by(heard.append):
+        assert [task.name for task in resolve("pubmed*,mmlu")] == ["pubmedqa", "pubmedsum", "mmlu"]
+        assert [task.name for task in resolve(["MIBE_MMLU*", "medqa?4"])] == ["mmlu", "mmlu_medical", "medqa_4"]
+    assert heard[0] == "the tasks pubmed* are pubmedqa, pubmedsum"
+    with pytest.raises(UsageError, match=r"unknown task 'nothing\*'"):
+        resolve("nothing*")
+
+
+def test_every_class_of_lm_eval_has_a_name_here():
+    models = pytest.importorskip("lm_eval.models")
+    for name in models.MODEL_MAPPING:
+        if name in INSTEAD:
+            with pytest.raises(UsageError, match=f"no model is called '{name}' here: .*--model "):
+                load_model(name)
+        else:
+            here = model_here(name, {}).name
+            assert here in BUILTIN or here == f"lm_eval:{name}"
+
+
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [
+        ("sglang", "--model lm_eval:sglang"),
+        ("GGUF", "gguf_file=FILE"),
+        ("ollama", "base_url=http://127.0.0.1:11434/v1"),
+    ],
+)
+def test_what_serves_models_elsewhere_is_answered_with_what_does_the_same(name, advice, capsys, tmp_path):
+    assert main(["eval", "--model", name, "--tasks", "pubmedqa", "--output-dir", str(tmp_path)]) == 2
+    assert advice in capsys.readouterr().err
+
+
+def test_wrong_names_of_all_kinds_are_told_in_one_go(tmp_path, capsys):
+    wrong = ["--protocol", "papre", "--prompt-style", "cott", "--scoring", "likely", "--vary", "wordin"]
+    named = ["--model", "dumy", "--tasks", "pubmedq", *wrong, "--output-dir", str(tmp_path)]
+    assert main(["eval", *named]) == 2
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1
+    for name in ("'dumy'", "'pubmedq'", "'papre'", "'cott'", "'likely'", "'wordin'"):
+        assert name in told
+    assert main(["show", "pubmedqa", "--prompt-style", "cott", "--thinking", "maybe"]) == 2
+    told = capsys.readouterr().err
+    assert "unknown prompt style 'cott'; known: direct, cot" in told and "unknown thinking 'maybe'" in told

@@ -293,6 +293,95 @@ def bc5cdr(folder: Path) -> Path:
     return folder
 
 
+GPQA_SIZES = {"main": 448, "extended": 546, "diamond": 198}
+DOMAINS = ("Biology", "Physics", "Chemistry")
+
+
+def gpqa_row(number: int) -> dict[str, str]:
+    return {
+        "Pre-Revision Question": "An older question",
+        "Question": f"Which enzyme,\nof these, is number {number}?\n",
+        "Correct Answer": f"The right enzyme {number}\n",
+        "Incorrect Answer 1": f"Enzyme {number}, a",
+        "Incorrect Answer 2": f"Enzyme {number}, b",
+        "Incorrect Answer 3": f"Enzyme {number}, c",
+        "Explanation": "It is the right one.",
+        "Subdomain": ("Molecular Biology", "Genetics")[number // 3 % 2],
+        "High-level domain": DOMAINS[number % 3],
+        "Record ID": f"rec{number:05}",
+    }
+
+
+def gpqa(folder: Path, rows: dict[str, list[dict[str, str]]] | None = None) -> Path:
+    """The three tables, each smaller one the beginning of the larger; a third of each is biology."""
+    for name, size in GPQA_SIZES.items():
+        out = io.StringIO()
+        made = (rows or {}).get(name, [gpqa_row(number) for number in range(size)])
+        writer = csv.DictWriter(out, fieldnames=list(gpqa_row(0)))
+        writer.writeheader()
+        writer.writerows(made)
+        path = folder / "dataset" / f"gpqa_{name}.csv"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(out.getvalue(), newline="", encoding="utf-8")
+    return folder
+
+
+CLIP_LABELS = (
+    "Imaging-related followup",
+    "Appointment-related followup",
+    "Medication-related followups",
+    "Procedure-related followup",
+    "Lab-related followup",
+    "Case-specific instructions for patient",
+    "Other helpful contextual information",
+)
+"""In the order of the released code (`sentclf/constants.py`)."""
+
+
+def clip(folder: Path, cells: list[tuple[str, str]] | None = None) -> Path:
+    """718 summaries of three sentences, the first without a label, the second with one, the third with two."""
+    out = io.StringIO()
+    writer = csv.writer(out)
+    writer.writerow(["doc_id", "sent_index", "sentence", "labels"])
+    for number in range(718):
+        first, second = (f"I-{CLIP_LABELS[(number + shift) % 7]}" for shift in (0, 3))
+        rows = [
+            (str(["He", "'s", "well", str(number), "."]), "[]"),
+            (str(["See", "Dr.", "A", str(number), "."]), str([first])),
+            (str(["``", "Call", "''", str(number)]), str(sorted([first, second]))),
+        ]
+        for index, (sentence, labels) in enumerate(cells if cells and not number else rows):
+            writer.writerow([1000 + number, index, sentence, labels])
+    (folder / "sentence_level.csv").write_text(out.getvalue(), newline="", encoding="utf-8")
+    for name, start, end in (("test", 0, 100), ("val", 100, 200), ("train", 200, 718)):
+        (folder / f"{name}_ids.csv").write_text("".join(f"{1000 + number}\n" for number in range(start, end)))
+    return folder
+
+
+SUPPLEMENT = "41746_2024_1010_MOESM{}_ESM.csv"
+
+
+def nejm_medqa(folder: Path) -> Path:
+    """The three tables as a spreadsheet on Windows saves them, with grades beside the cases and sums below them."""
+    stem = "A {}-year-old man comes to the physician because of joint pain\x92s flare. What is the diagnosis?"
+    medqa = [["index", "question", "answer", "new_IR", "IR Grade", "CoT", "CoT", ""]]
+    medqa += [[str(n), stem.format(n + 40), f'"Gout, type {n}"', "Gout", "y", "1", "0", ""] for n in range(6)]
+    medqa += [["", "", "", "", "0.83", "", "", ""], ["", "Correct", "", "", "5", "", "", ""]]
+    train = [["question", "answer", "diag_IR1", "grade (1 for y , 2 for n)"]]
+    train += [[stem.format(n + 20), f"Pseudogout {n}", "Gout", "2"] for n in range(3)]
+    case = "A {}-year-old woman was seen in this hospital because of fever and dyspnea. " + "She had been well. " * 20
+    nejm = [["DOI", "Title", "Lab Data", "Answer", "Initial Answer", "BLINDED_1", "BLINDED_1"]]
+    nejm += [
+        [f"10.1056/{n}", case.format(n + 30), f"Sodium {n + 130}", f"Legionella {n}.", "", "y", "n"] for n in range(3)
+    ]
+    nejm += [["10.1056/9", "Case 9-2022: A Woman with Fever", "", "Legionella", "", "", ""]]
+    for number, rows in ((2, medqa), (3, nejm), (4, train)):
+        out = io.StringIO()
+        csv.writer(out).writerows(rows)
+        (folder / SUPPLEMENT.format(number)).write_bytes(out.getvalue().encode("latin-1"))
+    return folder
+
+
 MAKERS = {
     "emrqa": emrqa,
     "i2b2": i2b2,
@@ -304,5 +393,8 @@ MAKERS = {
     "bc5cdr": bc5cdr,
     "sumpubmed": sumpubmed,
     "diagnosis_open": cases,
+    "gpqa_biology": gpqa,
+    "clip": clip,
+    "nejm_medqa": nejm_medqa,
 }
 """Data set → what writes a small download of it."""

@@ -11,7 +11,8 @@ from mibe import registry
 from mibe.analysis.compare import compare
 from mibe.analysis.rescore import rescore
 from mibe.analysis.verify import verify
-from mibe.cli.main import main
+from mibe.cli.main import main, parser
+from mibe.cli.own import tasks_of
 from mibe.errors import DataError, DataUseError, UsageError
 from mibe.interchange.tables import sample_rows
 from mibe.own.opening import open_file
@@ -21,6 +22,7 @@ from mibe.report.page import write_report
 from mibe.results.run import load_run
 from mibe.run.evaluate import evaluate
 from mibe.task import AccessLevel
+from mibe.terminal.news import heard_by
 
 NOTES = [
     ("p1", "crushing chest pain", "urgent"),
@@ -287,3 +289,18 @@ def test_scores_by_ward_and_by_patient(tmp_path):
     assert {ward: f["accuracy"]["value"] for ward, f in part["breakdowns"]["ward"].items()} == {"ICU": 0.5, "ER": 0.5}
     clusters = {row["cluster"] for row in done.rows("notes")}
     assert len(clusters) == 3 and not any(name.startswith("p") and len(name) < 8 for name in clusters)
+
+
+def test_of_several_processes_the_first_alone_tells_what_was_understood(tmp_path, monkeypatch):
+    heard = []
+    for rank in ("1", "0"):
+        monkeypatch.setenv("RANK", rank)
+        monkeypatch.setenv("WORLD_SIZE", "2")
+        table = tmp_path / f"of_{rank}.csv"
+        table.write_text(
+            "note,urgency\n" + "".join(f"{note},{urgency}\n" for _, note, urgency in NOTES[:1] + NOTES[3:])
+        )
+        words = ["eval", "--model", "dummy", "--data", str(table), "--input", "note", "--target", "urgency"]
+        with heard_by(heard.append):
+            assert tasks_of(parser().parse_args(words), None) == f"of_{rank}"
+    assert [line.split(":")[0] for line in heard] == ["of_0.csv", "of_0 is private"]

@@ -102,6 +102,24 @@ def test_a_folder_with_a_file_for_each_split(tmp_path):
         read_tables(tmp_path, USUAL)
 
 
+def test_a_copy_of_a_hubs_repository_with_splits_in_pieces(tmp_path):
+    data = tmp_path / "data"
+    data.mkdir()
+    for name in ("test-00000-of-00002.csv", "test-00001-of-00002.csv", "validation-00000-of-00001-0123abcd.csv"):
+        (data / name).write_text(as_csv(), encoding="utf-8")
+    (tmp_path / "README.md").write_text("A data set.")
+    found = read_tables(tmp_path, USUAL)
+    assert {split: cells(table) for split, table in found.items()} == {"test": ROWS + ROWS, "valid": ROWS}
+    assert [line.where for line in found["test"].lines][1:3] == [
+        "test-00000-of-00002.csv, line 4",
+        "test-00001-of-00002.csv, line 2",
+    ]
+    assert cells(read_tables(data, USUAL)["test"]) == ROWS + ROWS
+    (data / "test-00001-of-00002.csv").write_text("note\nx\n", encoding="utf-8")
+    with pytest.raises(DataError, match=r"test-00001-of-00002.csv has other columns than test-00000-of-00002.csv"):
+        read_tables(tmp_path, USUAL)
+
+
 def test_lines_are_those_of_an_editor_whatever_cells_hold(tmp_path):
     path = tmp_path / "a.csv"
     path.write_text('note,urgency\n"one\ntwo\nthree",urgent\n\nfour,routine,more\nfive,routine\n', encoding="utf-8")

@@ -442,15 +442,19 @@ def test_chat_template_arguments_that_are_none(text):
         parse_template_args(text)
 
 
-def test_the_command_line_knows_the_settings_that_there_are():
+def test_the_command_line_knows_the_settings_that_there_are(capsys):
     assert (options.GENERATIONS, options.THINKING) == (fields.GENERATIONS, fields.THINKING)
     assert (options.STYLES, options.PROMPTS) == (protocols.STYLES, protocols.PROMPTS)
+    assert (options.SCORINGS, options.AT_BUDGET) == (fields.SCORINGS, fields.AT_BUDGET)
     given = parser().parse_args(["eval", "--model", "dummy", "--tasks", "pubmedqa"])
     settings = options.prompt_settings_of(given) | options.generation_settings_of(given)
     assert set(fields.DEFAULTS) - fields.OF_OLD <= settings.keys()
     assert Settings(**settings).asked().keys() == fields.OF_OLD
-    with pytest.raises(SystemExit):
-        parser().parse_args(["eval", "--model", "dummy", "--tasks", "pubmedqa", "--thinking", "maybe"])
+    named = ["eval", "--model", "dummy", "--tasks", "pubmedqa"]
+    for name in fields.NAMES:
+        # With all other wrong names of a command, and so not by argparse.
+        assert main([*named, f"--{name.replace('_', '-')}", "perhaps"]) == 2
+        assert f"unknown {name.replace('_', ' ')} 'perhaps'; known: " in capsys.readouterr().err
 
 
 def test_eval_and_show_take_a_system_prompt_from_a_file(tmp_path, capsys):

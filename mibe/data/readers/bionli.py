@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
 from mibe.data.raw import RawFiles
+from mibe.data.readers.common import csv_records
 from mibe.errors import DataError
 from mibe.task import Example
 
@@ -48,14 +47,12 @@ class BioNli:
 
 
 def _rows(raw: RawFiles, split: str, name: str) -> list[Example]:
-    rows = csv.DictReader(io.StringIO(raw.text(name), newline=""))
-    if missing := [column for column in COLUMNS if column not in (rows.fieldnames or ())]:
-        raise DataError(f"{name}: the column {missing[0]} is missing; give the official file with its header line")
-    return [_row(row, f"{split}/{number}", f"{name}, record {number + 1}") for number, row in enumerate(rows)]
+    records = csv_records(name, raw.text(name), COLUMNS)
+    return [_row(row, f"{split}/{number}", where) for number, (where, row) in enumerate(records)]
 
 
-def _row(row: Mapping[str, str | None], ident: str, where: str) -> Example:
-    premise, hypothesis, kind = ((row[column] or "").strip() for column in COLUMNS)
+def _row(row: Mapping[str, str], ident: str, where: str) -> Example:
+    premise, hypothesis, kind = (row[column] for column in COLUMNS)
     if not (premise and hypothesis and kind):
         raise DataError(f"{where}: supp_set, conclusion or label_cat is empty; download the file again")
     inputs = {"premise": without_marks(premise), "hypothesis": without_marks(hypothesis)}

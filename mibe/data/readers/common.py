@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -29,6 +31,18 @@ def json_lines(raw: RawFiles, name: str) -> Iterator[tuple[str, dict[str, Any]]]
         if not isinstance(record, dict):
             raise DataError(f"{where}: expected a JSON object, found {type(record).__name__}; download the file again")
         yield where, record
+
+
+def csv_records(name: str, text: str, columns: Sequence[str]) -> Iterator[tuple[str, dict[str, str]]]:
+    """Where a record stands ("test.csv, record 3"), and its cells of these columns, for a table with a header line.
+
+    Cells are without white space around them; those that a record lacks at its end are empty.
+    """
+    rows = csv.DictReader(io.StringIO(text, newline=""))
+    if missing := [column for column in columns if column not in (rows.fieldnames or ())]:
+        raise DataError(f"{name}: the column {missing[0]} is missing; give the official file with its header line")
+    for number, row in enumerate(rows, 1):
+        yield f"{name}, record {number}", {column: (row[column] or "").strip() for column in columns}
 
 
 def parquet_rows(raw: RawFiles, name: str) -> Iterator[tuple[str, dict[str, Any]]]:
