@@ -41,9 +41,6 @@ def add_commands(commands: Commands) -> None:
         default="text",
         help="of what is printed (default text)",
     )
-    p.add_argument(
-        "--format", choices=("text", "json", "csv", "markdown"), default="text", help="of the table (default text)"
-    )
 
 
 def _answered(a: argparse.Namespace, file: PairFile) -> PairFile:

@@ -108,16 +108,11 @@ def topics(prompt: Prompt) -> Prompt:
         input="    INPUT: {text}\n",
         cue="    OUTPUT:\n",
         answer=_joined_topics,
-        answer=_closely_joined,
         verbatim=True,
     )
 
 
 def _joined_topics(example: Example) -> str:
-    return ";".join(example.target)
-
-
-def _closely_joined(example: Example) -> str:
     return ";".join(example.target)
 
 
