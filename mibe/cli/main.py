@@ -15,6 +15,7 @@ from functools import partial
 import mibe
 from mibe.cli import (
     compare,
+    cost,
     data,
     evaluate,
     leaderboard,
@@ -37,6 +38,7 @@ from mibe.terminal.streams import prepare_streams
 SUBJECTS = (
     evaluate,
     plan,
+    cost,
     tasks,
     data,
     score,
