@@ -61,7 +61,10 @@ class Memory:
             return sum(on_devices)
         if self.device_peak is not None:
             return self.device_peak
-        return None if self.process_peak is None else self.process_peak + (self.children_peak or 0)
+        if self.process_peak is None or self.before is None:
+            # Of a process that had the model already nobody knows what else it holds.
+            return None
+        return self.process_peak + (self.children_peak or 0)
 
 
 def peak_of(device: Device) -> int | None:
