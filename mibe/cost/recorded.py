@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from dataclasses import fields
+from typing import Any, TypeVar
 
 from mibe.cost.figures import SERVED, Cost, Level, Memory
 from mibe.cost.flops import flops
 from mibe.meters.memory import Device
 from mibe.models.pricing import Price
 from mibe.models.size import Size
+
+K = TypeVar("K")
 
 OLDER = "the record of the run does not say"
 UNTOLD = "neither the engine nor the record tells"
@@ -60,6 +63,12 @@ def cost_of(record: Mapping[str, Any], tasks: Sequence[str] | None = None) -> Co
     )
 
 
+def _known(kind: type[K], told: Mapping[str, Any]) -> K:
+    """What a record tells, without fields that only a later release knows."""
+    names = {entry.name for entry in fields(kind)}  # type: ignore[arg-type]
+    return kind(**{name: value for name, value in told.items() if name in names})
+
+
 def _is_served(record: Mapping[str, Any]) -> bool:
     """Whether the model was behind an API: another process had the memory, the chips and the loading."""
     services = (service["name"] for session in record["sessions"] for service in session.get("services", ()))
@@ -69,7 +78,7 @@ def _is_served(record: Mapping[str, Any]) -> bool:
 def size_in(record: Mapping[str, Any]) -> Size | None:
     """The size of a run's model; None where the record has none."""
     found = record["model"].get("size")
-    return None if found is None else Size(**found)
+    return None if found is None else _known(Size, found)
 
 
 def memory_in(record: Mapping[str, Any]) -> Memory:
@@ -80,7 +89,7 @@ def memory_in(record: Mapping[str, Any]) -> Memory:
 
 def machine_of(record: Mapping[str, Any]) -> str:
     """Processor and accelerators that a run was made on; of a merged run those of its first part."""
-    hardware = record.get("hardware") or next((part["hardware"] for part in record.get("parts") or ()), None) or {}
+    hardware = record.get("hardware") or next((part.get("hardware") for part in record.get("parts") or ()), None) or {}
     cores = f"{hardware['cpu']}, {hardware.get('cores')} cores" if hardware.get("cpu") else ""
     return ", ".join(filter(None, [cores, *hardware.get("accelerators", [])]))
 
@@ -92,7 +101,7 @@ def _memory(told: Mapping[str, Any], loading: Mapping[str, Any]) -> Memory:
         before=loading.get("before_bytes"),
         children_peak=found.get("children_peak_bytes"),
         device_peak=found.get("device_peak_bytes"),
-        devices=tuple(Device(**device) for device in found.get("devices", ())),
+        devices=tuple(_known(Device, device) for device in found.get("devices", ())),
     )
 
 
@@ -105,7 +114,7 @@ def _loading(told: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _level(timings: Sequence[Mapping[str, Any]]) -> Level:
     """How fast a run was. Percentiles of several tasks are not those of all: they are given of one task alone."""
-    generated = sum(timing["generated"] for timing in timings)
+    generated = sum(timing.get("generated", 0) for timing in timings)
     seconds = sum(timing["model_seconds"] for timing in timings)
     counted = sum(map(_counted, timings))
     spans = timings[0] if len(timings) == 1 else {}
@@ -163,7 +172,7 @@ def _price(record: Mapping[str, Any]) -> Price | None:
     prices = [
         service["price"] for service in told if service["name"] == record["model"]["name"] and service.get("price")
     ]
-    return Price(**prices[-1]) if prices else None
+    return _known(Price, prices[-1]) if prices else None
 
 
 def _sum(values: Iterable[float | None]) -> float | None:

@@ -532,6 +532,16 @@ class Session(TypedDict, total=False):
     services: list[Service]
 
 
+class Shard(TypedDict, total=False):
+    """What a merged run tells of one of the runs that it was made of."""
+
+    __pydantic_config__ = STRICT  # type: ignore[misc]
+
+    sessions: Required[list[Session]]
+    hardware: Hardware | None
+    memory: Memory | None
+
+
 class Versions(TypedDict):
     """What the run ran on."""
 
@@ -604,6 +614,7 @@ class Record(TypedDict, total=False):
     versions: Versions
     hardware: Hardware | None
     memory: Memory | None
+    parts: list[Shard]
     tasks: dict[TaskName, Part]
     include: list[Included]
     skipped: dict[TaskName, Name]
