@@ -39,14 +39,14 @@ def size_of_module(module: Any) -> Size | None:
     whose configuration names no attention heads.
     """
     config = module.config.get_text_config(decoder=True)
-    heads, layers = getattr(config, "num_attention_heads", None), getattr(config, "num_hidden_layers", None)
-    head = module.get_output_embeddings()
+    layers, width = getattr(config, "num_hidden_layers", None), _attention_width(config)
+    head = getattr(module.get_output_embeddings(), "weight", None)
     weights = {id(weight): (name, weight) for name, weight in _matrices(module)}
     every = list(module.parameters())
-    if not heads or not layers or head is None or not all(weight.is_floating_point() for weight in every):
+    if not layers or width is None or head is None or not all(weight.is_floating_point() for weight in every):
         return None
     share = _share_of_experts(config)
-    weights.pop(id(head.weight), None)
+    weights.pop(id(head), None)
     of_layers = sum(
         weight.numel() * (share if "experts" in name.split(".") else 1) for name, weight in weights.values()
     )
@@ -54,9 +54,9 @@ def size_of_module(module: Any) -> Size | None:
         params=sum(weight.numel() for weight in every),
         bytes=sum(weight.numel() * weight.element_size() for weight in (*every, *module.buffers())),
         layer_params=round(of_layers),
-        head_params=head.weight.numel(),
+        head_params=head.numel(),
         layers=layers,
-        attention_width=heads * (getattr(config, "head_dim", None) or config.hidden_size // heads),
+        attention_width=width,
     )
 
 
@@ -64,15 +64,23 @@ def size_of_config(config: Any, *, itemsize: int | None) -> Size | None:
     """The size of the model with this configuration of `transformers`, without its weights being made.
 
     `itemsize` is the bytes of a weight, None where they are not of one kind. None for an architecture that
-    `transformers` does not know.
+    `transformers` does not know, or cannot lay out without its weights.
     """
     torch, transformers = import_module("torch"), import_module("transformers")
     try:
         with torch.device("meta"):
             found = size_of_module(transformers.AutoModelForCausalLM.from_config(config))
-    except (ValueError, KeyError, AttributeError, ImportError):
+    except (ValueError, KeyError, AttributeError, ImportError, TypeError, RuntimeError):
+        # Code of others: that it fails costs a figure, and no run.
         return None
     return found and replace(found, bytes=None if itemsize is None else found.params * itemsize)
+
+
+def _attention_width(config: Any) -> int | None:
+    """Heads × head dimension; None where the configuration names no attention heads."""
+    heads, hidden = getattr(config, "num_attention_heads", None), getattr(config, "hidden_size", None)
+    head_dim = getattr(config, "head_dim", None) or (hidden // heads if heads and hidden else None)
+    return heads * head_dim if heads and head_dim else None
 
 
 def _matrices(module: Any) -> Iterator[tuple[str, Any]]:
