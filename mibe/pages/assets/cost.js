@@ -26,7 +26,8 @@ const costs = (() => {
         const values = shown.map(({ point }) => point.costs[measure]);
         const ends = shown.flatMap(({ point }) => [point.low ?? point.value, point.high ?? point.value]);
         const axis = { nameLocation: "middle", nameTextStyle: { color: theme.colour("muted"), fontSize: 12.5 } };
-        const most = Math.max(...values);
+        const [most, wide] = [Math.max(...values), isWide(values)];
+        const isRight = (value) => (wide ? value > Math.sqrt(most * Math.min(...values)) : value > most / 2);
         const steps = front.map((index) => [points[index].costs[measure], points[index].value]);
         return {
           height: 340,
@@ -34,7 +35,7 @@ const costs = (() => {
             grid: { left: 56, right: 24, top: 16, bottom: 50 },
             xAxis: scale({
               ...axis,
-              ...(isWide(values) ? { type: "log" } : { min: 0, max: most > 0 ? 1.15 * most : 1 }),
+              ...(wide ? { type: "log" } : { min: 0, max: most > 0 ? 1.15 * most : 1 }),
               name: measures[measure].title,
               nameGap: 32,
               splitNumber: width < 480 ? 3 : 5,
@@ -72,12 +73,13 @@ const costs = (() => {
                     symbol: mark.shape,
                     symbolSize: mark.size,
                     itemStyle: { color: mark.colour, borderColor: theme.colour("surface"), borderWidth: 1 },
-                    label: { show: lit.includes(point.model) || front.includes(index) },
+                    // Names stand towards the middle, and above the line that leads to their marks.
+                    label: { show: lit.includes(point.model) || front.includes(index), position: isRight(point.costs[measure]) ? "left" : "right", offset: [0, -9] },
                     point,
                     index,
                   };
                 }),
-                label: { position: "right", distance: 8, color: theme.colour("ink"), fontSize: 12, width: 150, overflow: "truncate", formatter: ({ data: dot }) => dot.point.model + dot.point.marks },
+                label: { distance: 8, color: theme.colour("ink"), fontSize: 12, width: 150, overflow: "truncate", formatter: ({ data: dot }) => dot.point.model + dot.point.marks },
                 labelLayout: { moveOverlap: "shiftY", hideOverlap: true },
                 tooltip: {
                   formatter: ({ data: { point, index } }) =>
