@@ -148,7 +148,7 @@ def test_the_plot_is_drawn_and_another_cost_is_chosen(browser, board, tmp_path, 
     wasteful = next(line.split("\t") for line in lines if line.startswith("wasteful"))
     assert wasteful[5] == ""
     assert {"small*†", "middle*†"} <= set(figure.locator("svg text").all_text_contents())
-    figure.get_by_label("Cost").select_option("Operations, GFLOP a document")
+    figure.get_by_role("combobox").nth(1).select_option("Operations, GFLOP a document")
     figure.locator("th").filter(has_text="Operations, GFLOP a document").wait_for()
     page.get_by_label("Columns").select_option("Cost")
     shown = page.locator("#zero_shot-table thead th:not([hidden])").all_inner_texts()
