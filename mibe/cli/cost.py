@@ -35,7 +35,7 @@ def add_commands(commands: Commands) -> None:
 def _cost_parser(p: argparse.ArgumentParser) -> None:
     p.set_defaults(command=_cost)
     p.add_argument(
-        "runs", nargs="*", metavar="RUN", help="run folders, or a folder of runs; without any --model is measured"
+        "runs", nargs="*", metavar="RUN", help="run folders, or a folder of runs; without one --model is measured"
     )
     add_task_arguments(p, required=False)
     add_own_arguments(p)
