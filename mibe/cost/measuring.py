@@ -131,7 +131,10 @@ def _passes(
     def some(count: int) -> list[Request]:
         taken = [list(islice(requests, count)) for requests in waiting]
         if short := next((plan.task for plan, found in zip(plans, taken, strict=True) if len(found) < count), None):
-            raise UsageError(f"{short.name} has too few documents for as many passes; give a smaller --limit")
+            raise UsageError(
+                f"{short.name} has too few documents that fit the model's window for as many passes; give a smaller "
+                "--limit, or other --tasks"
+            )
         return [request for requests in taken for request in requests]
 
     # The first prompt pays for what is set up once: kernels, graphs, connections. It counts nowhere.

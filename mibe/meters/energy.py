@@ -36,7 +36,8 @@ class Energy:
 
 @dataclass(frozen=True, slots=True)
 class Counter:
-    """Something that counts microjoules: `read` gives them, and begins anew after `most`."""
+    """Something that counts microjoules: `read` gives them, and begins anew after `most`. It raises `OSError` where it
+    cannot be read any more."""
 
     name: str
     read: Callable[[], int]
@@ -52,10 +53,9 @@ class EnergyMeter:
     """Adds up what counters count from its start until `stop`, in a thread of its own that is hardly ever awake."""
 
     def __init__(self, counters: list[Counter], why: str = "") -> None:
-        self._counters = counters
         self._why = why
-        self._last = [counter.read() for counter in counters]
-        self._joules = [0.0] * len(counters)
+        self._last = {counter: counter.read() for counter in counters}
+        self._joules = dict.fromkeys(counters, 0.0)
         self._begun = time.perf_counter()
         self._over = threading.Event()
         self._thread: threading.Thread | None = None
@@ -78,9 +78,8 @@ class EnergyMeter:
             self._over.set()
             self._thread.join()
             self._add()
-        names = [counter.name for counter in self._counters]
         return Energy(
-            joules=dict(zip(names, self._joules, strict=True)),
+            joules={counter.name: joules for counter, joules in self._joules.items()},
             seconds=time.perf_counter() - self._begun,
             why=self._why,
         )
@@ -90,10 +89,16 @@ class EnergyMeter:
             self._add()
 
     def _add(self) -> None:
-        for number, counter in enumerate(self._counters):
-            now = counter.read()
-            self._joules[number] += counter.between(self._last[number], now)
-            self._last[number] = now
+        for counter in list(self._joules):
+            try:
+                now = counter.read()
+            except OSError as error:
+                # A part of what it used would be taken for all.
+                del self._joules[counter]
+                self._why = "; ".join(filter(None, [self._why, f"{counter.name} was lost ({error})"]))
+                continue
+            self._joules[counter] += counter.between(self._last[counter], now)
+            self._last[counter] = now
 
 
 def rapl_counters(root: Path | None = None) -> tuple[list[Counter], str]:
@@ -129,11 +134,14 @@ def _microjoules(zone: Path) -> int:
 def nvml_counters() -> list[Counter]:
     """The counters of NVIDIA's devices."""
     return [
-        Counter(f"{state.name} ({number})", partial(_device_microjoules, number))
-        for number, state in enumerate(nvml.states())
-        if state.millijoules is not None
+        Counter(f"{state.name} ({state.number})", partial(_device_microjoules, state.number))
+        for state in nvml.states()
+        if nvml.millijoules(state.number) is not None
     ]
 
 
 def _device_microjoules(number: int) -> int:
-    return 1000 * (nvml.states()[number].millijoules or 0)
+    found = nvml.millijoules(number)
+    if found is None:
+        raise OSError(f"device {number} does not answer any more")
+    return 1000 * found

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 INSTALL = "pip install nvidia-ml-py"
 DRIVER = Path("/proc/driver/nvidia/version")
@@ -16,25 +18,32 @@ DRIVER = Path("/proc/driver/nvidia/version")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class State:
-    """A device at this moment. Memory in bytes; `by_process` is process number → what it uses, as the driver sees it.
+    """A device now. Memory in bytes; `by_process` is process number → what it uses, as the driver sees it."""
 
-    `millijoules` is the energy since the driver was loaded, None for devices that do not count it (before Volta).
-    """
-
+    number: int
     name: str
     uuid: str
     total: int
     used: int
     by_process: Mapping[int, int]
-    millijoules: int | None
 
 
 def states() -> list[State]:
-    """Every device of this machine; none where NVML cannot be had."""
+    """Every device of this machine that answers; none where NVML cannot be had."""
     nvml = library()
     if nvml is None:
         return []
-    return [_state(nvml, nvml.nvmlDeviceGetHandleByIndex(number)) for number in range(nvml.nvmlDeviceGetCount())]
+    numbers = range(_known(nvml, nvml.nvmlDeviceGetCount) or 0)
+    found = (_known(nvml, partial(_state, nvml, number)) for number in numbers)
+    return [state for state in found if state is not None]
+
+
+def millijoules(number: int) -> int | None:
+    """The energy that a device has used since the driver was loaded; None where it does not count it."""
+    nvml = library()
+    if nvml is None:
+        return None
+    return _known(nvml, lambda: int(nvml.nvmlDeviceGetTotalEnergyConsumption(nvml.nvmlDeviceGetHandleByIndex(number))))
 
 
 @cache
@@ -58,9 +67,11 @@ def why_none() -> str:
     return f"NVML needs `{INSTALL}`" if library() is None else "NVML counts no energy of these devices"
 
 
-def _state(nvml: Any, device: Any) -> State:
+def _state(nvml: Any, number: int) -> State:
+    device = nvml.nvmlDeviceGetHandleByIndex(number)
     memory = nvml.nvmlDeviceGetMemoryInfo(device)
     return State(
+        number=number,
         name=_text(nvml.nvmlDeviceGetName(device)),
         uuid=_text(nvml.nvmlDeviceGetUUID(device)),
         total=int(memory.total),
@@ -71,11 +82,11 @@ def _state(nvml: Any, device: Any) -> State:
             for process in _known(nvml, lambda: nvml.nvmlDeviceGetComputeRunningProcesses(device)) or ()
             if process.usedGpuMemory is not None
         },
-        millijoules=_known(nvml, lambda: nvml.nvmlDeviceGetTotalEnergyConsumption(device)),
     )
 
 
-def _known(nvml: Any, ask: Any) -> Any:
+def _known(nvml: Any, ask: Callable[[], T]) -> T | None:
+    """What the driver answers; None where it refuses."""
     try:
         return ask()
     except nvml.NVMLError:

@@ -140,7 +140,9 @@ def test_a_real_model_tells_its_first_token_its_size_and_its_operations(tmp_path
 
     tokenizer = tiny_tokenizer()
     tokenizer.model_max_length = 8192
-    model = from_loaded(tiny_llama(), tokenizer, name="tiny", batch_size=4)
+    tiny = tiny_llama()
+    tiny.config.max_position_embeddings = 8192
+    model = from_loaded(tiny, tokenizer, name="tiny", batch_size=4)
     run = mibe.evaluate(
         model=model, tasks="medqa", limit=4, max_new_tokens=6, resamples=5, output_dir=tmp_path, use_cache=False
     )

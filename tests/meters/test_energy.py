@@ -80,6 +80,15 @@ def test_what_nobody_may_read_is_not_measured_and_says_why(zones, tmp_path):
     assert Energy(joules={}, seconds=1.0, why="x").total is None
 
 
+def test_a_counter_that_is_lost_on_the_way_is_left_out_and_named(zones):
+    meter = EnergyMeter(rapl_counters(zones)[0])
+    put(zones, "intel-rapl:0", 3_000_000)
+    (zones / "intel-rapl:1" / "energy_uj").unlink()
+    found = meter.stop()
+    assert found.joules == {"package-0 (intel-rapl:0)": 2.0, "dram (intel-rapl:0:1)": 0.0}
+    assert "package-1 (intel-rapl:1) was lost" in found.why
+
+
 def test_devices_that_count_do_and_others_do_not(monkeypatch):
     made = Driver([[], []], energy=(5_000_000, None))
     monkeypatch.setitem(sys.modules, "pynvml", made)
