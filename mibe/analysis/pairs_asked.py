@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import closing
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,7 +19,7 @@ from mibe.parsers.outcome import read
 from mibe.prompting import PromptBuilder, stop_strings
 from mibe.registry import load_task
 from mibe.results import schema
-from mibe.results.cache import ResponseCache, cache_key, cache_path
+from mibe.results.cache import ResponseCache, as_kept, cache_key, cache_path
 from mibe.task import Example, Task, letter
 
 NEW_TOKENS = 512
@@ -63,7 +63,7 @@ def ask_pairs(file: PairFile, model: Model, answers: Path, *, max_new_tokens: in
                 if response.finish_reason == "error":
                     raise ModelError(f"{model.name}: {response.error}; the same command goes on where it stopped")
                 if keyed:
-                    cache.put({keys[cell]: {"response": asdict(response)}})
+                    cache.put({keys[cell]: {"response": as_kept(response)}})
                 found[cell.row, cell.column] = _read(cell, waiting[cell][1], response)
     _write(file, answers, found)
 

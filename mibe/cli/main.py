@@ -15,6 +15,7 @@ from functools import partial
 import mibe
 from mibe.cli import (
     compare,
+    cost,
     data,
     env,
     evaluate,
@@ -38,6 +39,7 @@ from mibe.terminal.streams import prepare_streams
 SUBJECTS = (
     evaluate,
     plan,
+    cost,
     tasks,
     data,
     score,

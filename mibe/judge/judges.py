@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias, cast
 
 from mibe.metrics.diagnosis_names import same_diagnosis
@@ -17,7 +17,7 @@ from mibe.models.base import Message, Model, Request, Response, Sampling
 from mibe.models.reasoning import room_to_think
 from mibe.parsers.text import free_text, normalise, strip_markup
 from mibe.results import schema
-from mibe.results.cache import Key, ResponseCache, cache_key, cache_path
+from mibe.results.cache import Key, ResponseCache, as_kept, cache_key, cache_path
 
 DEPTH = 5
 """Ranks that are judged: as deep as top-k accuracy goes."""
@@ -170,7 +170,7 @@ class ModelJudge:
             answers[questions[number]] = response
             if self._cache is not None and response.finish_reason != "error":
                 # Each at once: no log has it before all of its case is judged, and a kill would lose what was paid.
-                self._cache.put({keys[number]: asdict(response)})
+                self._cache.put({keys[number]: as_kept(response)})
         return answers
 
     def _request(self, text: str, attempt: int) -> Request:

@@ -11,6 +11,9 @@ from mibe.judge.verdicts import TOP_K
 from mibe.leaderboard.board import Board
 from mibe.leaderboard.cells import CONSTANT, PARTIAL, Cell, Column, Mean, Row
 from mibe.leaderboard.consistency import own_name
+from mibe.leaderboard.costs import group_of as cost_group
+from mibe.leaderboard.costs import plot as cost_plot
+from mibe.leaderboard.costs import view as cost_view
 from mibe.leaderboard.tables import MISSING, documents, interval, mean_cells, number, rank_text, signed
 from mibe.leaderboard.tables import TITLES as SETTING_TITLES
 from mibe.pages import write_page as write_files
@@ -58,7 +61,7 @@ def write_page(boards: Sequence[Board], folder: Path, *, backbones: Mapping[str,
         "forgetting_source": "The paper's models are those of v1, table 4; own runs are in their own setting.",
         "data": {"colours": COLOURS, "boards": [chart_data(board) for board in boards], "forgetting": forgetting},
     }
-    return write_files(folder, "leaderboard.html", context, assets=("leaderboard.js",))
+    return write_files(folder, "leaderboard.html", context, assets=("cost.js", "leaderboard.js"))
 
 
 def dataset_title(dataset: str) -> str:
@@ -95,6 +98,7 @@ def _subtitle(boards: Sequence[Board]) -> str:
 def board_view(board: Board) -> Data:
     """What the template shows of a board."""
     own = [row for row in board.rows if row.own]
+    costs = cost_view(board)
     return {
         "setting": board.setting,
         "title": SETTING_TITLES[board.setting],
@@ -102,9 +106,14 @@ def board_view(board: Board) -> Data:
         "many": len(own) > COLOURS,
         "topk": bool(_topk(board)),
         "remarks": board.remarks,
-        "notes": [*(f"{dataset_title(note.dataset)}: {note.note}" for note in board.footnotes), *board.run_notes],
+        "notes": [
+            *(f"{dataset_title(note.dataset)}: {note.note}" for note in board.footnotes),
+            *board.run_notes,
+            *costs["notes"],
+        ],
         "caption": _caption(board),
-        "categories": list(dict.fromkeys(category(column.dataset) for column in board.columns)),
+        "categories": [*dict.fromkeys(category(column.dataset) for column in board.columns), *cost_group(costs)],
+        "costs": costs,
         "columns": [_column_view(column) for column in board.columns],
         "has_mean": bool(board.means),
         "rows": [_row_view(board, row) for row in board.rows],
@@ -228,7 +237,17 @@ def chart_data(board: Board) -> Data:
         ],
         "outcomes": [_outcomes(row) for row in board.rows if row.own],
         "topk": _topk(board),
+        "costs": _cost_plot(board),
     }
+
+
+def _cost_plot(board: Board) -> Data:
+    """The accuracy–cost plot, with data sets and figures as they are written here."""
+    found = cost_plot(board)
+    for task in found["tasks"]:
+        title, metric = dataset_title(task["title"]), metric_title(task["metric"])
+        task |= {"label": f"{title}: {metric}", "metricTitle": f"{title}, {metric}"}
+    return found
 
 
 def _first_of(board: Board, dataset: str) -> Column:

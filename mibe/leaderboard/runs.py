@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from mibe.cost.figures import Cost
+from mibe.cost.recorded import cost_of
 from mibe.errors import DataError, RunError, UsageError
 from mibe.judge.verdicts import TOP_K
 from mibe.published.figures import HUMAN
@@ -55,6 +57,7 @@ class Result:
     conditions: Mapping[str, Any]
     settings: Mapping[str, Any]
     part: Mapping[str, Any]
+    cost: Cost | None = None
 
     @property
     def scored(self) -> int:
@@ -162,6 +165,7 @@ def _results_of(run: Run, notes: list[str]) -> Iterator[Result]:
             conditions=_conditions(record, part),
             settings=record["settings"],
             part=part,
+            cost=cost_of(record, [task]),
         )
         yield result
         if task in by_people:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from mibe.analysis.text import write_csv
+from mibe.leaderboard import costs
 from mibe.leaderboard.board import Board
 from mibe.leaderboard.cells import Cell, Column, Row
 
@@ -92,6 +93,7 @@ def as_data(board: Board) -> dict[str, Any]:
             for row in board.rows
             if (mean := board.means.get(row.key)) is not None
         ],
+        "costs": costs.as_data(board),
         "footnotes": [f"{note.dataset}: {note.note}" for note in board.footnotes],
         "remarks": board.remarks,
         "run_notes": board.run_notes,
@@ -157,6 +159,7 @@ def _figures(board: Board, form: str) -> str:
         previous = column.dataset
     means = zip(*(mean_cells(board, row) for row in board.rows), strict=True)
     body += [[*start, *cells] for start, cells in zip(MEAN_LINES, means, strict=False)]
+    body += costs.lines(board)
     return table(body, header, form, ("left", "left", *["right"] * len(board.rows)))
 
 

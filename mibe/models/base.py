@@ -85,7 +85,9 @@ class Response:
     prompt and of what was generated; `seconds` is its share of the wall time that the model worked: all of them add up.
     Models behind an API also say how many tokens of the prompt came from the server's cache, how many of the new ones
     were reasoning, and what the response cost in USD. `budget_cut` says that a limit ended the reasoning, be it that
-    the closing mark was then written for the model.
+    the closing mark was then written for the model. `latency` are the seconds from when the engine began with this
+    request, or it was sent, until all of the text was there, and `first_token` those until the first of it; other
+    requests may be under way beside it. None where an engine does not tell.
     """
 
     text: str
@@ -99,6 +101,8 @@ class Response:
     cost: float | None = None
     answer_at: int | None = 0
     budget_cut: bool = False
+    latency: float | None = None
+    first_token: float | None = None
 
     def __post_init__(self) -> None:
         # The border: whatever a server, an engine, a plugin or a function gave, files and pages can hold it.
@@ -171,6 +175,8 @@ class Model(Protocol):
     answers (`mibe.models.reasoning.Reasoning`), None where it does not.
 
     A remote model may have `if_ours`: what its user says where the server behind it is their own and counts as local.
+
+    A model may also have `size` (`mibe.models.size.Size`): its weights, counted, for what a document costs.
 
     A model may also have `chunk_size`: how many prompts it wants at once, if not the usual number; or `stream`, which
     takes requests one by one (see `mibe.models.streaming`).

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mibe import protocols
+from mibe.cost.recorded import machine_of
 from mibe.data.disk import disk_error
 from mibe.data_use import is_credentialed
 from mibe.errors import RunError
@@ -18,6 +19,7 @@ from mibe.own.recorded import task_of
 from mibe.pages import write_page
 from mibe.published.figures import TITLES
 from mibe.report import samples
+from mibe.report.cost import view as cost_view
 from mibe.report.histogram import histogram
 from mibe.report.prompts import documents_of
 from mibe.results.draws import draws_of, repeats_figures
@@ -69,6 +71,7 @@ def write_report(run: str | Path | Run, folder: Path | None = None, progress: Pr
         "subtitle": _subtitle(record, views),
         "version": VERSION,
         "facts": facts(record),
+        "cost": cost_view(record, {view["name"]: view["title"] for view in views}),
         "remarks": remarks(record, views),
         "tasks": views,
         "outcomes": samples.OUTCOMES,
@@ -150,9 +153,8 @@ def histograms(rows: Sequence[Row]) -> Data:
 
 def facts(record: Mapping[str, Any]) -> list[tuple[str, str]]:
     """What a reader must know of a run, as pairs of name and text; no path, no command line."""
-    settings, model, hardware = record["settings"], record["model"], record.get("hardware") or {}
+    settings, model = record["settings"], record["model"]
     sessions = record["sessions"]
-    cores = f"{hardware['cpu']}, {hardware.get('cores')} cores" if hardware.get("cpu") else ""
     shots = settings["num_fewshot"]
     found = [
         ("Model", f"{model['name']} ({'chat' if model['is_chat'] else 'plain text'})"),
@@ -170,7 +172,7 @@ def facts(record: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("Judge", (record.get("judge") or {}).get("name") or ""),
         ("Begun", f"{sessions[0]['started'][:16].replace('T', ' ')} UTC" if sessions else ""),
         ("Took", _duration(sessions)),
-        ("Machine", ", ".join(filter(None, [cores, *hardware.get("accelerators", [])]))),
+        ("Machine", machine_of(record)),
         ("mibe", record["mibe_version"]),
     ]
     return [(name, text) for name, text in found if text]

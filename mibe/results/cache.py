@@ -13,10 +13,12 @@ import sqlite3
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from mibe.data.disk import cache_dir
+from mibe.models.base import Response
 from mibe.results import schema
 
 Key = bytes
@@ -30,6 +32,15 @@ def cache_path() -> Path:
 def cache_key(identity: Mapping[str, Any], *parts: object) -> Key:
     """The key of one response; `parts` are the prompt and how it was asked, and nothing of how it is read."""
     return hashlib.sha256(json.dumps([identity, *parts], sort_keys=True).encode()).digest()
+
+
+OF_THE_MOMENT = ("latency", "first_token")
+"""Fields of a response that say what else the engine did just then, and nothing of the answer."""
+
+
+def as_kept(response: Response) -> dict[str, Any]:
+    """A response as the cache keeps it."""
+    return {name: value for name, value in asdict(response).items() if name not in OF_THE_MOMENT}
 
 
 class ResponseCache:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mibe.meters import memory
 from mibe.models.base import Model
 from mibe.models.reasoning import reasoning_of
-from mibe.results import environment
+from mibe.models.size import size_of
 from mibe.results.log import latest_rows, sound_rows
 
 if TYPE_CHECKING:
+    from mibe.meters.energy import Energy
     from mibe.models.service import Service
 
 SCHEMA = 1
@@ -21,13 +24,21 @@ SCHEMA = 1
 Record = dict[str, Any]
 
 
-def end(record: Record, model: Model, status: str, reason: str | None = None) -> None:
-    """Close the current session of the record; `reason` is what ended it early."""
+def end(record: Record, model: Model, energy: Energy, status: str, reason: str | None = None) -> None:
+    """Close the current session of the record; `reason` is what ended it early, `energy` what it took."""
     record["status"] = status
-    record["sessions"][-1] |= {"ended": now(), **({} if reason is None else {"reason": reason})}
-    record["memory"] = {
-        "process_peak_bytes": environment.memory_peak(),
+    ended = {"ended": now(), "energy": asdict(energy)}
+    record["sessions"][-1] |= {**ended, **({} if reason is None else {"reason": reason})}
+    record["memory"] = memory_report(model)
+
+
+def memory_report(model: Model) -> Record:
+    """Peak memory of this process and those it started, and device by device, in bytes; None: not measured."""
+    return {
+        "process_peak_bytes": memory.process_peak(),
+        "children_peak_bytes": memory.children_peak(),
         "device_peak_bytes": model.device_memory_peak(),
+        "devices": [asdict(device) for device in memory.devices()],
     }
 
 
@@ -62,12 +73,14 @@ def now() -> str:
 
 def describe_model(model: Model) -> dict[str, Any]:
     """Name, identity and manner of the model."""
+    size = size_of(model)
     return {
         "name": model.name,
         "identity": model.identity,
         "is_remote": model.is_remote,
         "is_chat": model.is_chat,
         "context_window": model.context_window,
+        **({} if size is None else {"size": asdict(size)}),
         "reasoning": None if (found := reasoning_of(model)) is None else asdict(found),
     }
 
@@ -75,11 +88,16 @@ def describe_model(model: Model) -> dict[str, Any]:
 def timing(samples: Path) -> dict[str, Any]:
     """Model time, tokens and rate over the responses that were generated, not taken from the cache.
 
-    Where a model reasoned, `reasoning_tokens` are those of the new ones that are no answer.
-    `usage` stands there for models behind an API: what their servers counted, and USD where the price is known.
+    `counted` of them have their tokens counted: `positions` is how many tokens the model read to make these, and
+    `attended` how many pairs of a token and one before it, or itself, that is (`mibe.cost.flops`). `latency` and
+    `first_token` are percentiles of seconds, where the engine tells them. Where a model reasoned, `reasoning_tokens`
+    are those of the new ones that are no answer. `usage` stands there for models behind an API: what their servers
+    counted, and USD where the price is known.
     """
     seconds, prompt_tokens, new_tokens, generated, cached = 0.0, 0, 0, 0, 0
+    counted = positions = attended = 0
     metered = {"cached_tokens": 0, "reasoning_tokens": 0}
+    spans = {name: array("d") for name in SPANS}
     cost: float | None = None
     is_metered = reasons = False
     for row in latest_rows(samples):
@@ -90,6 +108,12 @@ def timing(samples: Path) -> dict[str, Any]:
         seconds += row.get("seconds") or 0.0
         prompt_tokens += row.get("prompt_tokens") or 0
         new_tokens += row.get("new_tokens") or 0
+        if row.get("prompt_tokens") and row.get("new_tokens") is not None:
+            read = tokens_read(row["prompt_tokens"], row["new_tokens"])
+            counted, positions, attended = counted + 1, positions + read, attended + read * (read + 1) // 2
+        for name, found in spans.items():
+            if row.get(name) is not None:
+                found.append(row[name])
         is_metered |= "cached_tokens" in row or "cost" in row
         reasons |= row.get("reasoning_tokens") is not None
         for name in metered:
@@ -103,7 +127,28 @@ def timing(samples: Path) -> dict[str, Any]:
         "model_seconds": round(seconds, 3),
         "prompt_tokens": prompt_tokens,
         "new_tokens": new_tokens,
+        "counted": counted,
+        "positions": positions,
+        "attended": attended,
         **({"reasoning_tokens": metered["reasoning_tokens"]} if reasons else {}),
         "tokens_per_second": round((prompt_tokens + new_tokens) / seconds, 1) if seconds else None,
+        **{name: percentiles(found) for name, found in spans.items() if found},
         **({"usage": usage} if is_metered else {}),
     }
+
+
+SPANS = ("latency", "first_token")
+"""Fields of a row that are seconds of one response alone: from its beginning to its end, and to its first token."""
+
+
+def tokens_read(prompt_tokens: int, new_tokens: int) -> int:
+    """Tokens that a model reads for one answer: the prompt, and all that it wrote but the last, which nobody reads."""
+    return prompt_tokens + max(0, new_tokens - 1)
+
+
+def percentiles(seconds: Sequence[float]) -> dict[str, Any]:
+    """Median and 95th percentile, by linear interpolation, and of how many."""
+    from mibe.metrics.arrays import np
+
+    p50, p95 = np.percentile(np.asarray(seconds, dtype=np.float64), (50, 95)).tolist()
+    return {"p50": p50, "p95": p95, "n": len(seconds)}

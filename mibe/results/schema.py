@@ -141,6 +141,8 @@ class Row(TypedDict, total=False):
     prompt_tokens: Count | None
     new_tokens: Count | None
     seconds: Positive | None
+    latency: Positive | None
+    first_token: Positive | None
     cached: bool
     cached_tokens: Count | None
     reasoning_tokens: Count | None
@@ -309,6 +311,16 @@ class Usage(TypedDict):
     cost_usd: Number | None
 
 
+class Percentiles(TypedDict):
+    """Seconds: median and 95th percentile of so many."""
+
+    __pydantic_config__ = STRICT  # type: ignore[misc]
+
+    p50: Positive
+    p95: Positive
+    n: Count
+
+
 class Timing(TypedDict):
     """What the responses took."""
 
@@ -318,6 +330,12 @@ class Timing(TypedDict):
     new_tokens: Count
     model_seconds: Positive
     tokens_per_second: Number | None
+    generated: NotRequired[Count]
+    counted: NotRequired[Count]
+    positions: NotRequired[Count]
+    attended: NotRequired[Count]
+    latency: NotRequired[Percentiles]
+    first_token: NotRequired[Percentiles]
     usage: NotRequired[Usage]
 
 
@@ -400,6 +418,19 @@ class Settings(TypedDict, total=False):
     vary: str | None
 
 
+class Size(TypedDict):
+    """A model's weights, counted: `mibe.models.size.Size`."""
+
+    __pydantic_config__ = STRICT  # type: ignore[misc]
+
+    params: Count
+    bytes: Count | None
+    layer_params: Count
+    head_params: Count
+    layers: Count
+    attention_width: Count
+
+
 class Model(TypedDict, total=False):
     """The model, as the record describes it."""
 
@@ -410,6 +441,7 @@ class Model(TypedDict, total=False):
     is_remote: bool
     is_chat: bool
     context_window: Count | None
+    size: Size
 
 
 class Judge(TypedDict):
@@ -420,6 +452,18 @@ class Judge(TypedDict):
     name: Name
 
 
+class Price(TypedDict):
+    """USD per million tokens: `mibe.models.pricing.Price`."""
+
+    __pydantic_config__ = STRICT  # type: ignore[misc]
+
+    prompt: Positive
+    completion: Positive
+    cached: Positive
+    batch: Positive
+    source: Name
+
+
 class Service(TypedDict):
     """A model behind an API."""
 
@@ -427,6 +471,52 @@ class Service(TypedDict):
 
     name: Name
     cost_usd: NotRequired[Number | None]
+    price: NotRequired[Price | None]
+
+
+class Loading(TypedDict):
+    """What it took to load the model."""
+
+    __pydantic_config__ = STRICT  # type: ignore[misc]
+
+    seconds: Positive
+    before_bytes: Count | None
+    after_bytes: Count | None
+
+
+class Energy(TypedDict):
+    """Joules by what used them: `mibe.meters.energy.Energy`."""
+
+    __pydantic_config__ = STRICT  # type: ignore[misc]
+
+    joules: dict[Name, Positive]
+    seconds: Positive
+    why: Name
+
+
+class Device(TypedDict, total=False):
+    """One accelerator: `mibe.meters.memory.Device`."""
+
+    __pydantic_config__ = STRICT  # type: ignore[misc]
+
+    name: Required[Name]
+    total_bytes: Required[Count]
+    used_bytes: Required[Count]
+    allocated_peak_bytes: Count | None
+    reserved_peak_bytes: Count | None
+    own_bytes: Count | None
+    others_bytes: Count | None
+
+
+class Memory(TypedDict, total=False):
+    """Peak memory."""
+
+    __pydantic_config__ = STRICT  # type: ignore[misc]
+
+    process_peak_bytes: Count | None
+    children_peak_bytes: Count | None
+    device_peak_bytes: Count | None
+    devices: list[Device]
 
 
 class Session(TypedDict, total=False):
@@ -437,7 +527,19 @@ class Session(TypedDict, total=False):
     started: Required[Time]
     ended: Time | None
     reason: Name | None
+    loading: Loading
+    energy: Energy
     services: list[Service]
+
+
+class Shard(TypedDict, total=False):
+    """What a merged run tells of one of the runs that it was made of."""
+
+    __pydantic_config__ = STRICT  # type: ignore[misc]
+
+    sessions: Required[list[Session]]
+    hardware: Hardware | None
+    memory: Memory | None
 
 
 class Versions(TypedDict):
@@ -511,7 +613,8 @@ class Record(TypedDict, total=False):
     sessions: list[Session]
     versions: Versions
     hardware: Hardware | None
-    memory: dict[str, JsonValue] | None
+    memory: Memory | None
+    parts: list[Shard]
     tasks: dict[TaskName, Part]
     include: list[Included]
     skipped: dict[TaskName, Name]

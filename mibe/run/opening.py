@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, closing
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from mibe.data import store
 from mibe.data_use import Egress, check_egress, note
 from mibe.errors import UsageError
 from mibe.judge.judges import Judge, Judging, load_judge
 from mibe.judge.verdicts import describe_judge
+from mibe.meters import memory
 from mibe.metrics.base import Mean
 from mibe.models import as_model, ranks
 from mibe.models.base import Message, Model
@@ -69,7 +72,7 @@ def open_run(
     """Load the model and open what the run needs; `held` closes it again. Raises as `mibe.evaluate` says."""
     who = ranks.current()
     news = _news(progress, who)
-    with heard_by(news.message):
+    with heard_by(news.message), loading() as took:
         args = arguments_under(settled.settings.protocol, model, model_args)
         llm = as_model(model, args, name=name, version=version)
     if isinstance(model, str):
@@ -113,9 +116,21 @@ def open_run(
         if budget.lost:
             news.message(f"${budget.lost:.4f} count as spent: a session that was cut off had requests under way")
     begun["sessions"][-1]["processes"] = who.count
+    if isinstance(model, str):
+        # Of one that was handed over nobody here knows what it took.
+        begun["sessions"][-1]["loading"] = took
     who.agree(folder.path)
     session = Session(llm, folder, _open_cache(held, llm, use_cache=use_cache), news, arbiter, who)
     return Opened(session=session, plans=plans, late=settled.late, record=begun, services=tuple(services))
+
+
+@contextmanager
+def loading() -> Iterator[dict[str, Any]]:
+    """A record of what is loaded within: seconds, and this process's resident memory before and after, in bytes."""
+    took: dict[str, Any] = {"before_bytes": memory.resident()}
+    start = time.perf_counter()
+    yield took
+    took |= {"seconds": time.perf_counter() - start, "after_bytes": memory.resident()}
 
 
 def _check_turns(model: Model, plans: Sequence[Plan]) -> None:

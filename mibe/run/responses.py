@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from mibe.errors import ModelError
 from mibe.models.base import ChoiceRequest, Model, Request, Response, Sampling
 from mibe.models.ranks import Ranks
 from mibe.prompting import Rendered, stop_strings
-from mibe.results.cache import cache_key
+from mibe.results.cache import as_kept, cache_key
 from mibe.results.digests import Digests, digest
 from mibe.results.log import Row
+from mibe.results.record import SPANS
 from mibe.run.likelihood import continuations, judge_likelihoods
 from mibe.run.plan import Plan, Prompts
 from mibe.run.reading import judge_response
@@ -22,6 +23,9 @@ from mibe.variation import draw_of_shots
 
 METERED = ("cached_tokens", "reasoning_tokens", "cost")
 """Fields of a response that models behind an API fill."""
+
+DIGITS = 6
+"""Decimals of a second that a row keeps of a latency."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +122,7 @@ def _key(model: Model, plan: Plan, example: Example, rendered: Rendered, samplin
 
 def stored(answer: Mapping[str, Any]) -> dict[str, Any]:
     """An answer as the cache keeps it; `revived` is the inverse."""
-    return {**answer, "response": asdict(answer["response"])}
+    return {**answer, "response": as_kept(answer["response"])}
 
 
 def revived(entry: Mapping[str, Any]) -> dict[str, Any]:
@@ -148,6 +152,7 @@ def row_of(plan: Plan, job: Job, response: Response, loglikelihoods: Sequence[fl
         "prompt_tokens": response.prompt_tokens,
         "new_tokens": response.new_tokens,
         "seconds": response.seconds,
+        **{name: round(value, DIGITS) for name in SPANS if (value := getattr(response, name)) is not None},
         "cached": False,
         **{name: value for name in METERED if (value := getattr(response, name)) is not None},
     }

@@ -11,6 +11,7 @@ from shlex import quote
 from mibe.data_use import without_text_of_any
 from mibe.errors import LimitReached, MibeError, RunError
 from mibe.judge.verdicts import is_judged, judge_samples
+from mibe.meters.energy import EnergyMeter
 from mibe.metrics.base import Mean
 from mibe.results import record
 from mibe.results.log import SampleLog, latest_rows
@@ -35,12 +36,13 @@ def run(opened: Opened) -> Run:
     folder.write_record(written)
     opened.session.progress.message(f"run folder: {folder.path}")
     stream = ResponseStream(opened.session, opened.plans, partial(_describe, opened))
+    meter = EnergyMeter.start()
     try:
         without_text_of_any(stream.in_flight, model.name, partial(_score_all, opened, stream))
     except BaseException as error:
-        _end(opened, _status(error), _reason(error))
+        _end(opened, meter, _status(error), _reason(error))
         raise
-    _end(opened, "finished" if record.is_complete(written) else "incomplete")
+    _end(opened, meter, "finished" if record.is_complete(written) else "incomplete")
     return Run(folder.path, opened.session.ranks.agree(written))
 
 
@@ -59,11 +61,11 @@ def _reason(error: BaseException) -> str:
     return said if isinstance(error, MibeError) else f"{type(error).__name__}: {said}"[:LONGEST]
 
 
-def _end(opened: Opened, status: str, reason: str | None = None) -> None:
+def _end(opened: Opened, meter: EnergyMeter, status: str, reason: str | None = None) -> None:
     """The last word of this session in the record; and to the user, where no model ever answered."""
     folder = opened.session.folder
     record.note_services(opened.record, opened.services)
-    record.end(opened.record, opened.session.model, status, reason)
+    record.end(opened.record, opened.session.model, meter.stop(), status, reason)
     if status == "finished":
         folder.finish(opened.record)
         return

@@ -22,6 +22,8 @@ class Answer:
     """Send so many bytes of the body, then reset the connection."""
     trickle: float = 0.0
     """Seconds between two bytes of the body."""
+    events: list | None = None
+    """In place of a body, a stream of events: (seconds before it, JSON or "[DONE]")."""
 
 
 def said(text, *, finish="stop", usage=True, **message):
@@ -41,6 +43,19 @@ def said(text, *, finish="stop", usage=True, **message):
             "completion_tokens_details": {"reasoning_tokens": 3},
         }
     return Answer(body=body)
+
+
+def grown(*parts, before=0.0, between=0.0, finish="stop", usage=True, done=True, name="content"):
+    """A chat completion as a stream of events: a role, then the parts of the text, then why it ended and the counts."""
+
+    def event(delta, reason=None, **more):
+        return {"id": "chatcmpl-1", "choices": [{"index": 0, "delta": delta, "finish_reason": reason}], **more}
+
+    events = [(0.0, event({"role": "assistant", "content": ""}))]
+    events += [(between if number else before, event({name: part})) for number, part in enumerate(parts)]
+    events += [(0.0, event({}, finish))] if finish else []
+    events += [(0.0, {"id": "chatcmpl-1", "choices": [], "usage": said("").body["usage"]})] if usage else []
+    return Answer(events=[*events, (0.0, "[DONE]")] if done else events)
 
 
 def error(status, message, *, code=None, param=None, kind="invalid_request_error", **headers):
@@ -120,7 +135,22 @@ class _Handler(BaseHTTPRequestHandler):
                 return self._send(function(self.path, raw))
         return self._send(error(404, f"no {method} {self.path}"))
 
+    def _stream(self, answer):
+        self.send_response(answer.status)
+        self.send_header("Content-Type", "text/event-stream; charset=utf-8")
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        for seconds, event in answer.events:
+            time.sleep(seconds)
+            data = f"data: {event if isinstance(event, str) else json.dumps(event)}\n\n".encode()
+            self.wfile.write(f"{len(data):x}\r\n".encode() + data + b"\r\n")
+            self.wfile.flush()
+        self.wfile.write(b"0\r\n\r\n")
+        self.wfile.flush()
+
     def _send(self, answer):
+        if answer.events is not None:
+            return self._stream(answer)
         body = answer.body if isinstance(answer.body, bytes) else json.dumps(answer.body).encode()
         self.send_response(answer.status)
         self.send_header("Content-Type", "application/json")
@@ -135,12 +165,13 @@ class _Handler(BaseHTTPRequestHandler):
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self.connection.close()
             self.close_connection = True
-            return
+            return None
         for byte in body if answer.trickle else b"":
             time.sleep(answer.trickle)
             self.wfile.write(bytes([byte]))
             self.wfile.flush()
         self.wfile.write(b"" if answer.trickle else body)
+        return None
 
     def log_message(self, *_):
         pass

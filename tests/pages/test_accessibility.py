@@ -12,6 +12,7 @@ from scripted import Scripted
 import mibe
 from mibe.leaderboard.board import leaderboard
 from mibe.leaderboard.page import write_page
+from mibe.models.base import Response
 from mibe.report.comparison import write_comparison
 from mibe.report.page import write_report
 
@@ -37,6 +38,12 @@ def axe():
     return AXE.read_text(encoding="utf-8")
 
 
+def counted(prompt, word):
+    """An answer whose tokens and seconds are told, so that pages show what they cost."""
+    text = word if "CONTEXT" in prompt else "A, or rather B"
+    return Response(text=text, finish_reason="stop", prompt_tokens=len(prompt), new_tokens=2, seconds=0.01 * len(word))
+
+
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
     base = tmp_path_factory.mktemp("pages")
@@ -44,7 +51,7 @@ def runs(tmp_path_factory):
         patch.setenv("MIBE_CACHE_DIR", str(base / "cache"))
         patch.setenv("MIBE_DATA_DIR", str(base / "data"))
         for name, word in (("small", "yes"), ("a-model-of-a-very-long-name-that-does-not-fit-into-a-column", "no")):
-            model = Scripted(lambda p, word=word: word if "CONTEXT" in p else "A, or rather B", identity=name)
+            model = Scripted(lambda p, word=word: counted(p, word), identity=name)
             model.name = name
             mibe.evaluate(
                 model=model,

@@ -6,7 +6,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -25,12 +25,15 @@ from mibe.parsers.reasoning import Format
 class Generated:
     """New tokens of one prompt, up to and with the one that ended it, and why it ended there.
 
-    `was_cut` says that a budget ended its reasoning.
+    `was_cut` says that a budget ended its reasoning. `latency` are the seconds from when its prompt began to be read,
+    `first_token` those until the first token was there; None where nobody looked.
     """
 
     tokens: list[int]
     finish_reason: FinishReason
     was_cut: bool = False
+    latency: float | None = None
+    first_token: float | None = None
 
     @classmethod
     def of(cls, written: Written, reason: FinishReason) -> Generated:
@@ -49,6 +52,8 @@ Ended = tuple[int, Generated | Fault]
 class _Line:
     """One text under way: the number of its prompt, the row and slots it fills, its own dice and what it has written.
 
+    `begun` is when its prompt began to be read, and `first` when its first token was there, by this process's clock.
+
     Draws of one prompt are lines of one row for as long as they have the same tokens.
     """
 
@@ -59,6 +64,8 @@ class _Line:
     draw: Draw
     dice: torch.Generator
     written: Written
+    begun: float
+    first: float = 0.0
     is_sound: bool = True
 
     @property
@@ -176,17 +183,22 @@ class Generator:
 
     def _join(self, head: int) -> None:
         """Read each prompt once for all its draws. Lines count the rows that are there, and then these."""
+        begun = time.perf_counter()
         prompts = [self._prompts[draws[0]] for draws in self._joining]
         longest = max(map(len, prompts))
         read = list(self._reader.read_apart(prompts, head, self._endings.room))
         first = sum(map(len, self._rows))
         lines = [
-            _Line(index, row, len(prompt), longest, draw, draw.dice(prompt), self._written(index))
+            _Line(index, row, len(prompt), longest, draw, draw.dice(prompt), self._written(index), begun)
             for row, (prompt, draws) in enumerate(zip(prompts, self._joining, strict=True), first)
             for index in draws
             for draw in [self._draws[index]]
         ]
         self._choose(lines, torch.cat([logits for _, logits in read])[[line.row - first for line in lines]])
+        # Choosing has waited for the device.
+        there = time.perf_counter()
+        for line in lines:
+            line.first = there
         self._rows += [rows for rows, _ in read]
         self._lines += lines
 
@@ -247,13 +259,15 @@ class Generator:
         ended: list[Ended] = [(line.index, "logits") for line in self._lines if not line.is_sound]
         running = [line for line in self._lines if line.is_sound]
         self._lines = []
+        now = time.perf_counter()
         for line, reason in zip(running, self._endings.reasons([line.written for line in running]), strict=True):
             if line.draw.is_over(line.written):
                 reason = "stop"
             if reason is None:
                 self._lines.append(line)
             else:
-                ended.append((line.index, Generated.of(line.written, reason)))
+                text = Generated.of(line.written, reason)
+                ended.append((line.index, replace(text, latency=now - line.begun, first_token=line.first - line.begun)))
         if not self._lines:
             self._rows.clear()
         return ended

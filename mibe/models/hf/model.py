@@ -44,6 +44,7 @@ from mibe.models.identity import Hashing
 from mibe.models.laid_out import TEMPLATED, LaidOut
 from mibe.models.pairs import Pair, encode_pairs
 from mibe.models.reasoning import reasoning_tokens, tell_apart, was_cut
+from mibe.models.size import Size, size_of_module
 from mibe.models.templates import check_template
 from mibe.models.tokens import Encoder, added_before, end_tokens, window_problem, without_end
 from mibe.parsers.reasoning import Format, opened_by
@@ -132,6 +133,11 @@ class HfModel(LaidOut):
         chat = bool(getattr(engine.tokenizer, "chat_template", None))
         return cls(engine, name=name, identity=None, batch_size=batch_size, chat=chat)
 
+    @property
+    def size(self) -> Size | None:
+        """Its weights, counted; None where they are packed."""
+        return size_of_module(self._model)
+
     def count_tokens(self, text: str) -> int:
         """Exact number of tokens of a rendered prompt."""
         return len(self._encoder.whole([text])[0])
@@ -188,7 +194,9 @@ class HfModel(LaidOut):
                 rows = generate_batch(
                     self._model, prompts, draws, sampling, endings, self._tokenizer.pad_token_id, opened
                 )
-            return rows, (time.perf_counter() - start) / len(batch)
+            took = time.perf_counter() - start
+            whole = [replace(row, latency=took) if isinstance(row, Generated) else row for row in rows]
+            return whole, took / len(batch)
 
         for batch, result in self._batches.run(jobs, work, lambda job: self._fit(len(job.tokens) + endings.room)):
             rows: Sequence[Generated | Fault] = ["memory"] * len(batch) if result is None else result[0]
@@ -223,6 +231,8 @@ class HfModel(LaidOut):
             reasoning_tokens=reasoning_tokens(row.tokens, answer_at, job.request.sampling, self._decode),
             answer_at=answer_at,
             budget_cut=row.was_cut or was_cut(row.finish_reason, answer_at),
+            latency=row.latency,
+            first_token=row.first_token,
         )
 
     def _decode(self, tokens: Sequence[int]) -> str:

@@ -72,10 +72,14 @@ class FunctionModel:
                 reason = f"{type(error).__name__}: {error}"
                 yield from ((index, Response(text="", finish_reason="error", error=reason)) for index, _ in batch)
                 continue
-            seconds = (time.perf_counter() - start) / len(batch)
+            latency = time.perf_counter() - start
+            seconds = latency / len(batch)
             for (index, request), text in zip(batch, self._checked(answers, len(batch)), strict=True):
                 text, answer_at = tell_apart(text, opened_by(request.text), request.sampling.stop)
-                yield index, Response(text=text, finish_reason="stop", seconds=seconds, answer_at=answer_at)
+                yield (
+                    index,
+                    Response(text=text, finish_reason="stop", seconds=seconds, answer_at=answer_at, latency=latency),
+                )
 
     def _checked(self, answers: object, count: int) -> list[str]:
         if not isinstance(answers, list | tuple):

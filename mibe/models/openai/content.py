@@ -24,13 +24,17 @@ DEEPEST = 64
 class Reply:
     """An answer of any status: its body, and those headers that are read here (in lower case, none of them long).
 
-    The body's bytes may hold the key, so they are shown nowhere; what they say is, by `json` and `text`.
+    The body's bytes may hold the key, so they are shown nowhere; what they say is, by `json` and `text`. `seconds` are
+    those from when the request was sent until the whole reply was there, `first_token` until an answer in it began,
+    where it came as a stream of events.
     """
 
     status: int
     headers: Mapping[str, str]
     content: bytes = field(repr=False)
     key: str | None = field(default=None, repr=False)
+    seconds: float | None = None
+    first_token: float | None = None
 
     def json(self) -> Any:
         """The body as JSON. Raises `ValueError` where it is none."""

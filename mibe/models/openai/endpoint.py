@@ -30,7 +30,8 @@ class Endpoint:
     `timeout` is for one attempt and `deadline` for all attempts of a request together, `max_wait` is the longest pause
     between two of them; all in seconds. `concurrency` is the most requests that are under way at once, `template_args`
     are switches of the chat template that the server has. `reasoning` is the form of reasoning that this template
-    opens, where the server gives reasoning no field of its own.
+    opens, where the server gives reasoning no field of its own. With `stream` answers are asked for as they grow, which
+    tells when the first token came.
     """
 
     model: str
@@ -53,6 +54,7 @@ class Endpoint:
     batch: bool = False
     poll_interval: float = 60.0
     template_args: Mapping[str, Any] = field(default_factory=dict)
+    stream: bool = False
 
     @property
     def host(self) -> str:
@@ -165,5 +167,6 @@ ARGUMENTS: Mapping[str, Callable[[str], Any]] = {
     "prices": lambda text: Path(text).expanduser(),
     "batch_api": switch,
     "poll_interval": _seconds,
+    "stream": switch,
 }
 """Argument → converter from its text."""

@@ -18,8 +18,9 @@ from mibe.parsers.reasoning import opened_by
 from mibe.terminal.characters import sound
 
 LIMITS = ("max_tokens", "max_completion_tokens")
-OPTIONAL = ("temperature", "seed", "stop")
-"""Parameters that a request can do without: greedy decoding is asked for, and stop strings are also cut here."""
+OPTIONAL = ("temperature", "seed", "stop", "stream_options", "stream")
+"""Parameters that a request can do without: greedy decoding is asked for, stop strings are also cut here, and an answer
+that does not grow before our eyes is the same answer."""
 
 ASKED = ("top_p", "top_k", "min_p", "reasoning_effort", "chat_template_kwargs", "response_format")
 """Parameters that are there because the user asked for them: a server that knows them not cannot do what was asked."""
@@ -90,6 +91,9 @@ def body_of(endpoint: Endpoint, dialect: Dialect, request: Request) -> dict[str,
     }
     if endpoint.reasoning_effort is not None:
         body["reasoning_effort"] = endpoint.reasoning_effort
+    if endpoint.stream:
+        # Without the second the server would not count the tokens.
+        body |= {"stream": True, "stream_options": {"include_usage": True}}
     if endpoint.template_args:
         body["chat_template_kwargs"] = dict(endpoint.template_args)
     if sampling.allowed:

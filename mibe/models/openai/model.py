@@ -314,9 +314,12 @@ class OpenAIModel:
 def read_response(endpoint: Endpoint, request: Request, reply: Reply) -> Response | Problem | None:
     """The response in a reply, or the problem that it tells of; None where it is neither."""
     try:
-        return read_answer(endpoint, reply.json(), request)
+        found = read_answer(endpoint, reply.json(), request)
     except ValueError:
         return None
+    if not isinstance(found, Response):
+        return found
+    return replace(found, latency=reply.seconds, first_token=reply.first_token)
 
 
 def failed(problem: Problem) -> Response:

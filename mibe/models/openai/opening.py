@@ -48,6 +48,8 @@ def load(args: Mapping[str, str]) -> Model:
     )
     if endpoint.batch and endpoint.api != "chat":
         raise UsageError("batch_api goes with api=chat")
+    if endpoint.batch and endpoint.stream:
+        raise UsageError("stream=yes does nothing to Batch jobs; leave it out")
     kind = (
         ("mibe.models.openai.batch", "OpenAIBatchModel")
         if endpoint.batch

@@ -6,6 +6,7 @@ the HTTP library hold the request and so the key; none of them leaves this modul
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from typing import Any
 import openai
 
 from mibe.models.locality import Hold, held, server_here
+from mibe.models.openai import events
 from mibe.models.openai.content import Reply
 from mibe.models.openai.endpoint import Endpoint
 
@@ -34,6 +36,9 @@ ENCODINGS = ("", "identity", "gzip", "deflate")
 
 LONGEST_HEADER = 100
 """Characters of a header that is read; none that means anything has as many."""
+
+SPANS = "mibe_spans"
+"""Where a response of the HTTP library says what it took."""
 
 _most: ContextVar[int] = ContextVar("most")
 
@@ -60,28 +65,41 @@ class _Client(openai.DefaultAsyncHttpxClient):
     """Takes no more of a reply than may be taken, and of its headers those that are read."""
 
     async def send(self, request: Any, **options: Any) -> Any:
-        """The whole reply."""
+        """The whole reply, and the seconds until it was there and until an answer in it began."""
+        begun = time.perf_counter()
+        first: list[float] = []
         try:
             response = await super().send(request, **{**options, "stream": True})
         except (_HTTP.InvalidURL, ValueError) as error:
             # A Location that is no address, a header in no encoding.
             raise _UselessError(f"the reply cannot be read ({type(error).__name__})") from None
         try:
-            content = await _content(response, _most.get())
+            content = await _content(response, _most.get(), lambda: first.append(time.perf_counter()))
         finally:
             await response.aclose()
-        return _HTTP.Response(response.status_code, headers=_read(response.headers), content=content, request=request)
+        spans = {"seconds": time.perf_counter() - begun, "first_token": first[0] - begun if first else None}
+        headers = _read(response.headers)
+        return _HTTP.Response(
+            response.status_code, headers=headers, content=content, request=request, extensions={SPANS: spans}
+        )
 
 
-async def _content(response: Any, most: int) -> bytes:
+async def _content(response: Any, most: int, began: Callable[[], None]) -> bytes:
+    """The content of a reply; `began` is called when an answer begins in one that comes as a stream of events."""
     if (encoding := response.headers.get("content-encoding", "").strip().lower()) not in ENCODINGS:
         raise _UselessError(f"the reply is packed in a way that was not asked for ({encoding[:20]})")
-    content = bytearray()
+    is_stream = response.headers.get("content-type", "").lower().startswith(events.MEDIA_TYPE)
+    content, looked_at, has_begun = bytearray(), 0, not is_stream
     async for part in response.aiter_bytes():
         content += part
         if len(content) > most:
             raise _UselessError(f"the reply is longer than {most // MEGABYTE} MB (max_reply_mb)")
-    return bytes(content)
+        while not has_begun and (end := content.find(b"\n", looked_at)) >= 0:
+            has_begun = events.begins(bytes(content[looked_at:end]))
+            looked_at = end + 1
+            if has_begun:
+                began()
+    return events.completion(bytes(content)) if is_stream else bytes(content)
 
 
 def _read(headers: Any) -> dict[str, str]:
@@ -169,7 +187,8 @@ class Transport:
             return Broken(str(error), reached=True, useless=True)
 
     def _reply(self, response: Any) -> Reply:
-        return Reply(response.status_code, response.headers, response.content, self._key)
+        spans = response.extensions.get(SPANS, {})
+        return Reply(response.status_code, response.headers, response.content, self._key, **spans)
 
 
 def _broken(cause: BaseException | None) -> Broken:

@@ -14,9 +14,10 @@ import os
 import re
 import sys
 import tempfile
+import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
@@ -55,11 +56,15 @@ _FAILURE = re.compile(r"\b((?:[A-Za-z_]\w*\.)*\w*(?:Error|Exception|Interrupt): 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One request to the engine: what it is known by, the tokens of its prompt, what is asked."""
+    """One request to the engine: what it is known by, the tokens of its prompt, what is asked.
+
+    `seconds` is how long the engine had it, once there is an output.
+    """
 
     key: Any
     tokens: list[int]
     params: SamplingParams
+    seconds: float | None = None
 
 
 class Engine:
@@ -146,13 +151,14 @@ class Engine:
     async def _answer(self, job: Job, put: Callable[[tuple[Job, RequestOutput | str]], None]) -> None:
         self._asked += 1
         prompt = {"prompt_token_ids": job.tokens}
+        begun = time.perf_counter()
         answers = self._llm.generate(prompt, job.params, str(self._asked), lora_request=self._lora)
         try:
             (output,) = [answer async for answer in answers]
         except (EngineGenerateError, VLLMClientError, ValueError) as error:
             put((job, one_line(error.__cause__ or error)))
         else:
-            put((job, output))
+            put((replace(job, seconds=time.perf_counter() - begun), output))
 
     async def _watch(self) -> NoReturn:
         while not self._llm.errored:

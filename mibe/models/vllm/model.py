@@ -27,6 +27,7 @@ from mibe.models.reasoning import (
     was_cut,
     within_limits,
 )
+from mibe.models.size import Size, size_of_config
 from mibe.models.streaming import chunks
 from mibe.models.templates import check_template
 from mibe.models.tokens import Encoder, added_before, check_vocabulary, end_tokens, window_problem, without_end
@@ -112,6 +113,12 @@ class VllmModel(LaidOut):
         can = SAMPLED | TEMPLATED if self.is_chat else SAMPLED
         return can if self.reasoning is None or self._engine.parses_reasoning else can - {"constrain"}
 
+    @property
+    def size(self) -> Size | None:
+        """Its weights, counted by its configuration: they lie in the engine's processes."""
+        config = self._engine.config
+        return size_of_config(config.hf_config, itemsize=None if config.quantization else config.dtype.itemsize)
+
     def count_tokens(self, text: str) -> int:
         """Exact number of tokens of a rendered prompt."""
         return len(self._encoder.whole([text])[0])
@@ -139,7 +146,9 @@ class VllmModel(LaidOut):
                 again.append(Job(replace(asked, begun=begun), [*asked.prompt, *begun], params))
                 continue
             now = time.perf_counter()
-            yield asked.key, self._response(asked, output, seconds=now - before)
+            response = self._response(asked, output, seconds=now - before)
+            # What was closed and read again had the engine twice: how long one reading took is not its latency.
+            yield asked.key, response if asked.begun else replace(response, latency=job.seconds)
             before = now
         yield from refused
 

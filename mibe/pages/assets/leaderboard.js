@@ -374,7 +374,8 @@
     };
   }
 
-  const KINDS = { overview, task, outcomes, topk, forgetting };
+  const cost = (board) => costs.plot(board, style, best);
+  const KINDS = { overview, task, outcomes, topk, forgetting, cost };
   for (const figure of document.querySelectorAll("[data-chart]")) {
     const made = KINDS[figure.dataset.chart](data.boards[Number(figure.dataset.board)]);
     let redraw = () => {};
