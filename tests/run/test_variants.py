@@ -23,6 +23,7 @@ from mibe.results.log import latest_rows, read_rows
 from mibe.results.table import render
 from mibe.run.plan import plan_task
 from mibe.run.settings import Settings
+from mibe.variation import Varied
 
 OPTION = re.compile(r"^([A-J])\. (.*)$", re.M)
 
@@ -60,7 +61,7 @@ def versions(run, task="medqa"):
     """Document → version of a way → row."""
     found = defaultdict(lambda: defaultdict(dict))
     for row in latest_rows(run.samples_path(task)):
-        for way, value in row["variant"]["stands"].items():
+        for way, value in row.get("variant", {}).get("stands", {}).items():
             found[way][row["variant"]["of"]][value] = row
     return found
 
@@ -71,14 +72,14 @@ def test_every_figure_of_options_is_that_of_a_plain_count(tmp_path):
     robust = part["robustness"]["options"]
     documents = versions(found)["options"]
     assert (robust["versions"], robust["documents"], robust["divisor"], robust["left_out"]) == (5, 25, 4, 0)
-    assert (
-        part["samples"] == part["variation"]["samples"] == 125 and part["clusters"] == part["data"]["documents"] == 25
-    )
+    assert part["versions"]["samples"] == part["variation"]["samples"] == 125
+    assert part["samples"] == part["clusters"] == part["data"]["documents"] == 25
     right = np.array(
         [[rows[str(k)]["prediction"] == rows[str(k)]["target"] for k in range(5)] for rows in documents.values()]
     )
     value = {name: figure["value"] for name, figure in robust["figures"].items()}
-    assert value["accuracy_mean"] == pytest.approx(right.mean()) == part["figures"]["accuracy"]["value"]
+    assert value["accuracy_mean"] == pytest.approx(right.mean()) != right[:, 0].mean()
+    assert part["figures"]["accuracy"]["value"] == pytest.approx(right[:, 0].mean())
     assert value["accuracy_sd"] == pytest.approx(right.mean(axis=0).std(ddof=1))
     assert value["accuracy_worst"] == pytest.approx(right.mean(axis=0).min())
     assert robust["by_version"][robust["worst"]]["value"] == value["accuracy_worst"]
@@ -127,6 +128,10 @@ def test_the_document_itself_is_the_sample_of_a_run_without_versions(tmp_path):
         assert rows[row["id"]]["prompt_sha256"] == row["prompt_sha256"]
         assert rows[row["id"]]["prediction"] == row["prediction"]
     assert "robustness" not in part_of(plain) and "variation" not in part_of(plain)
+    own, alone = part_of(varied), part_of(plain)
+    assert own["versions"]["samples"] == 125 and own["samples"] == 25
+    # Nothing of the usual table is of versions.
+    assert {key: own[key] for key in alone if key != "timing"} == {key: alone[key] for key in alone if key != "timing"}
     compared = compare(plain, varied)
     assert [row.n for row in compared.rows if row.headline] == [25]
     assert all(row.difference == 0 for row in compared.rows)
@@ -163,7 +168,10 @@ def test_shards_are_the_same_run_and_so_is_scoring_again(tmp_path):
     seen = [row["id"] for shard in shards for row in read_rows(shard / "samples" / "medqa.jsonl")]
     assert sorted(seen) == sorted(row["id"] for row in read_rows(whole.samples_path("medqa")))
     # All versions of a document are on one machine, which reads what they share once.
-    of_shard = [{row["variant"]["of"] for row in read_rows(shard / "samples" / "medqa.jsonl")} for shard in shards]
+    of_shard = [
+        {row.get("variant", {"of": row["id"]})["of"] for row in read_rows(shard / "samples" / "medqa.jsonl")}
+        for shard in shards
+    ]
     assert sum(map(len, of_shard)) == len(set.union(*of_shard))
     merged = part_of(merge(shards, output_dir=tmp_path))
     before = part_of(whole)
@@ -195,8 +203,12 @@ def test_fairness_is_counted_by_document_and_attribute(tmp_path):
     assert part["fairness"]["sex"]["excess"]["n"] == len(both)
     refused = part["variation"]["refused"]["sex"]
     assert sum(refused.values()) + len(documents["sex"]) == 80
-    # A document that no attribute may change is not asked.
-    assert part["data"]["documents"] == len(documents["sex"].keys() | documents["ethnicity"].keys()) < 80
+    # A document that no attribute may change is asked as it is alone, so that the accuracy is that of all.
+    asked = {row["id"] for row in latest_rows(found.samples_path("medqa")) if "variant" not in row}
+    assert part["data"]["documents"] == part["figures"]["accuracy"]["n"] == 80
+    assert asked.isdisjoint(documents["sex"]) and len(asked) >= 80 - len(
+        documents["sex"].keys() | documents["ethnicity"].keys()
+    )
 
 
 def test_prompts_differ_in_what_is_varied_alone(tmp_path):
@@ -236,7 +248,8 @@ def test_a_version_that_failed_leaves_its_document_out(tmp_path):
     lacking = {row["variant"]["of"] for row in latest_rows(found.samples_path("medqa")) if row["outcome"] == "error"}
     assert 0 < len(lacking) == robust["left_out"] == 25 - robust["documents"]
     nothing = part_of(run(tmp_path, lambda text: Response(text="", finish_reason="error", error="no answer")))
-    assert "robustness" not in nothing and nothing["outcomes"]["error"] == 125
+    assert "robustness" not in nothing and nothing["versions"]["outcomes"]["error"] == 125
+    assert nothing["outcomes"]["error"] == 25
 
 
 def test_two_models_are_compared_on_the_same_versions(tmp_path):
@@ -297,11 +310,9 @@ def test_four_orders_cost_at_most_twice_one():
     settings = Settings(num_fewshot=5, limit=40)
     plans = [plan_task(mibe.load_task("mmlu"), each) for each in (settings, replace(settings, vary="options"))]
     builders = [plan.prompts(Scripted(steady)) for plan in plans]
-    once, four = (
-        [builder.build(example).text for example in plan.documents]
-        for plan, builder in zip(plans, builders, strict=True)
-    )
-    kept = [text for text in once if text in four]
+    varied = [example for example in plans[1].documents if isinstance(example, Varied)]
+    four = [builders[1].build(example).text for example in varied]
+    kept = [builders[0].build(example).text for example in varied if example.id == example.document.id]
     assert len(four) == 4 * len(kept) >= 120
     assert read_characters(four) <= 2 * read_characters(kept)
     # The versions of a document stand side by side, and are one up to their options.
