@@ -33,6 +33,9 @@ SIDE_BY_SIDE = ("versions.css", "versions.js")
 ASSETS = (*SIDE_BY_SIDE, "version_charts.js")
 """Those of a page that has the charts of versions too."""
 
+FIGURES = ("Mean", "Standard deviation", "Worst", "Right in all", "Flipped", "Documents that change")
+"""What the figures of a way are called, in their order."""
+
 CHANGING, STEADY, WRONG = "changes", "stays", "wrong"
 """Which samples of a way a link shows: those whose answers change between versions, or do not, or those wrong."""
 
@@ -45,6 +48,7 @@ def versions_view(part: Mapping[str, Any]) -> Data | None:
         "samples": part["versions"]["samples"],
         "outcomes": part["versions"]["outcomes"],
         "headline": part["headline"],
+        "figures": FIGURES,
         "robustness": [_robustness(way, of, part["headline"]) for way, of in part.get("robustness", {}).items()],
         "fairness": [_fairness(name, of) for name, of in part.get("fairness", {}).items()],
         "refused": [
@@ -55,23 +59,22 @@ def versions_view(part: Mapping[str, Any]) -> Data | None:
 
 
 def _robustness(way: str, of: Mapping[str, Any], headline: str) -> Data:
-    """One way: its figures in the order of a reader's questions, each version, and the letters of options."""
+    """One way: its figures in the order of `FIGURES` (None: it has no such), each version, the letters of options."""
     worst = of["worst"]
-    titles = {
-        mean_name(headline): (f"{headline}, mean over versions", way),
-        spread_name(headline): (f"{headline}, standard deviation over versions", way),
-        worst_name(headline): (f"{headline} of the worst version, {worst}", f"{way}:{worst}/{WRONG}"),
-        all_name(headline): ("right in all versions", f"{way}/{STEADY}"),
-        FLIPPED: ("answers that another version flips", f"{way}/{CHANGING}"),
-        CHANGED: ("documents whose answer changes", f"{way}/{CHANGING}"),
+    links = {
+        mean_name(headline): way,
+        spread_name(headline): way,
+        worst_name(headline): f"{way}:{worst}/{WRONG}",
+        all_name(headline): f"{way}/{STEADY}",
+        FLIPPED: f"{way}/{CHANGING}",
+        CHANGED: f"{way}/{CHANGING}",
     }
     return {
         "way": way,
-        **{key: of[key] for key in ("versions", "documents", "left_out", "divisor", "worst", "p")},
+        **{key: of[key] for key in ("versions", "documents", "left_out", "divisor", "p")},
+        "worst": printable(worst),
         "figures": [
-            {"title": title, "link": link, **of["figures"][name]}
-            for name, (title, link) in titles.items()
-            if name in of["figures"]
+            {"link": link, **of["figures"][name]} if name in of["figures"] else None for name, link in links.items()
         ],
         "by_version": [{"name": printable(name), **figure} for name, figure in of["by_version"].items()],
         "letters": _letters(of["letters"]) if "letters" in of else None,
