@@ -28,7 +28,8 @@ REFERENCES = {"sex": "male", "age": "younger", "ethnicity": "white", "insurance"
 NO_PATIENT = Refused("it speaks of no patient with an age")
 
 _OLD = re.compile(r"\b(\d{1,3})[- ](year|month|week|day)s?[- ]old\b")
-_YEARS = re.compile(r"\b(\d{1,3})[- ]years?(?![- ]old)\b")
+_YEARS = re.compile(r"\b(\d{1,3})[- ](?:pack[- ])?years?(?![- ]old)\b")
+"""Pack-years too: of so many years as these, a pack a day is the least that they are of."""
 _PERSON = r"(?:woman|man|girl|boy|female|male|lady|gentleman|patient|infant|child|adult|person|student)"
 
 

@@ -1,7 +1,6 @@
 """Runs that ask documents in several versions: one folder, the same figures however it came to be."""
 
 import json
-import re
 import zlib
 from collections import defaultdict
 from dataclasses import replace
@@ -9,6 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from scripted import Scripted
+from varied_runs import leaning, steady
+from varied_runs import varied_run as run
 
 import mibe
 from mibe.analysis.compare import compare
@@ -24,33 +25,6 @@ from mibe.results.table import render
 from mibe.run.plan import plan_task
 from mibe.run.settings import Settings
 from mibe.variation import Varied
-
-OPTION = re.compile(r"^([A-J])\. (.*)$", re.M)
-
-
-def options_of(text):
-    """The (letter, text) of the last question's options."""
-    found = OPTION.findall(text)
-    if not found:
-        # The released code lists MMLU's options as Python does.
-        return [("1", text[-80:])]
-    return found[max(n for n, (letter, _) in enumerate(found) if letter == "A") :]
-
-
-def steady(text):
-    """The letter of the option whose text it likes best, wherever that stands."""
-    return min(options_of(text), key=lambda option: zlib.crc32(option[1].encode()))[0]
-
-
-def leaning(text):
-    """The same, but A for a quarter of the prompts."""
-    return "A" if zlib.crc32(text.encode()) % 4 == 0 else steady(text)
-
-
-def run(folder, answer=leaning, *, vary="options", tasks="medqa", limit=25, **settings):
-    model = answer if isinstance(answer, Scripted) else Scripted(answer, identity=answer.__name__)
-    arguments = {"resamples": 50, "use_cache": False} | settings
-    return mibe.evaluate(model=model, output_dir=folder, tasks=tasks, vary=vary, limit=limit, **arguments)
 
 
 def part_of(run, task="medqa"):
