@@ -1,4 +1,4 @@
-"""Runs whose documents were varied on the leaderboard: in the usual columns the documents, beside them what versions tell."""
+"""Runs with varied documents on the leaderboard: documents in the usual columns, beside them what versions tell."""
 
 import json
 import re

@@ -119,6 +119,22 @@ def test_an_option_can_refuse_too():
     assert made("sex", text, ("Pregnancy test", *CHOICES[1:])) == "pregnancy, childbirth or contraception"
 
 
+def test_a_patient_who_is_spoken_of_in_another_text_too_is_left_as_is():
+    premise, hypothesis = "A 33-year-old man is tired.", "He sleeps."
+
+    def told(attribute, *texts):
+        inputs = dict(zip(("premise", "hypothesis"), texts, strict=True))
+        return maker(attribute)(MEDQA, None, 1).of(Example(id="1", inputs=inputs, target="A", choices=CHOICES))
+
+    assert isinstance(told("sex", premise, hypothesis), Refused)
+    assert isinstance(told("age", premise, "The 33-year-old sleeps."), Refused)
+    changed = told("sex", premise, "There is no insomnia.")
+    assert dict(changed.others["female"].example.inputs) == {
+        "premise": "A 33-year-old woman is tired.",
+        "hypothesis": "There is no insomnia.",
+    }
+
+
 def test_both_ends_of_a_band_of_years():
     found = made("age", "A 33-year-old man is tired. The 33-year-old man sleeps.")
     assert found == {
