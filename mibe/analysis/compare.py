@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from mibe import protocols
-from mibe.analysis.compare_versions import SAME_VERSIONS, other_versions, version_differences
+from mibe.analysis.compare_versions import OTHER_VERSIONS, other_versions, version_differences
 from mibe.data_use import is_credentialed
 from mibe.errors import UsageError
 from mibe.judge.verdicts import TOP_K, is_judged
@@ -149,7 +149,10 @@ def compare(
             raise UsageError(f"{name}: no sample was scored in both runs; give both the same --limit and --seed")
         late, why_not = _late(task, run_a, run_b, joined)
         found += _differences(task, joined, late, resamples, seed)
-        found += _of_versions(task, (asked[0], asked[1]), resamples, seed)
+        if other_versions(run_a, run_b, name):
+            notes.append(f"{name}: {OTHER_VERSIONS}")
+        else:
+            found += _of_versions(task, (asked[0], asked[1]), resamples, seed)
         notes += [*_left_out(name, scored, joined), *_drawn(name, joined), *_clustered(task, joined), *why_not]
     notes += [f"{name}: in one run only, not compared" for name in _in_one(run_a, run_b)]
     halves = {(row.task, row.metric): lots for row, lots in found}
@@ -185,7 +188,6 @@ def _reasons(a: Run, b: Run, common: Sequence[str]) -> list[str]:
         reasons += [f"{name}: {why}" for key, why in SAME.items() if part_a.get(key) != part_b.get(key)]
         if keys := read_otherwise(a.record, b.record, name):
             reasons.append(f"{name}: the task files differ in {', '.join(keys)}")
-        reasons += [f"{name}: {SAME_VERSIONS}"] if other_versions(a, b, name) else []
         if part_a.get("num_fewshot") == part_b.get("num_fewshot") and _other_shots(a, b, name):
             reasons.append(f"{name}: the worked examples differ")
         if is_judged(task_of(a.record, name)) and a.record.get("judge") != b.record.get("judge"):

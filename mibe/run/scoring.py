@@ -257,6 +257,7 @@ def score_task(
     # Beside verdicts, a sample without them can only be one with an error, which is counted and not scored.
     by_verdict = [row | {"prediction": matches(row)} if "verdicts" in row else row for row in rows]
     scores = score_rows(replace(task, metrics=(TOP_K,)), by_verdict, resamples=resamples, seed=seed)
+    judged = list(filter(is_itself, judged))
     scores["answers"] = answer_counts(
         (row["prediction"] for row in judged), cluster_numbers([row["id"] for row in judged]).tolist()
     )

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 
 from mibe.errors import DataError
 from mibe.prompting import PromptBuilder, Rendered
 from mibe.run.documents import Documents
 from mibe.task import Example
-from mibe.variation import Variation
+from mibe.variation import Variation, document_of
 
 
 @dataclass(frozen=True)
@@ -72,11 +72,16 @@ class VariedPrompts:
 
     def shots_for(self, example: Example) -> tuple[Example, ...]:
         """The worked examples before this version of a document."""
-        return self._builder(example).shots_for(example)
+        return self._builder(example).shots_for(_by_its_document(example))
 
     def build(self, example: Example) -> Rendered:
         """The prompt of one version of a document."""
-        return self._builder(example).build(example)
+        return self._builder(example).build(_by_its_document(example))
 
     def _builder(self, example: Example) -> PromptBuilder:
         return self.builders[self.variation.asked_as(example)]
+
+
+def _by_its_document(example: Example) -> Example:
+    """The version under the id of its document, by which worked examples are chosen where each has its own."""
+    return replace(example, id=document_of(example).id)

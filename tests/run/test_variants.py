@@ -202,6 +202,14 @@ def test_prompts_differ_in_what_is_varied_alone(tmp_path):
     assert all(by["released"]["prediction"] in (None, "A", "B", "C", "D") for by in rows["wording"].values())
 
 
+def test_versions_keep_the_worked_examples_of_their_document(tmp_path):
+    found = run(tmp_path, tasks="mmlu", limit=3, num_fewshot=2, fewshot_per_document=True)
+    shots = defaultdict(set)
+    for row in latest_rows(found.samples_path("mmlu")):
+        shots[row["variant"]["of"]].add(tuple(row["shots"]))
+    assert len(shots) == 3 and all(len(of) == 1 for of in shots.values())
+
+
 def test_likelihoods_are_varied_too(tmp_path):
     found = run(tmp_path, vary="options,wording", tasks="mmlu", limit=6, scoring="loglikelihood")
     part = part_of(found, "mmlu")
@@ -235,8 +243,11 @@ def test_two_models_are_compared_on_the_same_versions(tmp_path):
         assert (row.a, row.b) == pytest.approx((part_a[name]["value"], part_b[name]["value"]))
         assert row.low <= row.difference <= row.high and row.p_holm is None and row.n == 60
     assert rows["options:flipped"].p < 0.01 and rows["options:flipped"].low > 0
-    with pytest.raises(UsageError, match="varied in different ways"):
-        compare(a, run(tmp_path, steady, limit=60, seed=9, vary="options:3"))
+    # Versions that differ are not compared, and the documents are.
+    other = compare(a, run(tmp_path, steady, limit=60, vary="options:3"), resamples=50)
+    assert any("varied in different ways" in note for note in other.notes)
+    assert not any(":" in row.metric for row in other.rows)
+    assert next(row for row in other.rows if row.headline).difference == rows["accuracy"].difference
 
 
 def test_the_table_says_what_it_is_of(tmp_path, capsys):
