@@ -156,9 +156,9 @@ def _board(board: Board, form: str) -> str:
     parts = [head, _figures(board, form)]
     if any(row.own for row in board.rows) and (own := _own(board)):
         parts.append(table(own, OWN_HEADER, form, ("left",) * 3 + ("right",) * 5 + ("right", "left")))
-    for lines_of, head in ((robust_lines, ROBUST_HEADER), (fair_lines, FAIR_HEADER)):
+    for lines_of, header in ((robust_lines, ROBUST_HEADER), (fair_lines, FAIR_HEADER)):
         if found := text_rows(lines_of(board)):
-            parts.append(table(found, head, form, ("left",) * 3 + ("right",) * (len(head) - 3)))
+            parts.append(table(found, header, form, ("left",) * 3 + ("right",) * (len(header) - 3)))
     notes = [*board.remarks, *board.run_notes, *(f"{note.dataset}: {note.note}" for note in board.footnotes)]
     if notes:
         mark = {"text": "", "markdown": "- ", "latex": "% "}[form]

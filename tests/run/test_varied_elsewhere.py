@@ -135,7 +135,7 @@ def test_by_the_papers_rules_a_varied_run_is_scored_on_the_same_samples(run, tmp
     assert part["robustness"]["options"]["documents"] == part_of(run)["robustness"]["options"]["documents"]
     assert set(part["fairness"]) == set(part_of(run)["fairness"])
     worded = varied_run(tmp_path, vary="wording", limit=2)
-    with pytest.raises(UsageError, match="wordings.*leave out --protocol paper"):
+    with pytest.raises(UsageError, match="leave out --protocol paper"):
         rescore(worded.path, protocol="paper")
     assert sorted(path.name for path in tmp_path.iterdir()) == [worded.path.name]
 
@@ -236,7 +236,7 @@ from dataclasses import replace
 import mibe
 from mibe.registry import register_task
 
-register_task(replace(mibe.load_task("medqa"), name="ours", data_name="medqa"))
+register_task(replace(mibe.load_task("medqa"), name="ours", dataset="medqa"))
 """
 
 
