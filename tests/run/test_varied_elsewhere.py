@@ -185,7 +185,7 @@ def cases(tmp_path):
 
 def test_own_data_is_varied_and_scored_again(cases, tmp_path):
     registry._REGISTERED.clear()
-    task, _ = open_file(cases)
+    task, _ = open_file(cases, columns={"input": "question", "target": "answer", "choices": ["options"]})
     register_task(task)
     found = varied_run(
         tmp_path / "runs", Scripted(steady), vary="options,wording,noise,sex", tasks=task.name, limit=None

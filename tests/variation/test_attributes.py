@@ -190,7 +190,9 @@ def test_of_the_real_vignettes_those_that_may_change_are_told_well():
             continue
         kept += 1
         told = {each.stands["sex"]: each.inputs["question"] for each in found}
-        assert swapped(told["female"])[0] == "female" and swapped(told["male"])[0] == "male"
+        for sex, text in told.items():
+            # What is told of a man without doubt ("helped him sleep") may be in doubt once it is told of a woman.
+            assert swapped(text) == UNCLEAR if isinstance(swapped(text), Refused) else swapped(text)[0] == sex
     reasons = {reason: times for (way, reason), times in refused.items() if way == "sex"}
     assert kept + sum(reasons.values()) == 1273
     # So many of the bundled questions may be told of the other sex; every other is counted with its reason.
