@@ -86,7 +86,7 @@ def test_the_columns_say_which_samples_are_versions_of_which_document(made):
     alone = data_of(private / "data" / "0" / "index.js")["versions"]
     # What was answered is not told of a credentialed task, not even whether it changes.
     assert not any(alone["changing"]) and alone["stands"] == of["stands"]
-    assert "/changes" not in (private / "index.html").read_text(encoding="utf-8")
+    assert '/changes">' not in (private / "index.html").read_text(encoding="utf-8")
 
 
 def test_a_run_without_versions_has_nothing_of_it(made):
