@@ -2,7 +2,8 @@
 
 Predictions and targets come from the sample logs, metrics from the tasks. Every document that was scored in both runs
 counts, joined by its id, so that a difference is never one of the questions asked. Of a document that was drawn several
-times, the mean over the draws counts. What is resampled are clusters: documents, or what several of them share.
+times, the mean over the draws counts; of one that was asked in several versions, itself. What is resampled are
+clusters: documents, or what several of them share.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from mibe import protocols
-from mibe.analysis.compare_versions import SAME_VERSIONS, other_versions, version_differences
+from mibe.analysis.compare_versions import OTHER_VERSIONS, other_versions, version_differences
 from mibe.data_use import is_credentialed
 from mibe.errors import UsageError
 from mibe.judge.verdicts import TOP_K, is_judged
@@ -26,6 +27,7 @@ from mibe.own.recorded import read_otherwise, task_of
 from mibe.results.digests import cluster_of, draw_of, identity
 from mibe.results.log import Row
 from mibe.results.run import Run, load_run
+from mibe.results.variants import is_itself
 from mibe.run.scoring import LATE, late_of, stored_statistics
 from mibe.run.settings import changes_of, rule_of, style_of
 from mibe.task import Metric, Outcome, Task, own_id
@@ -140,13 +142,17 @@ def compare(
     notes = [*(f"not comparable: {reason}" for reason in reasons), *_generated(run_a, run_b)]
     for name in common:
         task = protocols.recorded(run_a.record, task_of(run_a.record, name))
-        scored = [list(_scored(run, name)) for run in (run_a, run_b)]
+        asked = [list(_scored(run, name)) for run in (run_a, run_b)]
+        scored = [list(filter(is_itself, rows)) for rows in asked]
         joined = _joined(*scored)
         if not joined[0]:
             raise UsageError(f"{name}: no sample was scored in both runs; give both the same --limit and --seed")
         late, why_not = _late(task, run_a, run_b, joined)
         found += _differences(task, joined, late, resamples, seed)
-        found += _of_versions(task, joined, resamples, seed)
+        if other_versions(run_a, run_b, name):
+            notes.append(f"{name}: {OTHER_VERSIONS}")
+        else:
+            found += _of_versions(task, (asked[0], asked[1]), resamples, seed)
         notes += [*_left_out(name, scored, joined), *_drawn(name, joined), *_clustered(task, joined), *why_not]
     notes += [f"{name}: in one run only, not compared" for name in _in_one(run_a, run_b)]
     halves = {(row.task, row.metric): lots for row, lots in found}
@@ -182,7 +188,6 @@ def _reasons(a: Run, b: Run, common: Sequence[str]) -> list[str]:
         reasons += [f"{name}: {why}" for key, why in SAME.items() if part_a.get(key) != part_b.get(key)]
         if keys := read_otherwise(a.record, b.record, name):
             reasons.append(f"{name}: the task files differ in {', '.join(keys)}")
-        reasons += [f"{name}: {SAME_VERSIONS}"] if other_versions(a, b, name) else []
         if part_a.get("num_fewshot") == part_b.get("num_fewshot") and _other_shots(a, b, name):
             reasons.append(f"{name}: the worked examples differ")
         if is_judged(task_of(a.record, name)) and a.record.get("judge") != b.record.get("judge"):
@@ -370,10 +375,10 @@ def _of_metric(
     return found
 
 
-def _of_versions(task: Task, joined: Joined, resamples: int, seed: int) -> list[Compared]:
+def _of_versions(task: Task, asked: Joined, resamples: int, seed: int) -> list[Compared]:
     """What the versions of documents tell, where both runs asked for the same: figures that describe."""
     found: list[Compared] = []
-    for way, a, b, clusters, halves in version_differences(task, joined, resamples, seed):
+    for way, a, b, clusters, halves in version_differences(task, asked, resamples, seed):
         figures_a, figures_b = a.figures(a.table.sum(axis=0)), b.figures(b.table.sum(axis=0))
         paired = of_halves(halves)
         for i, name in enumerate(a.names):

@@ -14,7 +14,7 @@ from mibe.run.beside import Beside, beside
 from mibe.run.columns import read_columns
 from mibe.task import Task
 
-SAME_VERSIONS = "its documents were varied in different ways, so that versions of one name are not the same"
+OTHER_VERSIONS = "its documents were varied in different ways, so what versions tell is not compared"
 
 
 def other_versions(a: Run, b: Run, task: str) -> bool:

@@ -188,13 +188,12 @@ def _check_task(task: Task, parts: Sequence[Run], *, partial: bool) -> None:
         expected = draws * samples_asked(run.record["tasks"][task.name])
         if count != expected:
             raise RunError(f"{run.samples_path(task.name)} holds {count} samples of {expected}; run its command again")
-    if "variation" in recorded:
-        # How many versions a document has, only its own shard knows.
-        return
     limit, of = settings["limit"], recorded["data"]["of"]
-    wanted = draws * (of if limit is None else min(limit, of))
-    if len(seen) != wanted and not partial:
-        raise RunError(f"{task.name}: the shards hold {len(seen)} samples of {wanted}")
+    wanted = of if limit is None else min(limit, of)
+    # How many versions a document has, only its own shard knows.
+    documents = sum(run.record["tasks"][task.name]["data"]["documents"] for run in parts)
+    if documents != wanted and not partial:
+        raise RunError(f"{task.name}: the shards hold {documents} documents of {wanted}")
 
 
 def _rows(parts: Iterable[Run], task: str) -> Iterator[Row]:

@@ -13,6 +13,7 @@ from typing import Any
 
 from mibe import protocols
 from mibe.analysis.packages import NO_ANSWER, by_packages, package, reliability_curve, share, why_not
+from mibe.analysis.verify_versions import NOT_COUNTED, version_counts
 from mibe.errors import RunError
 from mibe.judge.judges import EXACT
 from mibe.judge.verdicts import TOP_K, matches
@@ -24,6 +25,7 @@ from mibe.results.digests import cluster_of, draw_of
 from mibe.results.draws import repeats_figures, spread_name
 from mibe.results.log import Row
 from mibe.results.run import Run, load_run
+from mibe.results.variants import is_itself, variant_figures
 from mibe.run.reading import ANSWERED
 from mibe.run.scoring import late_of
 from mibe.task import Metric, Outcome, Task
@@ -134,8 +136,11 @@ def _of_task(run: Run, name: str) -> Iterator[Check]:
         raise RunError(f"{run.path}: {name} has no scores yet; run its command again first")
     task = protocols.recorded(run.record, task_of(run.record, name))
     rows = list(run.rows(name))
-    if len(rows) != part["samples"]:
-        raise RunError(f"{run.samples_path(name)} holds {len(rows)} samples, the record {part['samples']}")
+    samples = part.get("versions", part)["samples"]
+    if len(rows) != samples:
+        raise RunError(f"{run.samples_path(name)} holds {len(rows)} samples, the record {samples}")
+    yield from _of_versions(name, part, rows)
+    rows = list(filter(is_itself, rows))
     scored = [row for row in rows if row["outcome"] != Outcome.ERROR]
     settings = run.record["settings"]
     behind = what_was_scored(task, scored, settings)
@@ -275,6 +280,19 @@ def _of_draws(
         values = [found[metric] for found in theirs if name == spread_name(metric) and metric in found]
         spread = stdev(values) if len(values) == len(by_draw) > 1 else None
         yield Check(task.name, name, figure["value"], spread, OF_DRAWS if spread is None else "", _tolerance(metric))
+
+
+def _of_versions(name: str, part: Mapping[str, Any], rows: Sequence[Row]) -> Iterator[Check]:
+    """A check for each figure of a run whose documents were asked in several versions, and for each count of these."""
+    if "versions" not in part:
+        return
+    yield Check(name, "samples with versions", part["versions"]["samples"], len(rows))
+    counts = Counter(row["outcome"] for row in rows)
+    for outcome, times in part["versions"]["outcomes"].items():
+        yield Check(name, f"samples with versions {outcome}", times, counts[outcome])
+    figures = variant_figures(part)
+    for figure, theirs in version_counts(part, rows).items():
+        yield Check(name, figure, figures[figure]["value"], theirs, NOT_COUNTED if theirs is None else "")
 
 
 def _tolerance(figure: str) -> float:

@@ -21,8 +21,8 @@ LONGEST = 4000
 """Characters of a text that are printed; JSON has all of it."""
 
 OUTCOMES = ("parsed", "unparsed", "truncated", "refused", "error")
-FIELDS = ("id", "draw", "outcome", "prediction", "target", "scores", "output", "error")
-WITHOUT_TEXT = ("id", "draw", "outcome", "scores")
+FIELDS = ("id", "draw", "variant", "outcome", "prediction", "target", "scores", "output", "error")
+WITHOUT_TEXT = ("id", "draw", "variant", "outcome", "scores")
 """Fields of a sample that JSON has, and those that are left of a credentialed one."""
 
 

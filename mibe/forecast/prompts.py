@@ -12,7 +12,7 @@ import tempfile
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from mibe.data import store
@@ -23,12 +23,14 @@ from mibe.models import as_model
 from mibe.models.base import Renderer
 from mibe.models.local.counting import load_counter
 from mibe.protocols import in_style
+from mibe.results.variants import outcomes_asked, samples_asked
 from mibe.run.asking import use_template
 from mibe.run.evaluate import evaluate
 from mibe.run.plan import Plan, plan_task
 from mibe.run.settings import Settings, arguments_under
 from mibe.run.settle import wanted
 from mibe.terminal.progress import Silent
+from mibe.variation import document_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,7 +128,10 @@ def forecast(
         shape=shape,
         dtype=dtype,
         gpu_bytes=gpu_bytes,
-        assumptions=tuple(_assumptions(counter, chosen, throughput, probe, output_share, characters_per_token)),
+        assumptions=(
+            *_assumptions(counter, chosen, throughput, probe, output_share, characters_per_token),
+            *(_versions(plan) for plan in plans if plan.variation is not None),
+        ),
     )
 
 
@@ -134,8 +139,10 @@ def tally(plan: Plan, model: Renderer) -> Tally:
     """Build every prompt of a task, as a run would, and count."""
     plan = plan.with_room(model)
     builder, draws = plan.prompts(model), plan.settings.repeats
-    heads: dict[str, tuple[str, int]] = {}
-    documents = prompt_tokens = longest = row_bytes = 0
+    heads: dict[tuple[str, str, int], tuple[str, int]] = {}
+    document = ""
+    versions: dict[tuple[str, int], str] = {}
+    documents = prompt_tokens = longest = row_bytes = shared_by_versions = 0
     for example in plan.documents:
         text = builder.build(example).text
         tokens = model.count_tokens(text)
@@ -144,11 +151,20 @@ def tally(plan: Plan, model: Renderer) -> Tally:
         longest = max(longest, tokens)
         row = [example.id, example.target, dict(example.metadata)]
         row_bytes += ROW_BYTES + len(json.dumps(row, ensure_ascii=False).encode())
+        asked = plan.asked_as(example)
+        if document_of(example).id != document:
+            document, versions = document_of(example).id, {}
+        if asked in versions:
+            # It shares more with another version of its document than the head that it has with other documents.
+            shared_by_versions += model.count_tokens(_common(versions[asked], text))
+            continue
+        versions[asked] = text
         # Documents with other examples of their own share the instruction alone.
-        group = "" if plan.shots is None or plan.shots.per_document else plan.shots.matching(example)
-        head, count = heads.get(group, (text, 0))
-        heads[group] = (os.path.commonprefix([head, text]), count + 1)  # noqa: RUF071  (characters are meant)
+        examples = "" if plan.shots is None or plan.shots.per_document else plan.shots.matching(example)
+        head, count = heads.get((examples, *asked), (text, 0))
+        heads[examples, *asked] = (_common(head, text), count + 1)
     shared_tokens = sum((count - 1) * model.count_tokens(head) for head, count in heads.values() if count > 1)
+    shared_tokens += shared_by_versions
     return Tally(
         task=plan.task.name,
         documents=documents,
@@ -159,6 +175,10 @@ def tally(plan: Plan, model: Renderer) -> Tally:
         longest=longest + plan.room,
         row_bytes=draws * row_bytes,
     )
+
+
+def _common(one: str, other: str) -> str:
+    return os.path.commonprefix([one, other])  # noqa: RUF071  (characters are meant)
 
 
 def _probe(
@@ -189,16 +209,20 @@ def _probe(
             return time.perf_counter() - begun, done.record["tasks"][plan.task.name]
 
         # The first batch pays for what is set up once: kernels, graphs, connections.
-        run(plans[0], 1)
+        run(replace(plans[0], settings=replace(plans[0].settings, vary=None)), 1)
         for plan in plans:
-            timed = min(documents, plan.documents.count)
-            seconds, part = run(plan, timed)
-            if part["outcomes"]["error"]:
-                raise UsageError(
-                    f"--probe: {part['outcomes']['error']} samples of {plan.task.name} failed; run it alone"
-                )
+            seconds, part = run(plan, min(documents, plan.chosen.count))
+            timed = samples_asked(part)
+            if failed := outcomes_asked(part)["error"]:
+                raise UsageError(f"--probe: {failed} samples of {plan.task.name} failed; run it alone")
             found[plan.task.name] = Probe(documents=timed, seconds=seconds, new_tokens=part["timing"]["new_tokens"])
     return found
+
+
+def _versions(plan: Plan) -> str:
+    """How many of the documents counted are versions."""
+    count = plan.chosen.count
+    return f"{plan.task.name}: {count:,} documents in {plan.documents.count:,} versions (--vary {plan.settings.vary})"
 
 
 def _assumptions(

@@ -17,6 +17,7 @@ from mibe.metrics.base import is_main
 from mibe.own.recorded import task_of
 from mibe.results.draws import documents_scored, draws_of, every_figure
 from mibe.results.run import Run
+from mibe.results.variants import is_instability
 
 SCHEMA_VERSION = "0.3.0"
 
@@ -86,7 +87,7 @@ def _results(record: Mapping[str, Any], task: str, part: Mapping[str, Any]) -> I
                 "evaluation_description": part["title"],
                 "metric_id": name,
                 "metric_name": name,
-                "lower_is_better": name in LESS_IS_BETTER,
+                "lower_is_better": name in LESS_IS_BETTER or is_instability(name),
                 "score_type": "continuous",
                 "min_score": least,
                 "max_score": greatest,

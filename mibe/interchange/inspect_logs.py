@@ -20,6 +20,7 @@ from mibe.results.digests import draw_of
 from mibe.results.draws import documents_scored, draws_of, every_figure
 from mibe.results.log import Row
 from mibe.results.run import Run
+from mibe.results.variants import outcomes_asked
 
 if TYPE_CHECKING:
     from inspect_ai.log import EvalLog, EvalSample
@@ -100,8 +101,8 @@ def _log(run: Run, name: str, part: Mapping[str, Any]) -> EvalLog:
             },
         ),
         results=EvalResults(
-            total_samples=part["samples"],
-            completed_samples=part["scored"],
+            total_samples=len(rows),
+            completed_samples=len(rows) - outcomes_asked(part)["error"],
             scores=[EvalScore(name=SCORER, scorer=SCORER, metrics=metrics, scored_samples=part["scored"])],
         ),
         stats=EvalStats(started_at=begun, completed_at=ended),
@@ -146,6 +147,7 @@ def _sample(row: Row, documents: Documents | None, model: str) -> EvalSample:
             )
         },
         total_time=row.get("seconds"),
+        metadata={"variant": row["variant"]} if "variant" in row else {},
         error=None if not error else EvalError(message=message, traceback="", traceback_ansi=""),
     )
 

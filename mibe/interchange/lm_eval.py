@@ -17,6 +17,7 @@ from mibe.leaderboard.standing import LESS_IS_BETTER
 from mibe.metrics.base import is_main
 from mibe.results.draws import documents_scored, draws_of, every_figure, repeats_figures
 from mibe.results.run import Run
+from mibe.results.variants import variant_figures
 
 FILTER = "none"
 MISSING = "N/A"
@@ -95,6 +96,7 @@ def _config(record: Mapping[str, Any], shown: str, name: str, part: Mapping[str,
         "metadata": {
             "version": part["version"],
             "intervals": {m: [figures[m]["low"], figures[m]["high"]] for m in (*main, *repeats_figures(part))},
+            "versions": {name: figure["value"] for name, figure in variant_figures(part).items() if is_main(name)},
             "draws": {name: figure["value"] for name, figure in repeats_figures(part).items() if "@" not in name},
             "rates": {outcome: figure["value"] for outcome, figure in part["rates"].items()},
         },

@@ -89,6 +89,8 @@ def _sample(run: Run, task: str, row: Row, *, private: bool) -> dict[str, Any]:
         "task": task,
         "id": row["id"],
         "draw": draw_of(row),
+        "document": row.get("variant", {}).get("of", row["id"]),
+        "version": ", ".join(f"{way}:{value}" for way, value in row.get("variant", {}).get("stands", {}).items()),
         "outcome": row["outcome"],
         "scores": json.dumps(row.get("scores", {})),
         **{key: row.get(key) for key in PLAIN},

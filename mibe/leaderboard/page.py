@@ -8,6 +8,7 @@ from typing import Any
 
 from mibe.errors import UsageError
 from mibe.judge.verdicts import TOP_K
+from mibe.leaderboard import versions
 from mibe.leaderboard.board import Board
 from mibe.leaderboard.cells import CONSTANT, PARTIAL, Cell, Column, Mean, Row
 from mibe.leaderboard.consistency import own_name
@@ -56,7 +57,7 @@ def write_page(boards: Sequence[Board], folder: Path, *, backbones: Mapping[str,
         "title": "MIBE leaderboard",
         "subtitle": _subtitle(boards),
         "version": VERSION,
-        "boards": [board_view(board) for board in boards],
+        "boards": [board_view(board) | {"versions": versions.page_view(board, folder)} for board in boards],
         "forgetting": bool(forgetting),
         "forgetting_source": "The paper's models are those of v1, table 4; own runs are in their own setting.",
         "data": {"colours": COLOURS, "boards": [chart_data(board) for board in boards], "forgetting": forgetting},

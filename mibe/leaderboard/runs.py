@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,8 @@ class Result:
     `model` is a key that is the same for two runs of the same model whose text was generated in the same way and as
     often, which stands beside its name where it is not the usual one. `names` are all that the model's runs call it,
     and `identified` says whether it can be told from others of these names. `conditions` are those of `SAME`.
+    `versions` has what versions of documents tell, by way or attribute, in this run or others of the same key: that
+    part of the record, and the folder of the `run` that it is of.
     """
 
     model: str
@@ -58,6 +60,7 @@ class Result:
     settings: Mapping[str, Any]
     part: Mapping[str, Any]
     cost: Cost | None = None
+    versions: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
     def scored(self) -> int:
@@ -109,7 +112,7 @@ def read_results(paths: Iterable[str | Path], *, protocol: str | None = None) ->
             if key in results:
                 kept, other = sorted((result, results[key]), key=lambda r: (r.scored, r.ended), reverse=True)
                 notes.append(f"{kept.name}, {kept.task}: {kept.path.name} counts, not {other.path.name}")
-                result = kept
+                result = replace(kept, versions={**other.versions, **kept.versions})
             results[key] = result
     found = _distinctly_named([_of_all_names(result, named[result.model]) for result in results.values()])
     refuse_mixture(found)
@@ -166,6 +169,11 @@ def _results_of(run: Run, notes: list[str]) -> Iterator[Result]:
             settings=record["settings"],
             part=part,
             cost=cost_of(record, [task]),
+            versions={
+                way: {**of, "run": run.path}
+                for kind in ("robustness", "fairness")
+                for way, of in part.get(kind, {}).items()
+            },
         )
         yield result
         if task in by_people:
@@ -190,6 +198,7 @@ def _rated(result: Result, rated: Mapping[str, Any], notes: list[str]) -> Result
     return replace(
         result,
         task=f"{result.task}{HUMAN}",
+        versions={},
         conditions={**result.conditions, "judge": "people"},
         part={"data": result.part["data"], "answers": result.part.get("answers"), **rated},
     )

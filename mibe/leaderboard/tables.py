@@ -1,19 +1,29 @@
 """Leaderboards as text: for the terminal, Markdown, LaTeX, CSV, and JSON with everything.
 
 Text, Markdown and LaTeX have two tables a setting: the figures in the shape of the paper's tables, and each own figure
-beside a published one. CSV has one line a figure.
+beside a published one; and where own runs varied their documents, one of robustness and one of fairness. CSV has one
+line a figure.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from mibe.analysis.text import write_csv
 from mibe.leaderboard import costs
 from mibe.leaderboard.board import Board
 from mibe.leaderboard.cells import Cell, Column, Row
+from mibe.leaderboard.versions import (
+    FAIR_HEADER,
+    ROBUST_HEADER,
+    fair_lines,
+    robust_lines,
+    text_rows,
+    version_figures,
+)
+from mibe.terminal.plain import printable
 
 FORMATS = ("text", "csv", "markdown", "latex", "json")
 STYLES = {"text": "simple", "markdown": "github", "latex": "latex_raw"}
@@ -46,6 +56,17 @@ def lines(board: Board) -> Iterator[dict[str, Any]]:
         for column in board.columns:
             if column in row.cells:
                 yield _line(board, row, column, row.cells[column])
+        for task, result in row.results.items():
+            for name, figure, run in version_figures(result):
+                yield _version_line(board, row, task, name, figure, printable(run.name))
+
+
+def _version_line(
+    board: Board, row: Row, task: str, name: str, figure: Mapping[str, Any], source: str
+) -> dict[str, Any]:
+    """A figure that versions of documents give: no rank, and nothing published to set it against."""
+    cell = Cell(**{key: figure[key] for key in ("value", "low", "high", "stderr", "n")}, source=source)
+    return _line(board, row, Column(task, name), cell)
 
 
 def _line(board: Board, row: Row, column: Column, cell: Cell) -> dict[str, Any]:
@@ -137,6 +158,9 @@ def _board(board: Board, form: str) -> str:
     parts = [head, _figures(board, form)]
     if any(row.own for row in board.rows) and (own := _own(board)):
         parts.append(table(own, OWN_HEADER, form, ("left",) * 3 + ("right",) * 5 + ("right", "left")))
+    for lines_of, header in ((robust_lines, ROBUST_HEADER), (fair_lines, FAIR_HEADER)):
+        if found := text_rows(lines_of(board)):
+            parts.append(table(found, header, form, ("left",) * 3 + ("right",) * (len(header) - 3)))
     notes = [*board.remarks, *board.run_notes, *(f"{note.dataset}: {note.note}" for note in board.footnotes)]
     if notes:
         mark = {"text": "", "markdown": "- ", "latex": "% "}[form]

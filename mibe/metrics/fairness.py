@@ -84,10 +84,12 @@ def fairness(
     document; `excess` is that minus the `baseline`'s of the same documents. `accuracy[VALUE]` and `gaps` are of the
     documents that have every value: each value against the first (that of `references`, else of the alphabet), and how
     many were right with one of both alone. p of excess and gaps are corrected by Holm over all attributes, and over all
-    gaps.
+    gaps. An attribute of which no document has every value is left out.
     """
     found = {
-        name: _attribute(told, counting, headline, references.get(name, "")) for name, told in answers.items() if told
+        name: _attribute(told, counting, headline, references.get(name, ""))
+        for name, told in answers.items()
+        if _divergences(told)
     }
     steady = _divergences(answers.get(baseline, {}))
     for name, part in found.items():
@@ -139,7 +141,7 @@ def _attribute(told: Answers, counting: Counting, headline: str, reference: str)
     own = _divergences(told)
     figures = counting.mean(DIVERGENCE, list(own.values()), list(own))
     part = {"values": values, "documents": len(documents), "figures": figures}
-    if not documents or any(told[document][value].right is None for document in documents for value in values):
+    if any(told[document][value].right is None for document in documents for value in values):
         return part
     right = {value: [float(bool(told[document][value].right)) for document in documents] for value in values}
     for value in values:

@@ -56,7 +56,8 @@ def database_of(run: Run, task: str) -> Path:
 
 
 def listed_in(run: Run, task: str) -> list[Listed]:
-    """The lists of a task's sample log in its order; of a case that was drawn several times the first one's.
+    """The lists of a task's sample log in its order; of a case that was drawn several times the first one's, of one
+    that was asked in several versions that of itself.
 
     Samples without a response, which are not scored, are left out.
     """

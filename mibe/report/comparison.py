@@ -15,9 +15,11 @@ from mibe.own.recorded import task_of
 from mibe.pages import write_page
 from mibe.report import samples
 from mibe.report.prompts import Documents, documents_of
+from mibe.report.versions import SIDE_BY_SIDE
 from mibe.results.log import Row
 from mibe.results.picking import is_right
 from mibe.results.run import Run, load_run
+from mibe.results.variants import is_itself, is_of_versions
 from mibe.task import Task
 from mibe.terminal.plain import printable
 from mibe.terminal.progress import Progress, Silent
@@ -64,9 +66,11 @@ def write_comparison(
                 news.start(name, len(differing), 0)
                 _write(place, task, differing, documents, news)
                 news.stop()
-            kinds = [kind for _, kind in differing]
+            # What the table counts are documents; their versions stand among the samples.
+            kinds = [kind for pair, kind in differing if is_itself(pair[0])]
             figures = [row for row in found.rows if row.task == name]
-            views.append(_view(task, figures, len(pairs), kinds, private=private))
+            of = sum(is_itself(a) for a, _ in pairs)
+            views.append(_view(task, figures, of, kinds, private=private))
     except (FileExistsError, NotADirectoryError):
         raise RunError(f"{folder} is not a folder; give another one") from None
     except OSError as error:
@@ -88,9 +92,8 @@ def write_comparison(
             "kinds": KINDS,
         },
     }
-    return write_page(
-        folder, "comparison.html", context, assets=("report.css", "text.js", "samples.js", "comparison.js")
-    )
+    assets = ("report.css", "text.js", "samples.js", "comparison.js", *SIDE_BY_SIDE)
+    return write_page(folder, "comparison.html", context, assets=assets)
 
 
 def kind_of(task: Task, pair: Pair) -> int | None:
@@ -126,6 +129,7 @@ def _view(task: Task, figures: Sequence[Difference], of: int, kinds: Sequence[in
         "title": task.title,
         "private": private,
         "headline": headline,
+        "of_versions": [row for row in figures if is_of_versions(row.metric)],
         "of": of,
         "counts": [kinds.count(kind) for kind in range(len(KINDS))],
     }

@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 from mibe.pages import embed
 from mibe.parsers.evidence import evidence
 from mibe.report.prompts import Documents
+from mibe.report.versions import version_columns
 from mibe.results.digests import draw_of
 from mibe.results.log import Row
 from mibe.results.picking import is_right
@@ -73,6 +74,7 @@ def index(task: Task, rows: Sequence[Row], *, private: bool) -> Data:
     return {
         "ids": [name_of(row) for row in rows],
         "draws": [row.get("draw") for row in rows],
+        "versions": version_columns(rows, private=private),
         "outcomes": [OUTCOMES.index(row["outcome"]) for row in rows],
         "right": [is_right(row) for row in rows],
         "score": [score_of(task, row) for row in rows],

@@ -9,12 +9,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from mibe.results.digests import draw_of
-from mibe.results.variants import variant_figures
+from mibe.results.variants import is_itself, variant_figures
 
 
 def first_draws(rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Of each document the first draw alone: what a person rates, and what a judge is compared with a person on."""
-    return (row for row in rows if draw_of(row) == 0)
+    """Of each document, as it is, the first draw alone: what a person rates, and what a judge is compared with a
+    person on."""
+    return (row for row in rows if draw_of(row) == 0 and is_itself(row))
 
 
 CHANGED = "changed"
@@ -59,20 +60,16 @@ def draws_of(task: Mapping[str, Any]) -> int:
 def counted(task: Mapping[str, Any]) -> str:
     """What a task's figures are of: "500", "500 × 5" draws, "5716 in 191" clusters (none in older records)."""
     documents, draws = documents_scored(task), draws_of(task)
-    if "variation" in task:
-        documents = int(task["scored"])
     samples = str(documents) if draws == 1 else f"{documents} × {draws}"
     return f"{samples} in {task['clusters']}" if is_clustered(task) else samples
 
 
 def is_clustered(task: Mapping[str, Any]) -> bool:
     """Whether documents of a task's figures share something, so that there are fewer clusters than documents."""
-    samples = task["scored"] if "variation" in task else documents_scored(task)
-    return bool(task.get("clusters", samples) < samples)
+    documents = documents_scored(task)
+    return bool(task.get("clusters", documents) < documents)
 
 
 def documents_scored(task: Mapping[str, Any]) -> int:
-    """Documents that have a score, in one draw or version at least."""
-    if "variation" in task:
-        return min(int(task["data"]["documents"]), int(task["scored"]))
+    """Documents that have a score, in one draw at least."""
     return int(task["repeats"]["documents"] if task.get("repeats") else task["scored"])

@@ -9,8 +9,9 @@ from typing import Any
 from urllib.parse import quote
 
 from mibe.metrics.base import is_main
-from mibe.results.draws import counted
+from mibe.results.draws import counted, every_figure
 from mibe.results.table import remarks_on
+from mibe.results.variants import shown_variants
 from mibe.terminal.plain import printable
 
 NAMED = 3
@@ -69,8 +70,9 @@ def _rows(name: str, part: Mapping[str, Any]) -> Iterator[list[tuple[str, str]]]
         yield [(name, "text"), ("not scored yet", "text"), *[("", "number")] * 3]
         return
     main = sorted(filter(is_main, part["figures"]), key=lambda metric: metric != part["headline"])
-    for number, metric in enumerate(main):
-        figure = part["figures"][metric]
+    figures = every_figure(part)
+    for number, metric in enumerate([*main, *shown_variants(part)]):
+        figure = figures[metric]
         yield [
             (name if number == 0 else "", "text"),
             (metric, "text"),

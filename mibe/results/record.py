@@ -14,6 +14,7 @@ from mibe.models.base import Model
 from mibe.models.reasoning import reasoning_of
 from mibe.models.size import size_of
 from mibe.results.log import latest_rows, sound_rows
+from mibe.results.variants import outcomes_asked
 
 if TYPE_CHECKING:
     from mibe.meters.energy import Energy
@@ -63,7 +64,7 @@ def has_answers(folder: Path) -> bool:
 
 def is_complete(record: Record) -> bool:
     """Whether every sample of every task has a response."""
-    return all(task["outcomes"]["error"] == 0 for task in record["tasks"].values())
+    return all(outcomes_asked(task)["error"] == 0 for task in record["tasks"].values())
 
 
 def now() -> str:

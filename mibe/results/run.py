@@ -16,6 +16,7 @@ from mibe.results.draws import every_figure
 from mibe.results.folder import SAMPLES, not_whole, read_record
 from mibe.results.log import Row, latest_rows
 from mibe.results.picking import is_graded, is_right
+from mibe.results.variants import outcomes_asked
 from mibe.task import Outcome, Task
 from mibe.terminal.plain import printable
 
@@ -45,7 +46,7 @@ class Run:
     @property
     def failed(self) -> int:
         """Samples for which no response came back."""
-        return sum(task["outcomes"]["error"] for task in self.record["tasks"].values())
+        return sum(outcomes_asked(task)["error"] for task in self.record["tasks"].values())
 
     def scores(self, task: str) -> dict[str, float]:
         """Figure name → value of one task."""
@@ -79,7 +80,8 @@ class Run:
     def samples(self, task: str) -> pd.DataFrame:
         """One row a sample: id, output, outcome, prediction, target, scores, tokens, seconds, …
 
-        Where a document has several draws, each is a row, with its number under "draw".
+        Where a document has several draws, each is a row, with its number under "draw"; so is each of its versions,
+        which "variant" tells of.
         """
         import pandas as pd
 

@@ -219,6 +219,15 @@ class VariationOf(TypedDict):
     refused: dict[Name, dict[str, Count]]
 
 
+class VersionsAsked(TypedDict):
+    """All samples of a task whose documents were asked in several versions."""
+
+    __pydantic_config__ = STRICT  # type: ignore[misc]
+
+    samples: Count
+    outcomes: Outcomes
+
+
 class Letters(TypedDict):
     """Whether an option is chosen for its letter."""
 
@@ -375,6 +384,7 @@ class Part(TypedDict, total=False):
     reliability: list[Bin]
     repeats: Repeats
     variation: VariationOf
+    versions: VersionsAsked
     robustness: dict[Name, Robustness]
     fairness: dict[Name, Attribute]
     timing: Timing

@@ -26,7 +26,7 @@ from mibe.results.draws import (
     vote_name,
 )
 from mibe.results.means import means_of
-from mibe.results.variants import remarks_on_variants, shown_variants
+from mibe.results.variants import outcomes_asked, remarks_on_variants, shown_variants
 from mibe.terminal.plain import cell
 
 FORMATS = ("text", "json", "csv", "markdown", "latex")
@@ -41,9 +41,9 @@ DRAWN = (
 )
 """How the figures of several draws are read, a note under the table."""
 VARIED = (
-    "figures without a colon are over all versions of the documents. mean, sd, worst, in_all: over the versions of one "
-    "way; flipped: another answer than to the document itself; divergence: two versions that differ in an attribute "
-    "have different answers."
+    "figures without a colon are of the documents themselves, as without --vary. mean, sd, worst, in_all: over the "
+    "versions of one way; flipped: another answer than to the document itself; divergence: two versions that differ in "
+    "an attribute have different answers."
 )
 """How the figures of versions are read, a note under the table."""
 CLUSTERED = (
@@ -170,10 +170,8 @@ def remarks_on(name: str, task: Mapping[str, Any]) -> list[str]:
             f"{name}: {task['budget_cut']} samples were cut in their reasoning; --thinking-budget N gives room for it"
         )
     notes += [f"{name}: {note}" for note in remarks_on_variants(task)]
-    if task["outcomes"]["error"]:
-        notes.append(
-            f"{name}: {task['outcomes']['error']} samples failed and are not scored; the same command tries them again"
-        )
+    if failed := outcomes_asked(task)["error"]:
+        notes.append(f"{name}: {failed} samples failed and are not scored; the same command tries them again")
     data = task.get("data") or {}
     manifest = data.get("manifest") or {}
     if data.get("shard"):

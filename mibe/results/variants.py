@@ -8,13 +8,37 @@ from typing import Any
 FLIPPED = "flipped"
 """How often a version's answer is another than that of the document itself."""
 
-
 FOUND = 0.01
 """Below this p a model is said to choose options for their letter."""
 DIVERGENCE = "divergence"
 """How often two versions that differ in an attribute have different answers."""
 BASELINE_FIGURE = "divergence_of_baseline"
 """The same of versions that differ in what means nothing, over the documents that have both."""
+
+INSTABILITY = frozenset({FLIPPED, "changed", DIVERGENCE, BASELINE_FIGURE})
+"""Figures of versions that are 0 for a model whose answers stay."""
+
+
+def is_itself(row: Mapping[str, Any]) -> bool:
+    """Whether a row of a sample log is of a document as it is, and no version of one."""
+    return "variant" not in row or row["variant"]["of"] == row["id"]
+
+
+def is_of_versions(metric: str) -> bool:
+    """Whether a figure is one of `variant_figures`, by its name."""
+    return ":" in metric
+
+
+def is_instability(metric: str) -> bool:
+    """Whether a figure of versions says how far answers change with them, so that less is better."""
+    way, _, name = metric.rpartition(":")
+    return bool(way) and (name in INSTABILITY or name.endswith("_sd"))
+
+
+def outcomes_asked(task: Mapping[str, Any]) -> Mapping[str, int]:
+    """How many samples had which outcome, those of versions among them."""
+    found: Mapping[str, int] = task.get("versions", task)["outcomes"]
+    return found
 
 
 def mean_name(metric: str) -> str:
@@ -44,11 +68,13 @@ def answered_name(letter: str) -> str:
 
 def variant_figures(task: Mapping[str, Any]) -> dict[str, Any]:
     """The figures that versions of documents give beside their mean, as "WAY:FIGURE"; none where there is one each."""
-    found: dict[str, Any] = {}
-    for way, part in {**task.get("robustness", {}), **task.get("fairness", {})}.items():
-        letters = (part.get("letters") or {}).get("figures", {})
-        found |= {f"{way}:{name}": figure for name, figure in {**part["figures"], **letters}.items()}
-    return found
+    ways = {**task.get("robustness", {}), **task.get("fairness", {})}
+    return {f"{way}:{name}": figure for way, of in ways.items() for name, figure in figures_of_way(of).items()}
+
+
+def figures_of_way(of: Mapping[str, Any]) -> dict[str, Any]:
+    """All figures of one way or attribute, those of letters last."""
+    return {**of["figures"], **of.get("letters", {}).get("figures", {})}
 
 
 def shown_variants(task: Mapping[str, Any]) -> list[str]:
@@ -93,5 +119,5 @@ def _difference(found: Mapping[str, Any]) -> str:
 
 
 def samples_asked(data: Mapping[str, Any]) -> int:
-    """How many samples of one draw a task's part of the record says were asked: documents, or their versions."""
+    """How many samples of one draw a task's part of the record says were asked: documents, and their versions."""
     return int((data.get("variation") or {}).get("samples", data["data"]["documents"]))

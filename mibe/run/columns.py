@@ -100,54 +100,74 @@ class Columns:
 def read_columns(rows: Iterable[Row], fields: Sequence[str], *, with_scores: bool) -> Columns:
     """The columns of the rows; `fields` are names in their metadata. `scores` holds None where they are not wanted:
     those of answers by likelihood always are."""
-    ids, draws, failed, budget_cuts = _Ids(), array("q"), array("b"), array("b")
-    outcomes, predictions, targets, scores, named, variants = (_Growing() for _ in range(6))
-    groups = tuple(_Growing() for _ in fields)
-    finish_reasons: Counter[str] = Counter()
-    cut, repeats = 0, 1
+    found = GrowingColumns(fields, with_scores=with_scores)
     for row in rows:
-        finish_reasons[row.get("finish_reason") or "unknown"] += 1
-        cut += bool(row.get("cut"))
+        found.add(row)
+    return found.columns()
+
+
+class GrowingColumns:
+    """The columns of rows that are added one by one: whoever reads a log once may fill several of them."""
+
+    def __init__(self, fields: Sequence[str], *, with_scores: bool) -> None:
+        self._fields, self._with_scores = fields, with_scores
+        self._ids, self._draws, self._failed, self._budget_cuts = _Ids(), array("q"), array("b"), array("b")
+        self._outcomes, self._predictions, self._targets = _Growing(), _Growing(), _Growing()
+        self._scores, self._named, self._variants = _Growing(), _Growing(), _Growing()
+        self._groups = tuple(_Growing() for _ in fields)
+        self._finish_reasons: Counter[str] = Counter()
+        self._cut, self._repeats = 0, 1
+
+    def __len__(self) -> int:
+        return len(self._draws)
+
+    def add(self, row: Row) -> None:
+        """One more row."""
+        self._finish_reasons[row.get("finish_reason") or "unknown"] += 1
+        self._cut += bool(row.get("cut"))
         ident, draw = identity(row)
-        repeats = max(repeats, draw + 1)
-        ids.append(ident)
-        draws.append(draw)
-        named.append(row.get("cluster"))
-        variants.append(_variant(row) if "variant" in row else None)
-        failed.append(row["outcome"] == Outcome.ERROR)
-        budget_cuts.append(bool(row.get("budget_cut")))
-        outcomes.append(row["outcome"])
-        predictions.append(row["prediction"])
-        targets.append(row["target"])
+        self._repeats = max(self._repeats, draw + 1)
+        self._ids.append(ident)
+        self._draws.append(draw)
+        self._named.append(row.get("cluster"))
+        self._variants.append(_variant(row) if "variant" in row else None)
+        self._failed.append(row["outcome"] == Outcome.ERROR)
+        self._budget_cuts.append(bool(row.get("budget_cut")))
+        self._outcomes.append(row["outcome"])
+        self._predictions.append(row["prediction"])
+        self._targets.append(row["target"])
         metadata = row.get("metadata") or {}
-        for column, field in zip(groups, fields, strict=True):
+        for column, field in zip(self._groups, self._fields, strict=True):
             column.append(metadata.get(field, ""))
-        scores.append(row["scores"] if with_scores or "loglikelihoods" in row else None)
-    names, numbers = ids.array(), np.array(draws, dtype=np.int64)
-    # The order in which responses happened to arrive bears on no figure, not even in its last digit.
-    order = np.lexsort((numbers, names))
-    names = names[order]
-    documents = np.cumsum(np.append(False, names[1:] != names[:-1]))[: len(names)]
-    clusters = named.numbers(order, documents, names)
-    is_shared = shared(clusters) is not None
-    has_failed = np.array(failed, dtype=np.bool_)[order]
-    order = order[~has_failed]
-    return Columns(
-        documents=documents[~has_failed],
-        clusters=clusters[~has_failed] if is_shared else None,
-        draws=numbers[order],
-        budget_cuts=np.array(budget_cuts, dtype=np.bool_)[order],
-        outcomes=outcomes.sorted(order),
-        predictions=predictions.sorted(order),
-        targets=targets.sorted(order),
-        groups=tuple(column.sorted(order) for column in groups),
-        scores=scores.sorted(order),
-        failed=clusters[has_failed],
-        finish_reasons=dict(finish_reasons),
-        cut=cut,
-        repeats=repeats,
-        variants=variants.sorted(order),
-    )
+        self._scores.append(row["scores"] if self._with_scores or "loglikelihoods" in row else None)
+
+    def columns(self) -> Columns:
+        """Those of all rows so far."""
+        names, numbers = self._ids.array(), np.array(self._draws, dtype=np.int64)
+        # The order in which responses happened to arrive bears on no figure, not even in its last digit.
+        order = np.lexsort((numbers, names))
+        names = names[order]
+        documents = np.cumsum(np.append(False, names[1:] != names[:-1]))[: len(names)]
+        clusters = self._named.numbers(order, documents, names)
+        is_shared = shared(clusters) is not None
+        has_failed = np.array(self._failed, dtype=np.bool_)[order]
+        order = order[~has_failed]
+        return Columns(
+            documents=documents[~has_failed],
+            clusters=clusters[~has_failed] if is_shared else None,
+            draws=numbers[order],
+            budget_cuts=np.array(self._budget_cuts, dtype=np.bool_)[order],
+            outcomes=self._outcomes.sorted(order),
+            predictions=self._predictions.sorted(order),
+            targets=self._targets.sorted(order),
+            groups=tuple(column.sorted(order) for column in self._groups),
+            scores=self._scores.sorted(order),
+            failed=clusters[has_failed],
+            finish_reasons=dict(self._finish_reasons),
+            cut=self._cut,
+            repeats=self._repeats,
+            variants=self._variants.sorted(order),
+        )
 
 
 def _variant(row: Row) -> dict[str, Any]:

@@ -87,7 +87,7 @@ def describe_task(plan: Plan, builder: Prompts, first: Rendered) -> dict[str, An
             "split": documents.split,
             "sha256": store.data_fingerprint(task.data_name, documents.split),
             "manifest": store.load_manifest(task.data_name),
-            "documents": documents.kept if isinstance(documents, VariedDocuments) else documents.count,
+            "documents": plan.chosen.count,
             "of": documents.total,
             "shard": plan.settings.shard,
         },

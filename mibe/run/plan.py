@@ -46,6 +46,11 @@ class Plan:
     variation: Variation | None = None
 
     @property
+    def chosen(self) -> Documents:
+        """The documents themselves, without their versions."""
+        return self.documents.chosen if isinstance(self.documents, VariedDocuments) else self.documents
+
+    @property
     def max_new_tokens(self) -> int:
         """The limit of an answer: the setting's, else the task's own."""
         return self.settings.max_new_tokens or self.task.max_new_tokens
@@ -74,6 +79,10 @@ class Plan:
     def task_of(self, example: Example) -> Task:
         """The task as this document, or this version of one, is asked it."""
         return self.task if self.variation is None else self.variation.task_of(example)
+
+    def asked_as(self, example: Example) -> tuple[str, int]:
+        """The wording, and the draw of worked examples, in which this document, or this version of one, is asked."""
+        return ("", 0) if self.variation is None else self.variation.asked_as(example)
 
     def prompts(self, model: Renderer) -> Prompts:
         """What builds this task's prompts for a model, with room for all that may be written after them."""
@@ -165,7 +174,8 @@ def plan_task(task: Task, settings: Settings) -> Plan:
     if settings.vary is None:
         return Plan(task, documents, shots, settings)
     variation = vary(plain, settings)
-    return Plan(task, VariedDocuments.of(documents, variation), shots, settings, variation=variation)
+    varied = VariedDocuments.of(documents, variation, is_shard=shard is not None)
+    return Plan(task, varied, shots, settings, variation=variation)
 
 
 def vary(task: Task, settings: Settings) -> Variation:

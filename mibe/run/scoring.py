@@ -23,7 +23,8 @@ from mibe.metrics.sameness import answer_counts
 from mibe.metrics.score import sample_statistics, score, score_statistics
 from mibe.results.digests import cluster_of
 from mibe.results.log import Row
-from mibe.run.columns import Columns, by_group, read_columns
+from mibe.results.variants import is_itself
+from mibe.run.columns import Columns, GrowingColumns, by_group
 from mibe.run.repeats import repeats
 from mibe.run.variants import variants
 from mibe.task import Category, Metric, Outcome, Task
@@ -91,11 +92,20 @@ def score_rows(
     """The scores of one task as they stand in the run record. Rows with errors are counted and not scored.
 
     Figures of `late` are made of what `with_late_scores` wrote into the rows. Where documents were drawn several times,
-    the figures are over all draws, and "repeats" holds what the draws tell beside; where they were asked in several
-    versions, over all of these, and "robustness" and "fairness" hold what these tell. Where answers were chosen by
-    likelihood, their own figures come last, and "reliability" holds the curve. Uncertainty goes by cluster.
+    the figures are over all draws, and "repeats" holds what the draws tell beside. Where they were asked in several
+    versions, they are those of the documents themselves, as of a run without any; "versions" counts all samples, and
+    "robustness" and "fairness" hold what the versions tell. Where answers were chosen by likelihood, their own figures
+    come last, and "reliability" holds the curve. Uncertainty goes by cluster.
     """
-    columns = read_columns(rows, task.breakdowns, with_scores=bool(late))
+    growing, versions = (GrowingColumns(task.breakdowns, with_scores=bool(late)) for _ in range(2))
+    outcomes_asked: Counter[str] = Counter()
+    for row in rows:
+        outcomes_asked[row["outcome"]] += 1
+        if is_itself(row):
+            growing.add(row)
+        if "variant" in row:
+            versions.add(row)
+    columns = growing.columns()
     metrics: tuple[Metric, ...] = (*task.metrics, *late)
     tables = sample_statistics(task.metrics, columns.predictions, columns.targets)
     tables += [stored_statistics(metric, columns.scores) for metric in late]
@@ -106,7 +116,7 @@ def score_rows(
         "samples": outcomes.total(),
         "scored": len(columns.outcomes),
         "clusters": columns.count,
-        "outcomes": {name: outcomes[name] for name in OUTCOMES},
+        "outcomes": _in_order(outcomes),
         "finish_reasons": columns.finish_reasons,
         "cut_prompts": columns.cut,
         "budget_cut": int(columns.budget_cuts.sum()),
@@ -127,9 +137,25 @@ def score_rows(
         found["reliability"] = reliability(columns.scores, columns.clusters, resamples, seed)
     if columns.repeats > 1:
         found["repeats"] = repeats(task, metrics, tables, columns, resamples=resamples, seed=seed)
-    if any(variant is not None for variant in columns.variants):
-        found |= variants(task, metrics, tables, columns, resamples=resamples, seed=seed)
+    if len(versions):
+        found["versions"] = {"samples": outcomes_asked.total(), "outcomes": _in_order(outcomes_asked)}
+        found |= _of_versions(task, metrics, versions.columns(), late, resamples, seed)
     return found
+
+
+def _of_versions(
+    task: Task, metrics: Sequence[Metric], columns: Columns, late: Sequence[Mean], resamples: int, seed: int
+) -> dict[str, Any]:
+    """What the versions of documents tell; nothing where none has a score."""
+    if not len(columns.outcomes):
+        return {}
+    tables = sample_statistics(task.metrics, columns.predictions, columns.targets)
+    tables += [stored_statistics(metric, columns.scores) for metric in late]
+    return variants(task, metrics, tables, columns, resamples=resamples, seed=seed)
+
+
+def _in_order(outcomes: Counter[str]) -> dict[str, int]:
+    return {name: outcomes[name] for name in OUTCOMES}
 
 
 def _rates(columns: Columns, resamples: int, seed: int) -> dict[str, Any]:
@@ -231,6 +257,7 @@ def score_task(
     # Beside verdicts, a sample without them can only be one with an error, which is counted and not scored.
     by_verdict = [row | {"prediction": matches(row)} if "verdicts" in row else row for row in rows]
     scores = score_rows(replace(task, metrics=(TOP_K,)), by_verdict, resamples=resamples, seed=seed)
+    judged = list(filter(is_itself, judged))
     scores["answers"] = answer_counts(
         (row["prediction"] for row in judged), cluster_numbers([row["id"] for row in judged]).tolist()
     )

@@ -194,7 +194,6 @@ def changes_of(settings: Mapping[str, Any]) -> list[str]:
         for name in CHANGES
         if settings.get(name, DEFAULTS[name]) != DEFAULTS[name]
     ]
-    found += [f"documents in several versions ({settings['vary']})"] if settings.get("vary") else []
     return found + (["a system prompt"] if settings.get("system_prompt") else [])
 
 

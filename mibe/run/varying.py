@@ -2,50 +2,44 @@
 
 from __future__ import annotations
 
-from array import array
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import chain
 
 from mibe.errors import DataError
 from mibe.prompting import PromptBuilder, Rendered
 from mibe.run.documents import Documents
 from mibe.task import Example
-from mibe.variation import Variation, draw_of_shots
+from mibe.variation import Variation, document_of
 
 
 @dataclass(frozen=True)
 class VariedDocuments:
-    """The selected documents of a task in all their versions, those of one document side by side.
+    """The selected documents of a task in all their versions, those of one document side by side, itself first.
 
-    `count` counts versions, `kept` the documents that have any. Those that every way refuses are no part of the run;
-    `refused` is way → reason → documents.
+    Every document is asked as it is, so that the figures of the documents are those of a run that varies none; what
+    every way refuses is asked so alone. `count` counts samples, `chosen` the documents; `refused` is way → reason →
+    documents.
     """
 
     chosen: Documents
     variation: Variation
-    places: array[int]
-    """Where the kept documents stand among the chosen ones, ascending."""
     count: int
     refused: Mapping[str, Mapping[str, int]]
 
     @classmethod
-    def of(cls, chosen: Documents, variation: Variation) -> VariedDocuments:
-        """Look at every chosen document once. Raises `DataError` where none can be varied."""
+    def of(cls, chosen: Documents, variation: Variation, *, is_shard: bool = False) -> VariedDocuments:
+        """Look at every chosen document once. Raises `DataError` where none can be varied, and they are no shard."""
         reasons: Counter[tuple[str, str]] = Counter()
-        places, count = array("Q"), 0
-        for place, document in enumerate(chosen):
-            versions = sum(1 for _ in variation.of(document, reasons))
-            if versions:
-                places.append(place)
-                count += versions
+        count = sum(1 for document in chosen for _ in variation.of(document, reasons))
         refused: dict[str, dict[str, int]] = {}
         for (way, reason), times in reasons.most_common():
             refused.setdefault(way, {})[reason] = times
-        if not count:
+        if count == chosen.count and not is_shard:
             why = "; ".join(f"{way}: {reason}" for way, reason in reasons)
             raise DataError(f"{chosen.task.name}: none of the documents can be varied ({why}); leave --vary out for it")
-        return cls(chosen, variation, places, count, refused)
+        return cls(chosen, variation, count, refused)
 
     @property
     def split(self) -> str:
@@ -57,18 +51,8 @@ class VariedDocuments:
         """The documents of the split."""
         return self.chosen.total
 
-    @property
-    def kept(self) -> int:
-        """The documents that have versions."""
-        return len(self.places)
-
     def __iter__(self) -> Iterator[Example]:
-        kept = iter(self.places)
-        place = next(kept, None)
-        for number, document in enumerate(self.chosen):
-            if number == place:
-                yield from self.variation.of(document)
-                place = next(kept, None)
+        return chain.from_iterable(map(self.variation.of, self.chosen))
 
 
 @dataclass(frozen=True)
@@ -88,11 +72,16 @@ class VariedPrompts:
 
     def shots_for(self, example: Example) -> tuple[Example, ...]:
         """The worked examples before this version of a document."""
-        return self._builder(example).shots_for(example)
+        return self._builder(example).shots_for(_by_its_document(example))
 
     def build(self, example: Example) -> Rendered:
         """The prompt of one version of a document."""
-        return self._builder(example).build(example)
+        return self._builder(example).build(_by_its_document(example))
 
     def _builder(self, example: Example) -> PromptBuilder:
-        return self.builders[self.variation.wording_of(example), draw_of_shots(example)]
+        return self.builders[self.variation.asked_as(example)]
+
+
+def _by_its_document(example: Example) -> Example:
+    """The version under the id of its document, by which worked examples are chosen where each has its own."""
+    return replace(example, id=document_of(example).id)

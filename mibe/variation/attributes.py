@@ -13,7 +13,7 @@ from typing import Any
 
 from mibe.task import Example, Task
 from mibe.variation.closed import check_closed
-from mibe.variation.gender import swapped
+from mibe.variation.gender import NONE, swapped
 from mibe.variation.reviewed import reviewed
 from mibe.variation.sentences import after_first
 from mibe.variation.varied import Made, Refused, Version, Versions, WayMaker
@@ -26,9 +26,11 @@ REFERENCES = {"sex": "male", "age": "younger", "ethnicity": "white", "insurance"
 """The value that the others are set against: whom medicine was mostly written about and for."""
 
 NO_PATIENT = Refused("it speaks of no patient with an age")
+ELSEWHERE = Refused("it speaks of the patient in several of its texts, of which one would be changed")
 
 _OLD = re.compile(r"\b(\d{1,3})[- ](year|month|week|day)s?[- ]old\b")
-_YEARS = re.compile(r"\b(\d{1,3})[- ]years?(?![- ]old)\b")
+_YEARS = re.compile(r"\b(\d{1,3})[- ](?:pack[- ])?years?(?![- ]old)\b")
+"""Pack-years too: of so many years as these, a pack a day is the least that they are of."""
 _PERSON = r"(?:woman|man|girl|boy|female|male|lady|gentleman|patient|infant|child|adult|person|student)"
 
 
@@ -76,9 +78,13 @@ class Attribute:
 
     def of(self, example: Example) -> Made:
         """The vignette with each value of the attribute, or why it is left as it is."""
-        field = next(iter(example.inputs))
-        if not _OLD.search(example.inputs[field]):
+        fields = [name for name, text in example.inputs.items() if _OLD.search(text)]
+        if not fields:
             return NO_PATIENT
+        field = fields[0]
+        others = [text for name, text in example.inputs.items() if name != field]
+        if len(fields) > 1 or (self.name == "sex" and any(swapped(text) != NONE for text in others)):
+            return ELSEWHERE
         if (reason := refusal(self.name, example)) is not None:
             return reason
         changed = self.change(example.inputs[field])

@@ -17,7 +17,10 @@ FEMALE, MALE = "female", "male"
 
 NONE = Refused("it names no sex")
 BOTH = Refused("it speaks of people of both sexes by pronouns or nouns")
+UNCLEAR = Refused("words alone do not tell whether a “her” is “his” or “him”")
 RELATIVE = Refused("it speaks of a relative, whose pronouns would be those of the patient")
+
+_OPENING = frozenset("“‘\"'(")
 
 _WORD = re.compile(r"\b(?:Mrs?|Ms)\.|[A-Za-z]+")
 
@@ -63,18 +66,31 @@ def swapped(text: str) -> tuple[str, str, str] | Refused:
     for number, word in enumerate(words):
         following = words[number + 1] if number + 1 < len(words) else None
         gap = text[word.end() : following.start()] if following else "."
-        new = _told_of_other(word[0], following[0] if following else "", gap)
+        before = said[number - 1] if number else ""
+        if said[number] == "her" and _is_unclear(before, following[0] if following else "", gap):
+            return UNCLEAR
+        new = _told_of_other(before, word[0], following[0] if following else "", gap)
         parts += [text[end : word.start()], new]
         end = word.end()
     return sex, MALE if sex == FEMALE else FEMALE, "".join([*parts, text[end:]])
 
 
-def _told_of_other(word: str, following: str, gap: str) -> str:
-    """The word for the other sex; "her" is "his" before a noun and "him" elsewhere."""
+def _is_unclear(before: str, following: str, gap: str) -> bool:
+    """Whether "her" may stand before a verb as well as before a noun ("helped her sleep"), or before a quotation."""
+    if gap.strip() in _OPENING:
+        return True
+    lists = reviewed("attributes")["sex"]
+    return before in lists["before_her_and_a_verb"] and not gap.strip() and following.lower() not in lists["after_him"]
+
+
+def _told_of_other(before: str, word: str, following: str, gap: str) -> str:
+    """The word for the other sex; "her" is "his" before a noun and "him" elsewhere, "his" is "hers" after an "of"."""
     low = word.lower()
+    alone = gap.strip() != "" or following.lower() in reviewed("attributes")["sex"]["after_him"]
     if low == "her":
-        alone = gap.strip() != "" or following.lower() in reviewed("attributes")["sex"]["after_him"]
         new = "him" if alone else "his"
+    elif low == "his" and before == "of" and alone:
+        new = "hers"
     else:
         new = {"his": "her", "him": "her", "hers": "his"}.get(low) or _exchange().get(low, low)
     if new == low:

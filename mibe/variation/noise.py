@@ -1,7 +1,8 @@
 """The text of a document as people and machines spoil it, without a change of what it says.
 
-Numbers, units, names of drugs, negations, abbreviations, words of the options and words that an error could turn into
-another word stay as they are; `noise.json` lists them.
+Only plain words are touched, which `noise.json` lists: numbers, units, names of drugs, negations and abbreviations are
+none, whether or not somebody thought of them. Words of the options, and words that an error could turn into another
+word, stay as they are too.
 """
 
 from __future__ import annotations
@@ -52,6 +53,18 @@ def is_protected(word: str, kept: frozenset[str] = frozenset()) -> bool:
     return any(part.lower() in words or part.lower() in kept or pattern.fullmatch(part) is not None for part in letters)
 
 
+@cache
+def _plain() -> frozenset[str]:
+    """The words that may be touched, in lower case."""
+    return frozenset(reviewed("noise")["plain"])
+
+
+def may_change(word: str, kept: frozenset[str]) -> bool:
+    """Whether a word, with the marks around it, is made of plain words alone, and is not protected."""
+    letters = [part.lower() for part in _LETTERS.findall(word)]
+    return bool(letters) and _plain().issuperset(letters) and not is_protected(word, kept)
+
+
 def typing_errors(text: str, dice: random.Random, kept: frozenset[str]) -> str:
     """Some words with an error (`_mistyped`), one of them at least; none that makes another word of the text."""
     places = [found for found in _WORD.finditer(text) if _may_be_mistyped(found[0], kept)]
@@ -67,7 +80,7 @@ def typing_errors(text: str, dice: random.Random, kept: frozenset[str]) -> str:
 
 
 def _may_be_mistyped(word: str, kept: frozenset[str]) -> bool:
-    return max(map(len, _LETTERS.findall(word)), default=0) >= SHORTEST and not is_protected(word, kept)
+    return max(map(len, _LETTERS.findall(word)), default=0) >= SHORTEST and may_change(word, kept)
 
 
 def _mistyped(word: str, dice: random.Random) -> str:
@@ -89,8 +102,8 @@ def _mistyped(word: str, dice: random.Random) -> str:
 
 
 def lower_case(text: str, dice: random.Random, kept: frozenset[str]) -> str:
-    """Small letters, but for what is protected."""
-    return _WORD.sub(lambda word: word[0] if is_protected(word[0], kept) else word[0].lower(), text)
+    """Small letters where plain words have large ones."""
+    return _WORD.sub(lambda word: word[0].lower() if may_change(word[0], kept) else word[0], text)
 
 
 def line_breaks(text: str, dice: random.Random, kept: frozenset[str]) -> str:
@@ -114,7 +127,7 @@ def line_breaks(text: str, dice: random.Random, kept: frozenset[str]) -> str:
 
 def _hyphenated(word: str, dice: random.Random, kept: frozenset[str]) -> tuple[str, str]:
     """Both parts of a long word, or nothing and the word."""
-    if len(word) < 2 * SHORTEST or not word.isalpha() or is_protected(word, kept) or dice.random() < 0.5:
+    if len(word) < 2 * SHORTEST or not word.isalpha() or not may_change(word, kept) or dice.random() < 0.5:
         return "", word
     middle = len(word) // 2
     return word[:middle] + "-", word[middle:]

@@ -12,7 +12,7 @@ from mibe.task import Example, Task
 from mibe.variation import attributes, distractor, noise, options, shots, wording
 from mibe.variation.varied import Refused, Varied, Way, WayMaker, itself, variant
 
-VERSION = 1
+VERSION = 2
 """It goes up whenever the same document has other variants: rules, sentences or wordings changed."""
 
 ROBUSTNESS: Mapping[str, WayMaker] = {
@@ -43,8 +43,8 @@ class Variation:
     ways: tuple[Way, ...]
     tasks: Mapping[str, Task]
 
-    def of(self, document: Example, refused: Counter[tuple[str, str]] | None = None) -> Iterator[Varied]:
-        """The versions of one document, itself first where it is one of them; none where every way refuses it.
+    def of(self, document: Example, refused: Counter[tuple[str, str]] | None = None) -> Iterator[Example]:
+        """The document itself and its versions; itself alone where every way refuses it.
 
         `refused` counts the (way, reason) of what is left as it is.
         """
@@ -65,13 +65,16 @@ class Variation:
                 stands[way.name] = made.itself
                 order = order or made.order
             found += [variant(document, way.name, value, version) for value, version in made.others.items()]
-        if found and stands:
-            yield itself(document, stands, order)
+        yield itself(document, stands, order) if found and stands else document
         yield from found
 
     def wording_of(self, example: Example) -> str:
         """In which wording this version of a document is asked."""
         return example.stands.get(wording.NAME, wording.TABLE) if isinstance(example, Varied) else wording.TABLE
+
+    def asked_as(self, example: Example) -> tuple[str, int]:
+        """The wording and the draw of worked examples of this version of a document."""
+        return self.wording_of(example), draw_of_shots(example)
 
     def task_of(self, example: Example) -> Task:
         """The task as this version of a document is asked it."""

@@ -14,6 +14,7 @@ from typing import Any
 from mibe.errors import RunError
 from mibe.results.finding import find_runs
 from mibe.results.folder import LOCK, RECORD, SAMPLES, read_record
+from mibe.results.variants import samples_asked
 from mibe.terminal.plain import printable
 
 QUIET = 600.0
@@ -98,7 +99,7 @@ class Runs:
         )
 
     def _task(self, path: Path, name: str, part: Mapping[str, Any], draws: int) -> TaskState:
-        of = part["data"]["documents"] * draws if "documents" in part.get("data", {}) else None
+        of = samples_asked(part) * draws if "documents" in part.get("data", {}) else None
         if figure := part.get("figures", {}).get(part.get("headline")):
             return TaskState(name, part.get("samples", 0), part.get("samples"), part["headline"], figure["value"])
         logs = [path / SAMPLES / f"{name}.jsonl", *(path / SAMPLES).glob(f"{name}.rank*.jsonl")]

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from firefox import Firefox, firefox_path
 from scripted import Scripted
+from varied_runs import leaning, steady, varied_run
 
 import mibe
 from mibe.leaderboard.board import leaderboard
@@ -24,8 +25,8 @@ LOOKS = {
     "dark": {"viewport": {"width": 1280, "height": 800}, "color_scheme": "dark"},
     "phone": {"viewport": {"width": 360, "height": 740}, "is_mobile": True, "has_touch": True},
 }
-PAGES = ("leaderboard", "report", "beside")
-SHOWN = {"leaderboard": ".plot svg", "report": "#sample dl", "beside": "#sample dl"}
+PAGES = ("leaderboard", "report", "beside", "versions", "versions beside", "versions ranked")
+SHOWN = dict.fromkeys(PAGES, "#sample dl") | dict.fromkeys(("leaderboard", "versions ranked"), ".plot svg")
 FOUND = """axe.run(document, { resultTypes: ["violations"] }).then((result) => result.violations.map(
     (each) => `${each.id}: ${each.help}: ${each.nodes.map((node) => node.html.slice(0, 120)).join(" ")}`))"""
 OPEN_ALL = "document.querySelectorAll('details').forEach((each) => { each.open = true; })"
@@ -65,12 +66,24 @@ def runs(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def addresses(runs, tmp_path_factory):
+def varied(tmp_path_factory):
+    base = tmp_path_factory.mktemp("varied")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MIBE_CACHE_DIR", str(base / "cache"))
+        patch.setenv("MIBE_DATA_DIR", str(base / "data"))
+        return [varied_run(base / "runs", model, vary="options,noise,sex", limit=8) for model in (leaning, steady)]
+
+
+@pytest.fixture(scope="module")
+def addresses(runs, varied, tmp_path_factory):
     base = tmp_path_factory.mktemp("sites")
     made = {
         "leaderboard": write_page(leaderboard(runs), base / "leaderboard"),
         "report": write_report(runs[0], base / "report"),
         "beside": write_comparison(*runs, base / "beside"),
+        "versions": write_report(varied[0], base / "versions"),
+        "versions beside": write_comparison(*varied, base / "versions-beside"),
+        "versions ranked": write_page(leaderboard([run.path for run in varied]), base / "ranked"),
     }
     return {name: page.as_uri() for name, page in made.items()}
 

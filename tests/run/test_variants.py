@@ -1,7 +1,6 @@
 """Runs that ask documents in several versions: one folder, the same figures however it came to be."""
 
 import json
-import re
 import zlib
 from collections import defaultdict
 from dataclasses import replace
@@ -9,6 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from scripted import Scripted
+from varied_runs import leaning, steady
+from varied_runs import varied_run as run
 
 import mibe
 from mibe.analysis.compare import compare
@@ -23,33 +24,7 @@ from mibe.results.log import latest_rows, read_rows
 from mibe.results.table import render
 from mibe.run.plan import plan_task
 from mibe.run.settings import Settings
-
-OPTION = re.compile(r"^([A-J])\. (.*)$", re.M)
-
-
-def options_of(text):
-    """The (letter, text) of the last question's options."""
-    found = OPTION.findall(text)
-    if not found:
-        # The released code lists MMLU's options as Python does.
-        return [("1", text[-80:])]
-    return found[max(n for n, (letter, _) in enumerate(found) if letter == "A") :]
-
-
-def steady(text):
-    """The letter of the option whose text it likes best, wherever that stands."""
-    return min(options_of(text), key=lambda option: zlib.crc32(option[1].encode()))[0]
-
-
-def leaning(text):
-    """The same, but A for a quarter of the prompts."""
-    return "A" if zlib.crc32(text.encode()) % 4 == 0 else steady(text)
-
-
-def run(folder, answer=leaning, *, vary="options", tasks="medqa", limit=25, **settings):
-    model = answer if isinstance(answer, Scripted) else Scripted(answer, identity=answer.__name__)
-    arguments = {"resamples": 50, "use_cache": False} | settings
-    return mibe.evaluate(model=model, output_dir=folder, tasks=tasks, vary=vary, limit=limit, **arguments)
+from mibe.variation import Varied
 
 
 def part_of(run, task="medqa"):
@@ -60,7 +35,7 @@ def versions(run, task="medqa"):
     """Document → version of a way → row."""
     found = defaultdict(lambda: defaultdict(dict))
     for row in latest_rows(run.samples_path(task)):
-        for way, value in row["variant"]["stands"].items():
+        for way, value in row.get("variant", {}).get("stands", {}).items():
             found[way][row["variant"]["of"]][value] = row
     return found
 
@@ -71,14 +46,14 @@ def test_every_figure_of_options_is_that_of_a_plain_count(tmp_path):
     robust = part["robustness"]["options"]
     documents = versions(found)["options"]
     assert (robust["versions"], robust["documents"], robust["divisor"], robust["left_out"]) == (5, 25, 4, 0)
-    assert (
-        part["samples"] == part["variation"]["samples"] == 125 and part["clusters"] == part["data"]["documents"] == 25
-    )
+    assert part["versions"]["samples"] == part["variation"]["samples"] == 125
+    assert part["samples"] == part["clusters"] == part["data"]["documents"] == 25
     right = np.array(
         [[rows[str(k)]["prediction"] == rows[str(k)]["target"] for k in range(5)] for rows in documents.values()]
     )
     value = {name: figure["value"] for name, figure in robust["figures"].items()}
-    assert value["accuracy_mean"] == pytest.approx(right.mean()) == part["figures"]["accuracy"]["value"]
+    assert value["accuracy_mean"] == pytest.approx(right.mean()) != right[:, 0].mean()
+    assert part["figures"]["accuracy"]["value"] == pytest.approx(right[:, 0].mean())
     assert value["accuracy_sd"] == pytest.approx(right.mean(axis=0).std(ddof=1))
     assert value["accuracy_worst"] == pytest.approx(right.mean(axis=0).min())
     assert robust["by_version"][robust["worst"]]["value"] == value["accuracy_worst"]
@@ -127,6 +102,10 @@ def test_the_document_itself_is_the_sample_of_a_run_without_versions(tmp_path):
         assert rows[row["id"]]["prompt_sha256"] == row["prompt_sha256"]
         assert rows[row["id"]]["prediction"] == row["prediction"]
     assert "robustness" not in part_of(plain) and "variation" not in part_of(plain)
+    own, alone = part_of(varied), part_of(plain)
+    assert own["versions"]["samples"] == 125 and own["samples"] == 25
+    # Nothing of the usual table is of versions.
+    assert {key: own[key] for key in alone if key != "timing"} == {key: alone[key] for key in alone if key != "timing"}
     compared = compare(plain, varied)
     assert [row.n for row in compared.rows if row.headline] == [25]
     assert all(row.difference == 0 for row in compared.rows)
@@ -163,7 +142,10 @@ def test_shards_are_the_same_run_and_so_is_scoring_again(tmp_path):
     seen = [row["id"] for shard in shards for row in read_rows(shard / "samples" / "medqa.jsonl")]
     assert sorted(seen) == sorted(row["id"] for row in read_rows(whole.samples_path("medqa")))
     # All versions of a document are on one machine, which reads what they share once.
-    of_shard = [{row["variant"]["of"] for row in read_rows(shard / "samples" / "medqa.jsonl")} for shard in shards]
+    of_shard = [
+        {row.get("variant", {"of": row["id"]})["of"] for row in read_rows(shard / "samples" / "medqa.jsonl")}
+        for shard in shards
+    ]
     assert sum(map(len, of_shard)) == len(set.union(*of_shard))
     merged = part_of(merge(shards, output_dir=tmp_path))
     before = part_of(whole)
@@ -195,8 +177,12 @@ def test_fairness_is_counted_by_document_and_attribute(tmp_path):
     assert part["fairness"]["sex"]["excess"]["n"] == len(both)
     refused = part["variation"]["refused"]["sex"]
     assert sum(refused.values()) + len(documents["sex"]) == 80
-    # A document that no attribute may change is not asked.
-    assert part["data"]["documents"] == len(documents["sex"].keys() | documents["ethnicity"].keys()) < 80
+    # A document that no attribute may change is asked as it is alone, so that the accuracy is that of all.
+    asked = {row["id"] for row in latest_rows(found.samples_path("medqa")) if "variant" not in row}
+    assert part["data"]["documents"] == part["figures"]["accuracy"]["n"] == 80
+    assert asked.isdisjoint(documents["sex"]) and len(asked) >= 80 - len(
+        documents["sex"].keys() | documents["ethnicity"].keys()
+    )
 
 
 def test_prompts_differ_in_what_is_varied_alone(tmp_path):
@@ -214,6 +200,14 @@ def test_prompts_differ_in_what_is_varied_alone(tmp_path):
     asked = set(model.asked)
     assert len(asked) == 3 * 8 and sum("respond with the index" in text for text in asked) == 3
     assert all(by["released"]["prediction"] in (None, "A", "B", "C", "D") for by in rows["wording"].values())
+
+
+def test_versions_keep_the_worked_examples_of_their_document(tmp_path):
+    found = run(tmp_path, tasks="mmlu", limit=3, num_fewshot=2, fewshot_per_document=True)
+    shots = defaultdict(set)
+    for row in latest_rows(found.samples_path("mmlu")):
+        shots[row["variant"]["of"]].add(tuple(row["shots"]))
+    assert len(shots) == 3 and all(len(of) == 1 for of in shots.values())
 
 
 def test_likelihoods_are_varied_too(tmp_path):
@@ -236,7 +230,8 @@ def test_a_version_that_failed_leaves_its_document_out(tmp_path):
     lacking = {row["variant"]["of"] for row in latest_rows(found.samples_path("medqa")) if row["outcome"] == "error"}
     assert 0 < len(lacking) == robust["left_out"] == 25 - robust["documents"]
     nothing = part_of(run(tmp_path, lambda text: Response(text="", finish_reason="error", error="no answer")))
-    assert "robustness" not in nothing and nothing["outcomes"]["error"] == 125
+    assert "robustness" not in nothing and nothing["versions"]["outcomes"]["error"] == 125
+    assert nothing["outcomes"]["error"] == 25
 
 
 def test_two_models_are_compared_on_the_same_versions(tmp_path):
@@ -248,8 +243,11 @@ def test_two_models_are_compared_on_the_same_versions(tmp_path):
         assert (row.a, row.b) == pytest.approx((part_a[name]["value"], part_b[name]["value"]))
         assert row.low <= row.difference <= row.high and row.p_holm is None and row.n == 60
     assert rows["options:flipped"].p < 0.01 and rows["options:flipped"].low > 0
-    with pytest.raises(UsageError, match="varied in different ways"):
-        compare(a, run(tmp_path, steady, limit=60, seed=9, vary="options:3"))
+    # Versions that differ are not compared, and the documents are.
+    other = compare(a, run(tmp_path, steady, limit=60, vary="options:3"), resamples=50)
+    assert any("varied in different ways" in note for note in other.notes)
+    assert not any(":" in row.metric for row in other.rows)
+    assert next(row for row in other.rows if row.headline).difference == rows["accuracy"].difference
 
 
 def test_the_table_says_what_it_is_of(tmp_path, capsys):
@@ -297,11 +295,9 @@ def test_four_orders_cost_at_most_twice_one():
     settings = Settings(num_fewshot=5, limit=40)
     plans = [plan_task(mibe.load_task("mmlu"), each) for each in (settings, replace(settings, vary="options"))]
     builders = [plan.prompts(Scripted(steady)) for plan in plans]
-    once, four = (
-        [builder.build(example).text for example in plan.documents]
-        for plan, builder in zip(plans, builders, strict=True)
-    )
-    kept = [text for text in once if text in four]
+    varied = [example for example in plans[1].documents if isinstance(example, Varied)]
+    four = [builders[1].build(example).text for example in varied]
+    kept = [builders[0].build(example).text for example in varied if example.id == example.document.id]
     assert len(four) == 4 * len(kept) >= 120
     assert read_characters(four) <= 2 * read_characters(kept)
     # The versions of a document stand side by side, and are one up to their options.

@@ -8,9 +8,9 @@ from mibe.data.documents import examples
 from mibe.errors import UsageError
 from mibe.registry import load_task
 from mibe.task import Example
-from mibe.variation import variation_of
+from mibe.variation import Varied, variation_of
 from mibe.variation.attributes import maker, refusal, rules
-from mibe.variation.gender import BOTH, NONE, RELATIVE, swapped
+from mibe.variation.gender import BOTH, NONE, RELATIVE, UNCLEAR, swapped
 from mibe.variation.reviewed import reviewed
 from mibe.variation.varied import Refused
 
@@ -38,6 +38,7 @@ def made(attribute, text, choices=CHOICES):
         ("Doctors gave her a drug. Her pain is hers.", "Doctors gave him a drug. His pain is his."),
         ("The nurse tells her to rest and asks her.", "The nurse tells him to rest and asks him."),
         ("It hurts her. She shot herself.", "It hurts him. He shot himself."),
+        ("A man has a friend of his. It helps him eat.", "A woman has a friend of hers. It helps her eat."),
         ("A 9-year-old boy says he fell.", "A 9-year-old girl says she fell."),
         ("A male student; the Male of HE", "A female student; the Female of She"),
         ("A 60-year-old man lives with his wife.", "A 60-year-old woman lives with her husband."),
@@ -64,6 +65,9 @@ def test_a_swap_and_its_swap_are_the_text():
         # As a man's, the son's pronouns would be the patient's.
         ("A 70-year-old woman comes with her son. She is tired.", RELATIVE),
         ("A 40-year-old woman lives with her wife.", RELATIVE),
+        # "Him" before a verb, "his" before a noun; and whose words these are.
+        ("An inhaler helped her control the attacks.", UNCLEAR),
+        ("She feels that her “lungs are falling apart”.", UNCLEAR),
     ],
 )
 def test_what_a_swap_of_words_cannot_tell_is_refused(text, why):
@@ -77,6 +81,9 @@ def test_what_a_swap_of_words_cannot_tell_is_refused(text, why):
         ("sex", "A 70-year-old man has an enlarged prostate."),
         ("sex", "A 30-year-old woman has not had her menses."),
         ("sex", "A 5-year-old boy with hemophilia bleeds."),
+        ("sex", "A 62-year-old patient is in a trial. The investigator says that he knows the dose."),
+        ("sex", "A 60-year-old man has masses of urothelial cells."),
+        ("sex", "A 40-year-old man has a painful greater toe."),
         ("sex", "A 30-year-old woman has systemic lupus erythematosus."),
         ("sex", "A 30-year-old man has a hemoglobin of 12.5 g/dL."),
         ("age", "A 30-year-old woman asks for screening."),
@@ -84,13 +91,19 @@ def test_what_a_swap_of_words_cannot_tell_is_refused(text, why):
         ("age", "A 5-year-old boy is tired."),
         ("age", "A 80-year-old man is tired."),
         ("age", "A 30-year-old man has smoked for 25 years."),
+        ("age", "A 30-year-old man has a 20 pack-year smoking history."),
         ("ethnicity", "A 30-year-old man has sickle cell disease."),
         ("ethnicity", "A 30-year-old man has a rash on the skin."),
         ("ethnicity", "A 30-year-old man with hypertension is tired."),
         ("ethnicity", "A 30-year-old man from Mexico is tired."),
+        ("ethnicity", "A 30-year-old man from Nepal is tired."),
+        ("ethnicity", "A 62-year-old man takes a drug whose clearance follows from demographics."),
         ("insurance", "A 30-year-old homeless man is tired."),
         ("insurance", "A 30-year-old man gives informed consent."),
         ("language", "A 30-year-old man has aphasia."),
+        ("language", "A 40-year-old woman passed away after an operation. Of what?"),
+        ("language", "A 40-year-old man is unable to provide a history."),
+        ("city", "A 40-year-old woman died after an operation. Of what?"),
         ("language", "A 3-year-old boy is tired."),
         ("city", "A 30-year-old man went camping in Arizona."),
     ],
@@ -104,6 +117,22 @@ def test_an_option_can_refuse_too():
     text = "A 30-year-old man is tired. What next?"
     assert not isinstance(made("sex", text), Refused)
     assert made("sex", text, ("Pregnancy test", *CHOICES[1:])) == "pregnancy, childbirth or contraception"
+
+
+def test_a_patient_who_is_spoken_of_in_another_text_too_is_left_as_is():
+    premise, hypothesis = "A 33-year-old man is tired.", "He sleeps."
+
+    def told(attribute, *texts):
+        inputs = dict(zip(("premise", "hypothesis"), texts, strict=True))
+        return maker(attribute)(MEDQA, None, 1).of(Example(id="1", inputs=inputs, target="A", choices=CHOICES))
+
+    assert isinstance(told("sex", premise, hypothesis), Refused)
+    assert isinstance(told("age", premise, "The 33-year-old sleeps."), Refused)
+    changed = told("sex", premise, "There is no insomnia.")
+    assert dict(changed.others["female"].example.inputs) == {
+        "premise": "A 33-year-old woman is tired.",
+        "hypothesis": "There is no insomnia.",
+    }
 
 
 def test_both_ends_of_a_band_of_years():
@@ -145,7 +174,9 @@ def test_the_document_is_asked_once_for_all_attributes_that_it_names():
         "city-franklin", "city-clinton",
     ]  # fmt: skip
     # Without an attribute, the baseline has nothing to stand beside.
-    assert list(variation.of(vignette("What is a joule?"))) == []
+    # What no way may change is asked as it is.
+    joule = vignette("What is a joule?")
+    assert list(variation.of(joule)) == [joule]
     beside = variation_of(MEDQA, "options,sex", seed=1, has_shots=False, own_answers=False)
     assert not any("city" in each.id for each in beside.of(vignette("A 30-year-old pregnant woman is tired. Why?")))
 
@@ -154,16 +185,18 @@ def test_of_the_real_vignettes_those_that_may_change_are_told_well():
     refused, kept = Counter(), 0
     variation = variation_of(MEDQA, "sex", seed=1, has_shots=False, own_answers=False)
     for document in examples(MEDQA, "test"):
-        found = list(variation.of(document, refused))
-        if not found or "sex" not in found[0].stands:
+        found = [each for each in variation.of(document, refused) if isinstance(each, Varied) and "sex" in each.stands]
+        if not found:
             continue
         kept += 1
-        told = {next(iter(each.stands.values())): each.inputs["question"] for each in found if "sex" in each.stands}
-        assert swapped(told["female"])[0] == "female" and swapped(told["male"])[0] == "male"
+        told = {each.stands["sex"]: each.inputs["question"] for each in found}
+        for sex, text in told.items():
+            # What is told of a man without doubt ("helped him sleep") may be in doubt once it is told of a woman.
+            assert swapped(text) == UNCLEAR if isinstance(swapped(text), Refused) else swapped(text)[0] == sex
     reasons = {reason: times for (way, reason), times in refused.items() if way == "sex"}
     assert kept + sum(reasons.values()) == 1273
     # So many of the bundled questions may be told of the other sex; every other is counted with its reason.
-    assert kept == 490 and reasons["pregnancy, childbirth or contraception"] == 187
+    assert kept == 473 and reasons["pregnancy, childbirth or contraception"] == 187
 
 
 def test_every_rule_has_a_reason_and_matches_something():

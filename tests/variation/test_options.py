@@ -45,7 +45,7 @@ def test_random_orders_are_as_many_as_asked_for_none_twice_and_the_same_for_ever
     assert [each.order for each in versions("options:24", seed=2)] != orders
     four = Example(id="t", inputs={"question": "?"}, target="A", choices=("a1", "b1", "c1", "d1"))
     assert len({each.order for each in versions("options:24", four, load_task("mmlu"))}) == math.factorial(4)
-    assert versions("options:25", four, load_task("mmlu")) == []
+    assert versions("options:25", four, load_task("mmlu")) == [four]
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_random_orders_are_as_many_as_asked_for_none_twice_and_the_same_for_ever
 )
 def test_options_that_speak_of_others_keep_their_order(choice):
     spoken = Example(id="t", inputs={"question": "?"}, target="A", choices=("aspirin", "heparin", "iron", choice))
-    assert versions("options", spoken) == []
+    assert versions("options", spoken) == [spoken]
 
 
 @pytest.mark.parametrize("choice", ["Above the clavicle", "Vitamins A and K", "All trans retinoic acid", "Hepatitis B"])

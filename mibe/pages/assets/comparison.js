@@ -10,13 +10,15 @@
     samples.open(chosen, tasks[chosen].name, how);
   }
 
-  // The address names a sample (#sample/<task>/<id>) or a way to differ (#differ/<task>/<kind>).
+  // The address names a sample (#sample/<task>/<id>), a way to differ (#differ/<task>/<kind>) or to vary
+  // (#versions/<task>/<way>).
   function follow() {
     const [what, name, ...rest] = location.hash.slice(1).split("/").map(decodeURIComponent);
     const linked = tasks.findIndex((each) => each.name === name);
     if (linked < 0) return false;
     if (what === "sample") open(linked, { id: rest.join("/") });
-    else if (what === "differ") open(linked, { filters: { "filter-between": rest[0] } });
+    else if (what === "versions") open(linked, versions.linked(rest));
+    else if (what === "differ") open(linked, { filters: { "filter-between": rest[0], "filter-version": versions.ITSELF } });
     else return false;
     byId("samples").scrollIntoView();
     return true;

@@ -254,12 +254,14 @@
   byId("task").hidden = byId("samples").hidden = false;
   byId("task-choice").addEventListener("change", (event) => open(Number(event.target.value)));
 
-  // The address names the sample that was open (#sample/<task>/<id>), or asks for a task's wrong or lowest ones.
-  const WAYS = { wrong: { filters: { "filter-right": "0" } }, lowest: { sort: "score up" } };
+  // The address names the sample that was open (#sample/<task>/<id>), or asks for a task's wrong or lowest ones, or for
+  // those of a way to vary its documents (#versions/<task>/<way>/<which>).
+  const alone = { "filter-version": versions.ITSELF };
+  const WAYS = { wrong: { filters: { "filter-right": "0", ...alone } }, lowest: { sort: "score up", filters: alone } };
   function follow() {
     const [what, name, ...rest] = location.hash.slice(1).split("/").map(decodeURIComponent);
     const linked = tasks.findIndex((each) => each.name === name);
-    const how = what === "sample" ? { id: rest.join("/") } : WAYS[what];
+    const how = what === "sample" ? { id: rest.join("/") } : what === "versions" ? versions.linked(rest) : WAYS[what];
     if (linked < 0 || how === undefined) return false;
     open(linked, how);
     byId("samples").scrollIntoView();

@@ -68,6 +68,7 @@ const samples = (() => {
     labels("filter-read", sides(task).flatMap((side) => side.read));
     draws(task.draws);
     between(task.between);
+    versions.offer(task, byId("filter-version"), byId("filter-changing"));
     orders();
     byId("filter-right").parentElement.hidden = runs.length > 0 || task.right.every((right) => right === null);
     byId("find-in").parentElement.hidden = task.outputs === 0;
@@ -145,7 +146,7 @@ const samples = (() => {
 
   // --- filters -------------------------------------------------------------------------------------------------------
 
-  const FILTERS = ["filter-outcome", "filter-right", "filter-gold", "filter-read", "filter-draw", "filter-between"];
+  const FILTERS = ["filter-outcome", "filter-right", "filter-gold", "filter-read", "filter-draw", "filter-between", "filter-version", "filter-changing"];
   const chosen = (id) => byId(id).value;
   const clear = () => [...FILTERS, "find"].forEach((id) => { byId(id).value = ""; });
   const labelled = (wanted, of) => wanted === "" || (wanted === "none" ? of.length === 0 : of.includes(Number(wanted)));
@@ -170,7 +171,7 @@ const samples = (() => {
       }
       if (turn !== asked) return;
     }
-    const [outcome, right, gold, read, drawn, how] = FILTERS.map(chosen);
+    const [outcome, right, gold, read, drawn, how, version, stability] = FILTERS.map(chosen);
     const searched = needle === "" ? null : task.searched[where];
     found = [];
     for (let number = 0; number < task.ids.length; number += 1) {
@@ -178,6 +179,7 @@ const samples = (() => {
       if (right !== "" && task.right[number] !== Number(right)) continue;
       if (drawn !== "" && task.draws[number] !== Number(drawn)) continue;
       if (how !== "" && task.between[number] !== Number(how)) continue;
+      if (!versions.isWanted(task, number, version, stability)) continue;
       if (!labelled(gold, task.gold[number]) || !sides(task).some((side) => labelled(read, side.read[number]))) continue;
       if (searched !== null && !searched[number].includes(needle)) continue;
       found.push(number);
@@ -349,6 +351,7 @@ const samples = (() => {
     const made = [element("div", "title", title, place)];
     if (task.other) made.push(element("div", "sides", ...shown.map((side) => element("div", "", ...side))));
     else made.push(...shown[0]);
+    made.push(...versions.beside(task, number, { element, marks, readAs }));
     if (!task.outputs) return [...made, element("p", "remark", "This task is credentialed: its texts stay out of the report.")];
     details.forEach((each, k) => made.push(...prompted(each, k === 0 ? "Prompt" : `Prompt of ${LETTERS[k]}, which differs`)));
     return made;
@@ -404,6 +407,7 @@ const samples = (() => {
   // Show the samples with this true label and this label read ("none" for no answer).
   function narrow(gold, read) {
     clear();
+    byId("filter-version").value = versions.ITSELF;
     byId("filter-gold").value = gold;
     byId("filter-read").value = read;
     filter();
