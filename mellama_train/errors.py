@@ -35,6 +35,10 @@ class EngineError(TrainError):
     """The engine asked for is not installed, or cannot do what was asked of it on this machine."""
 
 
+class PluginError(TrainError):
+    """A trainer of another package cannot be loaded, does not keep to the contract, or failed."""
+
+
 class StoppedError(TrainError):
     """A signal ended the run early; a checkpoint is written, and the same command goes on."""
 

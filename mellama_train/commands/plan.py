@@ -14,6 +14,9 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     p = commands.add_parser("plan", help="memory, time and cost of a recipe, before anything starts")
     p.set_defaults(command=_plan)
     p.add_argument("recipe", type=Path, metavar="RECIPE", help="the YAML file of the run that is planned")
+    p.add_argument(
+        "--trainer", metavar="NAME", help="whose recipe it is (default: as its key trainer or its data tell)"
+    )
     p.add_argument("--gpus", type=int, required=True, help="GPUs, or processes on CPUs, over all nodes")
     p.add_argument("--gpu", required=True, choices=list(GPUS), help="their kind")
     p.add_argument("--nodes", type=int, help="machines they are in (default: eight in each)")
@@ -33,10 +36,10 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def _plan(a: argparse.Namespace) -> int:
     """Print the plan; exit code 2 where the run does not fit."""
-    from mellama_train.plan.text import plan
     from mellama_train.plan.work import Asked
+    from mellama_train.trainers.reading import plan
 
-    given = {name: value for name, value in vars(a).items() if name not in ("command", "recipe", "set")}
-    made = plan(a.recipe, Asked(**given), a.set)
+    given = {name: value for name, value in vars(a).items() if name not in ("command", "recipe", "set", "trainer")}
+    made = plan(a.recipe, Asked(**given), a.set, a.trainer)
     print(made.text)
     return 0 if made.fits else 2

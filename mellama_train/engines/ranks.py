@@ -50,6 +50,12 @@ class Ranks:
                 dist.init_process_group(backend, store=dist.HashStore(), rank=0, world_size=1)
         return cls(dist.get_rank(), dist.get_world_size(), device)
 
+    @classmethod
+    def alone(cls) -> Ranks:
+        """This process alone, which takes no GPU: those that it starts are to have them."""
+        dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+        return cls(0, 1, torch.device("cpu"))
+
     @property
     def is_first(self) -> bool:
         """True on the one process that writes files and speaks."""

@@ -20,6 +20,7 @@ from mellama_train.loop.layout import FINAL, LOCK, RECORD
 from mellama_train.model import provenance
 from mellama_train.model.endings import add_ends, save_settings_of_adapters
 from mellama_train.model.loading import DTYPE
+from mellama_train.model.provenance import TestSets
 from mellama_train.recipe.config import Recipe
 from mellama_train.recipe.yaml_schema import as_json
 
@@ -58,33 +59,55 @@ def write_model(
     tokens: Mapping[str, int],
     record: Mapping[str, Any],
     ends: Sequence[int],
+    test_sets: TestSets | None = None,
     name: str = FINAL,
 ) -> Path:
     """Write a folder `name` in the output: a model folder, or an adapter folder after LoRA; weights in the precision.
 
     `weights` are the trained ones, on the first rank; `steps` and `tokens` (per source) go into the record of how the
-    model came to be, `record` is by which the run is known again; `ends` are the tokens that
+    model came to be, as does `test_sets`; `record` is by which the run is known again; `ends` are the tokens that
     its answers end with. Written aside and renamed when whole. Raises
     `TrainError` on all ranks when it cannot be written.
     """
     final, problem = recipe.output / name, None
-    aside = final.with_suffix(".partial")
     if ranks.is_first:
         try:
-            shutil.rmtree(aside, ignore_errors=True)
-            with _as_it_was(model):
-                add_ends(model, ends)
-                _write(recipe, model, tokenizer, weights, aside)
-                save_settings_of_adapters(model, aside)
-            provenance.write(aside, provenance.grown(as_json(recipe), steps=steps, tokens=tokens))
-            (aside / RECORD).write_text(json.dumps(record, indent=1))
-            shutil.rmtree(final, ignore_errors=True)
-            aside.rename(final)
+            with replaced(final) as aside:
+                save(recipe, model, tokenizer, weights, aside, ends=ends)
+                made = provenance.grown(as_json(recipe), steps=steps, tokens=tokens, test_sets=test_sets)
+                provenance.write(aside, made)
+                (aside / RECORD).write_text(json.dumps(record, indent=1))
         except WRITE_ERRORS as error:
             problem = f"cannot write {final}: {error}; make room, and the same command writes it again"
     if problem := ranks.from_first(problem):
         raise TrainError(problem)
     return final
+
+
+@contextmanager
+def replaced(folder: Path) -> Iterator[Path]:
+    """A folder aside to write into, which takes the place of `folder` when it is whole."""
+    aside = folder.with_suffix(".partial")
+    shutil.rmtree(aside, ignore_errors=True)
+    yield aside
+    shutil.rmtree(folder, ignore_errors=True)
+    aside.rename(folder)
+
+
+def save(
+    recipe: Recipe,
+    model: Any,
+    tokenizer: Any,
+    weights: dict[str, torch.Tensor],
+    folder: Path,
+    *,
+    ends: Sequence[int] = (),
+) -> None:
+    """Weights, in the recipe's precision, with tokenizer and settings: a model folder, or one of adapters."""
+    with _as_it_was(model):
+        add_ends(model, ends)
+        _write(recipe, model, tokenizer, weights, folder)
+        save_settings_of_adapters(model, folder)
 
 
 @contextmanager

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mellama_train.errors import CheckpointError, TrainError
 from mellama_train.loop.layout import CHECKPOINTS, FINAL, RECORD, STATE, newest_folder
-from mellama_train.recipe.config import Recipe
-from mellama_train.recipe.yaml_schema import as_json
+from mellama_train.recipe.config import Recipe, RunRecipe
+from mellama_train.recipe.stages import MAY_CHANGE
+from mellama_train.recipe.yaml_schema import as_json, flat
 from mellama_train.rows.row import Rows
 
 if TYPE_CHECKING:
@@ -18,27 +19,6 @@ if TYPE_CHECKING:
 
 FOLLOWING = ("apart", "rows", "ends")
 """Keys of the rows that follow from others, or from whether they are packed, which is known with the model loaded."""
-
-MAY_CHANGE = (
-    "output",
-    "batch.micro_rows",
-    "checkpoints",
-    "reporting",
-    "spikes",
-    "held_out",
-    "probe",
-    "best",
-    "data.folder",
-    "data.files",
-    "data.held_out",
-    "model.activation_checkpointing",
-    "model.compile",
-    "engine.offload_optimizer",
-    "engine.offload_parameters",
-    "engine.config",
-    "engine.check_ranks",
-)
-"""Keys of a recipe that do not change what is learned. Data is known by its content, not its place."""
 
 
 def record(recipe: Recipe, rows: Rows) -> dict[str, Any]:
@@ -48,26 +28,32 @@ def record(recipe: Recipe, rows: Rows) -> dict[str, Any]:
     return kept
 
 
-def problem_of(recipe: Recipe) -> str | None:
+def problem_of(recipe: RunRecipe, may_change: tuple[str, ...]) -> str | None:
     """What another recipe left in the output folder, without a look at the data; None where a run may go on or begin.
 
-    The folder's files are taken as they are: whether they are whole is seen when they are read.
+    Keys that `may_change` make no other recipe. The folder's files are taken as they are: whether they are whole is
+    seen when they are read.
     """
     final, newest = recipe.output / FINAL, newest_folder(recipe.output / CHECKPOINTS)
     wanted = {"recipe": json.loads(json.dumps(as_json(recipe)))}
     if final.is_dir():
-        other = _other(_read(final / RECORD), wanted)
+        other = _other(_read(final / RECORD), wanted, may_change)
         return _finished_by(final, other) if other else None
     kept = _read(newest / STATE) if newest else {}
     # A checkpoint whose record cannot be read is damaged, and will be passed over.
-    other = _other(kept, wanted) if "recipe" in kept else None
+    other = _other(kept, wanted, may_change) if "recipe" in kept else None
     return _begun_by(newest, other) if newest and other else None
 
 
 def check(found: Checkpoint, wanted: Mapping[str, Any]) -> None:
     """Raise `CheckpointError`, naming the keys that differ, unless the checkpoint is of this recipe and data."""
-    if other := _other(found.state, wanted):
-        raise CheckpointError(_begun_by(found.folder, other))
+    check_record(found.folder, found.state, wanted)
+
+
+def check_record(folder: Path, kept: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+    """The same of any folder of a run, by the record `kept` in it."""
+    if other := _other(kept, wanted):
+        raise CheckpointError(_begun_by(folder, other))
 
 
 def check_packing(found: Checkpoint, wanted: Mapping[str, Any]) -> None:
@@ -107,14 +93,14 @@ def _read(file: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _other(kept: Mapping[str, Any], wanted: Mapping[str, Any]) -> str | None:
+def _other(kept: Mapping[str, Any], wanted: Mapping[str, Any], may_change: tuple[str, ...] = MAY_CHANGE) -> str | None:
     """What another run a record is of, with the keys that differ; None for the same run, as far as `wanted` tells."""
-    for what, name, allowed in (("recipe", "another recipe", MAY_CHANGE), ("rows", "another data set", FOLLOWING)):
+    for what, name, allowed in (("recipe", "another recipe", may_change), ("rows", "another data set", FOLLOWING)):
         if what not in wanted:
             continue
         if what not in kept:
             return f"another run, of whose {what} nothing is known"
-        before, now = dict(_flat(kept[what])), dict(_flat(wanted[what]))
+        before, now = dict(flat(kept[what])), dict(flat(wanted[what]))
         differing = [
             key for key in sorted({*before, *now}) if before.get(key) != now.get(key) and not _under(key, allowed)
         ]
@@ -126,15 +112,3 @@ def _other(kept: Mapping[str, Any], wanted: Mapping[str, Any]) -> str | None:
 
 def _under(key: str, prefixes: tuple[str, ...]) -> bool:
     return any(key == prefix or key.startswith((f"{prefix}.", f"{prefix}[")) for prefix in prefixes)
-
-
-def _flat(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
-    """(dotted key, value) of everything in nested JSON data."""
-    if isinstance(value, dict):
-        for key, item in value.items():
-            yield from _flat(item, f"{name}.{key}" if name else str(key))
-    elif isinstance(value, list):
-        for number, item in enumerate(value):
-            yield from _flat(item, f"{name}[{number}]")
-    else:
-        yield name, value

@@ -1,4 +1,4 @@
-"""The one training loop, which the commands pretrain, instruct and finetune configure.
+"""The one training loop, which the trainers pretrain, instruct and finetune configure.
 
 What a step does is a function of its number: its rows, its learning rate, its random numbers. A run that was killed
 therefore goes on exactly where its newest checkpoint is, on the same number of ranks or another.
@@ -10,7 +10,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ from mellama_train.loop.reporting import Mute, Reporter
 from mellama_train.loop.schedule import learning_rate
 from mellama_train.loop.spikes import SpikeWatch
 from mellama_train.loop.stopping import Stop
+from mellama_train.model.provenance import TestSets
 from mellama_train.plan.fitting import refuse_hopeless
 from mellama_train.plan.flops import cost, peak_flops
 from mellama_train.plan.shapes import shape_of
@@ -46,7 +47,7 @@ class TrainingData:
     """What a run reads: rows to learn from, held-out rows by the name of their set, the tokenizer of both.
 
     `apart` gives the same with one document in each row, where that can be had; `ends` are the tokens that answers
-    were seen to end with.
+    were seen to end with. `test_sets` is what was looked for of test sets while it was read.
     """
 
     rows: Rows
@@ -54,6 +55,7 @@ class TrainingData:
     tokenizer: Any
     apart: Callable[[], TrainingData] | None = None
     ends: tuple[int, ...] = ()
+    test_sets: TestSets | None = None
 
 
 @dataclass(slots=True)
@@ -300,6 +302,7 @@ class _Run:
             "ranks": self._ranks.size,
             "looked": self._looked,
             "best": self._best.state() if self._best else None,
+            "test_sets": asdict(self._data.test_sets) if self._data.test_sets else None,
         }
         folder, keep = self._recipe.output / CHECKPOINTS, self._recipe.checkpoints.keep
         self._writing = checkpoints.Writing(
@@ -326,6 +329,7 @@ class _Run:
             tokens=self._tokens(),
             record=self._record,
             ends=self._data.ends,
+            test_sets=self._data.test_sets,
             name=name,
         )
 

@@ -7,7 +7,7 @@ model it began with, so that credentialed data of pretraining is still known of 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -43,16 +43,46 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TestSets:
+    """What was looked for in the data of a stage: documents of the test sets of these tasks of mibe.
+
+    So often was one of them `found` in a document of the data, and in so many of these cases it was `left_out`.
+    """
+
+    __test__ = False  # For pytest, which takes classes named Test… for tests.
+
+    tasks: tuple[str, ...]
+    found: int
+    left_out: int
+
+    @classmethod
+    def of(cls, record: Mapping[str, Any] | None) -> TestSets | None:
+        """From the JSON data of a record; None where it says nothing."""
+        if record is None:
+            return None
+        return cls(tasks=tuple(record["tasks"]), found=record["found"], left_out=record["left_out"])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
-    """One stage of training: its recipe as JSON data, optimizer steps made, sources."""
+    """One stage of training: its recipe as JSON data, optimizer steps made, sources, what was looked for in them.
+
+    `trainer` is the name of a plugin that made it and `about` what that did, in a few words; both are None for the one
+    loop of this package. `test_sets` is None where nothing is known of such a check.
+    """
 
     recipe: Mapping[str, Any]
     steps: int | None
     sources: tuple[Source, ...]
+    test_sets: TestSets | None = None
+    trainer: str | None = None
+    about: str | None = None
 
     @property
     def title(self) -> str:
         """What was done, in a few words."""
+        if self.about:
+            return f"{self.about[:1].upper()}{self.about[1:]}"
         data = self.recipe.get("data", {})
         if "folder" in data:
             return "Continual pretraining"
@@ -73,6 +103,10 @@ class Lineage:
         """The sources of all stages."""
         return tuple(source for stage in self.stages for source in stage.sources)
 
+    def then(self, stage: Stage) -> Lineage:
+        """The same with one stage more."""
+        return Lineage(origin=self.origin, stages=(*self.stages, stage))
+
 
 def lineage(model: str) -> Lineage:
     """What is known of a model, by the name or folder that it is loaded from. Nothing known is no stage."""
@@ -84,11 +118,21 @@ def lineage(model: str) -> Lineage:
     return Lineage(origin=model)
 
 
-def grown(recipe: Mapping[str, Any], *, steps: int | None, tokens: Mapping[str, int]) -> Lineage:
-    """The lineage of what a run of `recipe` (as JSON data) makes; `tokens` is source → tokens seen."""
-    before = lineage(recipe["model"]["path"])
-    stage = Stage(recipe=recipe, steps=steps, sources=tuple(_sources(recipe.get("data", {}), tokens)))
-    return Lineage(origin=before.origin, stages=(*before.stages, stage))
+def grown(
+    recipe: Mapping[str, Any], *, steps: int | None, tokens: Mapping[str, int], test_sets: TestSets | None = None
+) -> Lineage:
+    """The lineage of what a run of `recipe` (as JSON data) of the one loop makes; `tokens` is source → tokens seen.
+
+    `test_sets` is what was looked for when the data was read; without it, when it was built, as its manifests tell.
+    """
+    data = recipe.get("data", {})
+    stage = Stage(
+        recipe=recipe,
+        steps=steps,
+        sources=tuple(_sources(data, tokens)),
+        test_sets=test_sets or _checked_by_build(data),
+    )
+    return lineage(recipe["model"]["path"]).then(stage)
 
 
 def write(folder: Path, found: Lineage) -> None:
@@ -102,10 +146,8 @@ def _sources(data: Mapping[str, Any], tokens: Mapping[str, int]) -> Iterator[Sou
     The data of a task is mibe's, which knows its terms.
     """
     files = data.get("files", ())
-    folders = {Path(data["folder"])} if "folder" in data else {_beside(file) for file in files}
-    manifests = [_read(folder / MANIFEST) or {} for folder in sorted(folders)]
     known: dict[str, Any] = {
-        name: about for manifest in manifests for name, about in manifest.get("sources", {}).items()
+        name: about for manifest in _manifests(data) for name, about in manifest.get("sources", {}).items()
     }
     if "task" in data:
         access = mibe.load_task(data["task"]).access
@@ -124,6 +166,39 @@ def _sources(data: Mapping[str, Any], tokens: Mapping[str, int]) -> Iterator[Sou
         )
 
 
+def task_source(name: str, *, weight: float | None = None, tokens: int | None = None) -> Source:
+    """A task of mibe as a source: its access level, and the agreement it comes under. Raises mibe's errors."""
+    access = mibe.load_task(name).access
+    agreements = (access.agreement,) if access.agreement else ()
+    return Source(name=name, access=access.level.value, agreements=agreements, weight=weight, tokens=tokens)
+
+
+def file_sources(files: Sequence[Path]) -> tuple[Source, ...]:
+    """The sources of files, by the manifests that lie beside them; of a file without one nothing is known."""
+    return tuple(_sources({"files": [str(file) for file in files]}, {}))
+
+
+def _manifests(data: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What the builders of a recipe's data have written beside it; an empty one for each folder without."""
+    folders = {Path(data["folder"])} if "folder" in data else {_beside(file) for file in data.get("files", ())}
+    return [_read(folder / MANIFEST) or {} for folder in sorted(folders)]
+
+
+def _checked_by_build(data: Mapping[str, Any]) -> TestSets | None:
+    """What was looked for when the data was built; None unless in all of it."""
+    manifests = _manifests(data)
+    checks = [about for manifest in manifests if (about := manifest.get("decontamination"))]
+    if not checks or len(checks) < len(manifests):
+        return None
+    tasks = sorted({name for check in checks for name in check["tasks"]})
+    hits = [counts for check in checks for counts in check["hits"].values()]
+    return TestSets(
+        tasks=tuple(tasks),
+        found=sum(counts["hits"] for counts in hits),
+        left_out=sum(counts["removed"] for counts in hits),
+    )
+
+
 def _beside(file: str | Mapping[str, Any]) -> Path:
     """The folder in which the manifest of a sample file or data set would lie; a hub's data set has none."""
     return Path(file).parent if isinstance(file, str) else Path(file["dataset"])
@@ -135,7 +210,14 @@ def _called(file: str | Mapping[str, Any]) -> str:
 
 def _stage(content: Mapping[str, Any]) -> Stage:
     sources = tuple(Source(**{**item, "agreements": tuple(item["agreements"])}) for item in content["sources"])
-    return Stage(recipe=content["recipe"], steps=content["steps"], sources=sources)
+    return Stage(
+        recipe=content["recipe"],
+        steps=content["steps"],
+        sources=sources,
+        test_sets=TestSets.of(content.get("test_sets")),
+        trainer=content.get("trainer"),
+        about=content.get("about"),
+    )
 
 
 def _read(path: Path) -> Any:

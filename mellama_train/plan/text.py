@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from tabulate import tabulate
 
@@ -16,8 +15,7 @@ from mellama_train.plan.memory import GIB, USABLE, memory
 from mellama_train.plan.shapes import Shape, shape_of
 from mellama_train.plan.stopping import checkpoint_bytes, checkpoint_seconds, warning_seconds
 from mellama_train.plan.time import StepTime, step_time
-from mellama_train.plan.work import AnyRecipe, Asked, Work, base_model, read_recipe, stage_of, work
-from mellama_train.recipe.yaml_schema import Change
+from mellama_train.plan.work import AnyRecipe, Asked, Question, Work, base_model, work
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +27,10 @@ class Plan:
     hours: float | None
 
 
-def plan(path: Path, asked: Asked, changes: Sequence[Change] = ()) -> Plan:
-    """The plan of a recipe, with `changes` put over it. Raises `RecipeError` or `ModelLoadError`."""
-    recipe = read_recipe(path, changes)
-    shape, gpu = shape_of(asked.model or base_model(path, recipe)), GPUS[asked.gpu]
+def forecast(recipe: AnyRecipe, question: Question) -> Plan:
+    """The plan of a recipe of the one loop. Raises `RecipeError` or `ModelLoadError`."""
+    asked = question.asked
+    shape, gpu = shape_of(asked.model or base_model(question.file, recipe.model.path)), GPUS[asked.gpu]
     if recipe.batch.rows % (asked.gpus * recipe.batch.micro_rows):
         raise RecipeError(
             f"batch.rows {recipe.batch.rows} cannot be divided among {asked.gpus} GPUs with "
@@ -48,7 +46,7 @@ def plan(path: Path, asked: Asked, changes: Sequence[Change] = ()) -> Plan:
         *_memory_lines(recipe, shape, asked, gpu),
         *_time_lines(recipe, asked, done, step, saving),
         *(_faster_lines(recipe, shape, asked) if fits and step and not asked.throughput else ()),
-        *_launch_lines(path, recipe, shape, asked, step, changes),
+        *_launch_lines(recipe, shape, question, step),
     ]
     return Plan("\n".join(lines), fits, hours)
 
@@ -170,14 +168,12 @@ def _faster_lines(recipe: AnyRecipe, shape: Shape, asked: Asked) -> Iterator[str
         yield f"fits as well: {differences(recipe, better)}: {gain}"
 
 
-def _launch_lines(
-    path: Path, recipe: AnyRecipe, shape: Shape, asked: Asked, step: StepTime | None, changes: Sequence[Change]
-) -> Iterator[str]:
+def _launch_lines(recipe: AnyRecipe, shape: Shape, question: Question, step: StepTime | None) -> Iterator[str]:
     """How to start it, and what a scheduler must be told for the run to end with a checkpoint of its last step."""
+    asked = question.asked
     size, seconds = checkpoint_bytes(recipe, shape), checkpoint_seconds(recipe, shape, asked.disk)
     yield f"a checkpoint: {size / 1e9:,.1f} GB, whole after {seconds:,.0f} s at {asked.disk / 1e9:g} GB/s for all ranks"
-    more = shlex.join([str(path), *(part for key, value in changes for part in ("--set", f"{key}={value}"))])
-    command = f"{stage_of(recipe)} {more}"
+    command = launched(question)
     if asked.gpus == 1 and recipe.engine.name == "plain":
         yield f"launch: mellama-train {command}"
     elif asked.machines == 1:
@@ -190,3 +186,9 @@ def _launch_lines(
         f"  sbatch --nodes {asked.machines} --signal=USR1@{warning} examples/cluster/train.sbatch {command}\n"
         f"  torchrun: TORCH_ELASTIC_SHUTDOWN_TIMEOUT={warning}, since it kills ranks 30 s after SIGTERM otherwise"
     )
+
+
+def launched(question: Question) -> str:
+    """The words behind `mellama-train` that run what is planned."""
+    changes = [part for key, value in question.changes for part in ("--set", f"{key}={value}")]
+    return f"{question.command} {shlex.join([str(question.file), *changes])}"

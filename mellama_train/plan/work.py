@@ -25,7 +25,7 @@ from mellama_train.recipe.stages import (
     TuningRecipe,
     epochs_for,
 )
-from mellama_train.recipe.yaml_schema import Change, keys_under, load
+from mellama_train.recipe.yaml_schema import Change
 from mellama_train.rows.tables import PARQUET
 from mibe.errors import MibeError
 
@@ -93,6 +93,16 @@ class Asked:
         )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What is planned: a recipe of a file, with changes put over it, on some machines; `command` is what runs it."""
+
+    file: Path
+    asked: Asked
+    changes: Sequence[Change] = ()
+    command: str
+
+
 @dataclass(frozen=True, slots=True)
 class Work:
     """Tokens of one epoch, epochs, and how the tokens were found."""
@@ -102,25 +112,12 @@ class Work:
     how: str
 
 
-def read_recipe(path: Path, changes: Sequence[Change] = ()) -> AnyRecipe:
-    """A recipe of any stage, told by its data: a folder (pretraining), a task (fine-tuning) or files (instructions)."""
-    try:
-        data = keys_under(path.read_text(encoding="utf-8-sig"), "data", changes)
-    except (OSError, UnicodeDecodeError):
-        data = frozenset()
-    if "folder" in data:
-        return load(path, PretrainRecipe, changes)
-    if "task" in data:
-        return load(path, FinetuneRecipe, changes)
-    return load(path, TuningRecipe, changes)
-
-
-def base_model(path: Path, recipe: AnyRecipe) -> str:
-    """The model that the recipe starts from; where another recipe beside it makes that, the one which that starts from.
+def base_model(path: Path, model: str) -> str:
+    """The model that a recipe starts from; where another recipe beside it makes that, the one which that starts from.
 
     So the shape of `runs/pretrain-70b/final` is known before it is there.
     """
-    model, seen = recipe.model.path, {path.resolve()}
+    seen = {path.resolve()}
     while not (Path(model) / "config.json").is_file():
         made_by = _maker(model, path.parent, seen)
         if made_by is None:
@@ -143,13 +140,6 @@ def _maker(model: str, folder: Path, seen: set[Path]) -> tuple[Path, str] | None
         if isinstance(source, dict) and "path" in source and Path(model) == Path(str(keys.get("output")), "final"):
             return file, str(source["path"])
     return None
-
-
-def stage_of(recipe: AnyRecipe) -> str:
-    """The command that runs the recipe."""
-    if isinstance(recipe, PretrainRecipe):
-        return "pretrain"
-    return "finetune --recipe" if isinstance(recipe, FinetuneRecipe) else "instruct"
 
 
 def work(recipe: AnyRecipe, asked: Asked) -> Work | None:

@@ -12,6 +12,7 @@ from tabulate import tabulate
 
 import mibe
 from mellama_train.model.provenance import Lineage, Source, Stage
+from mellama_train.recipe.yaml_schema import flat
 from mibe.task import AccessLevel
 
 RESEARCH_ONLY = """\
@@ -85,6 +86,26 @@ def _parts(facts: Facts) -> Iterator[str]:
 
 
 def _settings(stage: Stage) -> Iterator[tuple[str, str]]:
+    yield from _of_the_loop(stage) if stage.trainer is None else _of_a_plugin(stage)
+    if looked := stage.test_sets:
+        yield (
+            "test sets",
+            f"documents of {', '.join(looked.tasks) or 'no task'} looked for in the data: {looked.found:,} found, "
+            f"{looked.left_out:,} left out",
+        )
+    else:
+        yield "test sets", "nobody looked for their documents in the data, or nothing is recorded of it"
+
+
+def _of_a_plugin(stage: Stage) -> Iterator[tuple[str, str]]:
+    """All that the recipe of another package's trainer says, by its dotted keys: nobody here knows what counts."""
+    yield "trainer", f"`{stage.trainer}`"
+    if stage.steps is not None:
+        yield "optimizer steps", f"{stage.steps:,}"
+    yield from ((key, f"`{value}`") for key, value in flat(stage.recipe) if value is not None and key != "output")
+
+
+def _of_the_loop(stage: Stage) -> Iterator[tuple[str, str]]:
     recipe = stage.recipe
     optimizer, batch, engine = recipe["optimizer"], recipe["batch"], recipe["engine"]
     yield "model", f"`{recipe['model']['path']}`"

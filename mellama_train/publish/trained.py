@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 import torch.distributed.checkpoint as dcp
@@ -20,7 +20,7 @@ from mellama_train.loop.layout import RECORD
 from mellama_train.model import provenance
 from mellama_train.model.adapters import ADAPTER_CONFIG, bare, is_adapter_folder
 from mellama_train.model.loading import LOAD_ERRORS, load_model, load_tokenizer, loading, trainable
-from mellama_train.model.provenance import Lineage
+from mellama_train.model.provenance import Lineage, TestSets
 from mellama_train.publish.fitting import adapters_misfit, vocabulary_misfit, weights_misfit
 from mellama_train.publish.inputs import find
 from mellama_train.recipe.config import ModelSource, Precision, Recipe
@@ -59,7 +59,7 @@ def open_trained(path: Path, base: str | None, ranks: Ranks) -> Trained:
 def _finished(folder: Path, base: str | None) -> Trained:
     """A model or adapter folder. A model's weights stay in their precision unless another is asked for."""
     found = provenance.lineage(str(folder))
-    precision: Precision | None = found.stages[-1].recipe["precision"] if found.stages else None
+    precision = _precision(found)
     tokenizer = _tokenizer(folder)
     kept = folder / RECORD
     ends = _ends(json.loads(kept.read_text()) if kept.is_file() else {}, tokenizer)
@@ -73,13 +73,21 @@ def _finished(folder: Path, base: str | None) -> Trained:
     # Adapters that were not trained here say at least what they belong to.
     found = found if found.stages else provenance.lineage(under)
     model = _pretrained(under, torch.float32)
-    misfit = adapters_misfit(folder, model, of_all_alike=precision is not None) or vocabulary_misfit(model, tokenizer)
+    # Whoever trained them: layers of a kind all have adapters unless some were chosen by number or left out.
+    alike = bool(found.stages) and not settings.get("layers_to_transform") and not settings.get("exclude_modules")
+    misfit = adapters_misfit(folder, model, of_all_alike=alike) or vocabulary_misfit(model, tokenizer)
     _refuse_other_base(folder, under, misfit)
     try:
         adapted = peft.PeftModel.from_pretrained(model, folder)
     except LOAD_ERRORS as error:
         raise ModelLoadError(f"the adapters of {folder} do not go with {under}: {one_line(error)}") from error
     return Trained(model=adapted, tokenizer=tokenizer, lineage=found, precision=precision, ends=ends)
+
+
+def _precision(found: Lineage) -> Precision | None:
+    """That of the run which made a model; None where nothing of it is known. A plugin's recipe need not say it."""
+    said = found.stages[-1].recipe.get("precision") if found.stages else None
+    return next((precision for precision in get_args(Precision) if precision == said), None)
 
 
 def _refuse_other_base(trained: Path, base: str, problem: str | None) -> None:
@@ -110,7 +118,12 @@ def _checkpoint(found: checkpoints.Checkpoint, base: str | None) -> Trained:
     return Trained(
         model=model,
         tokenizer=tokenizer,
-        lineage=provenance.grown(state["recipe"], steps=state["step"], tokens=state["tokens"]),
+        lineage=provenance.grown(
+            state["recipe"],
+            steps=state["step"],
+            tokens=state["tokens"],
+            test_sets=TestSets.of(state.get("test_sets")),
+        ),
         precision=state["recipe"]["precision"],
         ends=_ends(state, tokenizer),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Protocol
 
 from mellama_train.recipe.defaults import CONTEXT
 from mellama_train.recipe.problems import FieldError, refuse
@@ -32,6 +32,18 @@ WSD_DECAY = 0.1
 
 FP8_MULTIPLE = 16
 """What every side of a matrix must be a multiple of for FP8 products on a GPU."""
+
+
+class RunRecipe(Protocol):
+    """What the recipes of all trainers have in common: frozen dataclasses, whose fields are the keys of a YAML file.
+
+    The key `trainer` is the command line's. Fields are read by their types (`mellama_train.recipe.yaml_schema`).
+    """
+
+    @property
+    def output(self) -> Path:
+        """The folder of the run, which need not be there."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

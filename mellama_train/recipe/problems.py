@@ -7,6 +7,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+TRAINER_KEY = "trainer"
+"""The key by which a recipe may say whose it is; it belongs to no schema."""
+
 LONGEST_NAME = 255
 """Bytes of the name of a file or folder, on all usual file systems."""
 

@@ -13,6 +13,27 @@ from mellama_train.recipe.ranges import Count, Epochs, Positive
 SMALL_SET, SMALL_SET_EPOCHS, LARGE_SET_EPOCHS = 10_000, 5, 3
 """Task fine-tuning takes 5 epochs below 10,000 samples, else 3 (paper, Supervised Fine-tuning)."""
 
+MAY_CHANGE = (
+    "output",
+    "batch.micro_rows",
+    "checkpoints",
+    "reporting",
+    "spikes",
+    "held_out",
+    "probe",
+    "best",
+    "data.folder",
+    "data.files",
+    "data.held_out",
+    "model.activation_checkpointing",
+    "model.compile",
+    "engine.offload_optimizer",
+    "engine.offload_parameters",
+    "engine.config",
+    "engine.check_ranks",
+)
+"""Keys of these recipes that do not change what is learned. Data is known by its content, not its place."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CorpusData:

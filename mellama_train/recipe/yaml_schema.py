@@ -13,7 +13,7 @@ import math
 import os
 import re
 import types
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass
 from difflib import get_close_matches
 from enum import Enum
@@ -51,6 +51,11 @@ Options = Mapping[str, str]
 """Dotted key → the option of the command line that gave it, where that was no `--set`."""
 
 NO_OPTIONS: Options = {}
+
+Fixed = Mapping[str, str]
+"""Key → the one text that a file may have there: keys that say what a file is, and are no part of its schema."""
+
+NO_FIXED: Fixed = {}
 
 WHOLE = re.compile(r"[-+]?\d(_?\d){0,99}")
 """A whole number as everybody writes it; YAML 1.1 also takes 1:30 for 90, 010 for 8 and 0b_ for one."""
@@ -91,23 +96,38 @@ def parse(text: str, schema: type[T], name: str, changes: Sequence[Change] = ())
     return read_text(text, schema, name, changes).value
 
 
-def read(path: Path, schema: type[T], changes: Sequence[Change] = (), options: Options = NO_OPTIONS) -> Loaded[T]:
+def read(
+    path: Path,
+    schema: type[T],
+    changes: Sequence[Change] = (),
+    options: Options = NO_OPTIONS,
+    fixed: Fixed = NO_FIXED,
+) -> Loaded[T]:
     """The same with the places of its keys, for whoever finds more wrong with them. Raises as `load`."""
+    return read_text(text_of(path), schema, str(path), changes, options, fixed)
+
+
+def text_of(path: Path) -> str:
+    """The text of a file. Raises `RecipeError` where it cannot be read."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        return path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise RecipeError(f"cannot read {path}: {error.strerror}") from None
     except UnicodeDecodeError as error:
         raise RecipeError(f"{path} is not UTF-8 text: {error}") from None
-    return read_text(text, schema, str(path), changes, options)
 
 
 def read_text(
-    text: str, schema: type[T], name: str, changes: Sequence[Change] = (), options: Options = NO_OPTIONS
+    text: str,
+    schema: type[T],
+    name: str,
+    changes: Sequence[Change] = (),
+    options: Options = NO_OPTIONS,
+    fixed: Fixed = NO_FIXED,
 ) -> Loaded[T]:
     """The same of text; `name` stands before the line number in messages."""
     try:
-        node = _with_changes(compose(text, name), changes, options)
+        node = _without(_with_changes(compose(text, name), changes, options), fixed)
         if node is None:
             raise RecipeError(f"{name}:1: the file is empty; required: {', '.join(_required(schema))}")
         value: T = _value(node, schema, "the file")
@@ -119,10 +139,35 @@ def read_text(
 def keys_under(text: str, key: str, changes: Sequence[Change] = ()) -> frozenset[str]:
     """The keys that a text of YAML, with the changes put over it, has under one; none where it is not to be read."""
     try:
-        node = _with_changes(compose(text, "the file"), changes, NO_OPTIONS)
-        return frozenset(pairs_of(pairs_of(node, "the file")[key][1], key))
+        return frozenset(pairs_of(_under(text, key, changes), key))
     except (WrongError, RecipeError, KeyError):
         return frozenset()
+
+
+def text_under(text: str, key: str, changes: Sequence[Change] = ()) -> str | None:
+    """The single value that a text of YAML has under a key, as written; None where there is none to be read."""
+    try:
+        node = _under(text, key, changes)
+    except (WrongError, RecipeError, KeyError):
+        return None
+    return node.value if isinstance(node, yaml.ScalarNode) and not is_null(node) else None
+
+
+def _under(text: str, key: str, changes: Sequence[Change]) -> yaml.Node:
+    node = _with_changes(compose(text, "the file"), changes, NO_OPTIONS)
+    return pairs_of(node, "the file")[key][1]
+
+
+def _without(node: Any, fixed: Fixed) -> Any:
+    """The node without the keys that say what it is. Raises `WrongError` where one says that it is something else."""
+    if not fixed or not isinstance(node, yaml.MappingNode):
+        return node
+    pairs = pairs_of(node, "the file")
+    for key in fixed.keys() & pairs.keys():
+        if pairs[key][1].value != fixed[key]:
+            raise wrong_at(pairs[key][1], f"{key} is {shown(pairs[key][1])}, and this is read as one of {fixed[key]}")
+    kept = [pair for name, pair in pairs.items() if name not in fixed]
+    return yaml.MappingNode(node.tag, kept, node.start_mark, node.end_mark)
 
 
 def _with_changes(node: Any, changes: Sequence[Change], options: Options) -> Any:
@@ -137,6 +182,18 @@ def as_json(config: Any) -> dict[str, Any]:
     """A loaded dataclass as JSON data, for records and hashes."""
     data: dict[str, Any] = _plain(asdict(config))
     return data
+
+
+def flat(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """(dotted key, value) of everything in nested JSON data."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from flat(item, f"{name}.{key}" if name else str(key))
+    elif isinstance(value, list):
+        for number, item in enumerate(value):
+            yield from flat(item, f"{name}[{number}]")
+    else:
+        yield name, value
 
 
 def _plain(value: Any) -> Any:

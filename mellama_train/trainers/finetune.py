@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -13,6 +13,7 @@ import mibe
 from mellama_train.errors import DataError
 from mellama_train.loop.training import TrainingData
 from mellama_train.model.loading import context_window, load_tokenizer
+from mellama_train.model.provenance import TestSets
 from mellama_train.recipe.defaults import CONTEXT
 from mellama_train.recipe.stages import FinetuneRecipe, TaskData
 from mellama_train.recipe.yaml_schema import Change
@@ -36,13 +37,15 @@ def finetuning_data(recipe: FinetuneRecipe) -> TrainingData:
     """
     task, tokenizer = open_task(recipe.data.task), load_tokenizer(recipe.model)
     say_terms(task)
+    tested = refused(task, recipe.data)
 
-    def rows(split: str, epochs: int | None) -> SampleRows:
-        samples = task_samples(task, split, recipe.data, tokenizer, context=recipe.context)
+    def rows(split: str, without: Collection[str], epochs: int | None) -> SampleRows:
+        samples = task_samples(task, split, recipe.data, tokenizer, context=recipe.context, without=without)
         return sample_rows(recipe, tokenizer, samples, epochs)
 
-    held_out = {"valid": rows("valid", 1)} if "valid" in mibe.prepared_splits(task) else {}
-    return sample_data(rows("train", recipe.epochs), held_out, tokenizer)
+    held_out = {"valid": rows("valid", (), 1)} if "valid" in mibe.prepared_splits(task) else {}
+    looked = TestSets(tasks=tested_tasks(), found=len(tested), left_out=len(tested))
+    return sample_data(rows("train", tested, recipe.epochs), held_out, tokenizer, looked)
 
 
 def default_finetuning(model: str) -> list[Change]:
@@ -54,18 +57,15 @@ def default_finetuning(model: str) -> list[Change]:
     return [("context", str(min(CONTEXT, context_window(model) or CONTEXT))), ("precision", precision)]
 
 
-def task_samples(task: Task, split: str, data: TaskData, tokenizer: Any, *, context: int) -> Iterator[Sample]:
-    """The documents of a split as `mibe eval` asks about them, each with its answer.
-
-    Of the train split, those that also stand in a test set of mibe are refused as `data.test_documents` says: all of
-    them are named in a `DataError`, or left out and named on stderr.
-    """
-    refused = _refused(task, data) if split == "train" else {}
+def task_samples(
+    task: Task, split: str, data: TaskData, tokenizer: Any, *, context: int, without: Collection[str] = ()
+) -> Iterator[Sample]:
+    """The documents of a split as `mibe eval` asks about them, each with its answer; those of some ids left out."""
     chat = choose_form(data.form, tokenizer) == "chat"
     samples = mibe.training_samples(task, split, tokenizer=tokenizer, context_window=context, chat_template=chat)
     # Each document is looked at before its sample is made, which takes the tokenizer.
     for place, sample in zip(_whole_documents(task, split), samples, strict=True):
-        if sample.id not in refused:
+        if sample.id not in without:
             turns = [(message["role"], message["content"]) for message in sample.messages]
             messages = tuple({"role": who, "content": text} for who, text in [*turns, ("assistant", sample.answer)])
             yield Sample(messages, task.name, place)
@@ -92,8 +92,16 @@ def say_terms(task: Task) -> None:
         )
 
 
-def _refused(task: Task, data: TaskData) -> dict[str, str]:
-    """Ids of train documents that are test documents too."""
+def tested_tasks() -> tuple[str, ...]:
+    """The tasks whose test documents `refused` knows: those that are prepared here."""
+    return tuple(name for name in mibe.list_tasks() if "test" in mibe.prepared_splits(mibe.load_task(name)))
+
+
+def refused(task: Task, data: TaskData) -> dict[str, str]:
+    """Ids of train documents that stand in a test set of mibe too, each with a place where it does.
+
+    As `data.test_documents` says, they are left out and named on stderr, or all named in a `DataError`.
+    """
     found = mibe.also_in_test(task)
     if not found:
         return {}

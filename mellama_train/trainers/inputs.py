@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import mibe
 from mellama_train.corpus.mixture import Mixture
@@ -16,25 +17,22 @@ from mellama_train.engines import zero
 from mellama_train.errors import CorpusError, DataError, RecipeError, TrainError
 from mellama_train.loop import resuming
 from mellama_train.model import folders
-from mellama_train.recipe.config import Recipe
+from mellama_train.recipe.config import Recipe, RunRecipe
 from mellama_train.recipe.problems import Problem, problem_of_output
 from mellama_train.recipe.stages import FinetuneRecipe, HubDataset, PretrainRecipe, SampleFiles, TuningRecipe
 from mellama_train.rows.steps import accumulation, run_steps
+from mellama_train.trainers.contract import Trainer
 from mibe.errors import MibeError
 from mibe.task import Task
+
+R = TypeVar("R", bound=RunRecipe)
 
 PERPLEXITIES = ("perplexity/", "held_out_loss/")
 """Figures of held-out sets, which a recipe may keep the best model by."""
 
 
 def problems(recipe: Recipe) -> Iterator[Problem]:
-    """All that is wrong with what the recipe names, and with where it writes."""
-    yield from problems_of_sources(recipe)
-    yield from _output(recipe)
-
-
-def problems_of_sources(recipe: Recipe) -> Iterator[Problem]:
-    """The same of what is read: a run that is given by its defaults knows of no folder yet."""
+    """All that is wrong with what a recipe of the one loop names to be read."""
     yield from _model(recipe)
     yield from _engine(recipe)
     if isinstance(recipe, PretrainRecipe):
@@ -179,8 +177,9 @@ def _probe(recipe: Recipe) -> Iterator[Problem]:
             yield Problem(f"probe.tasks[{number}]", str(error))
 
 
-def _output(recipe: Recipe) -> Iterator[Problem]:
-    if problem := problem_of_output(recipe.output) or resuming.problem_of(recipe):
+def problems_of_output(trainer: Trainer[R], recipe: R) -> Iterator[Problem]:
+    """What is wrong with where a recipe of any trainer writes: a file is there, or what another recipe left."""
+    if problem := problem_of_output(recipe.output) or resuming.problem_of(recipe, trainer.may_change):
         yield Problem("output", problem)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from mellama_train.loop.training import TrainingData
 from mellama_train.model.loading import tokenizer_sha256
+from mellama_train.model.provenance import TestSets
 from mellama_train.recipe.stages import FinetuneRecipe, TuningRecipe, epochs_for
 from mellama_train.rows.packed import SampleRows, SampleSet, padding_token
 from mellama_train.rows.samples import Sample
@@ -38,11 +39,13 @@ def sample_rows(
     )
 
 
-def sample_data(train: SampleRows, held_out: Mapping[str, SampleRows], tokenizer: Any) -> TrainingData:
+def sample_data(
+    train: SampleRows, held_out: Mapping[str, SampleRows], tokenizer: Any, test_sets: TestSets | None = None
+) -> TrainingData:
     """What a run over packed samples reads; for a model that would see neighbours, one sample in each row."""
 
     def apart() -> TrainingData:
         alone = {name: rows.apart() for name, rows in held_out.items()}
-        return TrainingData(train.apart(), alone, tokenizer, ends=train.ends)
+        return TrainingData(train.apart(), alone, tokenizer, ends=train.ends, test_sets=test_sets)
 
-    return TrainingData(train, held_out, tokenizer, apart, train.ends)
+    return TrainingData(train, held_out, tokenizer, apart, train.ends, test_sets)

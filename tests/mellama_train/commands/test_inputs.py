@@ -192,8 +192,9 @@ def test_what_another_recipe_left_in_the_output_is_told_first(here, capsys):
     state = (step / "state.json").read_text()
     (step / "state.json").write_text(state[:-9])
     from mellama_train.loop.resuming import problem_of
+    from mellama_train.recipe.stages import MAY_CHANGE
 
-    assert problem_of(load(here / "r.yaml", TuningRecipe)) is None
+    assert problem_of(load(here / "r.yaml", TuningRecipe), MAY_CHANGE) is None
     final = here / "run" / "final"
     final.mkdir()
     assert "of whose recipe nothing is known" in said(capsys, *arguments)[0]

@@ -18,11 +18,11 @@ from mellama_train.plan.fitting import differences, faster, nearest_fit, refuse_
 from mellama_train.plan.gpus import GPUS
 from mellama_train.plan.memory import memory, saved_bytes, state, zero_state
 from mellama_train.plan.shapes import SHAPES, shape_of
-from mellama_train.plan.text import plan
 from mellama_train.plan.time import Machines, communicated, step_time
 from mellama_train.plan.work import Asked
 from mellama_train.recipe.config import EngineChoice, Lora, Recipe
 from mellama_train.recipe.yaml_schema import parse
+from mellama_train.trainers.reading import plan
 
 RECIPES = Path(__file__).resolve().parents[3] / "recipes"
 
