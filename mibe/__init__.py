@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from mibe.registry import list_tasks, load_task, register_task
     from mibe.results.included import include
     from mibe.results.run import Run, load_run
+    from mibe.rewards.reward import Reward, Rewarded, reward
     from mibe.run.evaluate import evaluate
     from mibe.terminal.progress import Silent
 
@@ -37,6 +38,9 @@ _WHERE = {
     "list_tasks": "mibe.registry",
     "load_task": "mibe.registry",
     "register_task": "mibe.registry",
+    "Reward": "mibe.rewards.reward",
+    "Rewarded": "mibe.rewards.reward",
+    "reward": "mibe.rewards.reward",
     "Run": "mibe.results.run",
     "load_run": "mibe.results.run",
     "Silent": "mibe.terminal.progress",
@@ -48,6 +52,8 @@ _WHERE = {
 __all__ = [
     "Comparison",
     "Difference",
+    "Reward",
+    "Rewarded",
     "Run",
     "Silent",
     "TrainingSample",
@@ -61,6 +67,7 @@ __all__ = [
     "load_task",
     "prepared_splits",
     "register_task",
+    "reward",
     "training_samples",
 ]
 

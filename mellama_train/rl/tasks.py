@@ -15,6 +15,7 @@ import mibe
 from mellama_train.corpus.config import Decontamination
 from mellama_train.corpus.decontaminate import TestIndex, build_index
 from mellama_train.errors import DataError
+from mellama_train.model.provenance import TestSets
 from mellama_train.rl.recipe import GrpoRecipe
 from mellama_train.rows.packed import choose_form
 
@@ -46,10 +47,14 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prompts:
-    """The prompts of one pass over the tasks. `left_out` is task → why → how many documents."""
+    """The prompts of one pass over the tasks.
+
+    `left_out` is task → why → how many documents; `test_sets` is what of test sets was looked for.
+    """
 
     rows: Sequence[Prompt]
     left_out: Mapping[str, Mapping[str, int]]
+    test_sets: TestSets
 
     @property
     def counts(self) -> Mapping[str, int]:
@@ -83,16 +88,17 @@ def read_prompts(recipe: GrpoRecipe, tokenizer: Any) -> Prompts:
         settings = Decontamination()
         index = build_index(Path(folder), ngram=settings.ngram, common=settings.common)
         refused = {task.name: in_test_sets(task, index, settings.coverage) for task in tasks}
+        tested = tuple(index.about["tasks"])
     if recipe.data.test_documents == "error":
         _refuse(refused)
     kept: dict[str, list[Prompt]] = {}
     left_out: dict[str, dict[str, int]] = {}
     for task in tasks:
-        found = [*_prompts(task, recipe, tokenizer, refused[task.name])]
-        kept[task.name] = [prompt for prompt in found if prompt.tokens + answer_tokens(recipe) <= recipe.context]
-        left_out[task.name] = {"in a test set": len(refused[task.name]), "too long": len(found) - len(kept[task.name])}
+        asked = [*_prompts(task, recipe, tokenizer, refused[task.name])]
+        kept[task.name] = [prompt for prompt in asked if prompt.tokens + answer_tokens(recipe) <= recipe.context]
+        left_out[task.name] = {"in a test set": len(refused[task.name]), "too long": len(asked) - len(kept[task.name])}
         if recipe.data.too_long == "error" and left_out[task.name]["too long"]:
-            longest = max(found, key=lambda prompt: prompt.tokens)
+            longest = max(asked, key=lambda prompt: prompt.tokens)
             raise DataError(
                 f"{task.name}, document {longest.example.id}: a prompt of {longest.tokens} tokens and an answer of "
                 f"{answer_tokens(recipe)} do not fit the context of {recipe.context}; raise context, lower "
@@ -103,7 +109,9 @@ def read_prompts(recipe: GrpoRecipe, tokenizer: Any) -> Prompts:
             raise DataError(f"nothing is left of the train split of {task.name}: {why or 'it is empty'}")
     counts = shares({name: len(prompts) for name, prompts in kept.items()}, recipe.data.weights)
     rows = [row for name, prompts in kept.items() for row in _repeated(prompts, counts[name], f"{recipe.seed}/{name}")]
-    return Prompts(rows=rows, left_out=left_out)
+    found = sum(len(places) for places in refused.values())
+    looked = TestSets(tasks=tested, found=found, left_out=found)
+    return Prompts(rows=rows, left_out=left_out, test_sets=looked)
 
 
 def shares(sizes: Mapping[str, int], weights: Mapping[str, float] | None) -> Mapping[str, int]:

@@ -22,6 +22,7 @@ BUILTIN = {
     "pretrain": "mellama_train.trainers.stages:PRETRAIN",
     "instruct": "mellama_train.trainers.stages:INSTRUCT",
     "finetune": "mellama_train.trainers.stages:FINETUNE",
+    "grpo": "mellama_train.trainers.grpo:GRPO",
 }
 """Name → "module:attribute" of a trainer of this package, in the order of use."""
 

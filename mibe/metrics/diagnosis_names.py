@@ -44,11 +44,23 @@ def accepted_names(target: Value) -> tuple[str, ...]:
     return tuple(stripped for name in names if (stripped := str(name).strip()))
 
 
-def _names(text: str) -> Names:
-    """The name itself and, where it or its parenthesis is an abbreviation, both by themselves."""
+def alternatives(text: str) -> tuple[str, list[str]]:
+    """The name without its parentheses, and what stands in them as a name of its own: abbreviations, or the full name
+    where what stands outside is the abbreviation."""
+    outside, inside, short = _parts(text)
+    return outside, inside if _ABBREVIATION.fullmatch(outside) and len(inside) > len(short) else short
+
+
+def _parts(text: str) -> tuple[str, list[str], list[str]]:
+    """What stands outside of the parentheses of a name, what in each of them, and what of that is an abbreviation."""
     outside = " ".join(_PARENTHESES.sub(" ", text).split())
     inside = [part.strip() for found in _PARENTHESES.findall(text) for part in found if part.strip()]
-    short = [part for part in inside if _ABBREVIATION.fullmatch(part)]
+    return outside, inside, [part for part in inside if _ABBREVIATION.fullmatch(part)]
+
+
+def _names(text: str) -> Names:
+    """The name itself and, where it or its parenthesis is an abbreviation, both by themselves."""
+    outside, inside, short = _parts(text)
     if _ABBREVIATION.fullmatch(outside) and len(inside) > len(short):
         return Names(_forms(part for part in inside if part not in short), _forms([outside, *short]))
     # A parenthesis that is no abbreviation qualifies the name, and is part of it.
