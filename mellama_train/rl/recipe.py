@@ -125,7 +125,7 @@ class GrpoRecipe(Recipe):
     epochs: Epochs = 1
 
     def __post_init__(self) -> None:
-        refuse([*self._contradictions(), *_of_the_loop(self), *self._misfits()])
+        refuse([*self._contradictions(), *of_the_loop(self), *self._misfits()])
 
     def _misfits(self) -> Iterator[FieldError]:
         group, tokens = self.rollouts.group, self.rollouts.tokens
@@ -137,10 +137,10 @@ class GrpoRecipe(Recipe):
             yield FieldError("epsilon_high", f"{self.epsilon_high} is below epsilon {self.epsilon}")
 
 
-def _of_the_loop(recipe: Recipe) -> Iterator[FieldError]:
-    """Keys that would do nothing, since TRL trains."""
+def of_the_loop(recipe: Recipe, unread: tuple[str, ...] = OF_THE_LOOP) -> Iterator[FieldError]:
+    """Keys that would do nothing, since TRL trains: those `unread`, and some of model, engine and reporting."""
     defaults = {known.name: known for known in fields(recipe)}
-    for key in OF_THE_LOOP:
+    for key in unread:
         known = defaults[key]
         usual = known.default_factory() if callable(known.default_factory) else known.default
         if getattr(recipe, key) != usual:

@@ -43,6 +43,8 @@ class Job:
         Source → tokens seen by this rank, counted on by whatever `open` made.
     hand_over
         (folder, steps, tokens of all ranks) → writes beside weights how they came to be; the first rank calls it.
+    ends
+        Tokens that answers were seen to end with, which end those of the finished model.
     """
 
     rows: Mapping[str, Any]
@@ -50,6 +52,7 @@ class Job:
     open: Callable[[Watch], Any]
     tokens: Counter[str]
     hand_over: Callable[[Path, int, Mapping[str, int]], object]
+    ends: tuple[int, ...] = ()
 
 
 def to_end(recipe: Recipe, ranks: Ranks, job: Job) -> Path:
@@ -146,7 +149,7 @@ def _write(recipe: Recipe, ranks: Ranks, trainer: Any, job: Job, record: Mapping
         try:
             model = trainer.accelerator.unwrap_model(trainer.model)
             with outputs.replaced(final) as aside:
-                outputs.save(recipe, model, trainer.processing_class, weights, aside)
+                outputs.save(recipe, model, trainer.processing_class, weights, aside, ends=job.ends)
                 job.hand_over(aside, trainer.state.global_step, tokens)
                 (aside / RECORD).write_text(json.dumps(record, indent=1))
         except WRITE_ERRORS as error:

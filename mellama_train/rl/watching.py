@@ -7,6 +7,7 @@ record of the run and `training.json` are put into it last, and one without them
 from __future__ import annotations
 
 import math
+import re
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -26,6 +27,11 @@ RENAMED = {"grad_norm": "gradient_norm", "num_tokens": "tokens"}
 
 ALIKE = "frac_reward_zero_std"
 """TRL's share of groups whose answers were all rewarded alike."""
+
+
+HELD_OUT_LOSS = re.compile(r"eval_(.+)_loss")
+HELD_OUT = {"margin": "eval_rewards/margins", "accuracy": "eval_rewards/accuracies"}
+"""Figures of a held-out set by their names here, and TRL's."""
 
 
 class Watch(TrainerCallback):  # type: ignore[misc]
@@ -48,8 +54,9 @@ class Watch(TrainerCallback):  # type: ignore[misc]
         self.stopped: StoppedError | None = None
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Mapping[str, Any], **_: Any) -> None:
-        """Figures of the steps since the last time; TRL's own, numbers alone."""
+        """Figures of the steps since the last time, or of a look at held-out data; TRL's own, numbers alone."""
         if "loss" not in logs:
+            self._show_held_out(state.global_step, logs)
             return
         figures = {RENAMED.get(name, name): value for name, value in logs.items() if isinstance(value, int | float)}
         figures.pop("epoch", None)
@@ -60,6 +67,16 @@ class Watch(TrainerCallback):  # type: ignore[misc]
                 "output (this one's checkpoints stay)"
             )
         self._say_alike(state.global_step, figures)
+
+    def _show_held_out(self, step: int, logs: Mapping[str, Any]) -> None:
+        """TRL's figures of one held-out set, which it names in that of the loss alone."""
+        name = next((match[1] for key in logs if (match := HELD_OUT_LOSS.fullmatch(key))), None)
+        if name is None:
+            return
+        figures = {f"held_out_loss/{name}": logs[f"eval_{name}_loss"]}
+        figures |= {f"held_out_{what}/{name}": logs[key] for what, key in HELD_OUT.items() if key in logs}
+        self._report.figures(step, figures)
+        self._report.message("  ".join(f"{figure} {value:.4g}" for figure, value in figures.items()))
 
     def _say_alike(self, step: int, figures: Mapping[str, float]) -> None:
         """Rewards that are all equal tell no answer from another: their advantages are 0, and so is what is learned."""
@@ -78,7 +95,8 @@ class Watch(TrainerCallback):  # type: ignore[misc]
             )
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Save where the clock asks for it, and save and stop where a signal does."""
+        """Save where the clock asks for it, save and stop where a signal does, look at held-out data at the end too."""
+        control.should_evaluate |= state.global_step == state.max_steps and args.eval_strategy != "no"
         minutes = self._recipe.checkpoints.every_minutes
         if minutes is not None:
             is_due = self._ranks.is_first and time.monotonic() - self._saved_at >= 60 * minutes

@@ -6,7 +6,7 @@ Everything that is wrong is found at once, each with the key that names it. No l
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -19,7 +19,7 @@ from mellama_train.loop import resuming
 from mellama_train.model import folders
 from mellama_train.recipe.config import Recipe, RunRecipe
 from mellama_train.recipe.problems import Problem, problem_of_output
-from mellama_train.recipe.stages import FinetuneRecipe, HubDataset, PretrainRecipe, SampleFiles, TuningRecipe
+from mellama_train.recipe.stages import FinetuneRecipe, HubDataset, PretrainRecipe, TuningRecipe
 from mellama_train.rows.steps import accumulation, run_steps
 from mellama_train.trainers.contract import Trainer
 from mibe.errors import MibeError
@@ -38,7 +38,7 @@ def problems(recipe: Recipe) -> Iterator[Problem]:
     if isinstance(recipe, PretrainRecipe):
         yield from _corpus(recipe)
     elif isinstance(recipe, TuningRecipe):
-        yield from _sample_files(recipe.data)
+        yield from problems_of_files("sample", files=recipe.data.files, held_out=recipe.data.held_out)
         yield from _best(recipe, {source.stem for source in recipe.data.held_out})
     elif isinstance(recipe, FinetuneRecipe):
         yield from _task(recipe)
@@ -119,24 +119,25 @@ def _corpus(recipe: PretrainRecipe) -> Iterator[Problem]:
         yield Problem("steps", str(error))
 
 
-def _sample_files(data: SampleFiles) -> Iterator[Problem]:
-    for name, sources in (("files", data.files), ("held_out", data.held_out)):
+def problems_of_files(what: str, **keys: Sequence[Path | HubDataset]) -> Iterator[Problem]:
+    """What is wrong with the files and data sets under the keys of `data`, `held_out` among them; `what` they hold."""
+    for name, sources in keys.items():
         for number, source in enumerate(sources):
-            problem = _dataset(source) if isinstance(source, HubDataset) else _samples(source)
+            problem = _dataset(source) if isinstance(source, HubDataset) else _samples(source, what)
             if problem:
                 yield Problem(f"data.{name}[{number}]", problem)
-    stems = [source.stem for source in data.held_out]
+    stems = [source.stem for source in keys["held_out"]]
     for number, stem in enumerate(stems):
         if stem in stems[:number]:
             yield Problem(f"data.held_out[{number}]", f"another held-out set is called {stem} too; rename one of them")
 
 
-def _samples(file: Path) -> str | None:
+def _samples(file: Path, what: str) -> str | None:
     if file.is_dir():
         return f"{file} is a folder; a data set in one is given as {{dataset: {file}}}"
     if problem := _unreadable(file):
         return problem
-    return f"{file} holds no sample" if file.is_file() and not file.stat().st_size else None
+    return f"{file} holds no {what}" if file.is_file() and not file.stat().st_size else None
 
 
 def _dataset(source: HubDataset) -> str | None:
