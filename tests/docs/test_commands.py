@@ -44,7 +44,7 @@ NOT_RUN = {
     r"^mibe plan\b": "lays out the documents of all tasks; tests/forecast/test_forecast.py",
     r"^mibe merge\b|--shard": "wants all shards of a run; tests/run/test_shards.py",
     r"--tasks nejm_cpc": "you bring the cases; tests/judge/test_judging.py",
-    r"^mellama-train (pretrain|instruct|finetune|forgetting|export)\b": "trains; tests/mellama_train",
+    r"^mellama-train (pretrain|instruct|finetune|train|pairs|traces|forgetting|export)\b": "trains; tests/mellama_train",
     r"mellama-train (corpus|instructions) (build|show|verify)": "builds a corpus; tests/mellama_train",
     r"^python examples/(demo_|leaderboard/\S+ --(models|format))": "scores or trains real models; make demo-train",
     r"--include triage.py|\btriage\b": "tests/tasks/test_add_a_dataset.py runs the page",
