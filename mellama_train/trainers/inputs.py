@@ -6,7 +6,7 @@ Everything that is wrong is found at once, each with the key that names it. No l
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
@@ -119,12 +119,17 @@ def _corpus(recipe: PretrainRecipe) -> Iterator[Problem]:
         yield Problem("steps", str(error))
 
 
+def problems_of_samples(sources: Iterable[Path | HubDataset], key: str) -> Iterator[Problem]:
+    """What is wrong with the files and data sets of samples that the list under `key` names."""
+    for number, source in enumerate(sources):
+        problem = _dataset(source) if isinstance(source, HubDataset) else _samples(source)
+        if problem:
+            yield Problem(f"{key}[{number}]", problem)
+
+
 def _sample_files(data: SampleFiles) -> Iterator[Problem]:
-    for name, sources in (("files", data.files), ("held_out", data.held_out)):
-        for number, source in enumerate(sources):
-            problem = _dataset(source) if isinstance(source, HubDataset) else _samples(source)
-            if problem:
-                yield Problem(f"data.{name}[{number}]", problem)
+    yield from problems_of_samples(data.files, "data.files")
+    yield from problems_of_samples(data.held_out, "data.held_out")
     stems = [source.stem for source in data.held_out]
     for number, stem in enumerate(stems):
         if stem in stems[:number]:
