@@ -5,8 +5,8 @@
 A batch is what a trainer asks for at a time: half of `--prompts` documents, each answered twice `--draws` times by a
 mix of short responses: the bare answer, the answer in a sentence, one behind a reasoning, one that cannot be read.
 `first` is the first batch of a reward, `next` one of other things about other documents, `again` the same once more, as
-the draws of a policy that has settled are. The loop reads each response with `mibe.parsers.outcome.read` and scores it with the
-task's metric one at a time, as a reward function is usually written. Medians of `--repeats` runs, in one process.
+the draws of a policy that has settled are. The loop reads each response with `mibe.parsers.outcome.read` and scores it
+with the task's metric one at a time, as a reward function is usually written. Medians of `--repeats` runs.
 """
 
 from __future__ import annotations

@@ -276,7 +276,7 @@ class Task:
 
         White space aside, texts are the same or not: "BB Bb" and "Bb bb" are two answers of genetics.
         """
-        if not (self.equal_options and example.choices and isinstance(value, str)):
+        if value == example.target or not (self.equal_options and example.choices and isinstance(value, str)):
             return value
         texts = {letter(i): text.split() for i, text in enumerate(example.choices)}
         return example.target if texts.get(value) == texts[example.target] else value

@@ -55,9 +55,9 @@ def _inside(link: re.Match[str], folder: Path) -> str:
 def reference() -> str:
     """Every name of docs/api.md with its docstring, a section for each module."""
     page = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
-    rows = (line.split("|")[1] for line in page.splitlines() if line.startswith("| `mibe"))
+    rows = (line.split("|")[1] for line in page.splitlines() if line.startswith(("| `mibe", "| `mellama_train")))
     modules: dict[str, list[str]] = defaultdict(list)
-    for name in dict.fromkeys(name for row in rows for name in re.findall(r"`(mibe\.[\w.]+)`", row)):
+    for name in dict.fromkeys(name for row in rows for name in re.findall(r"`((?:mibe|mellama_train)\.[\w.]+)`", row)):
         modules[name.rpartition(".")[0]].append(name)
     parts = ["# Reference", "Every name of [the public face](api.md), as its docstring has it."]
     for module, names in modules.items():

@@ -186,6 +186,11 @@ def file_sources(
     return tuple(_sources({"files": places}, tokens))
 
 
+def built_test_sets(files: Sequence[Path]) -> TestSets | None:
+    """What was looked for when the files were built, by the same manifests; None unless in all of them."""
+    return _checked_by_build({"files": [str(file) for file in files]})
+
+
 def _manifests(data: Mapping[str, Any]) -> list[dict[str, Any]]:
     """What the builders of a recipe's data have written beside it; an empty one for each folder without."""
     folders = {Path(data["folder"])} if "folder" in data else {_beside(file) for file in data.get("files", ())}

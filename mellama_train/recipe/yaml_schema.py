@@ -154,7 +154,10 @@ def text_under(text: str, key: str, changes: Sequence[Change] = ()) -> str | Non
 
 
 def _under(text: str, key: str, changes: Sequence[Change]) -> yaml.Node:
+    """Raises `KeyError` where there is no such key, and `WrongError` or `RecipeError` where nothing is to be read."""
     node = _with_changes(compose(text, "the file"), changes, NO_OPTIONS)
+    if node is None:
+        raise KeyError(key)
     return pairs_of(node, "the file")[key][1]
 
 

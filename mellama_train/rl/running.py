@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import PrinterCallback
+import transformers
 
 from mellama_train.engines.ranks import Ranks
 from mellama_train.errors import EngineError, StoppedError, TrainError, one_line
@@ -67,6 +67,7 @@ def to_end(recipe: Recipe, ranks: Ranks, job: Job) -> Path:
     EngineError, ModelLoadError
         When the run cannot begin.
     """
+    transformers.utils.logging.set_verbosity_error()
     final, stop = recipe.output / FINAL, Stop(ranks)
     record: dict[str, Any] = json.loads(json.dumps({"recipe": as_json(recipe), "rows": job.rows}))
     if resuming.is_finished(final, record):
@@ -97,7 +98,7 @@ def to_end(recipe: Recipe, ranks: Ranks, job: Job) -> Path:
         try:
             trainer = job.open(watch)
             # It would print every line of figures.
-            trainer.remove_callback(PrinterCallback)
+            trainer.remove_callback(transformers.PrinterCallback)
             if found:
                 report.message(f"going on from {found}")
             trainer.train(resume_from_checkpoint=str(found) if found else None)

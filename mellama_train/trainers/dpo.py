@@ -144,10 +144,11 @@ def _run(recipe: DpoRecipe, ranks: Ranks) -> Path:
 
 def _problems(recipe: DpoRecipe) -> Iterator[Problem]:
     from mellama_train.rl.trl import problem_of_trl
-    from mellama_train.trainers.inputs import problems, problems_of_files
+    from mellama_train.trainers.inputs import problems, problems_of_held_out, problems_of_samples
 
     yield from problems(recipe)
-    yield from problems_of_files("pair", pairs=recipe.data.pairs, held_out=recipe.data.held_out)
+    yield from problems_of_samples(recipe.data.pairs, "data.pairs", "pair")
+    yield from problems_of_held_out(recipe.data.held_out, "pair")
     if problem := problem_of_trl():
         yield Problem("trainer", problem)
 

@@ -6,7 +6,7 @@ Everything that is wrong is found at once, each with the key that names it. No l
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -38,7 +38,8 @@ def problems(recipe: Recipe) -> Iterator[Problem]:
     if isinstance(recipe, PretrainRecipe):
         yield from _corpus(recipe)
     elif isinstance(recipe, TuningRecipe):
-        yield from problems_of_files("sample", files=recipe.data.files, held_out=recipe.data.held_out)
+        yield from problems_of_samples(recipe.data.files, "data.files")
+        yield from problems_of_held_out(recipe.data.held_out)
         yield from _best(recipe, {source.stem for source in recipe.data.held_out})
     elif isinstance(recipe, FinetuneRecipe):
         yield from _task(recipe)
@@ -119,14 +120,18 @@ def _corpus(recipe: PretrainRecipe) -> Iterator[Problem]:
         yield Problem("steps", str(error))
 
 
-def problems_of_files(what: str, **keys: Sequence[Path | HubDataset]) -> Iterator[Problem]:
-    """What is wrong with the files and data sets under the keys of `data`, `held_out` among them; `what` they hold."""
-    for name, sources in keys.items():
-        for number, source in enumerate(sources):
-            problem = _dataset(source) if isinstance(source, HubDataset) else _samples(source, what)
-            if problem:
-                yield Problem(f"data.{name}[{number}]", problem)
-    stems = [source.stem for source in keys["held_out"]]
+def problems_of_samples(sources: Iterable[Path | HubDataset], key: str, what: str = "sample") -> Iterator[Problem]:
+    """What is wrong with the files and data sets that the list under `key` names; `what` is in them."""
+    for number, source in enumerate(sources):
+        problem = _dataset(source) if isinstance(source, HubDataset) else _samples(source, what)
+        if problem:
+            yield Problem(f"{key}[{number}]", problem)
+
+
+def problems_of_held_out(sources: Sequence[Path | HubDataset], what: str = "sample") -> Iterator[Problem]:
+    """The same of held-out sets, which are known by their names."""
+    yield from problems_of_samples(sources, "data.held_out", what)
+    stems = [source.stem for source in sources]
     for number, stem in enumerate(stems):
         if stem in stems[:number]:
             yield Problem(f"data.held_out[{number}]", f"another held-out set is called {stem} too; rename one of them")

@@ -61,7 +61,8 @@ def found_trainers() -> Iterator[Found]:
     for point in _all_points():
         if used[point.name] is not point:
             owner = _package(used[point.name])
-            yield Found(point.name, _package(point), None, f"its name is that of a trainer of {owner}, which is used")
+            problem = f"{_called(point)} is not used: its name is that of a trainer of {owner}"
+            yield Found(point.name, _package(point), None, problem)
             continue
         try:
             yield Found(point.name, _package(point), _load(point))
@@ -69,8 +70,14 @@ def found_trainers() -> Iterator[Found]:
             yield Found(point.name, _package(point), None, str(error))
 
 
+def forget_plugins() -> None:
+    """Look for the installed packages' trainers again, as after an installation in a process that lives on."""
+    _all_points.cache_clear()
+    _points.cache_clear()
+
+
 def _load(point: EntryPoint) -> Trainer[Any]:
-    where = f"the trainer {point.name} of {_package(point)}"
+    where = _called(point)
     try:
         found = point.load()
     except Exception as error:  # Another package's code may raise whatever it likes.
@@ -91,6 +98,10 @@ def _misfit(found: object, name: str) -> str | None:
     if "output" not in keys:
         return "its recipe is no dataclass with a field output"
     return f"its recipe has a field {TRAINER_KEY}, a key that is the command line's" if TRAINER_KEY in keys else None
+
+
+def _called(point: EntryPoint) -> str:
+    return f"the trainer {point.name} of {_package(point)}"
 
 
 def _package(point: EntryPoint) -> str:

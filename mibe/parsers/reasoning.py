@@ -126,6 +126,11 @@ ANSWER_ENDS = ("</response>", "<|END_RESPONSE|>", "<|end_of_solution|>")
 _GRAMMARS: tuple[Grammar, ...] = tuple(dict.fromkeys(form.grammar for form in FORMATS))
 # Closing marks first: that of channels begins as an opening one does.
 _MARKS = late("|".join(f"(?P<c{n}>{g.closes})|(?P<o{n}>{g.opens})" for n, g in enumerate(_GRAMMARS)))
+# What every mark begins with: a sign anywhere, or a word at the start of the text. Most answers hold neither.
+_BEGINS = late(
+    f"[{re.escape(''.join({form.opening[0] for form in FORMATS if not form.opening[0].isalnum()}))}]|\\A\\s*(?:"
+    f"{'|'.join({re.escape(form.opening.split()[0]) for form in FORMATS if form.opening[0].isalnum()})})"
+)
 _CLOSES = {grammar: re.compile(grammar.closes) for grammar in _GRAMMARS}
 
 
@@ -200,6 +205,8 @@ def answer_at_again(text: str, stored: int | None, opened: Format | None = None)
 
 def _scan(text: str, opened: Format | None) -> tuple[list[tuple[int, int]], Format | None]:
     """(start, end) of what is no reasoning, in order; and the reasoning that is not over at the end."""
+    if opened is None and not _BEGINS.search(text):
+        return [(0, len(text))], None
     kept: list[tuple[int, int]] = []
     position, inside, marked = 0, opened, False
     for mark in _MARKS.finditer(text):

@@ -17,6 +17,9 @@ from mibe.metrics.extraction import Entity
 from mibe.metrics.summarization import lcs_length
 from mibe.metrics.values import is_entities
 from mibe.parsers.alignment import fold
+from mibe.parsers.answers import Grammar
+from mibe.parsers.closed import ClosedAnswer
+from mibe.parsers.marks import Kind
 from mibe.task import Category, Example, Task, Value
 
 LONGEST = 16_000
@@ -31,20 +34,27 @@ ALL = 0.9
 FEWEST = 20
 """Words of an input that can be copied: an impression may well say all of three findings."""
 
+SHORT = 300
+"""Characters up to which an answer may repeat itself: "B\\nB\\nB" is B."""
+
 _WORD = re.compile(r"\w+")
 _TAG = re.compile(r"<[^<>]*>")
 _SENTENCE = re.compile(r"[.!?;\n]+")
+_CLAUSE = re.compile(r"(?<=[.!?;])\s+|\n|,\s+but\b")
+_HEDGE = re.compile(r"\b(?:could|may|might|maybe|perhaps|possibly|either|otherwise|depend(?:s|ing)|if)\b|\d ?%", re.I)
+_PHRASE_END = re.compile(r"\W*(?:[.,;:!?\n]|\Z)")
 
 
 def admitted(task: Task, example: Example, answer: str, value: Value) -> Value | None:
     """What a reader would take of a value that was read from `answer`: the value, a part of it, or None."""
-    if len(answer) > LONGEST:
+    if len(answer) > LONGEST or (len(answer) > SHORT and _loops(answer)):
         return None
     if task.category is Category.DIAGNOSIS:
         return [first_name(name) for name in value]
     if isinstance(value, str):
-        is_free = not task.candidates(example)
-        return None if is_free and (_is_copy(example, value) or _loops(value)) else value
+        is_closed = isinstance(task.parser, ClosedAnswer)
+        refused = _hedges(task.parser, answer, example, value) if is_closed else _is_copy(task, example, value)
+        return None if refused else value
     if task.labels:
         return None if _lists_labels(value, example.target, task.labels) else value
     source = example.inputs.get(getattr(task.parser, "field", "text"))
@@ -88,15 +98,43 @@ def _lists_labels(value: Collection[str], target: Collection[str], labels: Colle
     return len(value) > len(labels) / 2 and len(value) > 2 * len(target)
 
 
+# --- one answer of a closed set ---------------------------------------------------------------------------------------
+
+
+def _hedges(parser: ClosedAnswer, answer: str, example: Example, value: str) -> bool:
+    """Whether an answer is read from sentences that leave it open between several, and from no other.
+
+    "It could be A or B. The answer is B." is an answer, since its second sentence gives it alone.
+    """
+    grammar = parser.grammar(example.choices)
+    if grammar is None or not _HEDGE.search(answer):
+        return False
+    clauses = _CLAUSE.split(answer)
+    named = {index for clause in clauses if _HEDGE.search(clause) for index in _named(grammar, clause)}
+    if len(named) < 2:
+        return False
+    rest = "\n".join(clause for clause in clauses if not _HEDGE.search(clause))
+    return parser(rest, choices=example.choices) != value
+
+
+def _named(grammar: Grammar, text: str) -> Iterator[int]:
+    """The answers that a text names; one that is an ordinary word too where it ends a phrase or has a capital."""
+    for mention in grammar.find(text):
+        is_name = mention.kind is not Kind.WORD or (text[mention.start].isupper() and text[: mention.start].strip())
+        if is_name or _PHRASE_END.match(text, mention.end):
+            yield mention.index
+
+
 # --- free text --------------------------------------------------------------------------------------------------------
 
 
-def _is_copy(example: Example, text: str) -> bool:
-    """Whether a text holds all of an input, and the gold answer does not."""
+def _is_copy(task: Task, example: Example, text: str) -> bool:
+    """Whether a text holds all of the instruction or of an input, and the gold answer does not."""
     words = _words(text)
-    for shown in example.inputs.values():
+    for shown in (task.prompt.instruction, *example.inputs.values()):
         given = _words(shown)
-        if len(given) >= FEWEST and len(words) >= WHOLE * len(given) and _holds(words, given):
+        long = len(given) >= FEWEST and len(words) >= WHOLE * len(given)
+        if words == given or (long and _holds(words, given)):
             return not any(_holds(_words(gold), given) for gold in _texts(example.target))
     return False
 

@@ -7,7 +7,7 @@ what is no answer here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from typing import Any, NamedTuple
@@ -32,10 +32,10 @@ from mibe.task import Example, Outcome, Prediction, Task, Value
 from mibe.terminal.characters import sound
 
 REMEMBERED = 65_536
-"""Readings of short responses that are kept: the draws of a group often say the same."""
+"""Readings of short answers that are kept: the draws of a group often say the same."""
 
 SHORT = 300
-"""Characters of a response whose reading is kept."""
+"""Characters of an answer whose reading is kept."""
 
 
 class Rewarded(NamedTuple):
@@ -75,7 +75,7 @@ class Reward:
     prompt_end: str = ""
     judged_by: Judging | None = None
     measure: Measure = field(init=False, repr=False, compare=False)
-    _recall: Callable[..., tuple[str | None, Prediction]] = field(init=False, repr=False, compare=False)
+    _recall: Callable[..., Prediction] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "measure", measure_of(self.task))
@@ -141,24 +141,23 @@ class Reward:
         )
 
     def _reading(self, text: str, opened: Format | None, cut: bool, example: Example) -> _Reading:
-        if len(text) <= SHORT and isinstance(self.task.parser, ClosedAnswer | LabelSet):
-            answer, found = self._recall(text, opened, cut, example.choices)
+        at = split(text, opened)
+        answer = None if at is None else text[at:]
+        if answer is not None and len(answer) <= SHORT and isinstance(self.task.parser, ClosedAnswer | LabelSet):
+            found = self._recall(answer, cut, example.choices)
         else:
-            answer, found = self._read(text, opened, cut, example.choices, example)
+            found = self._read(answer, cut, example.choices, example.inputs)
         if answer is None or found.value is None:
             return _Reading(answer, None, found)
         value = admitted(self.task, example, answer, self.task.counts_as(example, found.value))
         return _Reading(answer, found.value, Prediction(value, Outcome.UNPARSED if value is None else found.outcome))
 
     def _read(
-        self, text: str, opened: Format | None, cut: bool, choices: Sequence[str], example: Example | None = None
-    ) -> tuple[str | None, Prediction]:
-        text = sound(text)
-        at = split(text, opened)
-        answer = None if at is None else text[at:]
+        self, answer: str | None, cut: bool, choices: Sequence[str], inputs: Mapping[str, str] | None = None
+    ) -> Prediction:
         finish_reason: FinishReason = "length" if cut else "stop"
-        inputs = None if example is None else example.inputs
-        return answer, read(answer, finish_reason, self.task.parser, choices=choices, inputs=inputs)
+        answer = None if answer is None else sound(answer)
+        return read(answer, finish_reason, self.task.parser, choices=choices, inputs=inputs)
 
     def _right(self, predictions: Sequence[Value | None], targets: Sequence[Value]) -> FloatArray:
         if self.judged_by is None or not isinstance(self.measure, ReciprocalRank):

@@ -15,7 +15,7 @@ NAMES = sorted(
         name
         for line in PAGE.read_text(encoding="utf-8").splitlines()
         if line.startswith("| `")
-        for name in re.findall(r"`(mibe\.[\w.]+)`", line.split("|")[1])
+        for name in re.findall(r"`((?:mibe|mellama_train)\.[\w.]+)`", line.split("|")[1])
     }
 )
 EXAMPLES = sorted(

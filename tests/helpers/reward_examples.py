@@ -8,7 +8,8 @@ from mibe.task import Example, Task
 SENTENCE = "The patient was given aspirin for chest pain and an EKG was normal."
 FINDINGS = (
     "The lungs are hyperinflated with flattened diaphragms. There is a patchy opacity in the right lower lobe. "
-    "No pleural effusion or pneumothorax is seen. The cardiac silhouette is normal in size. The bony structures are intact."
+    "No pleural effusion or pneumothorax is seen. The cardiac silhouette is normal in size. The bony structures are "
+    "intact."
 )
 NOTE = (
     "Mrs. Doe was seen for follow-up of hypertension. She takes lisinopril 10 mg daily and tolerates it well. Her "

@@ -323,6 +323,18 @@ def test_without_options_no_letter_is_an_answer() -> None:
     assert OptionLetter()("A") is None
 
 
+@pytest.mark.parametrize("form", ["{}", "{}.", " {}\n", "The answer is {}", "The answer is {}.", "Answer: {}"])
+def test_a_bare_letter_is_what_the_grammar_reads(form: str) -> None:
+    """It is read without the grammar, and by it to the same end."""
+    parser = OptionLetter()
+    odd = [("A", "B", "C"), ("B", "A"), ("Vitamin A", "a", "C."), ("(C)", "B)", "A+")]
+    real = [example.choices for example in islice(examples(load_task("medqa"), "test"), 0, None, 250)]
+    for choices in (*odd, *real):
+        for letter in "ABCDE":
+            output = form.format(letter)
+            assert parser(output, choices=choices) == parser.explain(output, choices=choices).value, (choices, output)
+
+
 def test_letters_end_with_the_last_option() -> None:
     assert OptionLetter()("C", choices=("x", "y", "z")) == "C"
     assert OptionLetter()("C", choices=("x", "y")) is None

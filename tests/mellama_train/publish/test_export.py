@@ -1,9 +1,12 @@
 """What training left becomes one folder that others load: merged equals unmerged, and the card tells its origin."""
 
 import json
+import re
 import resource
 import signal
+from dataclasses import dataclass
 from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 import torch
@@ -187,7 +190,38 @@ def test_the_card_names_credentialed_data_of_every_stage(model, tmp_path):
     assert "rank 4, alpha 32" in text
     # Nothing was recorded of the rows by formula: that is said, and not taken for open.
     assert "was not recorded" in text
+    assert (
+        text.count("| test sets | nobody looked for their documents in the data, or nothing is recorded of it |") == 2
+    )
     assert provenance.lineage(str(tmp_path / "out")).stages[0] == grown.stages[0]
+
+
+def test_adapters_of_another_trainer_are_merged_though_not_all_layers_have_them(model, tmp_path):
+    """Their recipe says no precision, and peft was told to leave the second layer out."""
+    import peft
+
+    from mellama_train.trainers.contract import Trainer
+    from mellama_train.trainers.handover import hand_over, received
+
+    @dataclass(frozen=True)
+    class Recipe:
+        output: Path
+        answers: int = 8
+
+    settings = peft.LoraConfig(r=2, target_modules=["q_proj"], layers_to_transform=[0], init_lora_weights=False)
+    adapted = peft.get_peft_model(AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32), settings)
+    folder = tmp_path / "run" / "final"
+    adapted.save_pretrained(folder)
+    make_tokenizer().save_pretrained(folder)
+    trainer = Trainer(name="other", about="what it does", reads="", recipe=Recipe, run=lambda recipe, ranks: folder)
+    recipe = Recipe(tmp_path / "run")
+    hand_over(folder, trainer=trainer, recipe=recipe, model=str(model), sources=[], test_sets=None)
+    assert len(received(trainer, folder)) == 2
+    exported(folder, "--merge-lora", "--to", tmp_path / "out")
+    assert same(logits(tmp_path / "out"), probe_logits(unmerged(model, folder)))
+    _, body = card(tmp_path / "out")
+    assert "## 1. What it does" in body and re.search(r"\| trainer +\| `other` +\|", body)
+    assert re.search(r"\| answers +\| `8` +\|", body) and "| output" not in body
 
 
 def test_what_cannot_be_exported_is_refused(model, tuned, tmp_path, capsys):

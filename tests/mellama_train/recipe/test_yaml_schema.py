@@ -12,7 +12,7 @@ pytest.importorskip("yaml")
 from mellama_train.errors import RecipeError
 from mellama_train.recipe.problems import FieldError, Problem, refuse
 from mellama_train.recipe.ranges import Count, Positive, Range
-from mellama_train.recipe.yaml_schema import as_json, load, parse, read_text
+from mellama_train.recipe.yaml_schema import as_json, load, parse, read, read_text, text_under
 
 
 class Access(StrEnum):
@@ -241,3 +241,17 @@ def test_what_is_found_later_has_its_place_too():
         "x: absent",
     ]
     found.refuse([])
+
+
+def test_a_key_may_say_what_a_file_is_and_is_no_part_of_its_schema(tmp_path):
+    file = tmp_path / "r.yaml"
+    file.write_text("trainer: mine\n" + GOOD)
+    found = read(file, Recipe, fixed={"trainer": "mine"})
+    assert found.value == parse(GOOD, Recipe, "r.yaml")
+    with pytest.raises(RecipeError, match=r"r.yaml:1: trainer is 'mine', and this is read as one of another"):
+        read(file, Recipe, fixed={"trainer": "another"})
+    with pytest.raises(RecipeError, match=r"r.yaml:1: unknown key 'trainer'"):
+        read(file, Recipe)
+    assert text_under(file.read_text(), "trainer") == "mine"
+    assert text_under(file.read_text(), "trainer", [("trainer", "two")]) == "two"
+    assert [text_under(text, "trainer") for text in ("", "a: 1", "trainer: [1]", "trainer:", "{")] == [None] * 5

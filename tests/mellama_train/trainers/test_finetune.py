@@ -194,6 +194,13 @@ def test_documents_of_a_test_set_are_refused_with_their_ids(model, own_folders, 
     assert finetune(model, tmp_path / "run", "--task", "pubmedqa", "--set", "data.test_documents=skip") == 0
     assert "planted" in (said := capsys.readouterr().err) and "left out" in said
     assert not re.search("held_out", (tmp_path / "run" / "metrics.jsonl").read_text()), "there is no valid split"
+    # Who gets the model can read what was looked for, and a checkpoint that becomes a model says the same.
+    looked = json.loads((tmp_path / "run" / "final" / "training.json").read_text())["stages"][-1]["test_sets"]
+    assert (looked["found"], looked["left_out"]) == (2, 2) and {"pubmedqa", "ddi", "medqa"} <= {*looked["tasks"]}
+    newest = max((tmp_path / "run" / "checkpoints").glob("step-*"))
+    assert json.loads((newest / "state.json").read_text())["test_sets"] == looked
+    assert main(["export", str(newest), "--to", str(tmp_path / "out")]) == 0
+    assert json.loads((tmp_path / "out" / "training.json").read_text())["stages"][-1]["test_sets"] == looked
 
 
 def test_credentialed_terms_go_with_the_model(model, own_folders, tmp_path, capsys):
