@@ -6,15 +6,17 @@ TRL and what it needs are imported where they are used.
 from __future__ import annotations
 
 import importlib.util
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mellama_train.engines import zero
-from mellama_train.engines.ranks import Ranks
 from mellama_train.errors import EngineError
 from mellama_train.loop.layout import CHECKPOINTS
 from mellama_train.loop.schedule import learning_rate
 from mellama_train.recipe.config import Optimizer, Recipe
 from mellama_train.rows.steps import accumulation
+
+if TYPE_CHECKING:
+    from mellama_train.engines.ranks import Ranks
 
 INSTALL = 'pip install "mibe[rl]"'
 

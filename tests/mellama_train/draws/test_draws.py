@@ -33,7 +33,7 @@ def few_documents(own_folders, monkeypatch):
     look_through_one_test_set(monkeypatch)
 
 
-NEUTRAL = Example("t", {"sentence1": "A.", "sentence2": "B."}, "neutral")
+NEUTRAL = Example("t", {"premise": "A.", "hypothesis": "B."}, "neutral")
 
 
 def right(answer):
@@ -137,12 +137,12 @@ def test_a_document_of_a_test_set_is_never_learned_from(own_folders, tmp_path, c
 
 def test_text_under_an_agreement_is_for_its_owner_and_its_terms_are_handed_on(own_folders, tmp_path, capsys):
     examples = [
-        Example(f"{n}", {"sentence1": f"Patient {n} is ill.", "sentence2": f"Patient {n} is well."}, "contradiction")
+        Example(f"{n}", {"premise": f"Patient {n} is ill.", "hypothesis": f"Patient {n} is well."}, "contradiction")
         for n in range(3)
     ]
     write_split(own_folders / "data", "mednli", "train", examples)
     write_split(
-        own_folders / "data", "mednli", "test", [Example("t", {"sentence1": "A.", "sentence2": "B."}, "neutral")]
+        own_folders / "data", "mednli", "test", [Example("t", {"premise": "A.", "hypothesis": "B."}, "neutral")]
     )
     models = [Scripted(lambda _, said=said: said) for said in ("contradiction", "neutral")]
     run = drawn_run(tmp_path / "runs", models, tasks=["mednli"], split="train")
@@ -171,8 +171,9 @@ def test_what_the_model_learned_under_an_agreement_goes_with_its_answers(tmp_pat
 
 def said(capsys, *arguments):
     assert main([*map(str, arguments)]) == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    return line.removeprefix("mellama-train: ")
+    own = "mellama-train: "
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith(own)]
+    return line.removeprefix(own)
 
 
 def test_runs_that_no_pair_can_be_made_of_are_one_line(tmp_path, capsys):
@@ -189,7 +190,7 @@ def test_runs_that_no_pair_can_be_made_of_are_one_line(tmp_path, capsys):
         capsys,
         "pairs",
         mibe.evaluate(
-            model=answering(right),
+            model=Scripted(lambda _: "yes"),
             tasks=["pubmedqa"],
             split="train",
             vary="noise:1",
@@ -222,7 +223,7 @@ def test_draws_that_met_a_limit_are_not_learned_from(tmp_path, capsys):
 
 def test_a_task_without_train_split_has_no_traces(own_folders, tmp_path, capsys):
     write_split(
-        own_folders / "data", "mednli", "test", [Example("t", {"sentence1": "A.", "sentence2": "B."}, "neutral")]
+        own_folders / "data", "mednli", "test", [Example("t", {"premise": "A.", "hypothesis": "B."}, "neutral")]
     )
     line = said(capsys, "traces", "--task", "mednli", "--model", "dummy", "--output", tmp_path / "t.jsonl")
     assert line.startswith("mednli has no train split here, only test;")
@@ -250,6 +251,7 @@ def test_traces_are_the_right_draws_of_a_real_model(tmp_path, capsys, monkeypatc
     tokenizer.save_pretrained("model")
     command = ["traces", "--task", "pubmedqa", "--model", "model", "--repeats", "2", "--output", "d/traces.jsonl"]
     asked = ["--temperature", "0.1", "--model-args", "dtype=float32", "--model-args", "device=cpu"]
+    asked += ["--max-new-tokens", "64"]
     assert main([*command, *asked]) == 0
     found = lines(tmp_path / "d" / "traces.jsonl")
     assert "pubmedqa: 2 traces of 2 documents; of 6 asked 4 have none" in capsys.readouterr().err
@@ -257,10 +259,10 @@ def test_traces_are_the_right_draws_of_a_real_model(tmp_path, capsys, monkeypatc
     (sample, _) = read_samples(tmp_path / "d" / "traces.jsonl")
     assert sample.source == "pubmedqa" and sample.messages[-1] == {"role": "assistant", "content": right("yes")}
     # Given again, nothing is asked anew.
-    (record,) = (tmp_path / "runs").glob("*/run.json")
-    before = record.read_bytes()
+    before = (tmp_path / "d" / "traces.jsonl").read_bytes()
     assert main([*command, *asked]) == 0
-    assert list((tmp_path / "runs").glob("*/run.json")) == [record] and record.read_bytes() == before
+    assert len(list((tmp_path / "runs").glob("*/run.json"))) == 1
+    assert (tmp_path / "d" / "traces.jsonl").read_bytes() == before
     recipe = {"model": {"path": "model"}, "output": "run", "batch": {"rows": 1}, "data": {"files": ["d/traces.jsonl"]}}
-    (tmp_path / "r.yaml").write_text(yaml.safe_dump({**recipe, "context": 256, "precision": "fp32"}))
+    (tmp_path / "r.yaml").write_text(yaml.safe_dump({**recipe, "context": 1024, "precision": "fp32"}))
     assert main(["instruct", "r.yaml", "--dry-run"]) == 0

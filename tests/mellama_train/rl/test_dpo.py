@@ -3,14 +3,18 @@
 import json
 import math
 import shutil
+import subprocess
+from pathlib import Path
 
 import pytest
+import yaml
 
 pytest.importorskip("trl", reason="TRL comes with the extra rl")
 
 import torch
 import torch.nn.functional as F
-from preference_parts import figures, learnable, look_through_one_test_set, recipe, train, written
+from launching import rank_environment, torchrun
+from preference_parts import figures, learnable, look_through_one_test_set, recipe, settings, train, written
 from safetensors.torch import load_file
 from training_parts import make_model, make_tokenizer
 from transformers import AutoModelForCausalLM
@@ -43,8 +47,8 @@ def ranks():
 
 
 def encoded(file):
-    settings = {"tokenizer_sha256": "t", "context": 48, "form": "auto", "too_long": "error"}
-    found, _ = PairSet.of(file_pairs([file]), make_tokenizer(), **settings)
+    how = {"tokenizer_sha256": "t", "context": 48, "form": "auto", "too_long": "error"}
+    found, _ = PairSet.of(file_pairs([file]), make_tokenizer(), **how)
     return found
 
 
@@ -97,8 +101,8 @@ def test_a_run_learns_what_is_preferred_and_equals_itself_from_the_start_and_fro
 ):
     look_through_one_test_set(monkeypatch)
     data = {"pairs": [str(pairs)], "held_out": [str(pairs)]}
-    settings = {"data": data, "epochs": 2, "held_out": {"every_steps": 6, "rows": 8}}
-    assert train(model, pairs, tmp_path / "a", **settings) == 0
+    changes = {"data": data, "epochs": 2, "held_out": {"every_steps": 6, "rows": 8}}
+    assert train(model, pairs, tmp_path / "a", **changes) == 0
     assert capsys.readouterr().out.strip() == str(tmp_path / "a" / "final")
     lines = figures(tmp_path / "a")
     steps = [line for line in lines if "loss" in line]
@@ -122,9 +126,9 @@ def test_a_run_learns_what_is_preferred_and_equals_itself_from_the_start_and_fro
     shutil.copytree(
         tmp_path / "a", tmp_path / "b", ignore=shutil.ignore_patterns("final", "checkpoint-8", "checkpoint-12")
     )
-    assert train(model, pairs, tmp_path / "b", **settings) == 0
+    assert train(model, pairs, tmp_path / "b", **changes) == 0
     assert "going on from" in capsys.readouterr().err
-    assert train(model, pairs, tmp_path / "c", **settings) == 0
+    assert train(model, pairs, tmp_path / "c", **changes) == 0
     whole = load_file(tmp_path / "a" / "final" / "model.safetensors")
     for again in ("b", "c"):
         other = load_file(tmp_path / again / "final" / "model.safetensors")
@@ -132,10 +136,31 @@ def test_a_run_learns_what_is_preferred_and_equals_itself_from_the_start_and_fro
         assert [line["loss"] for line in figures(tmp_path / again) if "loss" in line] == [s["loss"] for s in steps]
 
     # Another recipe does not go on with it, and the same one has nothing left to do.
-    assert train(model, pairs, tmp_path / "b", **settings, beta=0.2) == 2
+    assert train(model, pairs, tmp_path / "b", **changes, beta=0.2) == 2
     assert "beta (0.1 → 0.2)" in capsys.readouterr().err
-    assert train(model, pairs, tmp_path / "b", **settings) == 0
+    assert train(model, pairs, tmp_path / "b", **changes) == 0
     assert "finished before" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_two_ranks_make_one_run(model, pairs, tmp_path, monkeypatch):
+    """The pairs of a step are the run's, whatever the number of ranks; so are its figures and weights."""
+    look_through_one_test_set(monkeypatch)
+    changes = {"steps": 4, "batch": {"rows": 4, "micro_rows": 1}}
+    assert train(model, pairs, tmp_path / "one", **changes) == 0
+    file = tmp_path / "two.yaml"
+    file.write_text(yaml.safe_dump(settings(model, pairs, tmp_path / "two", **changes)))
+    done = subprocess.run(
+        [*torchrun(2), str(Path(__file__).parents[2] / "helpers" / "one_dpo.py"), str(file)],
+        env=rank_environment(),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    one, two = ([line["loss"] for line in figures(tmp_path / name) if "loss" in line] for name in ("one", "two"))
+    assert two == pytest.approx(one, abs=1e-5)
+    whole, halves = (load_file(tmp_path / name / "final" / "model.safetensors") for name in ("one", "two"))
+    assert all(torch.allclose(whole[name], halves[name], atol=1e-5) for name in whole)
 
 
 def test_lora_has_its_start_for_reference_and_is_handed_over_with_its_terms(model, tmp_path, monkeypatch):
@@ -146,8 +171,8 @@ def test_lora_has_its_start_for_reference_and_is_handed_over_with_its_terms(mode
     file = written(tmp_path / "data" / "pairs.jsonl", learnable(8))
     terms = {"made": {"access": "credentialed", "agreement": "Ward agreement 7"}}
     (tmp_path / "data" / "manifest.json").write_text(json.dumps({"sources": terms}))
-    settings = {"lora": {"rank": 4, "alpha": 8}, "optimizer": {"learning_rate": 1e-2}, "precompute_reference": True}
-    assert train(model, file, tmp_path / "run", **settings) == 0
+    changes = {"lora": {"rank": 4, "alpha": 8}, "optimizer": {"learning_rate": 1e-2}, "precompute_reference": True}
+    assert train(model, file, tmp_path / "run", **changes) == 0
     steps = [line for line in figures(tmp_path / "run") if "loss" in line]
     assert steps[0]["loss"] == pytest.approx(START, abs=1e-5)
     final = tmp_path / "run" / "final"
