@@ -9,7 +9,7 @@ from typing import Any
 import mibe
 from mellama_train.draws.judged import TRAIN
 from mellama_train.errors import ModelLoadError
-from mellama_train.model.folders import looks_local, problem_of
+from mellama_train.model.folders import CONFIG, looks_local, problem_of
 
 RESAMPLES = 200
 """Of the intervals of the run's figures, which nobody looks at here."""
@@ -20,7 +20,7 @@ def model_of(name: str, arguments: Mapping[str, str]) -> tuple[str, dict[str, st
 
     Raises `ModelLoadError` for a folder that holds no model.
     """
-    if not (looks_local(name) or "/" in name or Path(name).is_dir()):
+    if not (looks_local(name) or "/" in name or (Path(name) / CONFIG).is_file()):
         return name, dict(arguments)
     if problem := problem_of(name):
         raise ModelLoadError(f"--model: {problem}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import mean
@@ -74,7 +74,7 @@ def make_traces(run: mibe.Run, task: str, file: Path, choice: TraceChoice, linea
     )
 
 
-def _documents_with(found: Judged, fits: Any) -> int:
+def _documents_with(found: Judged, fits: Callable[[float], bool]) -> int:
     return sum(any(fits(draw.score) for draw in document.draws) for document in found.documents)
 
 

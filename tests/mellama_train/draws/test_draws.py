@@ -2,13 +2,14 @@
 
 import json
 import stat
+from dataclasses import replace
 
 import pytest
 import yaml
 
 pytest.importorskip("datatrove", reason="datatrove comes with the extra train")
 
-from drawn_runs import drawn_run
+from drawn_runs import InTurn, drawn_run
 from preference_parts import answering, look_through_one_test_set
 from rl_parts import pubmedqa_documents, write_split
 from scripted import Scripted
@@ -21,7 +22,6 @@ from mellama_train.draws.traces import TraceChoice, traces_of
 from mellama_train.model.provenance import file_sources
 from mellama_train.rows.pairs import read_pairs
 from mellama_train.rows.samples import read_samples
-from mibe.models.base import Response
 from mibe.task import Example
 
 
@@ -193,7 +193,7 @@ def test_runs_that_no_pair_can_be_made_of_are_one_line(tmp_path, capsys):
             model=Scripted(lambda _: "yes"),
             tasks=["pubmedqa"],
             split="train",
-            vary="noise:1",
+            vary="noise:2",
             output_dir=tmp_path / "runs",
             use_cache=False,
             resamples=10,
@@ -213,9 +213,19 @@ def test_runs_that_no_pair_can_be_made_of_are_one_line(tmp_path, capsys):
     assert (tmp_path / "mine.jsonl").read_text() == "kept\n"
 
 
+class CutSecond(InTurn):
+    """The second draw of each document ends at a limit."""
+
+    def generate(self, requests):
+        for index, response in super().generate(requests):
+            is_cut = self._seen[requests[index].text] == 2
+            yield index, replace(response, finish_reason="length" if is_cut else "stop")
+
+
 def test_draws_that_met_a_limit_are_not_learned_from(tmp_path, capsys):
-    cut = Scripted(lambda _: Response(text="yes, since", finish_reason="length"))
-    run = drawn_run(tmp_path / "runs", [answering(right), cut, answering(wrong)], tasks=["pubmedqa"], split="train")
+    model = CutSecond([answering(each) for each in (right, right, wrong)])
+    asked = {"tasks": ["pubmedqa"], "split": "train", "repeats": 3, "use_cache": False, "resamples": 10}
+    run = mibe.evaluate(model=model, output_dir=tmp_path / "runs", **asked)
     assert main(["pairs", str(run.path), "--output", str(tmp_path / "d" / "p.jsonl")]) == 0
     assert "6 draws that did not come to an end" in capsys.readouterr().err
     assert all(line["draws"] == [0, 2] for line in lines(tmp_path / "d" / "p.jsonl"))
