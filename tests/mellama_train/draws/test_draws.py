@@ -193,7 +193,7 @@ def test_runs_that_no_pair_can_be_made_of_are_one_line(tmp_path, capsys):
             model=Scripted(lambda _: "yes"),
             tasks=["pubmedqa"],
             split="train",
-            vary="noise:2",
+            vary="wording:2",
             output_dir=tmp_path / "runs",
             use_cache=False,
             resamples=10,
@@ -239,12 +239,15 @@ def test_a_task_without_train_split_has_no_traces(own_folders, tmp_path, capsys)
     assert line.startswith("mednli has no train split here, only test;")
 
 
-def test_traces_are_the_right_draws_of_a_real_model(tmp_path, capsys, monkeypatch):
+def test_traces_are_the_right_draws_of_a_real_model(own_folders, tmp_path, capsys, monkeypatch):
     """A GPT-2 that writes a reasoning and yes, asked twice: right on the two documents of six whose answer that is."""
     pytest.importorskip("transformers", reason="transformers comes with the extra hf")
     from chain_model import chain_model, chain_tokenizer
 
     monkeypatch.chdir(tmp_path)
+    # Prompts of one length, behind which the model writes alike.
+    alike = [replace(example, inputs={**example.inputs, "context": "A trial."}) for example in pubmedqa_documents(6)]
+    write_split(own_folders / "data", "pubmedqa", "train", alike)
     template = (
         "{% for m in messages %}<|{{ m['role'] }}|>{{ m['content'] }}<|im_end|>{% endfor %}"
         "{% if add_generation_prompt %}<|assistant|>{% endif %}"
