@@ -274,7 +274,8 @@ def test_traces_are_the_right_draws_of_a_real_model(own_folders, tmp_path, capsy
     # Given again, nothing is asked anew.
     before = (tmp_path / "d" / "traces.jsonl").read_bytes()
     assert main([*command, *asked]) == 0
-    assert len(list((tmp_path / "runs").glob("*/run.json"))) == 1
+    again = max((tmp_path / "runs").glob("*/samples/pubmedqa.jsonl"))
+    assert [row["cached"] for row in lines(again)] == [True] * 12
     assert (tmp_path / "d" / "traces.jsonl").read_bytes() == before
     recipe = {"model": {"path": "model"}, "output": "run", "batch": {"rows": 1}, "data": {"files": ["d/traces.jsonl"]}}
     (tmp_path / "r.yaml").write_text(yaml.safe_dump({**recipe, "context": 1024, "precision": "fp32"}))
