@@ -69,7 +69,7 @@ def settings(recipe: Recipe, ranks: Ranks, *, steps: int) -> dict[str, Any]:
 
 
 def _deepspeed(recipe: Recipe, ranks: Ranks) -> dict[str, Any]:
-    """The configuration of the package's own engine. A trainer of transformers gets whole weights by it, to save them."""
+    """The configuration of the package's own engine, by which transformers also gets whole weights, to save them."""
     found = zero.configuration(recipe, ranks.size, universal=False)
     found["zero_optimization"]["stage3_gather_16bit_weights_on_model_save"] = True
     return found

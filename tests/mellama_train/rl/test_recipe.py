@@ -19,7 +19,10 @@ def test_defaults_are_those_of_trl_and_the_papers(tmp_path):
     [
         ({"rollouts": {"group": 1}}, "group: 1 answer of a prompt has no other to be better than; take at least 2"),
         ({"batch": {"rows": 6, "micro_rows": 2}}, "batch: rows 6 are no whole groups of 4 answers (rollouts.group)"),
-        ({"rollouts": {"group": 4, "tokens": 128}}, "rollouts: tokens 128 leave no room for a prompt in a context of 128"),
+        (
+            {"rollouts": {"group": 4, "tokens": 128}},
+            "rollouts: tokens 128 leave no room for a prompt in a context of 128",
+        ),
         ({"data": {"tasks": []}}, "tasks: names no task (mibe tasks lists them)"),
         ({"data": {"tasks": ["ddi", "ddi"]}}, "tasks: names a task twice; give it a weight: {task: 2}"),
         ({"data": {"tasks": {"ddi": 0}}}, "must be above 0"),
@@ -30,7 +33,10 @@ def test_defaults_are_those_of_trl_and_the_papers(tmp_path):
         ({"model": {"path": "m", "compile": True}}, "model: compile is of this package's own loop; leave it out"),
         ({"model": {"path": "m", "attention": "varlen"}}, "model: attention varlen wants packed rows"),
         ({"engine": {"sharding": "fsdp"}}, "engine: sharding and check_ranks are of this package's own engine"),
-        ({"reporting": {"profile_steps": 2}}, "reporting: peak_tflops and profile_steps are of this package's own loop"),
+        (
+            {"reporting": {"profile_steps": 2}},
+            "reporting: peak_tflops and profile_steps are of this package's own loop",
+        ),
     ],
 )
 def test_what_contradicts_is_said_with_its_line(tmp_path, changes, said):

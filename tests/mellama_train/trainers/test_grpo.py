@@ -58,9 +58,6 @@ def same(one, other):
     return one.keys() == other.keys() and all((one[name] == other[name]).all() for name in one)
 
 
-# --- without TRL -------------------------------------------------------------------------------------------------------
-
-
 def test_it_is_a_trainer_like_any_other(capsys):
     assert main(["trainers"]) == 0
     assert "reinforcement learning from right answers (GRPO, by TRL)" in capsys.readouterr().out
@@ -91,9 +88,6 @@ def test_an_unknown_task_and_a_model_that_is_not_there_are_said_at_once(tmp_path
 def test_a_group_of_one_is_refused(model, data, tmp_path, capsys):
     assert train(model, tmp_path / "run", rollouts={"group": 1}) == 2
     assert "group: 1 answer of a prompt has no other to be better than" in capsys.readouterr().err
-
-
-# --- with it -----------------------------------------------------------------------------------------------------------
 
 
 def test_a_look_says_what_would_be_done(model, data, tmp_path, capsys):
