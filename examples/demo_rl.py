@@ -3,8 +3,8 @@
     python examples/demo_rl.py            # or: make demo-rl
 
 Beside it the same model is tuned on the same train split by its answers, for as long as the reinforcement learning
-took, its start included. Each step is a command that could be typed; it is printed, and skipped where its result is there
-already. At the end come a table, the curve of the reward as a picture, and `first-rl.md` in the output folder.
+took, its start included. Each step is a command that could be typed; it is printed, and skipped where its result is
+there already. At the end come a table, the reward's curve as a picture, and `first-rl.md` in the output folder.
 """
 
 from __future__ import annotations
