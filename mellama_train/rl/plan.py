@@ -318,7 +318,7 @@ def _steps(recipe: GrpoRecipe, asked: Asked) -> int | None:
     documents = asked.samples or _documents(recipe)
     if documents is None:
         return None
-    return documents // (recipe.batch.rows // recipe.rollouts.group) * recipe.iterations * recipe.epochs
+    return documents * recipe.epochs // (recipe.batch.rows // recipe.rollouts.group) * recipe.iterations
 
 
 def _documents(recipe: GrpoRecipe) -> int | None:
