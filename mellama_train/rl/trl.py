@@ -6,6 +6,7 @@ TRL and what it needs are imported where they are used.
 from __future__ import annotations
 
 import importlib.util
+import os
 from typing import Any
 
 from mellama_train.engines import zero
@@ -28,6 +29,11 @@ def imported() -> Any:
     """The package. Raises `EngineError` where it is not installed."""
     if problem := problem_of_trl():
         raise EngineError(problem)
+    import torch
+
+    if not torch.cuda.is_available():
+        # TRL imports DeepSpeed where it is, which looks for an accelerator and says on stdout that there is none.
+        os.environ.setdefault("DS_ACCELERATOR", "cpu")
     import trl
 
     return trl
