@@ -2,9 +2,9 @@
 
     python examples/demo_rl.py            # or: make demo-rl
 
-Beside it the same model is tuned on the same train split by its answers, for as long as the reinforcement learning took,
-its start included. Each step is a command that could be typed; it is printed, and skipped where its result is there
-already. At the end come a table, the curve of the reward as a picture, and `first-rl.md` in the output folder.
+Beside it the same model is tuned on the same train split by its answers, for as long as the reinforcement learning
+took, its start included. Each step is a command that could be typed; it is printed, and skipped where its result is
+there already. At the end come a table, the reward's curve as a picture, and `first-rl.md` in the output folder.
 """
 
 from __future__ import annotations
@@ -99,7 +99,8 @@ def curve(lines: Sequence[dict[str, float]]) -> str:
         return LEFT + across * step / last, HEIGHT - BOTTOM - up * value
 
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="sans-serif" font-size="12">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="sans-serif" '
+        'font-size="12">',
         f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#fff"/>',
     ]
     for share in (0, 0.25, 0.5, 0.75, 1):
@@ -138,7 +139,9 @@ def report(out: Path, runs: dict[str, mibe.Run], seconds: dict[str, float], reci
         for row in mibe.compare(runs[after], runs[before]).rows:
             if row.metric in SHOWN:
                 interval = f"{row.low:+.3f} – {row.high:+.3f}"
-                changes.append(f"| {after} against {before} | {row.metric} | {row.difference:+.3f} ({interval}) | {row.p:.2g} |")
+                changes.append(
+                    f"| {after} against {before} | {row.metric} | {row.difference:+.3f} ({interval}) | {row.p:.2g} |"
+                )
     generated = sum(line["completions/mean_length"] for line in lines) / len(lines)
     return "\n".join(
         [
@@ -152,8 +155,8 @@ def report(out: Path, runs: dict[str, mibe.Run], seconds: dict[str, float], reci
             f"|---|{'---|' * (len(SHOWN) + 1)}",
             *(score_line(name, run) for name, run in runs.items()),
             "",
-            f"Always answering “{target}” would have an accuracy of {count / n:.3f}. Intervals are 95 % bootstrap intervals over",
-            "documents; differences are paired by document, on the same draws:",
+            f"Always answering “{target}” would have an accuracy of {count / n:.3f}. Intervals are 95 % bootstrap",
+            "intervals over documents; differences are paired by document, on the same draws:",
             "",
             "| difference | figure | value (95 % interval) | p |",
             "|---|---|---|---|",

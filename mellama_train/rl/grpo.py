@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
+import random
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -24,9 +26,11 @@ def run_steps(recipe: GrpoRecipe, prompts: int) -> int:
     prompts make no step, and `RecipeError` where fewer are made than asked for.
     """
     each = recipe.batch.rows // recipe.rollouts.group
-    possible = prompts // each * recipe.iterations * recipe.epochs
+    possible = prompts * recipe.epochs // each * recipe.iterations
     if not possible:
-        raise DataError(f"{prompts} prompts make no step of {each} (batch.rows / rollouts.group); lower batch.rows")
+        raise DataError(
+            f"{prompts * recipe.epochs} prompts make no step of {each} (batch.rows / rollouts.group); lower batch.rows"
+        )
     if recipe.steps is not None and recipe.steps > possible:
         raise RecipeError(
             f"the prompts make {possible:,} steps, and {recipe.steps:,} are asked for; lower steps, or raise epochs"
@@ -49,7 +53,7 @@ def open_trainer(
         trl.as_ours(package.GRPOTrainer, recipe.optimizer),
         lambda: package.GRPOConfig(**grpo_settings(recipe, ranks, steps=steps)),
         reward_funcs=rewards,
-        train_dataset=Dataset.from_list(rows_of(prompts.rows)),
+        train_dataset=Dataset.from_list(rows_of(prompts.rows)).select(order(recipe, len(prompts.rows))),
         processing_class=tokenizer,
         callbacks=[watch],
     )
@@ -74,6 +78,7 @@ def grpo_settings(recipe: GrpoRecipe, ranks: Ranks, *, steps: int) -> dict[str, 
         "loss_type": recipe.loss,
         "scale_rewards": recipe.scale,
         "num_iterations": recipe.iterations,
+        "shuffle_dataset": False,
     }
 
 
@@ -99,6 +104,19 @@ def ends_of(recipe: GrpoRecipe, tokenizer: Any) -> frozenset[int]:
         declared = None
     several = declared if isinstance(declared, list) else [declared]
     return frozenset({*several, tokenizer.eos_token_id, tokenizer.pad_token_id} - {None})
+
+
+def order(recipe: GrpoRecipe, prompts: int) -> list[int]:
+    """Which prompt comes when, over the whole run: in each pass all of them, in an order of its own.
+
+    TRL's own sampler goes on with its random numbers from pass to pass, and would begin anew where a run goes on.
+    """
+    steps = run_steps(recipe, prompts)
+    needed = -(-steps // recipe.iterations) * (recipe.batch.rows // recipe.rollouts.group)
+    passes = (
+        random.Random(f"{recipe.seed}/{number}").sample(range(prompts), prompts) for number in range(recipe.epochs)
+    )
+    return list(itertools.islice(itertools.chain.from_iterable(passes), needed))
 
 
 def rows_of(prompts: Sequence[Prompt]) -> list[dict[str, Any]]:

@@ -276,7 +276,8 @@ def _time_lines(
         lengths += ", the longest that there can be; --sample-tokens states both together"
     yield f"lengths: {lengths}"
     if asked.throughput:
-        yield f"seconds a step: {seconds:,.1f}, at {asked.throughput:,.0f} tokens a second as stated, generation included"
+        stated = f"{asked.throughput:,.0f} tokens a second as stated"
+        yield f"seconds a step: {seconds:,.1f}, at {stated}, generation included"
     elif time is None:
         yield f"time: not known for {asked.gpu} and this precision; state --throughput (tokens a second of all)"
     else:
@@ -317,7 +318,7 @@ def _steps(recipe: GrpoRecipe, asked: Asked) -> int | None:
     documents = asked.samples or _documents(recipe)
     if documents is None:
         return None
-    return documents // (recipe.batch.rows // recipe.rollouts.group) * recipe.iterations * recipe.epochs
+    return documents * recipe.epochs // (recipe.batch.rows // recipe.rollouts.group) * recipe.iterations
 
 
 def _documents(recipe: GrpoRecipe) -> int | None:

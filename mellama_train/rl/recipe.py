@@ -70,13 +70,14 @@ class Rollouts:
     def __post_init__(self) -> None:
         if self.group < SMALLEST_GROUP:
             raise FieldError(
-                "group", f"{self.group} answer of a prompt has no other to be better than; take at least {SMALLEST_GROUP}"
+                "group",
+                f"{self.group} answer of a prompt has no other to be better than; take at least {SMALLEST_GROUP}",
             )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RewardTerms:
-    """The weights of what a reward has beside the answer: that it is in the form asked for, and within the task's room."""
+    """The weights of a reward's other terms: that the answer is in the form asked for, and within the task's room."""
 
     format: PartialShare = 0.0
     length: PartialShare = 0.0
@@ -105,11 +106,11 @@ class RewardedOptimizer(Optimizer):
 class GrpoRecipe(Recipe):
     """Group-relative policy optimisation (Shao et al. 2024, DeepSeekMath): answers against others to the same prompt.
 
-    `batch.rows` are answers of an optimizer step, whole groups of them; `context` is the longest prompt with its answer.
-    `beta` is the weight of the divergence from the model of the start (0: that model is not kept); `epsilon` and
-    `epsilon_high` clip the ratio of probabilities. `loss` sums over tokens as in the GRPO, DAPO, BNPO or Dr. GRPO
-    papers; `scale` divides advantages by the deviation of rewards in the group or the batch, or by nothing. `iterations`
-    optimizer steps are made of the same answers, `epochs` passes over the prompts.
+    `batch.rows` are answers of an optimizer step, whole groups of them; `context` is the longest prompt with its
+    answer. `beta` is the weight of the divergence from the model of the start (0: that model is not kept); `epsilon`
+    and `epsilon_high` clip the ratio of probabilities. `loss` sums over tokens as in the GRPO, DAPO, BNPO or Dr. GRPO
+    papers; `scale` divides advantages by the deviation of rewards in the group or the batch, or by nothing.
+    `iterations` optimizer steps are made of the same answers, `epochs` passes over the prompts.
     """
 
     data: RewardedTasks
@@ -153,8 +154,9 @@ def of_the_loop(recipe: Recipe, unread: tuple[str, ...] = OF_THE_LOOP) -> Iterat
         yield FieldError("model", f"attention {recipe.model.attention} wants packed rows; take {', '.join(ATTENTIONS)}")
     if recipe.engine.sharding == "fsdp" or recipe.engine.check_ranks:
         yield FieldError(
-            "engine", "sharding and check_ranks are of this package's own engine; use accelerate launch with a "
-            "configuration of its own for FSDP, or name: deepspeed"
+            "engine",
+            "sharding and check_ranks are of this package's own engine; use accelerate launch with a "
+            "configuration of its own for FSDP, or name: deepspeed",
         )
     if recipe.reporting.peak_tflops is not None or recipe.reporting.profile_steps is not None:
         yield FieldError("reporting", "peak_tflops and profile_steps are of this package's own loop; leave them out")

@@ -48,7 +48,7 @@ class TaskReward:
         log_metric: Callable[[str, float], None],
         **_: Any,
     ) -> list[float | None]:
-        """A score for each answer, None for those of other tasks; other columns and TRL's own state are not looked at."""
+        """A score for each answer, None for those of other tasks. TRL's other columns and state are not looked at."""
         own = [place for place, name in enumerate(task) if name == self.__name__]
         prompts = [self._prompts[document[place]] for place in own]
         answers = [_before(_text(completions[place]), prompt.stop) for place, prompt in zip(own, prompts, strict=True)]

@@ -162,9 +162,7 @@ def _prompts(task: Task, recipe: GrpoRecipe, tokenizer: Any, refused: Mapping[st
             continue
         turns = tuple({"role": turn["role"], "content": turn["content"]} for turn in sample.messages)
         asked = turns if chat else "\n\n".join(turn["content"] for turn in turns)
-        yield Prompt(
-            task=task.name, example=example, asked=asked, tokens=_length(asked, tokenizer), stop=sample.stop
-        )
+        yield Prompt(task=task.name, example=example, asked=asked, tokens=_length(asked, tokenizer), stop=sample.stop)
 
 
 def _length(asked: str | Sequence[Mapping[str, str]], tokenizer: Any) -> int:

@@ -6,6 +6,7 @@ TRL and what it needs are imported where they are used.
 from __future__ import annotations
 
 import importlib.util
+import os
 from typing import TYPE_CHECKING, Any
 
 from mellama_train.engines import zero
@@ -30,6 +31,11 @@ def imported() -> Any:
     """The package. Raises `EngineError` where it is not installed."""
     if problem := problem_of_trl():
         raise EngineError(problem)
+    import torch
+
+    if not torch.cuda.is_available():
+        # TRL imports DeepSpeed where it is, which looks for an accelerator and says on stdout that there is none.
+        os.environ.setdefault("DS_ACCELERATOR", "cpu")
     import trl
 
     return trl
@@ -71,7 +77,7 @@ def settings(recipe: Recipe, ranks: Ranks, *, steps: int) -> dict[str, Any]:
 
 
 def _deepspeed(recipe: Recipe, ranks: Ranks) -> dict[str, Any]:
-    """The configuration of the package's own engine. A trainer of transformers gets whole weights by it, to save them."""
+    """The configuration of the package's own engine, by which transformers also gets whole weights, to save them."""
     found = zero.configuration(recipe, ranks.size, universal=False)
     found["zero_optimization"]["stage3_gather_16bit_weights_on_model_save"] = True
     return found

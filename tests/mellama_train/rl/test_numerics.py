@@ -23,7 +23,6 @@ GROUP, ROWS, PROMPT, ANSWER = 4, 8, 5, 6
 LOSSES = ("grpo", "dapo", "bnpo", "dr_grpo")
 
 
-# --- the reference -----------------------------------------------------------------------------------------------------
 def reference_advantages(rewards, group, scale):
     """Shao et al. 2024 (arXiv:2402.03300), section 4.1: each reward against its group's mean, by a deviation."""
     table = np.asarray(rewards, dtype=np.float64).reshape(-1, group)
@@ -48,9 +47,6 @@ def reference_loss(logits, answers, mask, old, start, advantages, *, beta, epsil
     if kind == "grpo":
         return (each.sum(1) / mask.sum(1)).mean()
     return each.sum() / (mask.sum() if kind in ("dapo", "bnpo") else mask.shape[0] * ANSWER)
-
-
-# -----------------------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +77,7 @@ def opened(model, own_folders, monkeypatch, tmp_path):
 
 @pytest.fixture(scope="module")
 def batch():
-    """Prompts and answers of several lengths, padded as TRL pads them, with probabilities that differ from the model's."""
+    """Prompts and answers of several lengths, padded as TRL pads them, and by how much other models' tokens differ."""
     draw = torch.Generator().manual_seed(3)
     ids = torch.randint(5, 500, (ROWS, PROMPT + ANSWER), generator=draw)
     prompt_mask = torch.tensor([[0] * (row % 3) + [1] * (PROMPT - row % 3) for row in range(ROWS)])
@@ -131,20 +127,20 @@ def test_the_loss_and_its_gradient_are_those_of_the_papers(opened, batch, kind):
     )
     assert theirs.item() == pytest.approx(ours.item(), rel=1e-4)
     weights = [weight for weight in trainer.model.parameters() if weight.requires_grad]
-    for found, expected in zip(
-        torch.autograd.grad(theirs, weights), torch.autograd.grad(ours, weights), strict=True
-    ):
+    for found, expected in zip(torch.autograd.grad(theirs, weights), torch.autograd.grad(ours, weights), strict=True):
         torch.testing.assert_close(found, expected, rtol=2e-3, atol=2e-6)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("scale", ["group", "batch", "none"])
 def test_advantages_are_those_of_the_papers(opened, monkeypatch, scale):
-    """Rewards of one group differ, those of the other are all equal: its advantages are 0, and no number is divided by it."""
-    wanted, trainer = opened(scale=scale)
+    """Rewards of one group differ, those of the other are all equal: its advantages are 0, divided by no deviation."""
+    _wanted, trainer = opened(scale=scale)
     given = [0.0, 1.0, 0.25, 1.0, 0.5, 0.5, 0.5, 0.5]
     monkeypatch.setattr(
-        trainer.reward_funcs[0]._reward.__class__, "judge", lambda self, answers, *_, **__: judged(given[: len(answers)])
+        trainer.reward_funcs[0]._reward.__class__,
+        "judge",
+        lambda self, answers, *_, **__: judged(given[: len(answers)]),
     )
     rows = [trainer.train_dataset[place] for place in (0, 1) for _ in range(GROUP)]
     found = trainer._generate_and_score_completions(rows)["advantages"]

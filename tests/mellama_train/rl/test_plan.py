@@ -85,7 +85,7 @@ def test_transformers_gathers_the_weights_and_holds_all_its_answers(tmp_path):
 
 def test_generation_s_share_of_the_time(tmp_path):
     """An H100 has 989 TFLOP/s, of which 40 % are counted on, and 3,350 GB/s, of which vLLM's decoding reaches 60 %."""
-    _, _, together, time = planned(recipe(tmp_path))
+    _, _, _together, time = planned(recipe(tmp_path))
     weights, hidden, layers = shape_of("llama3-8b").parameters, 4096, 32
     used = weights - 128_256 * hidden
     speed = 8 * 989e12 * 0.4
@@ -115,9 +115,7 @@ def test_answers_that_are_used_for_several_steps_are_drawn_once(tmp_path):
     assert twice.training == once.training
 
 
-@pytest.mark.parametrize(
-    ("file", "gpus", "billions"), [("grpo-8b.yaml", 8, "8.03B"), ("grpo-70b.yaml", 16, "70.55B")]
-)
+@pytest.mark.parametrize(("file", "gpus", "billions"), [("grpo-8b.yaml", 8, "8.03B"), ("grpo-70b.yaml", 16, "70.55B")])
 def test_the_recipes_fit_the_machines_they_name(file, gpus, billions, capsys):
     assert main(["plan", str(RECIPES / file), "--gpus", str(gpus), "--gpu", "h100-80g"]) == 0
     said = capsys.readouterr().out

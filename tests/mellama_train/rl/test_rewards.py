@@ -35,7 +35,8 @@ def call(reward, answers, ids=None):
     scores = reward(
         prompts=[found.asked for found, _ in answers],
         completions=[
-            text if isinstance(found.asked, str) else [{"role": "assistant", "content": text}] for found, text in answers
+            text if isinstance(found.asked, str) else [{"role": "assistant", "content": text}]
+            for found, text in answers
         ],
         completion_ids=ids or [[5, 6, END]] * len(answers),
         task=[found.task for found, _ in answers],

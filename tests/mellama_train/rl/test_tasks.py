@@ -13,8 +13,8 @@ from transformers import AutoTokenizer
 import mibe
 from mellama_train.errors import DataError
 from mellama_train.rl.tasks import answer_tokens, read_prompts, shares
-from mibe.prompting import PromptBuilder
 from mibe.models.local.counting import TokenizerOnly
+from mibe.prompting import PromptBuilder
 from mibe.task import Example
 
 
@@ -88,7 +88,9 @@ def test_a_document_of_a_test_set_is_refused_or_left_out(model, own_folders, mon
     small_pubmedqa(own_folders / "data", monkeypatch)
     stolen = Example("s", {"question": "Is early treatment better?", "context": LONG}, "yes")
     context = LONG if how == "the whole document" else f"Nothing else is the same here. {LONG} And so it ends."
-    known = Example("t", {"question": stolen.inputs["question"] if LONG == context else "Was it?", "context": context}, "no")
+    known = Example(
+        "t", {"question": stolen.inputs["question"] if context == LONG else "Was it?", "context": context}, "no"
+    )
     write_split(own_folders / "data", "pubmedqa", "train", [*pubmedqa_documents(5), stolen])
     write_split(own_folders / "data", "pubmedqa", "test", [known])
     with pytest.raises(DataError) as refused:
@@ -106,7 +108,9 @@ def test_a_prompt_beside_which_no_answer_fits_ends_the_run_or_is_left_out(model,
     small_pubmedqa(own_folders / "data", monkeypatch)
     long = Example("long", {"question": "Does it help? " * 40, "context": "Yes."}, "yes")
     write_split(own_folders / "data", "pubmedqa", "train", [*pubmedqa_documents(2), long])
-    with pytest.raises(DataError, match=r"pubmedqa, document long: a prompt of \d+ tokens and an answer of 6 do not fit"):
+    with pytest.raises(
+        DataError, match=r"pubmedqa, document long: a prompt of \d+ tokens and an answer of 6 do not fit"
+    ):
         read(model, tmp_path)
     found = read(model, tmp_path, data={"tasks": ["pubmedqa"], "too_long": "skip"})
     assert found.left_out == {"pubmedqa": {"in a test set": 0, "too long": 1}}

@@ -58,9 +58,6 @@ def same(one, other):
     return one.keys() == other.keys() and all((one[name] == other[name]).all() for name in one)
 
 
-# --- without TRL -------------------------------------------------------------------------------------------------------
-
-
 def test_it_is_a_trainer_like_any_other(capsys):
     assert main(["trainers"]) == 0
     assert "reinforcement learning from right answers (GRPO, by TRL)" in capsys.readouterr().out
@@ -84,16 +81,13 @@ def test_a_task_without_a_train_split_is_refused(model, own_folders, tmp_path, c
 def test_an_unknown_task_and_a_model_that_is_not_there_are_said_at_once(tmp_path, data, capsys):
     assert train(tmp_path / "none", tmp_path / "run", "--dry-run", data={"tasks": ["pubmedqe"]}) == 2
     said = capsys.readouterr().err
-    assert "data.tasks: unknown task 'pubmedqe'; did you mean pubmedqa?" in said
+    assert "data.tasks: unknown task 'pubmedqe'; did you mean pubmedqa" in said
     assert "model.path: there is no folder" in said
 
 
 def test_a_group_of_one_is_refused(model, data, tmp_path, capsys):
     assert train(model, tmp_path / "run", rollouts={"group": 1}) == 2
     assert "group: 1 answer of a prompt has no other to be better than" in capsys.readouterr().err
-
-
-# --- with it -----------------------------------------------------------------------------------------------------------
 
 
 def test_a_look_says_what_would_be_done(model, data, tmp_path, capsys):
@@ -133,7 +127,14 @@ def test_a_run_hands_over_a_model_that_learned_and_is_evaluated(model, data, tmp
     assert (source["name"], source["access"]) == ("pubmedqa", "open")
     assert source["tokens"] == lines[-1]["tokens"]
     assert stage["test_sets"] == {"tasks": ["pubmedqa"], "found": 0, "left_out": 0}
-    scored = mibe.evaluate(model="hf", model_args={"pretrained": str(run / "final")}, tasks=["pubmedqa"], limit=2)
+    scored = mibe.evaluate(
+        model="hf",
+        model_args={"pretrained": str(run / "final")},
+        tasks=["pubmedqa"],
+        limit=2,
+        output_dir=tmp_path / "scored",
+        progress=mibe.Silent(),
+    )
     assert len(scored.samples("pubmedqa")) == 2
     assert main(["export", str(run), "--to", str(tmp_path / "out")]) == 0
     card = (tmp_path / "out" / "README.md").read_text()
