@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 import mibe
-from mellama_train.commands import corpus, instructions, plan, publish, training
+from mellama_train.commands import corpus, draws, instructions, plan, publish, training
 from mellama_train.errors import StoppedError, TrainError
 from mibe.errors import MibeError
 
@@ -63,7 +63,7 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="mellama-train", description="Trains medical language models (Me-LLaMA).")
     top.add_argument("--version", action="version", version=f"mellama-train {mibe.__version__}")
     known = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for subject in (corpus, instructions, training, publish, plan):
+    for subject in (corpus, instructions, draws, training, publish, plan):
         subject.add_commands(known)
     return top
 

@@ -16,6 +16,7 @@ from mibe.terminal.version import VERSION
 
 if TYPE_CHECKING:
     from mibe.analysis.compare import Comparison, Difference, compare
+    from mibe.analysis.drawn import Drawn, DrawnSample, drawn_samples
     from mibe.data.documents import examples, prepared_splits
     from mibe.prompting.training import TrainingSample, also_in_test, training_samples
     from mibe.registry import list_tasks, load_task, register_task
@@ -32,6 +33,9 @@ _WHERE = {
     "compare": "mibe.analysis.compare",
     "Comparison": "mibe.analysis.compare",
     "Difference": "mibe.analysis.compare",
+    "drawn_samples": "mibe.analysis.drawn",
+    "Drawn": "mibe.analysis.drawn",
+    "DrawnSample": "mibe.analysis.drawn",
     "evaluate": "mibe.run.evaluate",
     "examples": "mibe.data.documents",
     "include": "mibe.results.included",
@@ -52,6 +56,8 @@ _WHERE = {
 __all__ = [
     "Comparison",
     "Difference",
+    "Drawn",
+    "DrawnSample",
     "Reward",
     "Rewarded",
     "Run",
@@ -59,6 +65,7 @@ __all__ = [
     "TrainingSample",
     "also_in_test",
     "compare",
+    "drawn_samples",
     "evaluate",
     "examples",
     "include",

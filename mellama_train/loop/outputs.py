@@ -70,24 +70,44 @@ def write_model(
     `TrainError` on all ranks when it cannot be written.
     """
     final, problem = recipe.output / name, None
-    aside = final.with_suffix(".partial")
     if ranks.is_first:
         try:
-            shutil.rmtree(aside, ignore_errors=True)
-            with _as_it_was(model):
-                add_ends(model, ends)
-                _write(recipe, model, tokenizer, weights, aside)
-                save_settings_of_adapters(model, aside)
-            made = provenance.grown(as_json(recipe), steps=steps, tokens=tokens, test_sets=test_sets)
-            provenance.write(aside, made)
-            (aside / RECORD).write_text(json.dumps(record, indent=1))
-            shutil.rmtree(final, ignore_errors=True)
-            aside.rename(final)
+            with replaced(final) as aside:
+                save(recipe, model, tokenizer, weights, aside, ends=ends)
+                made = provenance.grown(as_json(recipe), steps=steps, tokens=tokens, test_sets=test_sets)
+                provenance.write(aside, made)
+                (aside / RECORD).write_text(json.dumps(record, indent=1))
         except WRITE_ERRORS as error:
             problem = f"cannot write {final}: {error}; make room, and the same command writes it again"
     if problem := ranks.from_first(problem):
         raise TrainError(problem)
     return final
+
+
+@contextmanager
+def replaced(folder: Path) -> Iterator[Path]:
+    """A folder aside to write into, which takes the place of `folder` when it is whole."""
+    aside = folder.with_suffix(".partial")
+    shutil.rmtree(aside, ignore_errors=True)
+    yield aside
+    shutil.rmtree(folder, ignore_errors=True)
+    aside.rename(folder)
+
+
+def save(
+    recipe: Recipe,
+    model: Any,
+    tokenizer: Any,
+    weights: dict[str, torch.Tensor],
+    folder: Path,
+    *,
+    ends: Sequence[int] = (),
+) -> None:
+    """Weights, in the recipe's precision, with tokenizer and settings: a model folder, or one of adapters."""
+    with _as_it_was(model):
+        add_ends(model, ends)
+        _write(recipe, model, tokenizer, weights, folder)
+        save_settings_of_adapters(model, folder)
 
 
 @contextmanager

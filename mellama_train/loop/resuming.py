@@ -47,8 +47,13 @@ def problem_of(recipe: RunRecipe, may_change: tuple[str, ...]) -> str | None:
 
 def check(found: Checkpoint, wanted: Mapping[str, Any]) -> None:
     """Raise `CheckpointError`, naming the keys that differ, unless the checkpoint is of this recipe and data."""
-    if other := _other(found.state, wanted):
-        raise CheckpointError(_begun_by(found.folder, other))
+    check_record(found.folder, found.state, wanted)
+
+
+def check_record(folder: Path, kept: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+    """The same of any folder of a run, by the record `kept` in it."""
+    if other := _other(kept, wanted):
+        raise CheckpointError(_begun_by(folder, other))
 
 
 def check_packing(found: Checkpoint, wanted: Mapping[str, Any]) -> None:

@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 ADAPTER_CONFIG = "adapter_config.json"
 
 
-def add_adapters(model: Any, lora: Lora, dtype: torch.dtype) -> Any:
-    """The model with peft's LoRA adapters, the only trainable weights. Raises `ModelLoadError` for unknown layers."""
+def adapter_settings(lora: Lora) -> Any:
+    """peft's `LoraConfig` of a recipe. Raises `ModelLoadError` where peft is not installed."""
     try:
         import peft
     except ImportError as error:
         raise ModelLoadError('lora needs peft: pip install "mibe[train]"') from error
     layers: Any = "all-linear" if lora.layers == ("all-linear",) else list(lora.layers)
-    settings = peft.LoraConfig(
+    return peft.LoraConfig(
         r=lora.rank,
         lora_alpha=lora.alpha,
         lora_dropout=lora.dropout,
@@ -30,8 +30,15 @@ def add_adapters(model: Any, lora: Lora, dtype: torch.dtype) -> Any:
         use_dora=lora.variant == "dora",
         task_type="CAUSAL_LM",
     )
+
+
+def add_adapters(model: Any, lora: Lora, dtype: torch.dtype) -> Any:
+    """The model with peft's LoRA adapters, the only trainable weights. Raises `ModelLoadError` for unknown layers."""
+    settings = adapter_settings(lora)
+    from peft import get_peft_model
+
     try:
-        adapted = peft.get_peft_model(model, settings)
+        adapted = get_peft_model(model, settings)
     except ValueError as error:
         raise ModelLoadError(f"lora.layers: {one_line(error)}") from error
     for parameter in adapted.parameters():

@@ -90,6 +90,29 @@ def load_model(recipe: Recipe, device: torch.device, dtype: torch.dtype) -> Any:
     `dtype` is that of the weights that are trained; frozen ones under adapters are in the recipe's precision. Raises
     `ModelLoadError` in one line.
     """
+    source, lora = recipe.model, recipe.lora
+    model = read_model(recipe, device, dtype)
+    if source.attention == varlen.NAME or (source.attention == "auto" and _varlen_is_best(model, recipe, device)):
+        varlen.use(model)
+    _check_layers(model, source.path)
+    model.config.use_cache = False
+    if source.liger:
+        _apply_liger(model, device)
+    if source.activation_checkpointing:
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    model = add_adapters(model, lora, dtype) if lora else model
+    if source.fp8:
+        multiply_in_fp8(model, _fp8(device))
+    if source.compile:
+        _compile_layers(model)
+    return model
+
+
+def read_model(recipe: Recipe, device: torch.device, dtype: torch.dtype) -> Any:
+    """The same as it is stored, whole and long enough for the context, with nothing of training put into it.
+
+    Raises `ModelLoadError` in one line.
+    """
     transformers.utils.logging.disable_progress_bar()
     source, lora = recipe.model, recipe.lora
     options: dict[str, Any] = {
@@ -107,19 +130,9 @@ def load_model(recipe: Recipe, device: torch.device, dtype: torch.dtype) -> Any:
             source.path, output_loading_info=True, **options
         )
     _refuse_random_weights(model, found["missing_keys"], source.path)
-    if source.attention == varlen.NAME or (source.attention == "auto" and _varlen_is_best(model, recipe, device)):
-        varlen.use(model)
-    _check_context(model, recipe.context, source.path)
-    model.config.use_cache = False
-    if source.liger:
-        _apply_liger(model, device)
-    if source.activation_checkpointing:
-        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-    model = add_adapters(model, lora, dtype) if lora else model
-    if source.fp8:
-        multiply_in_fp8(model, _fp8(device))
-    if source.compile:
-        _compile_layers(model)
+    window = getattr(model.config, "max_position_embeddings", None)
+    if window is not None and recipe.context > window:
+        raise ModelLoadError(f"context {recipe.context} is longer than the {window} positions that {source.path} knows")
     return model
 
 
@@ -228,9 +241,6 @@ def _fp8(device: torch.device) -> Any:
     return Float8LinearConfig.from_recipe_name(FP8_SCALES)
 
 
-def _check_context(model: Any, context: int, path: str) -> None:
-    window = getattr(model.config, "max_position_embeddings", None)
-    if window is not None and context > window:
-        raise ModelLoadError(f"context {context} is longer than the {window} positions that {path} knows")
+def _check_layers(model: Any, path: str) -> None:
     if not hasattr(bare(model), model.base_model_prefix):
         raise ModelLoadError(f"{path} is of a kind whose layers cannot be found ({type(model).__name__})")

@@ -21,6 +21,8 @@ FILE, RECIPE = "training.json", "recipe.json"
 UNKNOWN = "unknown"
 """The access level of data that nothing was recorded of."""
 
+NOTHING_SEEN: Mapping[str, int] = {}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
@@ -173,9 +175,15 @@ def task_source(name: str, *, weight: float | None = None, tokens: int | None = 
     return Source(name=name, access=access.level.value, agreements=agreements, weight=weight, tokens=tokens)
 
 
-def file_sources(files: Sequence[Path]) -> tuple[Source, ...]:
-    """The sources of files, by the manifests that lie beside them; of a file without one nothing is known."""
-    return tuple(_sources({"files": [str(file) for file in files]}, {}))
+def file_sources(
+    files: Sequence[Path | Mapping[str, Any]], tokens: Mapping[str, int] = NOTHING_SEEN
+) -> tuple[Source, ...]:
+    """The sources of files, by the manifests that lie beside them; of a file without one nothing is known.
+
+    A data set stands as a recipe's JSON data has it. `tokens` is source → tokens seen.
+    """
+    places = [str(file) if isinstance(file, Path) else file for file in files]
+    return tuple(_sources({"files": places}, tokens))
 
 
 def built_test_sets(files: Sequence[Path]) -> TestSets | None:

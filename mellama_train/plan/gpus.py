@@ -25,7 +25,7 @@ class Gpu:
 
     `utilisation` is the share of the peak that all operations reach, recomputed ones among them. `link` is GB a second
     of a GPU to the others of its machine, one way; `network` of a machine to the others, by one adapter a GPU, as the
-    makers' own eight-GPU machines have.
+    makers' own eight-GPU machines have. `bandwidth` is GB a second of its memory, as data sheets say (0: not known).
     """
 
     memory: float | None
@@ -34,6 +34,7 @@ class Gpu:
     source: str = ""
     link: float = 25.0
     network: float = 12.5
+    bandwidth: float = 0.0
 
 
 LLAMA2 = "Llama 2's own GPU-hours (its table 2), read as those of a run that computes activations again"
@@ -54,11 +55,11 @@ _H100: dict[str, Any] = {
 }
 
 GPUS: Mapping[str, Gpu] = {
-    "a100-40g": Gpu(memory=40, **_A100),
-    "a100-80g": Gpu(memory=80, **_A100),
-    "h100-80g": Gpu(memory=80, **_H100),
-    "h200": Gpu(memory=140, **_H100),
-    "l40s": Gpu(memory=45, peak=PEAK_TFLOPS["L40S"]),
-    "v100-32g": Gpu(memory=32, peak=PEAK_TFLOPS["V100"]),
+    "a100-40g": Gpu(memory=40, bandwidth=1555, **_A100),
+    "a100-80g": Gpu(memory=80, bandwidth=2039, **_A100),
+    "h100-80g": Gpu(memory=80, bandwidth=3350, **_H100),
+    "h200": Gpu(memory=140, bandwidth=4800, **_H100),
+    "l40s": Gpu(memory=45, peak=PEAK_TFLOPS["L40S"], bandwidth=864),
+    "v100-32g": Gpu(memory=32, peak=PEAK_TFLOPS["V100"], bandwidth=900),
     "cpu": Gpu(memory=None),
 }

@@ -88,10 +88,13 @@ def recomputed(recipe: Recipe, shape: Shape) -> float:
 
     2 a weight, and a third of what attention takes: where all weights are trained, 4/3 of the operations in all.
     """
-    if not recipe.model.activation_checkpointing:
-        return 0.0
+    return forward(shape, recipe.context) if recipe.model.activation_checkpointing else 0.0
+
+
+def forward(shape: Shape, length: float) -> float:
+    """Operations a token of one forward pass over texts of so many tokens."""
     used = shape.parameters - (0 if shape.tied else shape.vocabulary * shape.hidden)
-    return 2.0 * used + 4.0 * shape.layers * shape.hidden * recipe.context
+    return 2.0 * used + 4.0 * shape.layers * shape.hidden * length
 
 
 def step_time(recipe: Recipe, shape: Shape, machines: Machines) -> StepTime | None:

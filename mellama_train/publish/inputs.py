@@ -10,7 +10,7 @@ from typing import Literal
 
 import mibe
 from mellama_train.errors import ExportError
-from mellama_train.loop.layout import CHECKPOINTS, FINAL, STATE, folders_of, newest_folder
+from mellama_train.loop.layout import CHECKPOINTS, FINAL, STATE, folders_of, newest_folder, newest_hf_checkpoint
 from mellama_train.model.adapters import is_adapter_folder
 from mellama_train.model.folders import CONFIG, problem_of
 from mellama_train.recipe.problems import LONGEST_NAME, has_too_long_name
@@ -50,6 +50,8 @@ def find(path: Path) -> Left:
             return Left("checkpoint", folder)
     if folders_of(path / CHECKPOINTS):
         return Left("checkpoints", path / CHECKPOINTS)
+    if newest := newest_hf_checkpoint(path / CHECKPOINTS):
+        return find(newest)
     if (path.parent / STATE).is_file():
         raise ExportError(f"{path} is the inside of a checkpoint; give the folder around it: {path.parent}")
     if (path / "latest").is_file() or any(path.glob("*_model_states.pt")):

@@ -24,6 +24,7 @@ MAY_CHANGE = (
     "best",
     "data.folder",
     "data.files",
+    "data.pairs",
     "data.held_out",
     "model.activation_checkpointing",
     "model.compile",

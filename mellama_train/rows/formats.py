@@ -1,8 +1,12 @@
-"""Conversations by the keys that public files have them under, as turns of system, user, assistant and tool."""
+"""Conversations by the keys that public files have them under, as turns of system, user, assistant and tool.
+
+Also pairs of them: two answers to one prompt, of which one is better.
+"""
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -33,6 +37,21 @@ SPEAKERS = {
 }
 """The roles of OpenAI's messages and of ShareGPT's files → the role that a chat template knows."""
 
+COMPARED = (
+    ("chosen", "rejected"),
+    ("chosen_response", "rejected_response"),
+    ("preferred_output", "non_preferred_output"),
+)
+"""(the better answer, the worse one): TRL's and most data sets', SteerLM's, and OpenAI's."""
+
+PROMPTS = (("prompt", ()), ("instruction", ("input", "context")), ("question", ("context",)), ("input", ()))
+"""(what is asked, what it is asked about) where two answers stand beside it."""
+
+DIALOGUE = re.compile(r"(?:\A|\n\n)(Human|Assistant): ?")
+"""What begins a turn in the texts of Anthropic's preference data (HH-RLHF)."""
+
+KNOWN_PAIRS = " or ".join(f"{better} with {worse}" for better, worse in COMPARED)
+
 KNOWN = "messages, conversations, or one of " + ", ".join(f"{asked} with {answer}" for asked, _, answer in PAIRS)
 
 
@@ -52,6 +71,54 @@ def turns(record: Mapping[str, Any]) -> Any:
             subject = next((record[key] for key in about if record.get(key)), None)
             return _headed(record, [*_asked(record[asked], subject), *_answered(record[answer])])
     return None
+
+
+def compared(record: Mapping[str, Any]) -> tuple[Any, Any] | None:
+    """The two conversations of a record of preferences, the better one first; None where it has none of the known keys.
+
+    The answers are texts, or turns of the assistant behind the prompt that stands beside them: a text under one of
+    `PROMPTS`, turns under `prompt`, `messages` or `conversations`, or OpenAI's `input`. Turns that begin with another
+    speaker are whole conversations, and so are texts in the form of HH-RLHF with no prompt beside them.
+    """
+    answers = next(((record[a], record[b]) for a, b in COMPARED if a in record and b in record), None)
+    if answers is None:
+        return None
+    prompt = _prompt_of(record)
+    better, worse = (_conversation(prompt, answer) for answer in answers)
+    return (_headed(record, better), _headed(record, worse))
+
+
+def _prompt_of(record: Mapping[str, Any]) -> list[Any]:
+    """The turns that both answers follow; none where the answers hold them."""
+    asked = record.get("input")
+    beside = asked if isinstance(asked, dict) else record
+    for name in ("messages", "conversations"):
+        if isinstance(found := _of_json(beside.get(name), list), list):
+            return [_turn(turn) for turn in found]
+    for name, about in PROMPTS:
+        if name in record:
+            subject = next((record[key] for key in about if record.get(key)), None)
+            return _asked(_of_json(record[name], list), subject)
+    return []
+
+
+def _conversation(prompt: list[Any], answer: Any) -> list[Any]:
+    if not prompt and isinstance(answer, str) and (found := _dialogue(answer)):
+        return found
+    found = _answered([answer] if isinstance(answer, dict) else _of_json(answer, list))
+    first = found[0] if found else None
+    is_whole = isinstance(first, dict) and first.get("role") != "assistant"
+    return found if is_whole else [*prompt, *found]
+
+
+def _dialogue(text: str) -> list[Any]:
+    """The turns of a text in the form of HH-RLHF; none where it does not begin as one."""
+    before, *parts = DIALOGUE.split(text)
+    if before.strip():
+        return []
+    return [
+        _turn({"from": who.lower(), "value": said.strip()}) for who, said in zip(parts[::2], parts[1::2], strict=True)
+    ]
 
 
 def tools(record: Mapping[str, Any]) -> Any:

@@ -50,15 +50,15 @@ def read_samples(source: Path | HubDataset) -> Iterator[Sample]:
 
     Raises `DataError` as "file:line: what is wrong".
     """
-    records: Iterator[tuple[str, Any]]
-    if isinstance(source, HubDataset):
-        records = dataset_records(source)
-    elif source.suffix == PARQUET:
-        records = parquet_records(source)
-    else:
-        records = _json_records(source)
-    for place, record in records:
+    for place, record in read_records(source):
         yield _sample(record, place, source.stem)
+
+
+def read_records(source: Path | HubDataset) -> Iterator[tuple[str, Any]]:
+    """(place, what stands there) of each record of a file or data set, in order. Raises `DataError` with the place."""
+    if isinstance(source, HubDataset):
+        return dataset_records(source)
+    return parquet_records(source) if source.suffix == PARQUET else _json_records(source)
 
 
 def _json_records(file: Path) -> Iterator[tuple[str, Any]]:
@@ -142,10 +142,15 @@ def _sample(found: Any, place: str, source: str) -> Sample:
     if messages is None:
         have = ", ".join(found) or "nothing"
         raise DataError(f"{place}: neither prompt with response nor messages; it has {have}, and may have {KNOWN}")
-    described = tools(found)
+    return sample_of(found, messages, place, source)
+
+
+def sample_of(record: Mapping[str, Any], messages: Any, place: str, source: str) -> Sample:
+    """The sample of some turns of a record, with its tools. Raises `DataError` with the place where they are none."""
+    described = tools(record)
     if problem := _problem(messages) or _problem_of_tools(described):
         raise DataError(f"{place}: {problem}")
-    return Sample(tuple(messages), str(found.get("source", source)), place, tuple(described))
+    return Sample(tuple(messages), str(record.get("source", source)), place, tuple(described))
 
 
 def _problem(messages: Any) -> str | None:

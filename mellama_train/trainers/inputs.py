@@ -6,7 +6,7 @@ Everything that is wrong is found at once, each with the key that names it. No l
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -19,7 +19,7 @@ from mellama_train.loop import resuming
 from mellama_train.model import folders
 from mellama_train.recipe.config import Recipe, RunRecipe
 from mellama_train.recipe.problems import Problem, problem_of_output
-from mellama_train.recipe.stages import FinetuneRecipe, HubDataset, PretrainRecipe, SampleFiles, TuningRecipe
+from mellama_train.recipe.stages import FinetuneRecipe, HubDataset, PretrainRecipe, TuningRecipe
 from mellama_train.rows.steps import accumulation, run_steps
 from mellama_train.trainers.contract import Trainer
 from mibe.errors import MibeError
@@ -38,7 +38,8 @@ def problems(recipe: Recipe) -> Iterator[Problem]:
     if isinstance(recipe, PretrainRecipe):
         yield from _corpus(recipe)
     elif isinstance(recipe, TuningRecipe):
-        yield from _sample_files(recipe.data)
+        yield from problems_of_samples(recipe.data.files, "data.files")
+        yield from problems_of_held_out(recipe.data.held_out)
         yield from _best(recipe, {source.stem for source in recipe.data.held_out})
     elif isinstance(recipe, FinetuneRecipe):
         yield from _task(recipe)
@@ -119,29 +120,29 @@ def _corpus(recipe: PretrainRecipe) -> Iterator[Problem]:
         yield Problem("steps", str(error))
 
 
-def problems_of_samples(sources: Iterable[Path | HubDataset], key: str) -> Iterator[Problem]:
-    """What is wrong with the files and data sets of samples that the list under `key` names."""
+def problems_of_samples(sources: Iterable[Path | HubDataset], key: str, what: str = "sample") -> Iterator[Problem]:
+    """What is wrong with the files and data sets that the list under `key` names; `what` is in them."""
     for number, source in enumerate(sources):
-        problem = _dataset(source) if isinstance(source, HubDataset) else _samples(source)
+        problem = _dataset(source) if isinstance(source, HubDataset) else _samples(source, what)
         if problem:
             yield Problem(f"{key}[{number}]", problem)
 
 
-def _sample_files(data: SampleFiles) -> Iterator[Problem]:
-    yield from problems_of_samples(data.files, "data.files")
-    yield from problems_of_samples(data.held_out, "data.held_out")
-    stems = [source.stem for source in data.held_out]
+def problems_of_held_out(sources: Sequence[Path | HubDataset], what: str = "sample") -> Iterator[Problem]:
+    """The same of held-out sets, which are known by their names."""
+    yield from problems_of_samples(sources, "data.held_out", what)
+    stems = [source.stem for source in sources]
     for number, stem in enumerate(stems):
         if stem in stems[:number]:
             yield Problem(f"data.held_out[{number}]", f"another held-out set is called {stem} too; rename one of them")
 
 
-def _samples(file: Path) -> str | None:
+def _samples(file: Path, what: str) -> str | None:
     if file.is_dir():
         return f"{file} is a folder; a data set in one is given as {{dataset: {file}}}"
     if problem := _unreadable(file):
         return problem
-    return f"{file} holds no sample" if file.is_file() and not file.stat().st_size else None
+    return f"{file} holds no {what}" if file.is_file() and not file.stat().st_size else None
 
 
 def _dataset(source: HubDataset) -> str | None:

@@ -51,11 +51,16 @@ def documents(data: TrainingData) -> Iterator[tuple[NDArray[Any], NDArray[np.boo
 
 def shown(data: TrainingData, count: int, *, colour: bool) -> Iterator[str]:
     """The first documents as text, what is learned in green, or without colour between ⟦ and ⟧."""
-    before, after = (LEARNED, PLAIN) if colour else ("⟦", "⟧")
     for number, (tokens, learned) in enumerate(itertools.islice(documents(data), count), start=1):
         parts = []
         for is_learned, group in itertools.groupby(zip(tokens.tolist(), learned.tolist(), strict=True), lambda t: t[1]):
             text = data.tokenizer.decode([token for token, _ in group], skip_special_tokens=False)
-            other = f"{OTHER}{text}{PLAIN}" if colour else text
-            parts.append(f"{before}{text}{after}" if is_learned else other)
+            parts.append(marked(text, learned=is_learned, colour=colour))
         yield f"--- {number}: {len(tokens):,} tokens, {int(learned.sum()):,} learned\n{''.join(parts)}"
+
+
+def marked(text: str, *, learned: bool, colour: bool) -> str:
+    """A text that is learned in green, or without colour between ⟦ and ⟧; another one faint, or as it is."""
+    if colour:
+        return f"{LEARNED if learned else OTHER}{text}{PLAIN}"
+    return f"⟦{text}⟧" if learned else text

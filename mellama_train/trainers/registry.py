@@ -22,6 +22,8 @@ BUILTIN = {
     "pretrain": "mellama_train.trainers.stages:PRETRAIN",
     "instruct": "mellama_train.trainers.stages:INSTRUCT",
     "finetune": "mellama_train.trainers.stages:FINETUNE",
+    "grpo": "mellama_train.trainers.grpo:GRPO",
+    "dpo": "mellama_train.trainers.dpo:DPO",
 }
 """Name → "module:attribute" of a trainer of this package, in the order of use."""
 

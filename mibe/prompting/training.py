@@ -12,7 +12,7 @@ from typing import Any
 from mibe.data.documents import check_split, examples, prepared_splits
 from mibe.models.base import Message, Renderer
 from mibe.models.local.counting import Estimate, TokenizerOnly
-from mibe.prompting import PromptBuilder, content_hash
+from mibe.prompting import PromptBuilder, content_hash, stop_strings
 from mibe.registry import list_tasks, load_task
 from mibe.task import Task
 
@@ -22,12 +22,16 @@ END_OF_ANSWER = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingSample:
-    """One document: the turns before the answer, the answer, and whether a long field was cut to fit the window."""
+    """One document: the turns before the answer, the answer, and whether a long field was cut to fit the window.
+
+    `stop` is what ends an answer in plain text, as in `mibe eval`; an answer in a chat ends its own turn.
+    """
 
     id: str
     messages: tuple[Message, ...]
     answer: str
     cut: bool
+    stop: tuple[str, ...] = ()
 
 
 def training_samples(
@@ -37,13 +41,15 @@ def training_samples(
     tokenizer: Any = None,
     context_window: int | None = None,
     chat_template: bool = True,
+    answer_tokens: int | None = None,
 ) -> Iterator[TrainingSample]:
     """The samples of a split, in its order, zero-shot and under the default protocol.
 
     The answer is what a worked example of the task shows. With a `tokenizer` (of transformers) and a `context_window`,
     fields that may be cut are cut in the middle, as `mibe eval` does, until prompt and answer fit the window together;
     a sample that cannot be cut that far comes whole. `chat_template` says whether the tokenizer's template, where it
-    has one, will lay the turns out.
+    has one, will lay the turns out; `answer_tokens` is the room for an answer of the model's own, in place of that for
+    the document's.
 
     Raises
     ------
@@ -54,11 +60,12 @@ def training_samples(
     renderer: Renderer = Estimate(1.0)
     if tokenizer is not None:
         renderer = TokenizerOnly(task.name, tokenizer, chat_template=chat_template, context_window=context_window)
+    stop = stop_strings(task.prompt, chat=renderer.is_chat)
     for example in examples(task, split):
         answer = task.prompt.answer(example)
-        room = renderer.count_tokens(answer) + END_OF_ANSWER
+        room = renderer.count_tokens(answer) + END_OF_ANSWER if answer_tokens is None else answer_tokens
         built = PromptBuilder(task, renderer, None, max_new_tokens=room).build(example)
-        yield TrainingSample(id=example.id, messages=built.messages, answer=answer, cut=built.cut)
+        yield TrainingSample(id=example.id, messages=built.messages, answer=answer, cut=built.cut, stop=stop)
 
 
 def also_in_test(task: Task, split: str = "train") -> dict[str, str]:

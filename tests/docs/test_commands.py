@@ -46,6 +46,7 @@ NOT_RUN = {
     r"^mibe pairs\b": "you bring the files; tests/analysis/test_pairs.py",
     r"--tasks nejm_cpc": "you bring the cases; tests/judge/test_judging.py",
     r"^mellama-train (train|pretrain|instruct|finetune|forgetting|export)\b": "trains; tests/mellama_train",
+    r"^mellama-train (pairs|traces)\b": "wants a run over a train split, or makes one; tests/mellama_train/draws",
     r"\bnorms\b": "tests/mellama_train/trainers/test_add_a_trainer.py runs the page",
     r"mellama-train (corpus|instructions) (build|show|verify)": "builds a corpus; tests/mellama_train",
     r"^python examples/(demo_|leaderboard/\S+ --(models|format))": "scores or trains real models; make demo-train",

@@ -1,0 +1,105 @@
+"""The draws of a run over a train split, each with the reward that the task gives it."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import mibe
+from mellama_train.corpus.config import Decontamination
+from mellama_train.corpus.decontaminate import build_index
+from mellama_train.errors import DataError
+from mellama_train.rl.tasks import in_test_sets
+from mellama_train.rows.characters import lone_surrogate
+
+if TYPE_CHECKING:
+    from mibe.task import Task
+
+TRAIN = "train"
+
+
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """One answer that came to its end: its number among the draws, all of its text, its score from 0 to 1."""
+
+    number: int
+    text: str
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A document with the turns that were asked and the draws that can be learned from."""
+
+    id: str
+    messages: tuple[Mapping[str, Any], ...]
+    draws: tuple[Draw, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """The documents of a run that may be trained on, and how many draws the run has of how many documents.
+
+    `in_test_sets` are ids of documents that also stand in a test set of the tasks `compared`, each with the "TASK/ID"
+    of that place; `unended` draws met a limit, said nothing, or were asked with a prompt that was cut, which the run
+    does not keep.
+    """
+
+    task: Task
+    documents: tuple[Asked, ...]
+    asked: int
+    draws: int
+    in_test_sets: Mapping[str, str]
+    compared: tuple[str, ...]
+    unended: int
+
+
+def judged(run: mibe.Run, name: str) -> Judged:
+    """The draws of a task of a run over its train split, with their scores by the task's own parser and metric.
+
+    Documents that also stand in a test set of mibe, whole or in a passage, are left out. Raises `DataError` for a run
+    over another split, and mibe's errors.
+    """
+    part = run.part(name)
+    if part["data"]["split"] != TRAIN:
+        raise DataError(
+            f"{run.path} asked about the {part['data']['split']} split of {name}, which is there to be scored on; make "
+            f"a run over its train split: mibe eval --tasks {name} --split train --repeats 8 --temperature 1 …"
+        )
+    drawn = mibe.drawn_samples(run, name)
+    reward = mibe.reward(drawn.task)
+    tested, compared = _in_test_sets(drawn.task)
+    documents, unended = [], 0
+    for ident, samples in drawn.documents.items():
+        ended = [sample for sample in samples if sample.ended and not sample.cut and _is_text(sample.text)]
+        unended += len(samples) - len(ended)
+        if ident in tested or not ended:
+            continue
+        given = reward.judge([sample.answer or "" for sample in ended], [sample.example for sample in ended])
+        draws = tuple(Draw(s.draw, s.text.strip(), found.right) for s, found in zip(ended, given, strict=True))
+        turns = tuple({"role": turn["role"], "content": turn["content"]} for turn in ended[0].messages)
+        documents.append(Asked(ident, turns, draws))
+    return Judged(
+        task=drawn.task,
+        documents=tuple(documents),
+        asked=len(drawn.documents),
+        draws=sum(map(len, drawn.documents.values())),
+        in_test_sets={ident: place for ident, place in tested.items() if ident in drawn.documents},
+        compared=compared,
+        unended=unended,
+    )
+
+
+def _is_text(text: str) -> bool:
+    return bool(text.strip()) and lone_surrogate(text) is None
+
+
+def _in_test_sets(task: Task) -> tuple[dict[str, str], tuple[str, ...]]:
+    """Train documents that stand in a test set, each with its place there, and the tasks that were compared with."""
+    settings = Decontamination()
+    with tempfile.TemporaryDirectory(prefix="mibe-tests-") as folder:
+        index = build_index(Path(folder), ngram=settings.ngram, common=settings.common)
+        return in_test_sets(task, index, settings.coverage), tuple(index.about["tasks"])

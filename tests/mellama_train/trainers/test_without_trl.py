@@ -1,0 +1,40 @@
+"""What a machine without TRL says of the trainers that run on it."""
+
+import subprocess
+import sys
+
+import pytest
+from launching import environment
+
+pytest.importorskip("yaml", reason="pyyaml comes with the extra train")
+
+CODE = """
+import sys
+sys.modules["trl"] = None
+import importlib.util
+found = importlib.util.find_spec
+importlib.util.find_spec = lambda name, *more: None if name == "trl" else found(name, *more)
+from mellama_train.cli import main
+code = main(sys.argv[1:])
+print(code, *[name for name in ("torch", "transformers", "datasets") if name in sys.modules])
+"""
+
+
+def test_a_preference_run_wants_it_in_one_line(tmp_path):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.json").write_text("{}")
+    (tmp_path / "model" / "model.safetensors").touch()
+    (tmp_path / "p.jsonl").write_text('{"prompt": "a", "chosen": "b", "rejected": "c"}\n')
+    recipe = "model: {path: model}\noutput: run\nbatch: {rows: 4}\ndata: {pairs: [p.jsonl]}\n"
+    (tmp_path / "r.yaml").write_text(recipe)
+    done = subprocess.run(
+        [sys.executable, "-c", CODE, "train", "dpo", "r.yaml"],
+        capture_output=True,
+        text=True,
+        env=environment(),
+        cwd=tmp_path,
+    )
+    # Before anything heavy is loaded.
+    assert done.stdout.split() == ["2"], (done.stdout, done.stderr)
+    assert done.stderr.startswith("mellama-train: ") and done.stderr.count("\n") == 1
+    assert 'TRL, which is not here: pip install "mibe[rl]"' in done.stderr
