@@ -9,7 +9,7 @@ from typing import Any
 from mibe.errors import UsageError
 from mibe.judge.verdicts import TOP_K
 from mibe.leaderboard.board import Board
-from mibe.leaderboard.cells import CONSTANT, PARTIAL, Cell, Column, Mean, Row
+from mibe.leaderboard.cells import CONSTANT, MEMORISED, PARTIAL, Cell, Column, Mean, Row
 from mibe.leaderboard.consistency import own_name
 from mibe.leaderboard.tables import MISSING, documents, interval, mean_cells, number, rank_text, signed
 from mibe.leaderboard.tables import TITLES as SETTING_TITLES
@@ -30,7 +30,7 @@ METRIC_TITLES = {
     "bertscore": "BERTScore",
     "bartscore": "BARTScore",
 }
-MEANINGS = {PARTIAL: "a part of the documents", CONSTANT: "always the same answer"}
+MEANINGS = {PARTIAL: "a part of the documents", CONSTANT: "always the same answer", MEMORISED: "learned by heart"}
 """What the marks beside a figure mean."""
 
 OTHER_TASKS = "Other tasks"
@@ -175,6 +175,7 @@ def _marks(shown: Cell | Mean) -> list[Data]:
     titles = {
         PARTIAL: f"{documents(shown)} documents" if isinstance(shown, Cell) else MEANINGS[PARTIAL],
         CONSTANT: MEANINGS[CONSTANT],
+        MEMORISED: f"{MEANINGS[MEMORISED]}: {shown.evidence}" if isinstance(shown, Cell) else MEANINGS[MEMORISED],
     }
     return [{"mark": mark, "title": titles[mark]} for mark in shown.marks]
 
