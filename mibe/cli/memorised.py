@@ -34,7 +34,12 @@ def add_commands(commands: Commands) -> None:
     p.add_argument("--no-cache", action="store_true", help="ask the model even where its answer is known")
     p.add_argument("--max-cost", type=float, metavar="USD", help="stop before more is spent on an API")
     add_data_use_arguments(p)
-    p.add_argument("--format", choices=("text", "json", "csv", "markdown"), default="text")
+    p.add_argument(
+        "--format",
+        choices=("text", "json", "csv", "markdown"),
+        default="text",
+        help="of what is printed (default text)",
+    )
 
 
 def _memorised(a: argparse.Namespace) -> int:

@@ -35,7 +35,12 @@ def add_commands(commands: Commands) -> None:
         "--judge", metavar="NAME", help="a model that says whether two answers give the same advice, for free text"
     )
     add_interval_arguments(p)
-    p.add_argument("--format", choices=("text", "json", "csv", "markdown"), default="text")
+    p.add_argument(
+        "--format",
+        choices=("text", "json", "csv", "markdown"),
+        default="text",
+        help="of what is printed (default text)",
+    )
 
 
 def _answered(a: argparse.Namespace, file: PairFile) -> PairFile:

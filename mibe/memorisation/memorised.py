@@ -12,7 +12,7 @@ from typing import Any
 
 from mibe.data import store
 from mibe.data_use import check_egress, check_names, note, without_text_in_errors
-from mibe.errors import DataUseError, UsageError
+from mibe.errors import DataError, DataUseError, UsageError
 from mibe.memorisation.asking import Asking
 from mibe.memorisation.record import SCHEMA, Memorisation, save
 from mibe.memorisation.testing import Finding, Questions, run_tests
@@ -165,6 +165,9 @@ def _question(task: Task, example: Example) -> str:
 def _reference(path: Path) -> list[str]:
     """The questions in a table. Raises `DataError` or `UsageError` where there are none."""
     table = read_table(path, Reading())
+    if table.problems:
+        few = "1 row" if len(table.problems) == 1 else f"{len(table.problems):,} rows"
+        raise DataError(f"{path}: {few} cannot be read; correct the data:", lines=table.problems)
     if QUESTION not in table.columns:
         raise UsageError(f"{path} has no column {QUESTION!r}; it has {', '.join(table.columns)}")
     return [str(line.cells[QUESTION]) for line in table.lines if line.cells.get(QUESTION) is not None]

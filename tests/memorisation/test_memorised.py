@@ -83,6 +83,9 @@ def test_reference_questions_take_the_place_of_twins(tmp_path, learned, others):
     assert found.record["reference"]["questions"] == 100 and "later.jsonl" in render(found, "markdown")
     turned = run_on(Ngrams(others), tmp_path, reference=file).record["tasks"]["medqa"]["tests"]
     assert turned[TOKENS]["p"] > 0.999
+    file.write_text('{"question": "a"}\nnot an object\n')
+    with pytest.raises(DataError, match="1 row cannot be read; correct the data:\n  line 2"):
+        run_on(Ngrams(others), tmp_path, reference=file)
     file.write_text('{"text": "a"}\n')
     with pytest.raises(UsageError, match="no column 'question'; it has text"):
         run_on(Ngrams(others), tmp_path, reference=file)
