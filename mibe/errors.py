@@ -36,6 +36,10 @@ class ModelError(MibeError):
     """A model cannot be loaded or cannot do what was asked of it."""
 
 
+class NoLikelihoods(ModelError):
+    """A model gives text alone, and was asked how likely a text is."""
+
+
 class RunError(MibeError):
     """A run folder is in use, unreadable, or cannot be written."""
 

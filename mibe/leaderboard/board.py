@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mibe.errors import UsageError
-from mibe.leaderboard.cells import CONSTANT, PARTIAL, Cell, Column, Difference, Mean, Row
+from mibe.leaderboard.cells import CONSTANT, MEMORISED, PARTIAL, Cell, Column, Difference, Mean, Row
 from mibe.leaderboard.consistency import consistent, own_name
 from mibe.leaderboard.runs import Result, read_results
 from mibe.leaderboard.standing import Place, in_order, means_of, places_of
@@ -255,6 +255,7 @@ def own_cell(result: Result, figure_name: str, reference: Published | None, *, s
         of=result.documents,
         draws=result.draws,
         constant=is_constant(result.part),
+        evidence=result.evidence,
         note="; ".join(filter(None, (_cell_note(result), few_gold_note(result.part, figure_name)))),
         source=printable(result.path.name),
         answer=consistent(result, reference) if reference and same else None,
@@ -354,6 +355,13 @@ def _remarks(results: Sequence[Result], protocol: str | None, rows: Sequence[Row
         more = [f"and {len(named) - NAMED} more"] if len(named) > NAMED else []
         where = "; ".join([*named[:NAMED], *more])
         remarks.append(f"Figures marked {CONSTANT} are of a model that gives always the same answer: {where}.")
+    learned = [f"{result.name}, {result.task}: {result.evidence}" for result in results if result.evidence]
+    if learned:
+        more = [f"and {len(learned) - NAMED} more"] if len(learned) > NAMED else []
+        remarks.append(
+            f"Figures marked {MEMORISED} are of a test set that the model was found to have learned by heart "
+            f"(mibe memorised): {'; '.join([*learned[:NAMED], *more])}."
+        )
     if any(result.draws > 1 for result in results):
         remarks.append(
             "Rows marked avg@k are means over k draws of each document, with intervals by document; "

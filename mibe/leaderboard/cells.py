@@ -14,10 +14,13 @@ PARTIAL = "*"
 CONSTANT = "†"
 """The mark of a figure of always the same answer."""
 
+MEMORISED = "‡"
+"""The mark of a figure of a test set that the model was found to have learned by heart."""
 
-def marks(*, partial: bool, constant: bool | None) -> str:
+
+def marks(*, partial: bool, constant: bool | None, memorised: bool) -> str:
     """The marks of a figure, or of a mean of such figures."""
-    return PARTIAL * partial + CONSTANT * bool(constant)
+    return PARTIAL * partial + CONSTANT * bool(constant) + MEMORISED * memorised
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +37,8 @@ class Cell:
     """One figure of one model; of own runs with 95 % interval, standard error and documents scored (`n` of `of`).
 
     `draws` is how many draws of each document it is the mean of; `constant` says whether the model gave always the same
-    answer, None where nothing tells.
+    answer, None where nothing tells; `evidence` is what `mibe memorised` found, where it found the test set learned by
+    heart.
     """
 
     value: float
@@ -45,6 +49,7 @@ class Cell:
     of: int | None = None
     draws: int = 1
     constant: bool | None = None
+    evidence: str = ""
     note: str = ""
     source: str = ""
     answer: Answer | None = None
@@ -58,7 +63,7 @@ class Cell:
     @property
     def marks(self) -> str:
         """What a reader must see beside the figure."""
-        return marks(partial=self.partial, constant=self.constant)
+        return marks(partial=self.partial, constant=self.constant, memorised=bool(self.evidence))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +81,8 @@ class Difference:
 class Mean:
     """Mean of a row's headline figures over the `tasks` it has, and its rank among the `ranked` rows with the same.
 
-    `whole` of the figures are of all documents, and `constant` says whether one of them is of always the same answer.
+    `whole` of the figures are of all documents, `constant` says whether one of them is of always the same answer, and
+    `memorised` whether one is of a test set that was learned by heart.
     The interval is made of theirs (`mibe.metrics.means`), and there is none where one of them has none. A mean of
     partial figures has no rank.
     """
@@ -87,6 +93,7 @@ class Mean:
     tasks: tuple[str, ...]
     whole: int
     constant: bool
+    memorised: bool
     rank: int | None = None
     ranked: int = 0
     tier: int | None = None
@@ -99,7 +106,7 @@ class Mean:
     @property
     def marks(self) -> str:
         """What a reader must see beside the mean."""
-        return marks(partial=self.partial, constant=self.constant)
+        return marks(partial=self.partial, constant=self.constant, memorised=self.memorised)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

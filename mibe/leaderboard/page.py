@@ -10,7 +10,7 @@ from mibe.errors import UsageError
 from mibe.judge.verdicts import TOP_K
 from mibe.leaderboard import versions
 from mibe.leaderboard.board import Board
-from mibe.leaderboard.cells import CONSTANT, PARTIAL, Cell, Column, Mean, Row
+from mibe.leaderboard.cells import CONSTANT, MEMORISED, PARTIAL, Cell, Column, Mean, Row
 from mibe.leaderboard.consistency import own_name
 from mibe.leaderboard.costs import group_of as cost_group
 from mibe.leaderboard.costs import plot as cost_plot
@@ -34,7 +34,7 @@ METRIC_TITLES = {
     "bertscore": "BERTScore",
     "bartscore": "BARTScore",
 }
-MEANINGS = {PARTIAL: "a part of the documents", CONSTANT: "always the same answer"}
+MEANINGS = {PARTIAL: "a part of the documents", CONSTANT: "always the same answer", MEMORISED: "learned by heart"}
 """What the marks beside a figure mean."""
 
 OTHER_TASKS = "Other tasks"
@@ -185,6 +185,7 @@ def _marks(shown: Cell | Mean) -> list[Data]:
     titles = {
         PARTIAL: f"{documents(shown)} documents" if isinstance(shown, Cell) else MEANINGS[PARTIAL],
         CONSTANT: MEANINGS[CONSTANT],
+        MEMORISED: f"{MEANINGS[MEMORISED]}: {shown.evidence}" if isinstance(shown, Cell) else MEANINGS[MEMORISED],
     }
     return [{"mark": mark, "title": titles[mark]} for mark in shown.marks]
 

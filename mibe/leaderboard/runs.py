@@ -14,10 +14,11 @@ from mibe.cost.figures import Cost
 from mibe.cost.recorded import cost_of
 from mibe.errors import DataError, RunError, UsageError
 from mibe.judge.verdicts import TOP_K
+from mibe.memorisation.record import Memorisation, identity_of, load
 from mibe.published.figures import HUMAN
 from mibe.rating.scores import scores as scores_by_people
 from mibe.results.draws import documents_scored, draws_of
-from mibe.results.finding import find_runs
+from mibe.results.finding import find_memorised, find_runs, is_memorised
 from mibe.results.run import Run, load_runs
 from mibe.run.settings import changes_of, rule_of, style_of
 from mibe.terminal.plain import printable
@@ -42,15 +43,16 @@ class Result:
 
     `model` is a key that is the same for two runs of the same model whose text was generated in the same way and as
     often, which stands beside its name where it is not the usual one. `names` are all that the model's runs call it,
-    and `identified` says whether it can be told from others of these names. `conditions` are those of `SAME`.
-    `versions` has what versions of documents tell, by way or attribute, in this run or others of the same key: that
-    part of the record, and the folder of the `run` that it is of.
+    `identity` is a digest of what tells it from others of these names, None where nothing does. `conditions` are those
+    of `SAME`; `evidence` is what `mibe memorised` found, where it found the test set learned by heart. `versions` has
+    what versions of documents tell, by way or attribute, in this run or others of the same key: that part of the
+    record, and the folder of the `run` that it is of.
     """
 
     model: str
     name: str
     names: tuple[str, ...] = ()
-    identified: bool = True
+    identity: str | None = None
     setting: str
     task: str
     protocol: str
@@ -61,6 +63,7 @@ class Result:
     part: Mapping[str, Any]
     cost: Cost | None = None
     versions: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    evidence: str = ""
 
     @property
     def scored(self) -> int:
@@ -100,7 +103,8 @@ def read_results(paths: Iterable[str | Path], *, protocol: str | None = None) ->
     """
     results: dict[tuple[str, ...], Result] = {}
     named: dict[str, dict[str, str]] = {}
-    runs, notes = load_runs(find_runs(paths))
+    paths = list(paths)
+    runs, notes = load_runs(find_runs(path for path in paths if not is_memorised(path)))
     for run in runs:
         path = run.path
         if protocol is not None and run.record.get("protocol") != protocol:
@@ -116,7 +120,8 @@ def read_results(paths: Iterable[str | Path], *, protocol: str | None = None) ->
             results[key] = result
     found = _distinctly_named([_of_all_names(result, named[result.model]) for result in results.values()])
     refuse_mixture(found)
-    return found, [printable(note) for note in (*notes, *_unidentified(found))]
+    found, heard = with_evidence(found, paths)
+    return found, [printable(note) for note in (*notes, *_unidentified(found), *heard)]
 
 
 def refuse_mixture(results: Sequence[Result]) -> None:
@@ -229,7 +234,7 @@ def _row(run: Run, marks: Sequence[str]) -> dict[str, Any]:
         "model": hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest(),
         "name": f"{model['name']} ({', '.join(marks)})" if marks else str(model["name"]),
         "names": (str(model["name"]),),
-        "identified": model["identity"] is not None,
+        "identity": identity_of(model["identity"]),
     }
 
 
@@ -256,6 +261,42 @@ def _unidentified(results: Sequence[Result]) -> list[str]:
         dict.fromkeys(
             f"{result.name} has no identity, so nothing shows that runs are of one model: its row is {result.path.name}"
             for result in results
-            if not result.identified and any(shared[name] > 1 for name in result.names)
+            if result.identity is None and any(shared[name] > 1 for name in result.names)
         )
+    )
+
+
+def with_evidence(results: Sequence[Result], paths: Iterable[str | Path]) -> tuple[list[Result], list[str]]:
+    """The results, those with evidence whose test set their model was found to have learned, and notes on the others.
+
+    A record of `mibe memorised` is of a result where model, task and content of the data are the same. Of several the
+    one of most questions counts, then the latest.
+    """
+    records, notes = [], []
+    for folder in find_memorised(paths):
+        try:
+            records.append(load(folder))
+        except RunError as error:
+            notes.append(f"left out: {error}")
+    told = []
+    for result in results:
+        own = [each for each in records if _is_of(each, result)]
+        if not own:
+            told.append(result)
+            continue
+        found = max(own, key=lambda each: (each.questions(result.task), each.record["created"]))
+        told.append(replace(result, evidence=found.evidence(result.task) if found.is_memorised(result.task) else ""))
+        if not found.is_memorised(result.task):
+            notes.append(f"{result.name}, {result.task}: not shown to be memorised ({found.evidence(result.task)})")
+    return told, list(dict.fromkeys(notes))
+
+
+def _is_of(found: Memorisation, result: Result) -> bool:
+    part = found.record["tasks"].get(result.task)
+    return (
+        result.identity is not None
+        and part is not None
+        and bool(part["tests"])
+        and identity_of(found.record["model"]["identity"]) == result.identity
+        and part["data"]["sha256"] == result.conditions["data"]
     )

@@ -95,6 +95,7 @@ def _mean(row: Row, columns: Sequence[Column]) -> Mean:
         tasks=tuple(column.dataset for column in columns),
         whole=sum(not cell.partial for cell in cells),
         constant=any(cell.constant for cell in cells),
+        memorised=any(cell.evidence for cell in cells),
     )
 
 

@@ -87,6 +87,7 @@ def _line(board: Board, row: Row, column: Column, cell: Cell) -> dict[str, Any]:
         "rank": board.rank(column, row),
         "tier": board.tier(column, row),
         "constant": cell.constant,
+        "memorised": cell.evidence,
         "reference": difference and difference.reference,
         "published": difference and difference.published,
         "difference": difference and difference.value,
@@ -110,7 +111,7 @@ def as_data(board: Board) -> dict[str, Any]:
         "means": [
             {"model": row.name, "own": row.own, "value": mean.value, "low": mean.low, "high": mean.high}
             | {"tasks": mean.tasks, "rank": mean.rank, "ranked": mean.ranked, "tier": mean.tier}
-            | {"partial": mean.partial, "constant": mean.constant}
+            | {"partial": mean.partial, "constant": mean.constant, "memorised": mean.memorised}
             for row in board.rows
             if (mean := board.means.get(row.key)) is not None
         ],

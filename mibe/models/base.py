@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Literal, Protocol, TypedDict
+from typing import Any, Literal, Protocol, TypedDict, runtime_checkable
 
 from mibe.terminal.characters import sound
 
@@ -124,6 +124,19 @@ class ChoiceRequest:
     continuations: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class TokenScores:
+    """How a model takes the tokens of a text, each after those before it: the first has nothing before it and no score.
+
+    `log_probs` are their natural-log probabilities, `means` and `deviations` mean and standard deviation of the
+    log-probabilities of the whole vocabulary at the same place, weighted by the probabilities.
+    """
+
+    log_probs: tuple[float, ...]
+    means: tuple[float, ...]
+    deviations: tuple[float, ...]
+
+
 class Renderer(Protocol):
     """What building prompts needs of a model: their layout and their length. See `Model`."""
 
@@ -148,6 +161,18 @@ class Renderer(Protocol):
 
     def count_tokens(self, text: str) -> int:
         """Number of tokens of a rendered prompt."""
+        ...
+
+
+@runtime_checkable
+class ReadsTokens(Protocol):
+    """A model whose probabilities of the whole vocabulary can be had."""
+
+    def read_tokens(self, texts: Sequence[str]) -> Iterator[tuple[int, TokenScores]]:
+        """Yield (index, scores of the tokens of a text as it stands, without a template), in any order.
+
+        Raises `ModelError` for a text that does not fit the context window.
+        """
         ...
 
 
@@ -178,6 +203,8 @@ class Model(Protocol):
 
     A model may also have `size` (`mibe.models.size.Size`): its weights, counted, for what a document costs.
 
+    A model may also have `read_tokens` (`ReadsTokens`).
+
     A model may also have `chunk_size`: how many prompts it wants at once, if not the usual number; or `stream`, which
     takes requests one by one (see `mibe.models.streaming`).
     """
@@ -205,7 +232,7 @@ class Model(Protocol):
         ...
 
     def loglikelihood(self, requests: Sequence[ChoiceRequest]) -> Iterator[tuple[int, tuple[float, ...]]]:
-        """Yield (index, natural-log likelihood of each continuation). Raises `ModelError` where it cannot."""
+        """Yield (index, natural-log likelihood of each continuation). Raises `NoLikelihoods` where it has none."""
         ...
 
     def device_memory_peak(self) -> int | None:

@@ -9,6 +9,9 @@ from pathlib import Path
 from mibe.errors import RunError, UsageError
 from mibe.results.folder import RECORD
 
+MEMORISED = "memorised.json"
+"""The record in a folder of `mibe memorised`, which lies among run folders and is none."""
+
 
 def find_runs(paths: Iterable[str | Path]) -> list[Path]:
     """The run folders among `paths`, below them, and among what they match as glob patterns, each once.
@@ -17,7 +20,7 @@ def find_runs(paths: Iterable[str | Path]) -> list[Path]:
     """
     found: dict[Path, None] = {}
     for path in paths:
-        runs = [run for place in _matches(Path(path)) for run in _below(place)]
+        runs = [run for place in _matches(Path(path)) for run in _below(place, RECORD)]
         if not runs:
             raise RunError(
                 f"{path}: no run folder there (it is not a run folder, which has a {RECORD} as mibe eval writes it, "
@@ -25,6 +28,17 @@ def find_runs(paths: Iterable[str | Path]) -> list[Path]:
             )
         found.update((run.resolve(), None) for run in runs)
     return list(found)
+
+
+def find_memorised(paths: Iterable[str | Path]) -> list[Path]:
+    """The folders of `mibe memorised` among `paths`, below them, and among what they match, each once."""
+    places = (place for path in paths for place in _matches(Path(path)))
+    return list(dict.fromkeys(folder.resolve() for place in places for folder in _below(place, MEMORISED)))
+
+
+def is_memorised(path: str | Path) -> bool:
+    """Whether a path is a folder of `mibe memorised` itself."""
+    return (Path(path) / MEMORISED).exists()
 
 
 def is_run(path: str | Path) -> bool:
@@ -63,10 +77,10 @@ def _matches(path: Path) -> list[Path]:
     return sorted(base.glob(str(path.relative_to(base))))
 
 
-def _below(path: Path) -> Iterator[Path]:
-    """Run folders at or below `path`; what lies inside a run folder, its history say, is no other run."""
+def _below(path: Path, record: str) -> Iterator[Path]:
+    """Folders with a record at or below `path`; what lies inside such a folder, its history say, is no other run."""
     for folder, inner, files in os.walk(path):
         inner.sort()
-        if RECORD in files:
+        if record in files:
             inner.clear()
             yield Path(folder)

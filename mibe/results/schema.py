@@ -668,6 +668,11 @@ def response(content: bytes) -> dict[str, Any]:
     return _read(Response, content)
 
 
+def of_form(form: Any, content: bytes) -> dict[str, Any]:
+    """A JSON object of a typed dictionary's form. Raises `Unfit`."""
+    return _read(form, content)
+
+
 def json_object(content: bytes) -> dict[str, Any]:
     """Any JSON object. Raises `Unfit`."""
     return _read(dict[str, Value], content)

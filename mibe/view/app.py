@@ -119,7 +119,8 @@ def beside(desk: Desk, name: str, *, a: str, b: str) -> None:
 def leaderboard(desk: Desk, name: str) -> None:
     """Write the leaderboard of all runs that are scored."""
     scored = {state.key for state in desk.runs.states() if state.is_scored}
-    desk.shelf.leaderboard(name, [path for key, path in desk.runs.folders().items() if key in scored])
+    runs = [path for key, path in desk.runs.folders().items() if key in scored]
+    desk.shelf.leaderboard(name, [*runs, *desk.runs.memorised()])
 
 
 PAGES: dict[str, Kind] = {"/leaderboard": leaderboard, "/report/{key}": report, "/beside/{a}/{b}": beside}

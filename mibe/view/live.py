@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mibe.errors import RunError
-from mibe.results.finding import find_runs
+from mibe.results.finding import find_memorised, find_runs
 from mibe.results.folder import LOCK, RECORD, SAMPLES, read_record
 from mibe.results.variants import samples_asked
 from mibe.terminal.plain import printable
@@ -69,6 +69,10 @@ class Runs:
             with suppress(RunError):
                 found |= {hashlib.sha256(bytes(run)).hexdigest()[:16]: run for run in find_runs([path])}
         return found
+
+    def memorised(self) -> list[Path]:
+        """The folders of `mibe memorised`."""
+        return find_memorised(self._paths)
 
     def states(self) -> list[RunState]:
         """All of them, the newest first."""

@@ -10,6 +10,7 @@ from mibe.leaderboard.board import leaderboard
 from mibe.leaderboard.page import write_page
 from mibe.report.comparison import write_comparison
 from mibe.report.page import write_report
+from mibe.results.finding import MEMORISED
 from mibe.results.folder import RECORD, SAMPLES
 
 Stamp = tuple[object, ...]
@@ -36,7 +37,7 @@ class Shelf:
         self._write(name, [a, b], lambda folder: write_comparison(a, b, folder))
 
     def leaderboard(self, name: str, runs: Sequence[Path]) -> None:
-        """Write the leaderboard of runs. Raises as `leaderboard`."""
+        """Write the leaderboard of runs, and of folders of `mibe memorised` among them. Raises as `leaderboard`."""
         self._write(name, runs, lambda folder: write_page(leaderboard(runs), folder))
 
     def _write(self, name: str, runs: Sequence[Path], write: Callable[[Path], Path]) -> None:
@@ -49,5 +50,5 @@ class Shelf:
 
 def _stamp(run: Path) -> Stamp:
     """What changes when a run does: place, size and time of its record and its logs."""
-    files = [run / RECORD, *sorted((run / SAMPLES).glob("*.jsonl"))]
+    files = [run / RECORD, run / MEMORISED, *sorted((run / SAMPLES).glob("*.jsonl"))]
     return str(run), *((file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files if file.exists())

@@ -134,6 +134,8 @@ def test_each_row_has_its_own_end(model):
                 prompt_tokens=before.prompt_tokens,
                 new_tokens=12,
                 seconds=row.seconds,
+                latency=row.latency,
+                first_token=row.first_token,
             )
     assert rows[0].finish_reason == "stop" and rows[0].new_tokens < 12
 

@@ -19,7 +19,7 @@ from lm_eval.models.utils import resolve_max_length
 from transformers import GenerationConfig
 
 from mibe.errors import ModelError
-from mibe.models.base import NO_NUMBERS, ChoiceRequest, Request, Response, Sampling
+from mibe.models.base import NO_NUMBERS, ChoiceRequest, Request, Response, Sampling, TokenScores
 from mibe.models.checkpoint import recommended_by
 from mibe.models.hf.batches import (
     CPU_SLOTS,
@@ -36,10 +36,10 @@ from mibe.models.hf.endings import Endings
 from mibe.models.hf.generation import Fault, Generated, Generator
 from mibe.models.hf.grouping import group_by_head
 from mibe.models.hf.identity import identity, sources
-from mibe.models.hf.likelihood import score_choices
+from mibe.models.hf.likelihood import score_choices, score_tokens
 from mibe.models.hf.loading import load_engine, quiet
-from mibe.models.hf.plain import Row, generate_batch, rows_of, score_batch
-from mibe.models.hf.reader import Reader, uses_virtual_tokens
+from mibe.models.hf.plain import Row, generate_batch, rows_of, score_batch, score_tokens_plainly
+from mibe.models.hf.reader import LOGITS, Reader, text_config, uses_virtual_tokens
 from mibe.models.identity import Hashing
 from mibe.models.laid_out import TEMPLATED, LaidOut
 from mibe.models.pairs import Pair, encode_pairs
@@ -51,6 +51,9 @@ from mibe.parsers.reasoning import Format, opened_by
 
 SAMPLED = frozenset({"temperature", "top_p", "top_k", "min_p", "seed", "close", "constrain"})
 """What the model can do beyond greedy text."""
+
+TOO_LARGE = "out of memory for one prompt; use a smaller dtype or more GPUs"
+"""What is said where a single prompt has no place."""
 
 NO_LIMIT = 10**9
 """Tokenizers without a known limit report a number above this one."""
@@ -286,8 +289,40 @@ class HfModel(LaidOut):
 
     def _scores(self, result: Sequence[Sequence[float]] | None) -> Sequence[Sequence[float]]:
         if result is None:
-            raise ModelError(f"{self.name}: out of memory for one prompt; use a smaller dtype or more GPUs")
+            raise ModelError(f"{self.name}: {TOO_LARGE}")
         return result
+
+    def read_tokens(self, texts: Sequence[str]) -> Iterator[tuple[int, TokenScores]]:
+        """Yield the scores of the tokens of each text, longest texts first, as the tokenizer has them.
+
+        Raises `ModelError` as `loglikelihood` does.
+        """
+        if uses_virtual_tokens(self._model):
+            raise ModelError(f"{self.name}: prompt and prefix tuning can be scored by generation alone")
+        tokens = Encoder(self._tokenizer, added_before(self._tokenizer)).whole(texts)
+        longest = max(map(len, tokens), default=0)
+        if problem := window_problem(max(1, longest), 0, self.context_window):
+            raise ModelError(problem)
+        plainly = longest > self._reader.limit
+        # All logits of a batch are held at once.
+        most: int = LOGITS // text_config(self._model).vocab_size
+
+        def fit(index: int) -> int:
+            return min(self._fit(len(tokens[index])), most // len(tokens[index]))
+
+        def work(batch: Sequence[int]) -> list[TokenScores]:
+            with self._ready():
+                some = [tokens[index] for index in batch]
+                return score_tokens_plainly(self._model, some) if plainly else score_tokens(self._reader, some)
+
+        # A first token has nothing before it.
+        yield from ((index, TokenScores((), (), ())) for index, text in enumerate(tokens) if len(text) < 2)
+        longer = [index for index, text in enumerate(tokens) if len(text) > 1]
+        order = sorted(longer, key=lambda index: -len(tokens[index]))
+        for batch, result in self._batches.run(order, work, fit):
+            if result is None:
+                raise ModelError(f"{self.name}: {TOO_LARGE}")
+            yield from zip(batch, result, strict=True)
 
     def _pairs(self, request: ChoiceRequest) -> list[Pair]:
         try:

@@ -12,10 +12,11 @@ from typing import Any, TypeAlias
 import torch
 from transformers import LogitsProcessor, LogitsProcessorList, StoppingCriteria, StoppingCriteriaList
 
-from mibe.models.base import Sampling
+from mibe.models.base import Sampling, TokenScores
 from mibe.models.hf.choosing import ChosenOnly, Draw
 from mibe.models.hf.endings import Endings, Written
 from mibe.models.hf.generation import Fault, Generated
+from mibe.models.hf.likelihood import standings, tokens_of
 from mibe.models.hf.reader import are_numbers, forward_parameters
 from mibe.models.pairs import Pair
 from mibe.parsers.reasoning import Format
@@ -143,6 +144,15 @@ def score_batch(model: Any, batch: Sequence[Sequence[Pair]]) -> list[list[float]
         log_probs = torch.log_softmax(logits[row, needed].float(), dim=-1)
         scores.append([_sum(log_probs, pair.continuation) for pair in pairs])
     return scores
+
+
+def score_tokens_plainly(model: Any, batch: Sequence[Sequence[int]]) -> list[TokenScores]:
+    """The scores of all tokens but the first of each text of two or more, which are padded on the right."""
+    length = max(map(len, batch))
+    ids = torch.tensor([[*tokens, *[0] * (length - len(tokens))] for tokens in batch], device=model.device)
+    logits = _logits(model, ids, range(length - 1))
+    found = [standings(row[None], tokens[None, 1:]) for row, tokens in zip(logits, ids, strict=True)]
+    return tokens_of(torch.cat(found, dim=1), [len(tokens) - 1 for tokens in batch])
 
 
 def _sum(log_probs: torch.Tensor, continuation: Sequence[int]) -> float:

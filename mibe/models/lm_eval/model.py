@@ -16,7 +16,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeVar
 
-from mibe.errors import ModelError, UsageError, unknown
+from mibe.errors import ModelError, NoLikelihoods, UsageError, unknown
 from mibe.models.arguments import positive
 from mibe.models.base import ChoiceRequest, FinishReason, Message, Model, Request, Response, Sampling
 from mibe.models.folders import check_exists
@@ -285,7 +285,7 @@ class LmEvalModel:
         return Response(text="", finish_reason="error", error=failure.reason)
 
     def loglikelihood(self, requests: Sequence[ChoiceRequest]) -> Iterator[tuple[int, tuple[float, ...]]]:
-        """Yield the log-likelihoods of each request. Raises `ModelError` for a class that gives none."""
+        """Yield the log-likelihoods of each request. Raises `NoLikelihoods` for a class that gives none."""
         several = max(1, self._at_once // max((len(request.continuations) for request in requests), default=1))
         for first in range(0, len(requests), several):
             group = requests[first : first + several]
@@ -296,7 +296,7 @@ class LmEvalModel:
                 raise
             except Exception as error:
                 reason = without(self._keys, one_line(error))
-                raise ModelError(f"{self.name} gives no likelihoods: {reason}", said=reason) from error
+                raise NoLikelihoods(f"{self.name} gives no likelihoods: {reason}", said=reason) from error
             for index, request in enumerate(group, first):
                 yield index, tuple(float(next(values)[0]) for _ in request.continuations)
 

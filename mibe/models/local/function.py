@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from mibe.errors import ModelError, UsageError
+from mibe.errors import ModelError, NoLikelihoods, UsageError
 from mibe.models.base import ChoiceRequest, Message, Request, Response
 from mibe.models.reasoning import tell_apart
 from mibe.models.text import byte_count, plain_text
@@ -92,8 +92,8 @@ class FunctionModel:
         return list(answers)
 
     def loglikelihood(self, requests: Sequence[ChoiceRequest]) -> Iterator[tuple[int, tuple[float, ...]]]:
-        """Not possible: raises `ModelError`."""
-        raise ModelError(f"{self.name} is a function of prompts and gives no likelihoods; score it by generation")
+        """Not possible: raises `NoLikelihoods`."""
+        raise NoLikelihoods(f"{self.name} is a function of prompts and gives no likelihoods; score it by generation")
 
     def device_memory_peak(self) -> int | None:
         """None: nothing is known about the function."""

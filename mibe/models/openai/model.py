@@ -9,7 +9,7 @@ from dataclasses import asdict, replace
 from functools import partial
 from typing import Any, TypeVar
 
-from mibe.errors import LimitReached, MibeError, ModelError
+from mibe.errors import LimitReached, MibeError, ModelError, NoLikelihoods
 from mibe.models.base import ChoiceRequest, Message, Request, Response
 from mibe.models.budget import Budget
 from mibe.models.event_loop import EventLoop
@@ -282,8 +282,8 @@ class OpenAIModel:
         return replace(response, seconds=seconds)
 
     def loglikelihood(self, requests: Sequence[ChoiceRequest]) -> Iterator[tuple[int, tuple[float, ...]]]:
-        """Not possible: raises `ModelError`."""
-        raise ModelError(f"{self.name} is behind an API that gives no likelihoods; score it by generation")
+        """Not possible: raises `NoLikelihoods`."""
+        raise NoLikelihoods(f"{self.name} is behind an API that gives no likelihoods; score it by generation")
 
     def device_memory_peak(self) -> int | None:
         """None: nothing runs here."""

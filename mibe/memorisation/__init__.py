@@ -1,0 +1,1 @@
+"""Has a model learned test questions by heart? (`docs/memorisation.md`)"""
