@@ -46,7 +46,7 @@ def open_trainer(
     from datasets import Dataset
 
     steps = run_steps(recipe, len(prompts.rows))
-    rewards = task_rewards(prompts.rows, recipe.reward.weights, tokenizer, ends_of(recipe, tokenizer), tokens)
+    rewards = task_rewards(prompts.rows, recipe.reward, tokenizer, ends_of(recipe, tokenizer), tokens)
     return opened(
         recipe,
         ranks,

@@ -173,7 +173,7 @@ def rollout_time(
     again = drawn.engine == "vllm" or recipe.iterations > 1
     prompts = recipe.batch.rows / (recipe.rollouts.group if drawn.engine == "vllm" else 1)
     waves = math.ceil(drawn.of_an_engine(recipe) / together)
-    read = BYTES[recipe.precision] * shape.parameters
+    read = BYTES[recipe.precision] * float(shape.parameters)
     read += together * (drawn.prompt + drawn.answer / 2) * cache_bytes(recipe, shape)
     reached = gpu.bandwidth * GB * drawn.ranks * REACHED[drawn.engine]
     # Answers are drawn once for all the steps that are made of them.

@@ -86,11 +86,6 @@ class RewardTerms:
         if self.format + self.length >= 1:
             raise FieldError("format", "and length leave nothing for the answer; 0.1 each is much")
 
-    @property
-    def weights(self) -> Mapping[str, float]:
-        """As `mibe.reward` takes them."""
-        return {"format": self.format, "length": self.length}
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RewardedOptimizer(Optimizer):

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import mibe
+from mellama_train.rl.recipe import RewardTerms
 from mellama_train.rl.tasks import Prompt
 from mibe.task import Outcome
 
@@ -74,7 +75,7 @@ class TaskReward:
 
 def task_rewards(
     prompts: Sequence[Prompt],
-    terms: Mapping[str, float],
+    terms: RewardTerms,
     tokenizer: Any,
     ends: Collection[int],
     tokens: Counter[str],
@@ -85,7 +86,12 @@ def task_rewards(
         by_task.setdefault(prompt.task, {})[prompt.example.id] = prompt
     return [
         TaskReward(
-            mibe.reward(name, prompt_end=prompt_end(next(iter(documents.values())), tokenizer), **terms),
+            mibe.reward(
+                name,
+                format=terms.format,
+                length=terms.length,
+                prompt_end=prompt_end(next(iter(documents.values())), tokenizer),
+            ),
             documents,
             ends,
             tokens,

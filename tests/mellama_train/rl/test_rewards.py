@@ -9,6 +9,7 @@ pytest.importorskip("transformers", reason="transformers comes with the extra tr
 from training_parts import make_tokenizer
 
 import mibe
+from mellama_train.rl.recipe import RewardTerms
 from mellama_train.rl.rewards import TaskReward, prompt_end, task_rewards
 from mellama_train.rl.tasks import Prompt
 from mibe.task import Example
@@ -49,7 +50,7 @@ def call(reward, answers, ids=None):
 
 def rewards(**terms):
     tokens = Counter()
-    return task_rewards(PROMPTS, terms, make_tokenizer_with_template(), {END}, tokens), tokens
+    return task_rewards(PROMPTS, RewardTerms(**terms), make_tokenizer_with_template(), {END}, tokens), tokens
 
 
 def make_tokenizer_with_template():
@@ -111,6 +112,6 @@ def test_a_thought_that_the_template_opens_is_no_answer():
         "{% if add_generation_prompt %}<|assistant|><think>\n{% endif %}"
     )
     assert prompt_end(PROMPTS[0], tokenizer) == "<|assistant|><think>\n"
-    (pubmedqa,) = task_rewards(PROMPTS[:2], {}, tokenizer, {END}, Counter())
+    (pubmedqa,) = task_rewards(PROMPTS[:2], RewardTerms(), tokenizer, {END}, Counter())
     answers = [(PROMPTS[0], "yes, no, yes"), (PROMPTS[0], "It may be no.</think>yes"), (PROMPTS[1], "yes</think>no")]
     assert call(pubmedqa, answers)[0] == [0.0, 1.0, 1.0]

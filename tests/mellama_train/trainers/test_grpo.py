@@ -108,20 +108,20 @@ def test_a_run_hands_over_a_model_that_learned_and_is_evaluated(model, data, tmp
     """What is rewarded becomes more frequent; the folder has its provenance, and mibe evaluates it."""
     pytest.importorskip("trl", reason=NEEDS_TRL)
     run = tmp_path / "run"
-    more = {"rollouts": {"group": 16, "tokens": 6}, "batch": {"rows": 32, "micro_rows": 16}, "epochs": 20}
-    assert train(model, run, steps=20, beta=0.0, **more, optimizer={"learning_rate": 3e-3}) == 0
+    more = {"rollouts": {"group": 16, "tokens": 6}, "batch": {"rows": 32, "micro_rows": 32}, "epochs": 20}
+    assert train(model, run, steps=12, beta=0.0, **more, optimizer={"learning_rate": 3e-2}) == 0
     assert capsys.readouterr().out.strip() == str(run / "final")
     lines = metrics(run)
     rewards = [line["reward"] for line in lines if "reward" in line]
-    assert len(rewards) == 20
-    assert sum(rewards[-5:]) / 5 > sum(rewards[:5]) / 5 + 0.1
+    assert len(rewards) == 12
+    assert sum(rewards[-4:]) / 4 > sum(rewards[:4]) / 4 + 0.1
     assert lines[0]["rewards/pubmedqa/mean"] == pytest.approx(rewards[0])
     assert lines[0]["outcomes/pubmedqa/parsed"] == 1.0
     assert not same(weights(run / "final"), weights(model))
     about = json.loads((run / "final" / "training.json").read_text())
     (stage,) = about["stages"]
     assert about["origin"] == str(model)
-    assert (stage["trainer"], stage["steps"]) == ("grpo", 20)
+    assert (stage["trainer"], stage["steps"]) == ("grpo", 12)
     assert stage["about"] == "group-relative policy optimisation on pubmedqa"
     (source,) = stage["sources"]
     assert (source["name"], source["access"]) == ("pubmedqa", "open")
@@ -213,7 +213,8 @@ def test_terms_of_credentialed_data_are_said_and_kept(model, own_folders, tmp_pa
     assert "mednli is credentialed" in said
     sources = json.loads((run / "final" / "training.json").read_text())["stages"][0]["sources"]
     assert {source["name"]: source["access"] for source in sources} == {"pubmedqa": "open", "mednli": "credentialed"}
-    assert sources[1]["agreements"] and sources[1]["weight"] == 1.0
+    (notes_of,) = [source for source in sources if source["name"] == "mednli"]
+    assert notes_of["agreements"] == [mibe.load_task("mednli").access.agreement] and notes_of["weight"] == 1.0
     kept = [*run.rglob("*.json"), *run.rglob("*.jsonl")]
     assert kept and not any("Note 1." in file.read_text() for file in kept)
 
