@@ -102,7 +102,9 @@ def _of_a_plugin(stage: Stage) -> Iterator[tuple[str, str]]:
     yield "trainer", f"`{stage.trainer}`"
     if stage.steps is not None:
         yield "optimizer steps", f"{stage.steps:,}"
-    yield from ((key, f"`{value}`") for key, value in flat(stage.recipe) if value is not None and key != "output")
+    said = ((key, value) for key, value in flat(stage.recipe) if value is not None and key != "output")
+    # In one line, and no end of a cell.
+    yield from ((key, f"`{' '.join(str(value).split())}`".replace("|", "\\|")) for key, value in said)
 
 
 def _of_the_loop(stage: Stage) -> Iterator[tuple[str, str]]:

@@ -133,7 +133,7 @@ def test_its_errors_are_one_line(here, capsys, monkeypatch, wish, problem):
     assert wish == "nothing" or line.endswith("(all of it is in run/llama-factory.log)")
     # The same command goes on; another does not take over what this one left.
     (line,) = said(capsys, "--set", "epochs=1", "--set", "seed=3")
-    assert line.startswith("r.yaml:4: output: run/llama-factory.yaml began with another num_train_epochs, seed;")
+    assert line.startswith("r.yaml:5: output: run/llama-factory.yaml began with another num_train_epochs, seed;")
     (here / "set" / "train.jsonl").write_text('{"prompt": "a", "response": "b"}\n')
     (line,) = said(capsys)
     assert line.startswith("run/data/samples.jsonl was made of other data")
