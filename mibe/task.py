@@ -278,8 +278,14 @@ class Task:
         """
         if value == example.target or not (self.equal_options and example.choices and isinstance(value, str)):
             return value
-        texts = {letter(i): text.split() for i, text in enumerate(example.choices)}
-        return example.target if texts.get(value) == texts[example.target] else value
+        chosen = _option_words(example, value)
+        return example.target if chosen is not None and chosen == _option_words(example, example.target) else value
+
+
+def _option_words(example: Example, value: str) -> list[str] | None:
+    """The words of the option with this letter; None where there is none."""
+    index = ord(value) - ord("A") if len(value) == 1 else -1
+    return example.choices[index].split() if 0 <= index < len(example.choices) else None
 
 
 def letter(index: int) -> str:

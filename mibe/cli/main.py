@@ -16,6 +16,7 @@ import mibe
 from mibe.cli import (
     compare,
     data,
+    env,
     evaluate,
     leaderboard,
     lm_eval,
@@ -48,6 +49,7 @@ SUBJECTS = (
     report,
     view,
     samples,
+    env,
     lm_eval,
 )
 """In the order of `mibe --help`."""

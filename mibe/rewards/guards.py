@@ -52,9 +52,8 @@ def admitted(task: Task, example: Example, answer: str, value: Value) -> Value |
     if task.category is Category.DIAGNOSIS:
         return [first_name(name) for name in value]
     if isinstance(value, str):
-        is_closed = isinstance(task.parser, ClosedAnswer)
-        refused = _hedges(task.parser, answer, example, value) if is_closed else _is_copy(task, example, value)
-        return None if refused else value
+        is_free = not task.candidates(example)
+        return None if is_free and _is_copy(task, example, value) else value
     if task.labels:
         return None if _lists_labels(value, example.target, task.labels) else value
     source = example.inputs.get(getattr(task.parser, "field", "text"))
@@ -101,12 +100,12 @@ def _lists_labels(value: Collection[str], target: Collection[str], labels: Colle
 # --- one answer of a closed set ---------------------------------------------------------------------------------------
 
 
-def _hedges(parser: ClosedAnswer, answer: str, example: Example, value: str) -> bool:
-    """Whether an answer is read from sentences that leave it open between several, and from no other.
+def hedges(parser: ClosedAnswer, answer: str, choices: Sequence[str], value: str) -> bool:
+    """Whether a value was read from sentences that leave it open between several answers, and from no other.
 
     "It could be A or B. The answer is B." is an answer, since its second sentence gives it alone.
     """
-    grammar = parser.grammar(example.choices)
+    grammar = parser.grammar(choices)
     if grammar is None or not _HEDGE.search(answer):
         return False
     clauses = _CLAUSE.split(answer)
@@ -114,7 +113,7 @@ def _hedges(parser: ClosedAnswer, answer: str, example: Example, value: str) -> 
     if len(named) < 2:
         return False
     rest = "\n".join(clause for clause in clauses if not _HEDGE.search(clause))
-    return parser(rest, choices=example.choices) != value
+    return parser(rest, choices=choices) != value
 
 
 def _named(grammar: Grammar, text: str) -> Iterator[int]:

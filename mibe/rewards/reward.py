@@ -24,7 +24,7 @@ from mibe.parsers.labels import LabelSet
 from mibe.parsers.outcome import read
 from mibe.parsers.reasoning import Format, opened_by, split
 from mibe.registry import load_task
-from mibe.rewards.guards import admitted
+from mibe.rewards.guards import admitted, hedges
 from mibe.rewards.measures import Measure, ReciprocalRank, measure_of
 from mibe.rewards.terms import brevity, in_form
 from mibe.rewards.texts import Text, last_text
@@ -74,15 +74,23 @@ class Reward:
     length: float = 0.0
     prompt_end: str = ""
     judged_by: Judging | None = None
+    allow_egress: tuple[str, ...] = ()
+    agreement: str | None = None
     measure: Measure = field(init=False, repr=False, compare=False)
     _recall: Callable[..., Prediction] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        _check_weights(self.format, self.length)
+        if self.judged_by is not None:
+            judged_tasks([self.task])
+            model = _loaded(self.judged_by).model
+            if model is not None:
+                check_egress(self.task, model, self.allow_egress, self.agreement)
         object.__setattr__(self, "measure", measure_of(self.task))
         object.__setattr__(self, "_recall", lru_cache(REMEMBERED)(self._read))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        settings = (self.format, self.length, self.prompt_end, self.judged_by)
+        settings = (self.format, self.length, self.prompt_end, self.judged_by, self.allow_egress, self.agreement)
         return _again, (self.task.name if _is_known(self.task) else self.task, *settings)
 
     @property
@@ -144,7 +152,7 @@ class Reward:
         at = split(text, opened)
         answer = None if at is None else text[at:]
         if answer is not None and len(answer) <= SHORT and isinstance(self.task.parser, ClosedAnswer | LabelSet):
-            found = self._recall(answer, cut, example.choices)
+            found = self._recall(answer, cut, tuple(example.choices))
         else:
             found = self._read(answer, cut, example.choices, example.inputs)
         if answer is None or found.value is None:
@@ -157,7 +165,11 @@ class Reward:
     ) -> Prediction:
         finish_reason: FinishReason = "length" if cut else "stop"
         answer = None if answer is None else sound(answer)
-        return read(answer, finish_reason, self.task.parser, choices=choices, inputs=inputs)
+        parser = self.task.parser
+        found = read(answer, finish_reason, parser, choices=choices, inputs=inputs)
+        if answer is None or found.value is None or not isinstance(parser, ClosedAnswer):
+            return found
+        return Prediction(None, Outcome.UNPARSED) if hedges(parser, answer, choices, found.value) else found
 
     def _right(self, predictions: Sequence[Value | None], targets: Sequence[Value]) -> FloatArray:
         if self.judged_by is None or not isinstance(self.measure, ReciprocalRank):
@@ -203,22 +215,11 @@ def reward(
         For an unknown task, weights that are none, a judge of what is no diagnosis, or a task without a metric of
         single answers.
     """
-    known = load_task(task) if isinstance(task, str) else task
-    if not (0 <= format <= 1 and 0 <= length <= 1 and format + length < 1):
-        raise UsageError(
-            f"format {format:g} and length {length:g}: weights are from 0 to 1 and leave something for the answer; "
-            "0.1 each is much"
-        )
-    if judge is not None:
-        judged_tasks([known])
-        model = _loaded(judge).model
-        if model is not None:
-            check_egress(known, model, allow_egress, agreement)
-    return Reward(known, format, length, prompt_end, judge)
+    return _again(task, format, length, prompt_end, judge, tuple(allow_egress), agreement)
 
 
 def _again(task: str | Task, *settings: Any) -> Reward:
-    """A reward in another process. Whether text may leave was asked where it was made."""
+    """A reward from what a pickle holds of it."""
     return Reward(load_task(task) if isinstance(task, str) else task, *settings)
 
 
@@ -250,6 +251,15 @@ def _asked(arbiter: Judge, task: Task, cases: Sequence[Case]) -> list[Judgement]
         why = "" if is_credentialed(task) else f": {failed[0]}"
         raise ModelError(f"the judge {arbiter.name} failed on {len(failed)} of {len(cases)} cases{why}")
     return found
+
+
+def _check_weights(format: float, length: float) -> None:
+    """Raise `UsageError` where the terms leave nothing for the answer."""
+    if not (0 <= format <= 1 and 0 <= length <= 1 and format + length < 1):
+        raise UsageError(
+            f"format {format:g} and length {length:g}: weights are from 0 to 1 and leave something for the answer; "
+            "0.1 each is much"
+        )
 
 
 def _check_lengths(responses: Sequence[Text], **others: Sequence[Any] | None) -> None:

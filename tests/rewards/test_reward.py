@@ -259,6 +259,11 @@ def test_credentialed_text_goes_to_no_remote_judge_unasked():
     register_task(task)
     allowed = mibe.reward(task, judge=remote, allow_egress=["notes"], agreement="amendment 4")
     assert allowed(None, ["1. Gout"], [CASE]) == [1.0]
+    # There is no way round it.
+    with pytest.raises(DataUseError):
+        mibe.Reward(task, judged_by=remote)
+    with pytest.raises(DataUseError):
+        replace(allowed, agreement=None)
 
 
 def test_a_judge_that_fails_ends_the_training_and_quotes_no_credentialed_text():
