@@ -13,6 +13,7 @@ from typing import Any
 import torch
 import transformers
 
+from mellama_train.engines.opening import deepspeed_module
 from mellama_train.engines.ranks import Ranks
 from mellama_train.errors import EngineError, StoppedError, TrainError, one_line
 from mellama_train.loop import outputs, resuming
@@ -121,6 +122,8 @@ def opened(recipe: Recipe, ranks: Ranks, trainer: type[Any], config: Callable[[]
     # Adapters begin with random weights, the same on all ranks and each time.
     torch.manual_seed(recipe.seed)
     by_deepspeed = recipe.engine.name == "deepspeed"
+    if by_deepspeed:
+        deepspeed_module()
     try:
         settings = config()
     except LOAD_ERRORS as error:
