@@ -124,10 +124,12 @@ def test_all_trainers_are_listed_and_what_is_wrong_with_one_breaks_none(plugins,
     rows = [re.split(r"  +", line.strip()) for line in out.splitlines()[2:]]
     assert [(row[0], row[-1]) for row in rows] == [
         *((name, "mibe") for name in ("pretrain", "instruct", "finetune")),
+        ("grpo", "mibe"),
+        ("dpo", "mibe"),
         ("copying", "copies"),
         ("own", "copies"),
     ]
-    assert rows[3] == ["copying", "copies a model", "nothing", "copies"]
+    assert rows[5] == ["copying", "copies a model", "nothing", "copies"]
     wrong = [line.removeprefix("mellama-train: the trainer ") for line in err.splitlines()]
     assert wrong == [
         "unnamed of copies (copying:UNNAMED) is no trainer: it calls itself 'another' (docs/add-a-trainer.md)",
