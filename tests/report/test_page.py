@@ -161,7 +161,7 @@ def test_a_hostile_output_is_text(opened, needle, shown):
     assert page.locator("#sample pre").first.text_content() == shown
     assert page.title().startswith("Run report: <script>")
     assert page.locator("#sample script, #sample img, #sample table, .row script, h1 script").count() == 0
-    assert page.locator("body > main > section").count() == 4
+    assert page.locator("body > main > section").count() == 5
 
 
 def test_a_line_of_a_megabyte_is_laid_out_in_pieces(opened):
