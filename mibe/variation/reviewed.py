@@ -1,4 +1,4 @@
-"""The data files of this room, each of one kind, read by people before they are used (`docs/robustness.md`)."""
+"""The data files of this room, each of one kind and short enough to be reviewed by eye (`docs/robustness.md`)."""
 
 from __future__ import annotations
 
