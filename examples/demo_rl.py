@@ -35,7 +35,7 @@ SMOOTHED = 5
 """Steps that a point of the bold curve is the mean of."""
 
 CURVES = (
-    (f"rewards/{TASK}/mean", "#0b6e99", "reward: share of right answers"),
+    (f"rewards/{TASK}/mean", "#0b6e99", "reward: right answers, and a fifth for the form"),
     (f"outcomes/{TASK}/parsed", "#b8561c", "share of answers that are one of the labels"),
 )
 
@@ -175,8 +175,8 @@ def report(out: Path, runs: dict[str, mibe.Run], seconds: dict[str, float], reci
             "",
             "| step | learned from | seconds |",
             "|---|---|---|",
-            f"| {LEARNED} | {lines[-1]['step']} steps, {lines[-1]['tokens']:,} tokens | {seconds[LEARNED]:.0f} |",
-            f"| {TUNED} | {supervised[-1]['step']} steps, {supervised[-1]['tokens']:,} tokens | {seconds[TUNED]:.0f} |",
+            f"| {LEARNED} | {lines[-1]['step']} steps, {lines[-1]['tokens']:,.0f} tokens | {seconds[LEARNED]:.0f} |",
+            f"| {TUNED} | {supervised[-1]['step']} steps, {supervised[-1]['tokens']:,.0f} tokens | {seconds[TUNED]:.0f} |",
             f"| evaluations | | {seconds['evaluations']:.0f} |",
             f"| all | | {sum(seconds.values()):.0f} |",
             "",

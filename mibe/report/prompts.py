@@ -6,8 +6,9 @@ is given back only where its hash is that of the log, so it is never another tha
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from mibe.data import store
@@ -17,7 +18,7 @@ from mibe.models.text import byte_count
 from mibe.own.recorded import task_of
 from mibe.prompting import layout, template_sha256
 from mibe.results.log import Row
-from mibe.run.plan import Plan, Prompts, plan_task
+from mibe.run.plan import Plan, Prompts, plan_documents
 from mibe.run.settings import Settings
 from mibe.task import Example, Task
 
@@ -81,7 +82,7 @@ def documents_of(name: str, record: Mapping[str, Any], rows: Sequence[Row]) -> D
     task = task_of(record, name)
     same_version = task.version == part["version"]
     try:
-        plan = plan_task(task, settings)
+        plan = plan_documents(task, settings)
         same = store.data_fingerprint(task.data_name, settings.split) == part["data"]["sha256"]
     except (DataError, UsageError) as error:
         return Documents(task, {}, None, f"The prompt is not here: {error}", same_version)
@@ -90,9 +91,17 @@ def documents_of(name: str, record: Mapping[str, Any], rows: Sequence[Row]) -> D
             task, {}, None, "The prompt is not here: the data has another content than in the run.", same_version
         )
     ids = {row["id"] for row in rows}
-    examples = {example.id: example for example in plan.documents if example.id in ids}
+    examples = {example.id: example for example in _asked(plan, rows) if example.id in ids}
     builder = _builder(plan, record, part, examples, rows)
     return Documents(plan.task, examples, builder, None if builder else NO_LAYOUT, same_version)
+
+
+def _asked(plan: Plan, rows: Sequence[Row]) -> Iterable[Example]:
+    """The documents of the plan; versions are made of those alone that the rows are of."""
+    if plan.variation is None:
+        return plan.chosen
+    of = {row.get("variant", {}).get("of", row["id"]) for row in rows}
+    return chain.from_iterable(plan.variation.of(document) for document in plan.chosen if document.id in of)
 
 
 def _builder(

@@ -40,8 +40,12 @@ SHORT = 300
 _WORD = re.compile(r"\w+")
 _TAG = re.compile(r"<[^<>]*>")
 _SENTENCE = re.compile(r"[.!?;\n]+")
-_CLAUSE = re.compile(r"(?<=[.!?;])\s+|\n|,\s+but\b")
-_HEDGE = re.compile(r"\b(?:could|may|might|maybe|perhaps|possibly|either|otherwise|depend(?:s|ing)|if)\b|\d ?%", re.I)
+_CLAUSE = re.compile(
+    r"(?<=[.!?;])\s+|\n|,\s+(?=(?:but|however|yet|still|so|thus|therefore|hence|the|i|my|we|our|it|this)\b)", re.I
+)
+"""Between clauses: "Although it may seem no, the answer is yes" gives its answer in the second one."""
+_HEDGE = re.compile(r"\b(?:could|may|might|maybe|perhaps|possibly|either|otherwise|depend(?:s|ing)|if)\b", re.I)
+_PERCENT = re.compile(r"(\d+(?:\.\d+)?) ?%")
 _PHRASE_END = re.compile(r"\W*(?:[.,;:!?\n]|\Z)")
 
 
@@ -103,16 +107,19 @@ def _lists_labels(value: Collection[str], target: Collection[str], labels: Colle
 def hedges(parser: ClosedAnswer, answer: str, choices: Sequence[str], value: str) -> bool:
     """Whether a value was read from sentences that leave it open between several answers, and from no other.
 
-    "It could be A or B. The answer is B." is an answer, since its second sentence gives it alone.
+    "It could be A or B. The answer is B." is an answer, since its second sentence gives it alone. So is
+    "A 60 %, B 40 %", which pays no more than A alone would; "50 %" of each leaves it open.
     """
     grammar = parser.grammar(choices)
-    if grammar is None or not _HEDGE.search(answer):
+    shares = [float(share) for share in _PERCENT.findall(answer)]
+    marks = [_HEDGE, *([_PERCENT] if shares and shares.count(max(shares)) > 1 else [])]
+    if grammar is None or not any(mark.search(answer) for mark in marks):
         return False
     clauses = _CLAUSE.split(answer)
-    named = {index for clause in clauses if _HEDGE.search(clause) for index in _named(grammar, clause)}
-    if len(named) < 2:
+    hedged = [clause for clause in clauses if any(mark.search(clause) for mark in marks)]
+    if len({index for clause in hedged for index in _named(grammar, clause)}) < 2:
         return False
-    rest = "\n".join(clause for clause in clauses if not _HEDGE.search(clause))
+    rest = "\n".join(clause for clause in clauses if clause not in hedged)
     return parser(rest, choices=choices) != value
 
 

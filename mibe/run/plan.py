@@ -156,6 +156,15 @@ def as_asked(task: Task, settings: Settings) -> Task:
 
 def plan_task(task: Task, settings: Settings) -> Plan:
     """Choose documents and worked examples, and refuse what the data cannot give. The protocol is applied here."""
+    plan = plan_documents(task, settings)
+    if plan.variation is None:
+        return plan
+    varied = VariedDocuments.of(plan.chosen, plan.variation, is_shard=settings.shard is not None)
+    return replace(plan, documents=varied)
+
+
+def plan_documents(task: Task, settings: Settings) -> Plan:
+    """The same of the documents themselves: no version is made, so a few can be made without those of a whole split."""
     if missing := missing_data(task, settings):
         raise DataError(missing)
     plain = protocols.apply(settings.protocol, task, settings.prompts)
@@ -171,11 +180,8 @@ def plan_task(task: Task, settings: Settings) -> Plan:
     if settings.constrain:
         _check_closed(task, first)
     shots = _shots(task, settings)
-    if settings.vary is None:
-        return Plan(task, documents, shots, settings)
-    variation = vary(plain, settings)
-    varied = VariedDocuments.of(documents, variation, is_shard=shard is not None)
-    return Plan(task, varied, shots, settings, variation=variation)
+    variation = None if settings.vary is None else vary(plain, settings)
+    return Plan(task, documents, shots, settings, variation=variation)
 
 
 def vary(task: Task, settings: Settings) -> Variation:

@@ -9,7 +9,9 @@ from varied_runs import leaning, steady, varied_run
 from mibe.report import page as report_page
 from mibe.report.comparison import write_comparison
 from mibe.report.page import write_report
+from mibe.report.prompts import documents_of
 from mibe.report.versions import version_columns, versions_view
+from mibe.variation import Variation
 
 VARY = "options,noise,sex"
 
@@ -87,6 +89,25 @@ def test_the_columns_say_which_samples_are_versions_of_which_document(made):
     # What was answered is not told of a credentialed task, not even whether it changes.
     assert not any(alone["changing"]) and alone["stands"] == of["stands"]
     assert '/changes">' not in (private / "index.html").read_text(encoding="utf-8")
+
+
+def test_versions_are_made_of_the_documents_of_the_run_alone(made, monkeypatch):
+    run = made[0][0]
+    rows = list(run.rows("medqa"))
+    varied, of = [], Variation.of
+
+    def watched(self, document, refused=None):
+        varied.append(document.id)
+        return of(self, document, refused)
+
+    monkeypatch.setattr(Variation, "of", watched)
+    documents = documents_of("medqa", run.record, rows)
+    asked = {row["id"].partition("~")[0] for row in rows}
+    assert len(asked) == 12 and len(rows) > 12
+    assert sorted(varied) == sorted(asked)
+    assert set(documents.examples) == {row["id"] for row in rows}
+    # Each prompt has the hash of the one that was asked, that of a version too.
+    assert all(documents.prompt(row)[0] for row in rows)
 
 
 def test_a_run_without_versions_has_nothing_of_it(made):

@@ -258,6 +258,10 @@ def test_abbreviations_of_a_name_stay_and_other_names_in_its_brackets_go():
 def test_a_right_answer_in_other_forms_is_paid():
     """The guards against hacks take nothing from those who answer."""
     assert given("pubmedqa", "Yes, early mobilisation lowered mortality.").score == 1
+    for concession in ("Although it may seem no, the answer is yes.", "It could be no, however the answer is yes."):
+        assert given("pubmedqa", concession).score == 1
+    assert given("pubmedqa", "The 95% CI excludes one, so the answer is yes, not no.").score == 1
+    assert given("medqa_4", "A 60 %, B 40 %, C 0 %, D 0 %").score == 1
     assert given("medqa_4", "Insulin (B) is for later stages. The answer is A.").score == 1
     assert given("emrqa", "The answer is: lisinopril 10 mg daily").score == 1
     assert given("hoc", "1. Resisting cell death\n2. Inducing angiogenesis").score == 1
