@@ -176,7 +176,7 @@ def report(out: Path, runs: dict[str, mibe.Run], seconds: dict[str, float], reci
             "| step | learned from | seconds |",
             "|---|---|---|",
             f"| {LEARNED} | {lines[-1]['step']} steps, {lines[-1]['tokens']:,.0f} tokens | {seconds[LEARNED]:.0f} |",
-            f"| {TUNED} | {supervised[-1]['step']} steps, {supervised[-1]['tokens']:,.0f} tokens | {seconds[TUNED]:.0f} |",
+            f"| {TUNED} | {supervised[-1]['step']} steps, {supervised[-1]['tokens']:,} tokens | {seconds[TUNED]:.0f} |",
             f"| evaluations | | {seconds['evaluations']:.0f} |",
             f"| all | | {sum(seconds.values()):.0f} |",
             "",

@@ -39,7 +39,7 @@ def test_the_curve_shows_each_step_and_the_mean_of_the_last_ones(demo_rl):
     assert heights == pytest.approx([lowest, 0.75 * lowest + 0.25 * highest, (lowest + highest) / 2], abs=0.1)
     assert len(second.get("points").split()) == 3
     titles = [found.text for found in drawn.iter(f"{SVG}text")]
-    assert "reward: share of right answers" in titles and "step" in titles
+    assert "reward: right answers, and a fifth for the form" in titles and "step" in titles
 
 
 @pytest.mark.slow
