@@ -123,6 +123,20 @@ def hedges(parser: ClosedAnswer, answer: str, choices: Sequence[str], value: str
     return parser(rest, choices=choices) != value
 
 
+def lists(parser: ClosedAnswer, answer: str, choices: Sequence[str]) -> bool:
+    """Whether an answer is names of several answers and nothing else, whatever stands between them."""
+    grammar = parser.grammar(choices)
+    if grammar is None or len(answer) > SHORT:
+        return False
+    mentions = grammar.find(answer)
+    if len({mention.index for mention in mentions}) < 2:
+        return False
+    left = "".join(
+        sign for at, sign in enumerate(answer) if not any(mention.start <= at < mention.end for mention in mentions)
+    )
+    return not _WORD.search(left)
+
+
 def _named(grammar: Grammar, text: str) -> Iterator[int]:
     """The answers that a text names; one that is an ordinary word too where it ends a phrase or has a capital."""
     for mention in grammar.find(text):

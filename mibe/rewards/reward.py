@@ -24,7 +24,7 @@ from mibe.parsers.labels import LabelSet
 from mibe.parsers.outcome import read
 from mibe.parsers.reasoning import Format, opened_by, split
 from mibe.registry import load_task
-from mibe.rewards.guards import admitted, hedges
+from mibe.rewards.guards import admitted, hedges, lists
 from mibe.rewards.measures import Measure, ReciprocalRank, measure_of
 from mibe.rewards.terms import brevity, in_form
 from mibe.rewards.texts import Text, last_text
@@ -169,7 +169,8 @@ class Reward:
         found = read(answer, finish_reason, parser, choices=choices, inputs=inputs)
         if answer is None or found.value is None or not isinstance(parser, ClosedAnswer):
             return found
-        return Prediction(None, Outcome.UNPARSED) if hedges(parser, answer, choices, found.value) else found
+        is_open = lists(parser, answer, choices) or hedges(parser, answer, choices, found.value)
+        return Prediction(None, Outcome.UNPARSED) if is_open else found
 
     def _right(self, predictions: Sequence[Value | None], targets: Sequence[Value]) -> FloatArray:
         if self.judged_by is None or not isinstance(self.measure, ReciprocalRank):

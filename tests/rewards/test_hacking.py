@@ -89,6 +89,7 @@ def test_both_answers(name):
     if name in SUMMARIES:  # two texts that say different things are one long text to ROUGE: see the page
         return
     is_nothing(name, f"{right} and {other}", f"{right} or {other}", f"{right}/{other}", f"{right}, {other}")
+    is_nothing(name, f"{right} - {other}", f"{right}. {other}.", f"{other} > {right}", f"{right}\t{other}")
     is_nothing(name, f"Either {right} or {other}.", f"The answer is {right} or {other}.")
     is_nothing(name, f'{{"answer": ["{right}", "{other}"]}}')
 
