@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from tabulate import tabulate
-
-from mellama_train.errors import RecipeError
 from mellama_train.plan.fitting import differences, faster, nearest_fit, on_engine
 from mellama_train.plan.gpus import GPUS, Gpu
-from mellama_train.plan.memory import GIB, USABLE, memory
-from mellama_train.plan.shapes import Shape, shape_of
+from mellama_train.plan.lines import cost_lines, host_lines, launched, parts_of, planned, room, size_lines
+from mellama_train.plan.memory import GIB, memory
+from mellama_train.plan.shapes import Shape
 from mellama_train.plan.stopping import checkpoint_bytes, checkpoint_seconds, warning_seconds
 from mellama_train.plan.time import StepTime, step_time
-from mellama_train.plan.work import AnyRecipe, Asked, Question, Work, base_model, work
+from mellama_train.plan.work import AnyRecipe, Asked, Question, Work, work
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +27,7 @@ class Plan:
 def forecast(recipe: AnyRecipe, question: Question) -> Plan:
     """The plan of a recipe of the one loop. Raises `RecipeError` or `ModelLoadError`."""
     asked = question.asked
-    shape, gpu = shape_of(asked.model or base_model(question.file, recipe.model.path)), GPUS[asked.gpu]
-    if recipe.batch.rows % (asked.gpus * recipe.batch.micro_rows):
-        raise RecipeError(
-            f"batch.rows {recipe.batch.rows} cannot be divided among {asked.gpus} GPUs with "
-            f"{recipe.batch.micro_rows} rows each; choose another number of GPUs, or other rows"
-        )
+    shape, gpu = planned(recipe, question)
     fits = memory(recipe, shape, asked.gpus).fits(gpu)
     step = _step(recipe, shape, asked)
     done = work(recipe, asked)
@@ -71,9 +63,6 @@ def _saving(recipe: AnyRecipe, shape: Shape, asked: Asked) -> float:
 
 def _memory_lines(recipe: AnyRecipe, shape: Shape, asked: Asked, gpu: Gpu) -> Iterator[str]:
     found = memory(recipe, shape, asked.gpus)
-    yield f"model: {shape.parameters / 1e9:.2f}B parameters; {asked.gpus} × {asked.gpu}" + (
-        f" on {asked.nodes} nodes" if asked.nodes else ""
-    )
     parts = {
         "weights": found.state.weights,
         "gradients (summed in float32)": found.state.gradients,
@@ -84,18 +73,16 @@ def _memory_lines(recipe: AnyRecipe, shape: Shape, asked: Asked, gpu: Gpu) -> It
         "of it on the CPU": -found.state.host,
         "together on the device": found.device,
     }
-    rows = [(name, f"{size / GIB:.2f}") for name, size in parts.items() if size]
-    yield tabulate(rows, ("a rank", "GiB"), colalign=("left", "right"), disable_numparse=True)
-    if found.state.host:
-        yield f"memory of a node for what is offloaded: {found.state.host * asked.a_node / GIB:,.0f} GiB"
+    yield from size_lines(shape, asked, parts)
+    yield from host_lines(asked, found.state.host)
     yield from _stages(recipe, shape, asked, gpu)
     if gpu.memory is None:
         return
     if found.fits(gpu):
-        yield f"fits: {asked.gpu} has {gpu.memory:g} GiB, of which {USABLE:.0%} are counted on"
+        yield f"fits: {room(asked, gpu)}"
         return
     near = nearest_fit(recipe, shape, asked.gpus, gpu)
-    yield f"DOES NOT FIT: {asked.gpu} has {gpu.memory:g} GiB, of which {USABLE:.0%} are counted on"
+    yield f"DOES NOT FIT: {room(asked, gpu)}"
     yield f"nearest that fits: {differences(recipe, near)}" if near else "nothing fits; take more GPUs, or LoRA"
 
 
@@ -129,9 +116,8 @@ def _time_lines(
             "offload": step.offload,
             "checkpoints": saving,
         }
-        shown = ", ".join(f"{name} {seconds:,.2f}" for name, seconds in parts.items() if seconds >= 0.005)
         beside = f"; {step.hidden:,.2f} of communication beside computation" if step.hidden >= 0.005 else ""
-        yield f"seconds a step: {step.total + saving:,.2f} ({shown}{beside})"
+        yield f"seconds a step: {step.total + saving:,.2f} ({parts_of(parts)}{beside})"
     if done is None:
         yield "tokens: not known, since the data is not here; state --tokens, or --samples for tuning"
         return
@@ -141,8 +127,7 @@ def _time_lines(
     hours = done.tokens * (step.total + saving) / _tokens(recipe) / 3600
     total = hours * done.epochs
     yield f"time: {hours:,.1f} hours an epoch, {total:,.1f} in all; {total * asked.gpus:,.0f} GPU-hours"
-    if asked.price:
-        yield f"cost: {total * asked.gpus * asked.price:,.0f} USD at {asked.price:g} USD a GPU-hour"
+    yield from cost_lines(asked, total)
 
 
 def _assumed(recipe: AnyRecipe, asked: Asked) -> str:
@@ -186,9 +171,3 @@ def _launch_lines(recipe: AnyRecipe, shape: Shape, question: Question, step: Ste
         f"  sbatch --nodes {asked.machines} --signal=USR1@{warning} examples/cluster/train.sbatch {command}\n"
         f"  torchrun: TORCH_ELASTIC_SHUTDOWN_TIMEOUT={warning}, since it kills ranks 30 s after SIGTERM otherwise"
     )
-
-
-def launched(question: Question) -> str:
-    """The words behind `mellama-train` that run what is planned."""
-    changes = [part for key, value in question.changes for part in ("--set", f"{key}={value}")]
-    return f"{question.command} {shlex.join([str(question.file), *changes])}"

@@ -15,17 +15,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tabulate import tabulate
-
-from mellama_train.errors import DataError, RecipeError
+from mellama_train.errors import DataError
 from mellama_train.model.sizes import BYTES
-from mellama_train.plan.gpus import GPUS, Gpu
+from mellama_train.plan.gpus import Gpu
+from mellama_train.plan.lines import accelerated, host_lines, hours_lines, parts_of, planned, room, size_lines
 from mellama_train.plan.memory import GIB, USABLE, Memory, memory
-from mellama_train.plan.shapes import Shape, shape_of
+from mellama_train.plan.shapes import Shape
 from mellama_train.plan.stopping import checkpoint_bytes
-from mellama_train.plan.text import Plan, launched
+from mellama_train.plan.text import Plan
 from mellama_train.plan.time import Machines, forward, step_time
-from mellama_train.plan.work import Asked, Question, base_model
+from mellama_train.plan.work import Asked, Question
 from mellama_train.recipe.config import Batch
 from mellama_train.rl.dpo_recipe import DpoRecipe
 
@@ -96,12 +95,7 @@ def pair_time(recipe: DpoRecipe, shape: Shape, machines: Machines) -> PairTime |
 def forecast(recipe: DpoRecipe, question: Question) -> Plan:
     """The plan of a recipe of `dpo`. Raises `RecipeError`, `ModelLoadError`, and `DataError` for an unreadable file."""
     asked = question.asked
-    shape, gpu = shape_of(asked.model or base_model(question.file, recipe.model.path)), GPUS[asked.gpu]
-    if recipe.batch.rows % (asked.gpus * recipe.batch.micro_rows):
-        raise RecipeError(
-            f"batch.rows {recipe.batch.rows} cannot be divided among {asked.gpus} GPUs with "
-            f"{recipe.batch.micro_rows} rows each; choose another number of GPUs, or other rows"
-        )
+    shape, gpu = planned(recipe, question)
     found = pair_memory(recipe, shape, asked.gpus)
     length = int(asked.sample_tokens or recipe.context)
     time = pair_time(replace(recipe, context=length), shape, asked.cluster)
@@ -116,18 +110,15 @@ def forecast(recipe: DpoRecipe, question: Question) -> Plan:
         "steps: not known, since the data is not here; state --samples, the pairs of the data"
         if steps is None
         else f"steps: {steps:,} of {recipe.batch.rows:,} pairs",
-        *_hours_lines(asked, hours),
+        *(hours_lines(asked, hours) if hours is not None else ()),
         f"a checkpoint: {checkpoint_bytes(recipe, shape) / 1e9:,.1f} GB",
-        f"launch: {_launch(asked)} {launched(question)}",
+        accelerated(question),
     ]
     return Plan("\n".join(lines), found.fits(gpu), hours)
 
 
 def _memory_lines(shape: Shape, asked: Asked, gpu: Gpu, found: PairMemory) -> Iterator[str]:
     trained = found.trained
-    yield f"model: {shape.parameters / 1e9:.2f}B parameters; {asked.gpus} × {asked.gpu}" + (
-        f" on {asked.nodes} nodes" if asked.nodes else ""
-    )
     parts = {
         "weights": trained.state.weights,
         "gradients (summed in float32)": trained.state.gradients,
@@ -139,20 +130,17 @@ def _memory_lines(shape: Shape, asked: Asked, gpu: Gpu, found: PairMemory) -> It
         "reference": found.reference,
         "together on the device": found.device,
     }
-    rows = [(name, f"{size / GIB:.2f}") for name, size in parts.items() if size]
-    yield tabulate(rows, ("a rank", "GiB"), colalign=("left", "right"), disable_numparse=True)
+    yield from size_lines(shape, asked, parts)
     if not found.reference:
         yield "reference: no copy of the weights (adapters are switched off, or precompute_reference)"
-    if trained.state.host:
-        yield f"memory of a node for what is offloaded: {trained.state.host * asked.a_node / GIB:,.0f} GiB"
+    yield from host_lines(asked, trained.state.host)
     if gpu.memory is None:
         return
-    room = f"{asked.gpu} has {gpu.memory:g} GiB, of which {USABLE:.0%} are counted on"
     if found.fits(gpu):
-        yield f"fits: {room}"
+        yield f"fits: {room(asked, gpu)}"
         return
     yield (
-        f"DOES NOT FIT: {room}; take engine: {{name: deepspeed, zero: 3}}, model.activation_checkpointing, "
+        f"DOES NOT FIT: {room(asked, gpu)}; take engine: {{name: deepspeed, zero: 3}}, model.activation_checkpointing, "
         "precompute_reference, fewer micro_rows, lora, or more GPUs"
     )
 
@@ -168,25 +156,9 @@ def _time_lines(
         yield f"time: not known for {asked.gpu} and this precision; state --throughput (tokens a second of all)"
     else:
         parts = {"training": time.training, "reference": time.reference}
-        shown = ", ".join(f"{name} {value:,.2f}" for name, value in parts.items() if value >= 0.005)
-        yield f"seconds a step: {time.total:,.2f} ({shown})"
+        yield f"seconds a step: {time.total:,.2f} ({parts_of(parts)})"
         if recipe.precompute_reference:
             yield f"before the first step: {time.before:,.2f} seconds for the pairs of each step"
-
-
-def _hours_lines(asked: Asked, hours: float | None) -> Iterator[str]:
-    if hours is None:
-        return
-    yield f"time: {hours:,.1f} hours in all; {hours * asked.gpus:,.0f} GPU-hours"
-    if asked.price:
-        yield f"cost: {hours * asked.gpus * asked.price:,.0f} USD at {asked.price:g} USD a GPU-hour"
-
-
-def _launch(asked: Asked) -> str:
-    if asked.gpus == 1:
-        return "mellama-train"
-    nodes = f"--num_machines {asked.machines} " if asked.machines > 1 else ""
-    return f"accelerate launch {nodes}--num_processes {asked.gpus} -m mellama_train"
 
 
 def _steps(recipe: DpoRecipe, asked: Asked) -> int | None:

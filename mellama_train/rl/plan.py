@@ -21,18 +21,17 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from tabulate import tabulate
-
 import mibe
 from mellama_train.errors import RecipeError
 from mellama_train.model.sizes import BYTES
 from mellama_train.plan.gpus import GPUS, Gpu
+from mellama_train.plan.lines import accelerated, host_lines, hours_lines, parts_of, planned, room, size_lines
 from mellama_train.plan.memory import GIB, USABLE, Memory, memory
-from mellama_train.plan.shapes import Shape, shape_of
+from mellama_train.plan.shapes import Shape
 from mellama_train.plan.stopping import checkpoint_bytes
-from mellama_train.plan.text import Plan, launched
+from mellama_train.plan.text import Plan
 from mellama_train.plan.time import GB, Machines, forward, step_time
-from mellama_train.plan.work import Asked, Question, base_model
+from mellama_train.plan.work import Asked, Question
 from mellama_train.rl.recipe import GrpoRecipe
 from mellama_train.rl.tasks import answer_tokens
 from mibe.errors import MibeError
@@ -189,12 +188,7 @@ def rollout_time(
 def forecast(recipe: GrpoRecipe, question: Question) -> Plan:
     """The plan of a recipe of `grpo`. Raises `RecipeError`, `ModelLoadError`, and mibe's errors for an unknown task."""
     asked = question.asked
-    shape, gpu = shape_of(asked.model or base_model(question.file, recipe.model.path)), GPUS[asked.gpu]
-    if recipe.batch.rows % (asked.gpus * recipe.batch.micro_rows):
-        raise RecipeError(
-            f"batch.rows {recipe.batch.rows} cannot be divided among {asked.gpus} GPUs with "
-            f"{recipe.batch.micro_rows} rows each; choose another number of GPUs, or other rows"
-        )
+    shape, gpu = planned(recipe, question)
     drawn = answers(recipe, asked)
     found = rollout_memory(recipe, shape, asked.gpus, gpu, drawn)
     together = at_once(recipe, shape, drawn, found)
@@ -207,16 +201,9 @@ def forecast(recipe: GrpoRecipe, question: Question) -> Plan:
         *_memory_lines(recipe, shape, asked, gpu, drawn, found, together, fits),
         *_time_lines(recipe, asked, drawn, time, steps, seconds),
         f"a checkpoint: {checkpoint_bytes(recipe, shape) / 1e9:,.1f} GB",
-        f"launch: {_launch(asked)} {launched(question)}",
+        accelerated(question),
     ]
     return Plan("\n".join(lines), fits, hours)
-
-
-def _launch(asked: Asked) -> str:
-    if asked.gpus == 1:
-        return "mellama-train"
-    nodes = f"--num_machines {asked.machines} " if asked.machines > 1 else ""
-    return f"accelerate launch {nodes}--num_processes {asked.gpus} -m mellama_train"
 
 
 def _memory_lines(
@@ -230,9 +217,6 @@ def _memory_lines(
     fits: bool,
 ) -> Iterator[str]:
     actor = found.actor
-    yield f"model: {shape.parameters / 1e9:.2f}B parameters; {asked.gpus} × {asked.gpu}" + (
-        f" on {asked.nodes} nodes" if asked.nodes else ""
-    )
     parts = {
         "actor: weights, gradients, optimizer": actor.state.device,
         "actor: activations, logits, buffers": actor.device - actor.state.device,
@@ -244,16 +228,14 @@ def _memory_lines(
         "generation: keys and values": 0.0 if found.share else found.cache,
         "at its fullest": found.device,
     }
-    rows = [(name, f"{size / GIB:.2f}") for name, size in parts.items() if size]
-    yield tabulate(rows, ("a rank", "GiB"), colalign=("left", "right"), disable_numparse=True)
-    if actor.state.host:
-        yield f"memory of a node for what is offloaded: {actor.state.host * asked.a_node / GIB:,.0f} GiB"
+    yield from size_lines(shape, asked, parts)
+    yield from host_lines(asked, actor.state.host)
     yield (
         f"answers: {recipe.batch.rows:,} a step, {recipe.rollouts.group} of each prompt, by {drawn.engines} engines of "
         f"{drawn.engine}; {together:,} at once on each, of {drawn.of_an_engine(recipe):,}"
     )
     if fits and gpu.memory is not None:
-        yield f"fits: {asked.gpu} has {gpu.memory:g} GiB, of which {USABLE:.0%} are counted on"
+        yield f"fits: {room(asked, gpu)}"
     elif not together:
         least = (found.weights + drawn.length * cache_bytes(recipe, shape) / drawn.ranks) / ((gpu.memory or 1) * GIB)
         yield (
@@ -262,9 +244,8 @@ def _memory_lines(
         )
     elif not fits:
         yield (
-            f"DOES NOT FIT: {asked.gpu} has {gpu.memory:g} GiB, of which {USABLE:.0%} are counted on; take lora, "
-            "engine: {name: deepspeed, zero: 3}, model.activation_checkpointing, a smaller rollouts.vllm_memory with "
-            "more vllm_ranks, or more GPUs"
+            f"DOES NOT FIT: {room(asked, gpu)}; take lora, engine: {{name: deepspeed, zero: 3}}, "
+            "model.activation_checkpointing, a smaller rollouts.vllm_memory with more vllm_ranks, or more GPUs"
         )
 
 
@@ -288,8 +269,7 @@ def _time_lines(
             "prefill": time.prefill,
             "decoding": time.decoding,
         }
-        shown = ", ".join(f"{name} {value:,.2f}" for name, value in parts.items() if value >= 0.005)
-        yield f"seconds a step: {time.total:,.2f} ({shown})"
+        yield f"seconds a step: {time.total:,.2f} ({parts_of(parts)})"
         yield (
             f"generation: {time.share:.0%} of the time (decoding at {REACHED[drawn.engine]:.0%} of the memory's "
             f"{GPUS[asked.gpu].bandwidth:,.0f} GB/s, an assumption; the time of the reward is not counted)"
@@ -299,10 +279,7 @@ def _time_lines(
         return
     yield f"steps: {steps:,} of {recipe.batch.rows // recipe.rollouts.group:,} prompts"
     if seconds:
-        hours = steps * seconds / 3600
-        yield f"time: {hours:,.1f} hours in all; {hours * asked.gpus:,.0f} GPU-hours"
-        if asked.price:
-            yield f"cost: {hours * asked.gpus * asked.price:,.0f} USD at {asked.price:g} USD a GPU-hour"
+        yield from hours_lines(asked, steps * seconds / 3600)
 
 
 def _seconds(recipe: GrpoRecipe, asked: Asked, drawn: Answers, time: RolloutTime | None) -> float | None:
