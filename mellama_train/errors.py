@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class TrainError(Exception):
     """Base of all errors below; the command line prints it as one line and exits with code 2."""
@@ -45,6 +47,15 @@ class StoppedError(TrainError):
 
 class DivergenceError(TrainError):
     """The loss or the gradient became infinite, no number, or much larger than before."""
+
+
+SHOWN = 10
+"""Places in a message; the number of all of them stands before."""
+
+
+def listed(places: Sequence[str]) -> str:
+    """The first places of a message, with dots where there are more."""
+    return ", ".join(places[:SHOWN]) + (", …" if len(places) > SHOWN else "")
 
 
 def one_line(error: BaseException) -> str:

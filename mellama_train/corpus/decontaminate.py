@@ -17,8 +17,10 @@ from __future__ import annotations
 import html
 import json
 import re
+import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -28,6 +30,7 @@ import numpy as np
 import xxhash
 
 import mibe
+from mellama_train.corpus.config import Decontamination
 from mellama_train.corpus.words import hashes, ngrams, words
 from mellama_train.errors import CorpusError
 from mibe.errors import MibeError
@@ -36,7 +39,6 @@ from mibe.task import AccessLevel
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from mellama_train.corpus.config import Decontamination
     from mellama_train.corpus.words import Hashes
     from mibe.task import Example, Task
 
@@ -99,6 +101,13 @@ class TestIndex:
                     if example not in best or hit.coverage > best[example].coverage:
                         best[example] = hit
         return sorted(best.values(), key=lambda hit: (-hit.coverage, hit.task, hit.example))
+
+    def place_of(self, texts: Iterable[str]) -> str | None:
+        """The "TASK/ID" of the test example of which these texts hold a whole passage, as a corpus is judged."""
+        best = next(iter(self.hits("\n".join(texts))), None)
+        if best is None or best.coverage < Decontamination().coverage:
+            return None
+        return f"{best.task}/{best.example}"
 
     def _hits(self, some_words: list[str], n: int) -> Iterator[tuple[int, Hit]]:
         """(number of the example, hit by its best passage) of one reading of a text, by its runs of `n` words."""
@@ -178,6 +187,14 @@ def build_index(
     (folder / "about.json.part").write_text(text, encoding="utf-8")
     (folder / "about.json.part").replace(folder / "about.json")
     return TestIndex(folder)
+
+
+@contextmanager
+def index_of_all() -> Iterator[TestIndex]:
+    """The index of all prepared test sets, with a corpus' own settings, for as long as it is looked into."""
+    settings = Decontamination()
+    with tempfile.TemporaryDirectory(prefix="mibe-tests-") as folder:
+        yield build_index(Path(folder), ngram=settings.ngram, common=settings.common)
 
 
 def index_for(settings: Decontamination | Literal["off"], folder: Path) -> TestIndex | None:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import mibe
-from mellama_train.corpus.config import Decontamination
-from mellama_train.corpus.decontaminate import build_index
+from mellama_train.corpus.decontaminate import index_of_all
 from mellama_train.errors import DataError
 from mellama_train.rl.tasks import in_test_sets
 from mellama_train.rows.characters import lone_surrogate
@@ -71,7 +68,8 @@ def judged(run: mibe.Run, name: str) -> Judged:
         )
     drawn = mibe.drawn_samples(run, name)
     reward = mibe.reward(drawn.task)
-    tested, compared = _in_test_sets(drawn.task)
+    with index_of_all() as index:
+        tested, compared = in_test_sets(drawn.task, index), tuple(index.about["tasks"])
     documents, unended = [], 0
     for ident, samples in drawn.documents.items():
         ended = [sample for sample in samples if sample.ended and not sample.cut and _is_text(sample.text)]
@@ -95,11 +93,3 @@ def judged(run: mibe.Run, name: str) -> Judged:
 
 def _is_text(text: str) -> bool:
     return bool(text.strip()) and lone_surrogate(text) is None
-
-
-def _in_test_sets(task: Task) -> tuple[dict[str, str], tuple[str, ...]]:
-    """Train documents that stand in a test set, each with its place there, and the tasks that were compared with."""
-    settings = Decontamination()
-    with tempfile.TemporaryDirectory(prefix="mibe-tests-") as folder:
-        index = build_index(Path(folder), ngram=settings.ngram, common=settings.common)
-        return in_test_sets(task, index, settings.coverage), tuple(index.about["tasks"])

@@ -5,25 +5,19 @@ from __future__ import annotations
 import hashlib
 import json
 import random
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import mibe
-from mellama_train.corpus.config import Decontamination
-from mellama_train.corpus.decontaminate import TestIndex, build_index
-from mellama_train.errors import DataError
+from mellama_train.corpus.decontaminate import TestIndex, index_of_all
+from mellama_train.errors import DataError, listed
 from mellama_train.model.provenance import TestSets
 from mellama_train.rl.recipe import GrpoRecipe
 from mellama_train.rows.packed import choose_form
 
 if TYPE_CHECKING:
     from mibe.task import Example, Task
-
-SHOWN = 10
-"""Places in a message; the number of all of them stands before."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,10 +78,8 @@ def read_prompts(recipe: GrpoRecipe, tokenizer: Any) -> Prompts:
     leaves no room for its answer, unless it is; for a task of which nothing is left.
     """
     tasks = [mibe.load_task(name) for name in recipe.data.tasks]
-    with tempfile.TemporaryDirectory(prefix="mibe-tests-") as folder:
-        settings = Decontamination()
-        index = build_index(Path(folder), ngram=settings.ngram, common=settings.common)
-        refused = {task.name: in_test_sets(task, index, settings.coverage) for task in tasks}
+    with index_of_all() as index:
+        refused = {task.name: in_test_sets(task, index) for task in tasks}
         tested = tuple(index.about["tasks"])
     if recipe.data.test_documents == "error":
         _refuse(refused)
@@ -122,16 +114,15 @@ def shares(sizes: Mapping[str, int], weights: Mapping[str, float] | None) -> Map
     return {name: max(size, round(unit * weights[name])) for name, size in sizes.items()}
 
 
-def in_test_sets(task: Task, index: TestIndex, coverage: float) -> dict[str, str]:
+def in_test_sets(task: Task, index: TestIndex) -> dict[str, str]:
     """Ids of train documents that stand in a test set, whole or in a passage, each with the "TASK/ID" of that place."""
     found = mibe.also_in_test(task)
     for example in mibe.examples(task, "train"):
         if example.id in found:
             continue
         texts = [*example.inputs.values(), *example.choices, *([example.source] if example.source else [])]
-        best = next(iter(index.hits("\n".join(texts))), None)
-        if best is not None and best.coverage >= coverage:
-            found[example.id] = f"{best.task}/{best.example}"
+        if place := index.place_of(texts):
+            found[example.id] = place
     return found
 
 
@@ -139,10 +130,9 @@ def _refuse(refused: Mapping[str, Mapping[str, str]]) -> None:
     """Raise `DataError` where a task has documents of a test set."""
     places = [f"{name}/{ident} (= {place})" for name, found in refused.items() for ident, place in found.items()]
     if places:
-        listed = ", ".join(places[:SHOWN]) + (", …" if len(places) > SHOWN else "")
         raise DataError(
-            f"{len(places)} documents of the train splits also stand in a test set, whole or in a passage: {listed}; "
-            "data.test_documents: skip leaves them out of the training"
+            f"{len(places)} documents of the train splits also stand in a test set, whole or in a passage: "
+            f"{listed(places)}; data.test_documents: skip leaves them out of the training"
         )
 
 

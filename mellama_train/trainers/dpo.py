@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import sys
-import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mellama_train.errors import DataError
+from mellama_train.errors import DataError, listed
 from mellama_train.recipe.problems import Problem
 from mellama_train.recipe.stages import MAY_CHANGE
 from mellama_train.rl.dpo_recipe import DpoRecipe
@@ -22,9 +21,6 @@ if TYPE_CHECKING:
     from mellama_train.plan.text import Plan
     from mellama_train.plan.work import Question
     from mellama_train.rows.pairs import Pair, PairSet
-
-SHOWN = 10
-"""Places in a message; the number of all of them stands before."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +72,7 @@ def _encoded(recipe: DpoRecipe, tokenizer: Any, pairs: Iterable[Pair]) -> tuple[
     )
     if not len(kept):
         raise DataError(f"every pair is longer than the context of {recipe.context} tokens; raise context")
-    what = f"{len(left_out)} pairs are longer than {recipe.context} tokens: {_listed(left_out)}"
+    what = f"{len(left_out)} pairs are longer than {recipe.context} tokens: {listed(left_out)}"
     return kept, [what] if left_out else []
 
 
@@ -85,18 +81,14 @@ def _outside_test_sets(pairs: Iterable[Pair]) -> tuple[list[Pair], list[str], tu
 
     Passages are found as a corpus is decontaminated.
     """
-    from mellama_train.corpus.config import Decontamination
-    from mellama_train.corpus.decontaminate import build_index
+    from mellama_train.corpus.decontaminate import index_of_all
 
-    settings = Decontamination()
     kept: list[Pair] = []
     places: list[str] = []
-    with tempfile.TemporaryDirectory(prefix="mibe-tests-") as folder:
-        index = build_index(Path(folder), ngram=settings.ngram, common=settings.common)
+    with index_of_all() as index:
         for pair in pairs:
-            best = next(iter(index.hits("\n".join(pair.texts()))), None)
-            if best is not None and best.coverage >= settings.coverage:
-                places.append(f"{pair.place} (= {best.task}/{best.example})")
+            if place := index.place_of(pair.texts()):
+                places.append(f"{pair.place} (= {place})")
             else:
                 kept.append(pair)
         return kept, places, tuple(sorted(index.about["tasks"]))
@@ -104,11 +96,7 @@ def _outside_test_sets(pairs: Iterable[Pair]) -> tuple[list[Pair], list[str], tu
 
 def _of_tests(places: Sequence[str]) -> Iterator[str]:
     if places:
-        yield f"{len(places)} pairs hold a passage of a test set: {_listed(places)}"
-
-
-def _listed(places: Sequence[str]) -> str:
-    return ", ".join(places[:SHOWN]) + (", …" if len(places) > SHOWN else "")
+        yield f"{len(places)} pairs hold a passage of a test set: {listed(places)}"
 
 
 def _run(recipe: DpoRecipe, ranks: Ranks) -> Path:

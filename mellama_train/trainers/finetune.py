@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 import mibe
-from mellama_train.errors import DataError
+from mellama_train.errors import DataError, listed
 from mellama_train.loop.training import TrainingData
 from mellama_train.model.loading import context_window, load_tokenizer
 from mellama_train.model.provenance import TestSets
@@ -25,9 +25,6 @@ from mellama_train.trainers.samples import sample_data, sample_rows
 
 if TYPE_CHECKING:
     from mibe.task import Task
-
-SHOWN = 10
-"""Ids in a message; the number of all of them stands before."""
 
 
 def finetuning_data(recipe: FinetuneRecipe) -> TrainingData:
@@ -106,8 +103,7 @@ def refused(task: Task, data: TaskData) -> dict[str, str]:
     if not found:
         return {}
     places = [ident if ident == place else f"{ident} (= {place})" for ident, place in found.items()]
-    listed = ", ".join(places[:SHOWN]) + (", …" if len(places) > SHOWN else "")
-    said = f"{task.name}: {len(found)} documents of the train split also stand in a test set: {listed}"
+    said = f"{task.name}: {len(found)} documents of the train split also stand in a test set: {listed(places)}"
     if data.test_documents == "error":
         raise DataError(f"{said}; data.test_documents: skip leaves them out of the training")
     print(f"{said}; they are left out", file=sys.stderr)

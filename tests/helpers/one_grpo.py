@@ -4,9 +4,8 @@ import sys
 from functools import partial
 
 from mellama_train.cli import main, run
-from mellama_train.corpus.decontaminate import build_index
-from mellama_train.rl import tasks
+from mellama_train.corpus import decontaminate
 
 if __name__ == "__main__":
-    tasks.build_index = partial(build_index, tasks=["pubmedqa"])
+    decontaminate.build_index = partial(decontaminate.build_index, tasks=["pubmedqa"])
     run(lambda: main(["train", "grpo", sys.argv[1]]))

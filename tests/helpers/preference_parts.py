@@ -10,7 +10,6 @@ from scripted import Scripted
 import mibe
 from mellama_train.cli import main
 from mellama_train.corpus import decontaminate
-from mellama_train.draws import judged
 from mellama_train.recipe.yaml_schema import parse
 from mellama_train.rl.dpo_recipe import DpoRecipe
 
@@ -20,7 +19,6 @@ QUICK_INDEX = partial(decontaminate.build_index, tasks=["pubmedqa"])
 
 def look_through_one_test_set(monkeypatch):
     monkeypatch.setattr(decontaminate, "build_index", QUICK_INDEX)
-    monkeypatch.setattr(judged, "build_index", QUICK_INDEX)
 
 
 def learnable(count=24):

@@ -7,9 +7,8 @@ from pathlib import Path
 import yaml
 
 from mellama_train.cli import main
-from mellama_train.corpus.decontaminate import build_index
+from mellama_train.corpus import decontaminate
 from mellama_train.recipe.yaml_schema import parse
-from mellama_train.rl import tasks
 from mellama_train.rl.recipe import GrpoRecipe
 from mibe.data.schema import to_line
 from mibe.task import Example
@@ -39,7 +38,7 @@ def small_pubmedqa(data: Path, monkeypatch, count=6):
     """
     write_split(data, "pubmedqa", "train", pubmedqa_documents(count))
     write_split(data, "pubmedqa", "test", pubmedqa_documents(3, start=100))
-    monkeypatch.setattr(tasks, "build_index", partial(build_index, tasks=["pubmedqa"]))
+    monkeypatch.setattr(decontaminate, "build_index", partial(decontaminate.build_index, tasks=["pubmedqa"]))
 
 
 def settings(model: Path, output: Path, /, **changes):
