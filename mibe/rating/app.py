@@ -9,24 +9,22 @@ import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from mibe.errors import MibeError
-from mibe.pages import environment
-from mibe.rating.access import Access, Session
+from mibe.rating import web
+from mibe.rating.access import Access
 from mibe.rating.cases import Item, in_order
-from mibe.rating.guard import Guard
 from mibe.rating.store import Ratings, Review
+from mibe.rating.web import rendered, session_of
 
 ASSETS = {
     "page.css": "text/css",
@@ -77,42 +75,31 @@ class Desk:
 def application(desk: Desk, *, hosts: Collection[str]) -> Starlette:
     """The page for a desk; `hosts` are the names with port that it is asked for by."""
     routes = [
-        Route("/enter", partial(_enter, desk), methods=["GET"]),
         Route("/", partial(_overview, desk), methods=["GET"]),
         Route("/case/{number:int}", partial(_case, desk), methods=["GET"]),
         *(
             Route(f"/case/{{number:int}}/{name}", partial(_write, desk, write), methods=["POST"])
             for name, write in WRITES.items()
         ),
-        Route("/assets/{name}", _asset, methods=["GET"]),
     ]
-    return Starlette(
-        routes=routes,
-        middleware=[Middleware(Guard, hosts=hosts)],
-        exception_handlers={HTTPException: _refused, MibeError: _failed},
+    return web.application(
+        desk,
+        routes,
+        entered="rating_enter.html",
+        assets=ASSETS,
+        hosts=hosts,
+        handlers={HTTPException: _refused, MibeError: _failed},
     )
 
 
-async def _enter(desk: Desk, request: Request) -> Response:
-    # Not for HEAD, which Starlette routes here too: what looks at an address must not use it up.
-    key = desk.access.enter(request.query_params.get("token", "")) if request.method == "GET" else None
-    if key is None:
-        raise HTTPException(403)
-    # A page that goes on by itself, and no redirect: browsers send no strict cookie along a redirect that began at
-    # another site, in a mail say.
-    response = _page("rating_enter.html")
-    response.set_cookie(desk.cookie, key, httponly=True, samesite="strict", path="/")
-    return response
-
-
 async def _overview(desk: Desk, request: Request) -> Response:
-    session = _session(desk, request)
+    session = session_of(desk, request)
     order, reviews = desk.order(session.rater), desk.reviews(session.rater)
     entries = [
         {"number": number, "state": _state(item, review), "unsure": review.unsure}
         for number, (item, review) in enumerate(zip(order, reviews, strict=True), start=1)
     ]
-    return _page(
+    return rendered(
         "rating_overview.html",
         session=session,
         entries=entries,
@@ -123,11 +110,11 @@ async def _overview(desk: Desk, request: Request) -> Response:
 
 
 async def _case(desk: Desk, request: Request) -> Response:
-    session = _session(desk, request)
+    session = session_of(desk, request)
     order, reviews = desk.order(session.rater), desk.reviews(session.rater)
     number = _number(request, order)
     item = order[number - 1]
-    return _page(
+    return rendered(
         "rating_case.html",
         session=session,
         number=number,
@@ -141,7 +128,7 @@ async def _case(desk: Desk, request: Request) -> Response:
 
 
 async def _write(desk: Desk, write: Write, request: Request) -> Response:
-    session = _session(desk, request)
+    session = session_of(desk, request)
     if request.headers.get("x-csrf-token") != session.csrf:
         raise HTTPException(403)
     order = desk.order(session.rater)
@@ -231,13 +218,6 @@ def _comment(form: Form) -> str:
     return comment.encode(errors="replace").decode()
 
 
-def _session(desk: Desk, request: Request) -> Session:
-    session = desk.access.session(request.cookies.get(desk.cookie))
-    if session is None:
-        raise HTTPException(403)
-    return session
-
-
 def _number(request: Request, order: Sequence[Item]) -> int:
     number: int = request.path_params["number"]
     if not 1 <= number <= len(order):
@@ -269,24 +249,13 @@ def _next_open(order: Sequence[Item], reviews: Sequence[Review], after: int) -> 
     return next((n for n in numbers if order[n - 1].listed.diagnoses and not reviews[n - 1].settled), None)
 
 
-async def _asset(request: Request) -> Response:
-    name = request.path_params["name"]
-    if name not in ASSETS:
-        raise HTTPException(404)
-    return Response(files("mibe.pages").joinpath("assets", name).read_bytes(), media_type=ASSETS[name])
-
-
 async def _refused(request: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 500
-    return _page("rating_refused.html", status=status)
+    return rendered("rating_refused.html", status=status)
 
 
 async def _failed(request: Request, error: Exception) -> Response:
     """Ratings that could not be read or kept, because the disk is full, say."""
     if request.method == "POST":
         return JSONResponse({"error": str(error)}, 507)
-    return _page("rating_refused.html", status=507, error=str(error))
-
-
-def _page(template: str, status: int = 200, **context: Any) -> HTMLResponse:
-    return HTMLResponse(environment().get_template(template).render(status=status, **context), status)
+    return rendered("rating_refused.html", status=507, error=str(error))

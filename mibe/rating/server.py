@@ -10,9 +10,8 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TypeAlias
 
-import uvicorn
-
 from mibe.errors import RunError, UsageError
+from mibe.rating import web
 from mibe.rating.access import Access
 from mibe.rating.app import Desk, application
 from mibe.rating.cases import items_of, rated_runs
@@ -57,14 +56,7 @@ def serve(
         names = names_of(address, port)
         for rater, token in access.tokens.items():
             announce(rater, f"http://{names[0]}/enter?token={token}")
-        config = uvicorn.Config(
-            application(desk, hosts=names),
-            log_level="warning",
-            access_log=False,
-            server_header=False,
-            proxy_headers=False,
-        )
-        uvicorn.Server(config).run(sockets=[listening])
+        web.run(application(desk, hosts=names), listening)
 
 
 def check_host(host: str, *, allow_network: bool) -> Address:

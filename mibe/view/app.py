@@ -5,22 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import partial
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import FileResponse, HTMLResponse, JSONResponse, Response
+from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from mibe.errors import MibeError
-from mibe.pages import environment
+from mibe.rating import web
 from mibe.rating.access import Access
-from mibe.rating.guard import Guard
+from mibe.rating.web import rendered, session_of
 from mibe.view.live import Runs
 from mibe.view.shelf import Shelf
 
@@ -50,39 +48,30 @@ class Desk:
 def application(desk: Desk, *, hosts: Collection[str]) -> Starlette:
     """The overview for a desk; `hosts` are the names with port that it is asked for by."""
     routes = [
-        Route("/enter", partial(_enter, desk), methods=["GET"]),
         Route("/", partial(_overview, desk), methods=["GET"]),
         Route("/runs", partial(_states, desk), methods=["GET"]),
-        Route("/assets/{name}", _asset, methods=["GET"]),
         *(
             Route(f"{place}/{{file:path}}", partial(_page, desk, kind), methods=["GET"])
             for place, kind in PAGES.items()
         ),
     ]
-    return Starlette(
-        routes=routes,
-        middleware=[Middleware(Guard, hosts=hosts)],
-        exception_handlers={HTTPException: _refused, MibeError: _failed},
+    return web.application(
+        desk,
+        routes,
+        entered="view_enter.html",
+        assets=ASSETS,
+        hosts=hosts,
+        handlers={HTTPException: _refused, MibeError: _failed},
     )
 
 
-async def _enter(desk: Desk, request: Request) -> Response:
-    # Not for HEAD, and no redirect: see the rating page, whose way in this is.
-    key = desk.access.enter(request.query_params.get("token", "")) if request.method == "GET" else None
-    if key is None:
-        raise HTTPException(403)
-    response = _rendered("view_enter.html")
-    response.set_cookie(desk.cookie, key, httponly=True, samesite="strict", path="/")
-    return response
-
-
 async def _overview(desk: Desk, request: Request) -> Response:
-    _admit(desk, request)
-    return _rendered("view.html", states=await run_in_threadpool(_all_states, desk))
+    session_of(desk, request)
+    return rendered("view.html", states=await run_in_threadpool(_all_states, desk))
 
 
 async def _states(desk: Desk, request: Request) -> Response:
-    _admit(desk, request)
+    session_of(desk, request)
     return JSONResponse(await run_in_threadpool(_all_states, desk))
 
 
@@ -92,7 +81,7 @@ def _all_states(desk: Desk) -> list[dict[str, Any]]:
 
 async def _page(desk: Desk, kind: Kind, request: Request) -> Response:
     """A file of a page. The page is written where its `index.html` is asked for, and stays as it is meanwhile."""
-    _admit(desk, request)
+    session_of(desk, request)
     asked = {key: value for key, value in request.path_params.items() if key != "file"}
     name = "-".join([kind.__name__, *asked.values()])
     wanted = request.path_params["file"] or "index.html"
@@ -133,26 +122,10 @@ def _run(desk: Desk, key: str) -> Path:
         raise HTTPException(404) from None
 
 
-def _admit(desk: Desk, request: Request) -> None:
-    if desk.access.session(request.cookies.get(desk.cookie)) is None:
-        raise HTTPException(403)
-
-
-async def _asset(request: Request) -> Response:
-    name = request.path_params["name"]
-    if name not in ASSETS:
-        raise HTTPException(404)
-    return Response(files("mibe.pages").joinpath("assets", name).read_bytes(), media_type=ASSETS[name])
-
-
 async def _refused(request: Request, error: Exception) -> Response:
-    return _rendered("view_refused.html", error.status_code if isinstance(error, HTTPException) else 500)
+    return rendered("view_refused.html", error.status_code if isinstance(error, HTTPException) else 500)
 
 
 async def _failed(request: Request, error: Exception) -> Response:
     """A page that cannot be written: runs that must not stand side by side, say, or none that is scored."""
-    return _rendered("view_refused.html", 409, error=str(error))
-
-
-def _rendered(template: str, status: int = 200, **context: Any) -> HTMLResponse:
-    return HTMLResponse(environment().get_template(template).render(status=status, **context), status)
+    return rendered("view_refused.html", 409, error=str(error))

@@ -8,9 +8,8 @@ from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import uvicorn
-
 from mibe.errors import RunError
+from mibe.rating import web
 from mibe.rating.access import Access
 from mibe.rating.server import LOOPBACK, listen, names_of
 from mibe.view.app import Desk, application
@@ -37,11 +36,4 @@ def serve(paths: Sequence[str | Path], *, port: int = 0, announce: Callable[[str
         desk = Desk(Runs(paths), Shelf(Path(base)), access, f"mibe_view_{port}")
         names = names_of(address, port)
         announce(f"http://{names[0]}/enter?token={access.tokens[READER]}")
-        config = uvicorn.Config(
-            application(desk, hosts=names),
-            log_level="warning",
-            access_log=False,
-            server_header=False,
-            proxy_headers=False,
-        )
-        uvicorn.Server(config).run(sockets=[listening])
+        web.run(application(desk, hosts=names), listening)
