@@ -20,12 +20,11 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from demo_train import ROOT, SHOWN, Clock, Step, call, score_line, trainer
+from demo_train import ROOT, SHOWN, TASK, Clock, Step, call, evaluate, score_line, trainer
 
 import mibe
 from mibe.models.local.demo import demo_path
 
-TASK = "pubmedqa"
 TRY_AGAIN = 75
 """What a training that a signal ended exits with."""
 
@@ -71,17 +70,6 @@ def call_for(step: Step, seconds: float) -> None:
         code = begun.wait()
     if code not in (0, TRY_AGAIN):
         raise subprocess.CalledProcessError(code, step.command)
-
-
-def evaluate(folder: Path, out: Path, limit: int) -> mibe.Run:
-    """`mibe eval` of one model on the test set; what was answered already is not asked again."""
-    return mibe.evaluate(
-        model="hf",
-        model_args={"pretrained": str(folder), "dtype": "float32"},
-        tasks=[TASK],
-        limit=limit,
-        output_dir=out,
-    )
 
 
 def figures(run: Path) -> list[dict[str, float]]:
