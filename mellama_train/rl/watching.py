@@ -50,7 +50,7 @@ class Watch(TrainerCallback):  # type: ignore[misc]
     ) -> None:
         self._recipe, self._ranks, self._stop, self._report, self._seal = recipe, ranks, stop, report, seal
         self._saved_at = time.monotonic()
-        self._looks, self._alike = 0, 0
+        self._alike = 0
         self.stopped: StoppedError | None = None
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Mapping[str, Any], **_: Any) -> None:
@@ -80,7 +80,6 @@ class Watch(TrainerCallback):  # type: ignore[misc]
 
     def _say_alike(self, step: int, figures: Mapping[str, float]) -> None:
         """Rewards that are all equal tell no answer from another: their advantages are 0, and so is what is learned."""
-        self._looks += 1
         if figures.get(ALIKE) != 1.0:
             self._alike = 0
             return

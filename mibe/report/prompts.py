@@ -87,9 +87,7 @@ def documents_of(name: str, record: Mapping[str, Any], rows: Sequence[Row]) -> D
     except (DataError, UsageError) as error:
         return Documents(task, {}, None, f"The prompt is not here: {error}", same_version)
     if not same:
-        return Documents(
-            task, {}, None, "The prompt is not here: the data has another content than in the run.", same_version
-        )
+        return Documents(task, {}, None, OTHER_DATA, same_version)
     ids = {row["id"] for row in rows}
     examples = {example.id: example for example in _asked(plan, rows) if example.id in ids}
     builder = _builder(plan, record, part, examples, rows)
