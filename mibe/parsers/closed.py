@@ -50,6 +50,10 @@ class ClosedAnswer:
         """How the answers are read; None where there is none to give."""
         raise NotImplementedError
 
+    def plain(self, output: str, choices: Sequence[str]) -> str | None:
+        """The answer of an output that gives one and nothing else, where that can be told at once; None for others."""
+        return None
+
     def __call__(
         self, output: str, *, choices: Sequence[str] = (), inputs: Mapping[str, str] | None = None
     ) -> str | None:

@@ -240,10 +240,13 @@ class OptionLetter(ClosedAnswer):
         self, output: str, *, choices: Sequence[str] = (), inputs: Mapping[str, str] | None = None
     ) -> str | None:
         """The letter, or None."""
-        plain = _PLAIN.fullmatch(output)
-        if plain and plain[1] < letter(min(len(choices), _MOST)):
-            return plain[1]  # what the grammar reads there too, a hundred times sooner
-        return super().__call__(output, choices=choices)
+        # What the grammar reads there too, a hundred times sooner.
+        return self.plain(output, choices) or super().__call__(output, choices=choices)
+
+    def plain(self, output: str, choices: Sequence[str]) -> str | None:
+        """The letter, where it stands by itself or in the barest of sentences."""
+        found = _PLAIN.fullmatch(output)
+        return found[1] if found and found[1] < letter(min(len(choices), _MOST)) else None
 
     def grammar(self, choices: Sequence[str]) -> Grammar | None:
         """That of these options."""

@@ -169,6 +169,8 @@ class Reward:
         found = read(answer, finish_reason, parser, choices=choices, inputs=inputs)
         if answer is None or found.value is None or not isinstance(parser, ClosedAnswer):
             return found
+        if parser.plain(answer, choices) is not None:
+            return found
         is_open = lists(parser, answer, choices) or hedges(parser, answer, choices, found.value)
         return Prediction(None, Outcome.UNPARSED) if is_open else found
 
