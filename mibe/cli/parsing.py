@@ -7,8 +7,6 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
-from mibe.cli.spellings import understood
-
 AS_THEY_STAND = frozenset({"lm-eval"})
 """Commands whose words are another program's."""
 
@@ -33,6 +31,8 @@ def parse(
     command = words[0] if words else ""
     if command not in commands or command in AS_THEY_STAND:
         return top.parse_args(words)
+    from mibe.cli.spellings import understood
+
     own = commands[command]
     reading = understood(words[1:], _options(own))
     if reading.wrong:
