@@ -61,7 +61,12 @@ class Memory:
 
     def fits(self, gpu: Gpu) -> bool:
         """Whether the GPU has room for it."""
-        return gpu.memory is None or self.device <= gpu.memory * GIB * USABLE
+        return has_room(gpu, self.device)
+
+
+def has_room(gpu: Gpu, size: float) -> bool:
+    """Whether a GPU has room for so many bytes, with what is not counted on left free."""
+    return gpu.memory is None or size <= gpu.memory * GIB * USABLE
 
 
 def zero_state(parameters: float, *, zero: int, ranks: int, gradient_bytes: float) -> State:

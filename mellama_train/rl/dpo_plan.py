@@ -19,7 +19,7 @@ from mellama_train.errors import DataError
 from mellama_train.model.sizes import BYTES
 from mellama_train.plan.gpus import Gpu
 from mellama_train.plan.lines import accelerated, host_lines, hours_lines, parts_of, planned, room, size_lines
-from mellama_train.plan.memory import GIB, USABLE, Memory, memory
+from mellama_train.plan.memory import Memory, has_room, memory
 from mellama_train.plan.shapes import Shape
 from mellama_train.plan.stopping import checkpoint_bytes
 from mellama_train.plan.text import Plan
@@ -46,7 +46,7 @@ class PairMemory:
 
     def fits(self, gpu: Gpu) -> bool:
         """Whether the GPU has room for it."""
-        return gpu.memory is None or self.device <= gpu.memory * GIB * USABLE
+        return has_room(gpu, self.device)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

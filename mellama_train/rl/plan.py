@@ -26,7 +26,7 @@ from mellama_train.errors import RecipeError
 from mellama_train.model.sizes import BYTES
 from mellama_train.plan.gpus import GPUS, Gpu
 from mellama_train.plan.lines import accelerated, host_lines, hours_lines, parts_of, planned, room, size_lines
-from mellama_train.plan.memory import GIB, USABLE, Memory, memory
+from mellama_train.plan.memory import GIB, Memory, has_room, memory
 from mellama_train.plan.shapes import Shape
 from mellama_train.plan.stopping import checkpoint_bytes
 from mellama_train.plan.text import Plan
@@ -192,7 +192,7 @@ def forecast(recipe: GrpoRecipe, question: Question) -> Plan:
     drawn = answers(recipe, asked)
     found = rollout_memory(recipe, shape, asked.gpus, gpu, drawn)
     together = at_once(recipe, shape, drawn, found)
-    fits = together > 0 and (gpu.memory is None or found.device <= gpu.memory * GIB * USABLE)
+    fits = together > 0 and has_room(gpu, found.device)
     time = rollout_time(recipe, shape, asked.cluster, drawn, together)
     steps = _steps(recipe, asked)
     seconds = _seconds(recipe, asked, drawn, time)
