@@ -15,7 +15,7 @@ from mibe.results.digests import draw_of
 from mibe.results.log import Row
 from mibe.results.run import Run
 from mibe.run.plan import Plan, plan_task
-from mibe.run.settings import DEFAULTS, Settings
+from mibe.run.settings import Settings, settings_in
 from mibe.task import Example, Outcome, Task
 
 WHOLE = ("finished", "incomplete")
@@ -89,8 +89,7 @@ def drawn_samples(run: Run, name: str) -> Drawn:
 
 def _settings(run: Run, name: str) -> Settings:
     """Those of the run, over all documents. Raises `UsageError` for a run whose prompts have more in them."""
-    known = {field: value for field, value in run.record["settings"].items() if field in DEFAULTS}
-    settings = Settings(**known)
+    settings = Settings(**settings_in(run.record))
     asked_otherwise = {
         "with worked examples (--num-fewshot)": run.part(name)["num_fewshot"] > 0,
         "in several versions (--vary)": settings.vary is not None,

@@ -13,7 +13,7 @@ from mibe.forecast.hardware import GIB, Fleet
 from mibe.forecast.prompts import Forecast, forecast
 from mibe.models.pricing import Usage
 from mibe.own.recorded import KEY as OWN
-from mibe.run.settings import DEFAULTS
+from mibe.run.settings import settings_in
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,8 +58,7 @@ def plan_of(
     """
     if own := [name for name in tasks if name in record.get(OWN, {})]:
         raise UsageError(f"{own[0]} is your own table: mibe plan --data FILE plans it; leave out --plan")
-    settings = {name: value for name, value in record["settings"].items() if name in DEFAULTS}
-    return plan_for(cost, tasks=tasks, model=model, model_args=model_args, **settings)
+    return plan_for(cost, tasks=tasks, model=model, model_args=model_args, **settings_in(record))
 
 
 def differences(cost: Cost, plan: Forecast) -> tuple[Line, ...]:

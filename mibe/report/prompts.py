@@ -19,7 +19,7 @@ from mibe.own.recorded import task_of
 from mibe.prompting import layout, template_sha256
 from mibe.results.log import Row
 from mibe.run.plan import Plan, Prompts, plan_documents
-from mibe.run.settings import Settings
+from mibe.run.settings import Settings, settings_in
 from mibe.task import Example, Task
 
 CUT = "This prompt was shortened to fit the model's context window; the run keeps its hash alone."
@@ -76,9 +76,8 @@ class Documents:
 def documents_of(name: str, record: Mapping[str, Any], rows: Sequence[Row]) -> Documents:
     """What the data here has of a run's task; of another content than the run had, it has nothing."""
     part = record["tasks"][name]
-    known = {key: value for key, value in record["settings"].items() if key in Settings.__dataclass_fields__}
     # Which documents the run was about is in its log, a merged run's too.
-    settings = Settings(**known | {"limit": None, "shard": None})
+    settings = Settings(**settings_in(record) | {"limit": None, "shard": None})
     task = task_of(record, name)
     same_version = task.version == part["version"]
     try:

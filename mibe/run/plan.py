@@ -20,7 +20,7 @@ from mibe.own.recorded import task_of
 from mibe.own.source import OwnSource
 from mibe.prompting import PromptBuilder, Shots
 from mibe.run.documents import Documents
-from mibe.run.settings import DEFAULTS, Settings
+from mibe.run.settings import Settings, settings_in
 from mibe.run.shards import Shard
 from mibe.run.varying import VariedDocuments, VariedPrompts
 from mibe.task import Example, Task
@@ -209,8 +209,7 @@ def recorded_variation(record: Mapping[str, Any], name: str) -> Variation | None
             f"{name}: its documents were varied by version {version} of the rules, and here is version {VERSION}; run "
             "the run's command again"
         )
-    known = {field: value for field, value in record["settings"].items() if field in DEFAULTS}
-    settings = Settings(**known)
+    settings = Settings(**settings_in(record))
     return vary(protocols.apply(record["protocol"], task_of(record, name), settings.prompts), settings)
 
 

@@ -162,6 +162,12 @@ DEFAULTS: Mapping[str, Any] = {
 }
 """Field → its default."""
 
+
+def settings_in(record: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that a run's record has, as fields of `Settings`; what else stands there says what was done."""
+    return {name: value for name, value in record["settings"].items() if name in DEFAULTS}
+
+
 CHANGES = ("temperature", "top_p", "top_k", "min_p", "thinking", "reasoning_effort", "chat_template_args")
 """Fields that make other text of the same prompts: two runs of a model that differ in them are two rows of a table."""
 
