@@ -14,7 +14,7 @@ from mibe.analysis.agreement import Agreement
 from mibe.analysis.check import Checked, Misread
 from mibe.analysis.compare import Comparison, Difference
 from mibe.analysis.verify import NOT_LOOKED_AT, Check, Verification
-from mibe.terminal.plain import cell, printable
+from mibe.terminal.plain import as_text, cell, printable
 
 FORMATS = ("text", "json", "csv", "markdown")
 STYLES = {"text": "simple", "markdown": "github"}
@@ -45,7 +45,7 @@ def render_samples(samples: Sequence[Mapping[str, Any]], form: str) -> str:
     if form == "json":
         return json.dumps(samples, ensure_ascii=False, indent=1)
     if form == "csv":
-        return write_csv([{key: _flat(value) for key, value in sample.items()} for sample in samples])
+        return write_csv([{key: as_text(value) for key, value in sample.items()} for sample in samples])
     if not samples:
         return "no sample differs"
     from tabulate import tabulate
@@ -105,11 +105,7 @@ def _cells(row: Difference) -> list[str]:
 
 
 def _short(value: Any) -> str:
-    return textwrap.shorten(printable(_flat(value)), CELL, placeholder=" …")
-
-
-def _flat(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return textwrap.shorten(printable(as_text(value)), CELL, placeholder=" …")
 
 
 class _Lines(io.StringIO):

@@ -13,7 +13,6 @@ What an option is, the command line alone says: which there are, what they take,
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,7 +27,7 @@ from mibe.data.toml import Place, key_to_toml, read_toml, to_toml
 from mibe.errors import UsageError
 from mibe.models.keys import hidden
 from mibe.models.loading import check_known
-from mibe.terminal.plain import printable
+from mibe.terminal.plain import as_text, printable
 
 MODELS, SETTINGS = "models", "settings"
 """The tables of a file that there may be several of; every model is run with every one of the settings."""
@@ -176,7 +175,7 @@ def _writable(options: Options, known: Known, left_out: dict[str, None]) -> Iter
         if name in BY_WORD:
             left_out[f"{name}, which is said on the command line each time"] = None
         elif isinstance(value, dict):
-            kept = {key: each for key, each in value.items() if not _is_secret(f"{key}={_plain(each)}")}
+            kept = {key: each for key, each in value.items() if not _is_secret(f"{key}={as_text(each)}")}
             for key in value.keys() - kept.keys():
                 left_out[f"{name}.{key}, which looks like a key; --set {name}.{key}=… gives it"] = None
             # TOML has no null.
@@ -187,10 +186,6 @@ def _writable(options: Options, known: Known, left_out: dict[str, None]) -> Iter
             yield name, text
         elif value is not False:
             yield name, value
-
-
-def _plain(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _is_secret(text: str) -> bool:

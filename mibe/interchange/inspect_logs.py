@@ -5,7 +5,6 @@ Samples of credentialed tasks have ids, outcomes and scores, never text.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +20,7 @@ from mibe.results.draws import documents_scored, draws_of, every_figure
 from mibe.results.log import Row
 from mibe.results.run import Run
 from mibe.results.variants import outcomes_asked
+from mibe.terminal.plain import as_text
 
 if TYPE_CHECKING:
     from inspect_ai.log import EvalLog, EvalSample
@@ -137,12 +137,12 @@ def _sample(row: Row, documents: Documents | None, model: str) -> EvalSample:
         epoch=draw_of(row) + 1,
         input=prompt,
         choices=list(example.choices) if example is not None and example.choices else None,
-        target=LEFT_OUT if documents is None else _text(row["target"]),
+        target=LEFT_OUT if documents is None else as_text(row["target"]),
         output=output,
         scores={
             SCORER: Score(
                 value=dict(row.get("scores") or {}),
-                answer=None if documents is None else _text(row["prediction"]),
+                answer=None if documents is None else as_text(row["prediction"]),
                 metadata={"outcome": row["outcome"]},
             )
         },
@@ -150,7 +150,3 @@ def _sample(row: Row, documents: Documents | None, model: str) -> EvalSample:
         metadata={"variant": row["variant"]} if "variant" in row else {},
         error=None if not error else EvalError(message=message, traceback="", traceback_ansi=""),
     )
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 from mibe.terminal.characters import sound
@@ -28,6 +29,11 @@ def printable(text: str) -> str:
 def printable_lines(text: str) -> list[str]:
     """The same of a text of several lines, line by line."""
     return [printable(line) for line in text.splitlines()]
+
+
+def as_text(value: object) -> str:
+    """A text as it is, anything else as JSON."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 FORMULAS = tuple("=+-@\t\r\n＝＋－＠")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,6 +15,7 @@ from mibe.models.pricing import Usage
 from mibe.models.reasoning import tell_apart, was_cut
 from mibe.parsers.reasoning import opened_by
 from mibe.terminal.characters import sound
+from mibe.terminal.plain import as_text
 
 LIMITS = ("max_tokens", "max_completion_tokens")
 OPTIONAL = ("temperature", "seed", "stop", "stream_options", "stream")
@@ -163,17 +163,15 @@ def problem_in(status: int, body: Any) -> Problem:
     """The same from JSON that was read already. An error in a body of status 200 may name the status that it means."""
     error = body.get("error", body) if isinstance(body, dict) else body
     if not isinstance(error, dict):
-        return Problem(status, _short(_text(error)))
+        return Problem(status, _short(as_text(error)))
     inner = error.get("innererror")
     codes = [error.get("code"), error.get("type"), inner.get("code") if isinstance(inner, dict) else None]
     message = error.get("message") or error.get("detail") or error
     if status < 300:
         status = next((int(code) for code in map(str, codes) if re.fullmatch("[45][0-9][0-9]", code)), status)
-    return Problem(status, _short(_text(message)), " ".join(str(c) for c in codes if c), str(error.get("param") or ""))
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return Problem(
+        status, _short(as_text(message)), " ".join(str(c) for c in codes if c), str(error.get("param") or "")
+    )
 
 
 def _short(text: str) -> str:
