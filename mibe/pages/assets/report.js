@@ -175,13 +175,15 @@
     const { step, counts, median, p95, n } = histogram;
     const from = (k) => short(k * step);
     const last = (k) => k === counts.length - 1;
+    const labels = counts.map((_, k) => from(k) + (last(k) ? "+" : ""));
+    const roomOfLabel = 14 + 7 * Math.max(4, ...labels.map((label) => label.length));
     const range = (k) => (last(k) ? `${from(k)} ${unit} and above` : step === 1 ? `${from(k)} ${unit}` : `${from(k)} to ${short((k + 1) * step)} ${unit}`);
     return {
       height: 240,
       option: {
         grid: { left: 48, right: 12, top: 30, bottom: 40 },
         title: { text: `median ${short(median)}, 95 % below ${short(p95)} ${unit}`, left: 0, top: 0, textStyle: { color: theme.colour("muted"), fontSize: 12.5, fontWeight: "normal" } },
-        xAxis: { ...names(counts.map((_, k) => from(k) + (last(k) ? "+" : ""))), inverse: false, name: unit, nameLocation: "middle", nameGap: 26, nameTextStyle: { color: theme.colour("muted"), fontSize: 12 }, axisLabel: { color: theme.colour("muted"), fontSize: 11.5, interval: Math.max(0, Math.ceil((counts.length * 42) / width) - 1) } },
+        xAxis: { ...names(labels), inverse: false, name: unit, nameLocation: "middle", nameGap: 26, nameTextStyle: { color: theme.colour("muted"), fontSize: 12 }, axisLabel: { color: theme.colour("muted"), fontSize: 11.5, interval: Math.max(0, Math.ceil((counts.length * roomOfLabel) / width) - 1) } },
         yAxis: scale({ min: 0, minInterval: 1, splitNumber: 4 }),
         series: [{
           type: "bar",
