@@ -82,7 +82,7 @@ $(VENV)/.train: $(VENV)/.base setup.cfg
 	touch $@
 
 $(VENV)/.rl: $(VENV)/.train setup.cfg
-	DS_BUILD_OPS=0 $(PIP) install -c constraints.txt -e ".[train,rl]"
+	DS_BUILD_OPS=0 $(PIP) install -c constraints.txt -e ".[rl]"
 	touch $@
 
 # So is the encoder's that BERTScore is tested with. --use-pep517: seqeval, an old source package, is built apart.

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from mibe.parsers.marks import (
     ANSWER,
@@ -87,6 +88,8 @@ class Grammar:
         mentions = self.find(text)
         if not mentions:
             return NOTHING_READ  # no answer is named, so none can be given; the rules below take their time
+        if _lists(text, mentions):
+            return NOTHING_READ
         marked = self.marked(text, mentions)
         sentences = list(_sentences(marked))
         said = [statement for start, sentence in sentences for statement in statements(sentence, start)]
@@ -105,6 +108,23 @@ def _sentences(text: str) -> Iterator[tuple[int, str]]:
         yield position, text[position : end.start()]
         position = end.end()
     yield position, text[position:]
+
+
+_POINT_OR_DASH = late(r"[ ]*[.\u2013\u2014-][ ]+")
+_SIGNS = late(r"[\W_]*")
+
+
+def _lists(text: str, mentions: Sequence[Mention]) -> bool:
+    """Whether a text is a row of several answers and nothing else: "A. B. C. D.", "yes - no - maybe".
+
+    Commas, slashes and words between them make a list within a sentence too (`mibe.parsers.rewriting`); a point or a
+    dash does so here alone, since "B. A rash …" and "no - maybe later" are none.
+    """
+    gaps = {text[one.end : other.start].strip() for one, other in pairwise(mentions)}
+    joins = all(_POINT_OR_DASH.fullmatch(text, one.end, other.start) for one, other in pairwise(mentions))
+    several = len({mention.index for mention in mentions}) > 1 and len({mention.kind for mention in mentions}) == 1
+    around = text[: mentions[0].start] + text[mentions[-1].end :]
+    return several and joins and len(gaps) == 1 and _SIGNS.fullmatch(around) is not None
 
 
 _SUBJECT = late(r"\b(?:answer )?(?:option|choice)\s+\(?[A-Za-z]\)?\s*\Z", re.I)
@@ -218,10 +238,19 @@ _CORRECTION = late(
 _LAST_CORRECTIONS = 4
 
 
+_NO = late(r"no[,.!]+[ ]+", re.I)
+
+
 def corrections(text: str) -> Iterator[tuple[str, bool]]:
     """What follows each of the last corrections, the latest first, and whether the correction is explicit.
 
     "Wait" and "I meant" are; "actually" and "in fact" may be ordinary words: only an answer stated after them counts.
+    So it does behind the "no" of "Wait, no, the answer is yes", which is a label's word and none.
     """
     for found in reversed(list(_CORRECTION.finditer(text))[-_LAST_CORRECTIONS:]):
-        yield text[found.end() :].lstrip(" ,.:;!-"), found["explicit"] is not None
+        tail = text[found.end() :].lstrip(" ,.:;!-")
+        explicit = found["explicit"] is not None
+        said_no = _NO.match(tail) if explicit else None
+        if said_no:
+            yield tail[said_no.end() :], False
+        yield tail, explicit

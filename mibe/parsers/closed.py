@@ -17,6 +17,15 @@ _ESCAPED = late(r"\\n(?!(?:eq?|u|abla|ot|otin|i|ewline|onumber|earrow|warrow)\b)
 _BEGINS_A_LIST = late(r"\s*(?:\d{1,2}[.)]|[-*•+])[ ]")
 
 
+def as_read(output: str) -> str:
+    """An output as a grammar reads it: without markup, and without characters that would pass for marks."""
+    return _plain(without_foreign(closed_text(output)))
+
+
+def _plain(text: str) -> str:
+    return strip_markup(_ESCAPED.sub("\n", text))
+
+
 def read_closed(grammar: Grammar, output: str, *, cut: bool = False) -> Reading:
     """What an output gives as its answer."""
     text = without_foreign(closed_text(output))
@@ -26,7 +35,7 @@ def read_closed(grammar: Grammar, output: str, *, cut: bool = False) -> Reading:
         return found if found.value is None else Reading(found.value, "JSON", found.words)
     if cut and _BEGINS_A_LIST.match(text):
         text = f"List.\n{text}"  # so that its first item does not open the text as an answer
-    text = strip_markup(_ESCAPED.sub("\n", text))
+    text = _plain(text)
     for number, document in enumerate(documents(text)):
         headed = number or not text.startswith(document)
         if headed and grammar.options and _OPTION_LIST.search(document) and not grammar.names_any(document):

@@ -35,7 +35,7 @@ _ANY = late(ANY)
 
 def rewrite(text: str, *, options: bool) -> str:
     """All of them in their order. `options`: the answers are lettered options, not labels."""
-    text = _one_answer(_unwrapped(text))
+    text = _one_answer(_BETWEEN.sub(_down, _unwrapped(text)))
     text = without_lists(text, options=options)
     text = turned_down(_grouped(text), options=options)
     return _ON_THE_NEXT_LINE.sub(": ", text)
@@ -55,6 +55,10 @@ _RESTATED = late(
 
 _BRACKETED_LIST = late(rf"[(\[]\s?{ANSWER}(?:[ \"']*(?:[,;/|]| or )[ \"']*(?:or )?{ANSWER})+\s?[)\]]")
 _A_FOR_ANSWER = late(rf"(^|[ \n]){mark(Kind.SIGN)}:[ ]*(?=[(\[]?{LETTERS})")
+
+
+_BETWEEN = late(rf"\bbetween (?:the )?{ANSWER},? (?:and|or) (?:the )?{ANSWER}(?=,)", re.I)
+"""What is chosen from is not yet chosen: "Between A and B, B fits better"."""
 
 
 def _unwrapped(text: str) -> str:
@@ -111,7 +115,8 @@ def _together(first: str, second: str) -> str:
 # --- several answers --------------------------------------------------------------------------------------------------
 
 JOIN = (
-    r"[ \"')\]]*\.?(?:[,;/|&+]|\bor\b|\band\b|\bnor\b|\bvs\b\.?|\bversus\b)"
+    r"[ \"')\]]*\.?(?:[,;/|&+]|\bor\b|\band\b|\bnor\b|\bvs\b\.?|\bversus\b|\b(?:as well as|together with|along with)\b"
+    r"|\b(?:oder|und|ou|et|y|o|e|или|и)\b|或者?|和|または|및|또는)"
     r"(?:[ \"'(\[/&]|\bor\b|\band\b|\bnor\b|\beither\b|\b(?:option|choice)s?\b|\(?\d[.)][ ])*"
 )
 """What joins two answers to a list."""
@@ -155,11 +160,15 @@ def _joined(text: str, pieces: Sequence[str], gap: str, found: re.Match[str]) ->
 _X = rf"(?:(?:{ANSWER}|{SEVERAL})(?:(?:{JOIN.replace(';', '')}){ANSWER})*)"
 _WORDS = r"(?:[ ](?!(?:but|because|so|therefore|thus|hence|then|is|are|was|were|only|just|merely|since|yet)\b)"
 _FURTHER = rf"{_WORDS}[\w$@/'-]+){{0,6}}"
+_OTHERS_SAY = (
+    r"\b(?:some(?:one|body)?|others|many|people|one)(?: \w+)? ?(?:may|might|would|could|will)?"
+    r" ?(?:say|says|think|thinks|argue|argues|claim|claims|believe|believes|answer|choose|pick)\b"
+)
 _BEFORE = late(
     r"(?:(?:\bnot|n't|\bcannot|\bnever|\bneither|\bnor|\bwithout|\brather than|\binstead of|\bother than|\bunlike"
     r"|\bavoid(?:s|ed|ing)?|\bno(?! doubt| question)|\bnon|\bexclud\w*|\beliminat\w*|\brul(?:e|es|ed|ing) out"
     r"|\breject\w*|\bdismiss\w*|\bunlikely|\bagainst|\bexcept(?: for)?|\bless likely(?: than)?|\bincorrect|\bwrong"
-    rf"|\blacks?|\babsence of){_FURTHER}"
+    rf"|\blacks?|\babsence of|\bany(?:thing|one)? (?:but|except)|{_OTHERS_SAY}){_FURTHER}"
     rf"|(?:\bdo|\bdoes|\bwould|\bdid)(?:n't| not) (?:think|believe|say|feel|consider|choose|pick|mean|expect)"
     rf"(?:[ ][\w$@-]+){{0,6}}"
     rf"|\b(?:not(?:[ ]\w+)?|incorrect|wrong|irrelevant|unrelated|excluded)[ ]?:)[ \"'(\[-]*{_X}",
@@ -171,7 +180,8 @@ _NOT_VERDICT = (
     r"|unnecessary|absent|invalid|incompatible|inconsistent)"
 )
 _AFTER = late(
-    rf"{_X}[ \"')\]]*(?:,? (?:both|all|which|also|therefore|thus|clearly|on the other hand,?)\b)*[ ]?(?:"
+    rf"{_X}[ \"')\]]*(?:,? (?:both|all|which|also|but (?:that|this|it)|therefore|thus|clearly|on the other hand,?)\b)*"
+    r"[ ]?(?:"
     r"(?:is|are|was|were|seems?|appears?|looks?|would be|could be|may be)[ ](?:(?:\w+ly|also|both|all|the|to be)[ ])"
     rf"{{0,2}}{_NOT_VERDICT}"
     r"|(?:is|are|was|were|do|does|did|would|could|can|should|has|have|will)(?:n't| not)\b(?! be (?:ruled|excluded)"

@@ -17,6 +17,7 @@ _TAG = late(r"<[ ]{0,3}(/?)[ ]{0,3}([A-Za-z][\w-]{0,30})([^<>]{0,200})>")
 _CLASS = late(r"\b(?:class|type|label)[ ]{0,3}=[ ]{0,3}\\?[\"'“”‘’]?([^\"'“”‘’\\]+)", re.I)
 _ESCAPED_TAG = late(r"&(?:lt|#60);[ ]?/?[ ]?[a-z]", re.I)
 _REFERENCE = late(r"&(?:lt|gt|amp|quot|apos|nbsp|#\d{1,5}|#x[0-9a-f]{1,4});", re.I)
+_LINE_END = late(r"\n")
 _FENCE = late(r"^[ ]*```[\w+-]*[ ]*\n?", re.M)
 _CUE = late(r"(?:^|\n)[ ]*(?:#+ ?|\*\*)?(?:output text|output|marked sentence|answer)(?:\*\*)?[ ]*:(?:\*\*)?", re.I)
 _NEXT = late(r"\n[ ]*(?:#+ ?)?(?:input text|input|entity markup guide|question|sentence|human|user)[ ]*\d*[ ]*:", re.I)
@@ -122,7 +123,7 @@ def placed(text: str, spans: Sequence[Span], source: str) -> list[list[str | int
         return []
     alignment = Alignment(text, source)
     places = [alignment.place(span.start, span.end) for span in spans]
-    names = [(span.type, _one_line(text[span.start : span.end])) for span in spans]
+    names = [(span.type, one_line(text[span.start : span.end])) for span in spans]
     listed = {name for name, place in zip(names, places, strict=True) if place}
     made_up = 0
     entities: dict[Entity, None] = {}
@@ -159,7 +160,7 @@ class MarkedSpans:
     ) -> list[list[str]] | list[list[str | int]] | None:
         """A list of entities, or None where there is no sentence to read."""
         source = (inputs or {}).get(self.field)
-        marked = _without_preface(sentence_in(output, source or ""), source or "")
+        marked = self._sentence(output, source or "")
         if not marked:
             return None
         text, spans = read_marks(marked, self._classes())
@@ -168,6 +169,19 @@ class MarkedSpans:
         if source is None:
             return [[span.type, text[span.start : span.end]] for span in spans]
         return placed(text, spans, source)
+
+    def misplaced(self, output: str, source: str) -> list[tuple[str, str]]:
+        """Type and text, in one case and spacing, of each mark that finds no place of its own in the sentence."""
+        text, spans = read_marks(self._sentence(output, source), self._classes())
+        alignment = Alignment(text, source)
+        return [
+            (span.type, one_line(text[span.start : span.end]))
+            for span in spans
+            if alignment.place(span.start, span.end) is None
+        ]
+
+    def _sentence(self, output: str, source: str) -> str:
+        return _without_copy(_without_preface(sentence_in(output, source), source), source)
 
     def _classes(self) -> dict[str, str]:
         names = {kind.lower(): kind for kind in self.types}
@@ -200,12 +214,24 @@ def _without_preface(marked: str, source: str) -> str:
     A line that stands in the source is kept: it may be a heading in a note.
     """
     preface = _PREFACE.match(marked)
-    if preface and _one_line(preface[1]) not in _one_line(source):
+    if preface and one_line(preface[1]) not in one_line(source):
         return marked[preface.end() :]
     return marked
 
 
-def _one_line(text: str) -> str:
+def _without_copy(marked: str, source: str) -> str:
+    """The text behind the sentence as it was given, where lines before the first mark end in it."""
+    first = _TAG.search(marked)
+    if first and source:
+        given, room = one_line(source), 2 * len(source)
+        for end in (line.start() for line in _LINE_END.finditer(marked, 0, first.start())):
+            if one_line(marked[max(0, end - room) : end]).endswith(given):
+                return marked[end:].lstrip()
+    return marked
+
+
+def one_line(text: str) -> str:
+    """The text in one case, typography and spacing, for a comparison of marks."""
     return " ".join(fold(text).split())
 
 

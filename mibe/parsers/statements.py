@@ -152,6 +152,7 @@ _CONCLUSION = (
     r"|\bthe (?:single )?(?:best|likeliest|correct|right|most (?:likely|appropriate|suitable|accurate))(?: \w+){0,3}?"
     r" (?:is|would be|must be|remains)\b"
     r"|^(?:according to|based on|given|considering)\b[^.,;:\n]{0,80}[,:]"
+    r"|\bif i had to (?:choose|pick|guess|say|answer)(?: (?:one|an answer))?\b,?"
     r"|\bas (?:it|things) (?:is|are|stands?)\b,?|\bin (?:this|our|her|his) (?:case|patient|scenario|vignette)\b,?"
     r"|\bby (?:a |the )?(?:process of )?(?:elimination|exclusion)\b,?"
     r"|\bsuggests?\b|\bindicates?\b|\bpoints? to\b|\bfits?\b|\bmatch(?:es)?\b|\bsupports?\b|(?:^|,[ ])only\b)"

@@ -12,7 +12,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
-WORD = re.compile(r"\d+(?:[.,]\d+)+|[^\W_]+")
+_UNSPACED = "\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"
+"""Japanese, Chinese and Korean letters: they stand before and behind a name without a space ("答案是yes")."""
+WORD = re.compile(rf"\d+(?:[.,]\d+)+|[^\W_{_UNSPACED}]+|[{_UNSPACED}]+")
 BETWEEN = re.compile(r"[\s\-_/&,.:'\"()+]{0,6}")
 _AMERICAN = [
     (re.compile(british), american)

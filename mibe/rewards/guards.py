@@ -1,25 +1,22 @@
 """What is no answer to a reader, though a metric would give something for it.
 
 A run reads kindly: no model of a run gains by marking every word. A policy that is trained on a reward finds what pays,
-so a reward gives nothing for an answer that hedges by its form: all there is to answer, several answers for one place,
-the prompt back, a loop, a text that nobody would read. These rules may look at the gold answer, as parsers may not:
-what the gold answer does too is an answer.
+so a reward gives nothing for all there is to answer, several answers for one place, the prompt back, a loop, a text
+that nobody would read; `mibe.rewards.hedging` says which answers of a closed set leave it open. These rules may look at
+the gold answer, as parsers may not: what the gold answer does too is an answer.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import count
 
 from mibe.metrics.diagnosis_names import alternatives
 from mibe.metrics.extraction import Entity
 from mibe.metrics.summarization import lcs_length
-from mibe.metrics.values import is_entities
 from mibe.parsers.alignment import fold
-from mibe.parsers.answers import Grammar
-from mibe.parsers.closed import ClosedAnswer
-from mibe.parsers.marks import Kind
+from mibe.parsers.spans import MarkedSpans, one_line
 from mibe.task import Category, Example, Task, Value
 
 LONGEST = 16_000
@@ -40,13 +37,6 @@ SHORT = 300
 _WORD = re.compile(r"\w+")
 _TAG = re.compile(r"<[^<>]*>")
 _SENTENCE = re.compile(r"[.!?;\n]+")
-_CLAUSE = re.compile(
-    r"(?<=[.!?;])\s+|\n|,\s+(?=(?:but|however|yet|still|so|thus|therefore|hence|the|i|my|we|our|it|this)\b)", re.I
-)
-"""Between clauses: "Although it may seem no, the answer is yes" gives its answer in the second one."""
-_HEDGE = re.compile(r"\b(?:could|may|might|maybe|perhaps|possibly|either|otherwise|depend(?:s|ing)|if)\b", re.I)
-_PERCENT = re.compile(r"(\d+(?:\.\d+)?) ?%")
-_PHRASE_END = re.compile(r"\W*(?:[.,;:!?\n]|\Z)")
 
 
 def admitted(task: Task, example: Example, answer: str, value: Value) -> Value | None:
@@ -60,10 +50,10 @@ def admitted(task: Task, example: Example, answer: str, value: Value) -> Value |
         return None if is_free and _is_copy(task, example, value) else value
     if task.labels:
         return None if _lists_labels(value, example.target, task.labels) else value
-    source = example.inputs.get(getattr(task.parser, "field", "text"))
-    if source is None or not (is_entities(value) and is_entities(example.target)):
+    parser = task.parser
+    if not isinstance(parser, MarkedSpans) or parser.field not in example.inputs:
         return value
-    return _marks(value, example.target, source, answer)
+    return _marks(value, example.target, example.inputs[parser.field], answer, parser)
 
 
 # --- ranked diagnoses -------------------------------------------------------------------------------------------------
@@ -99,50 +89,6 @@ def _stand_in(signs: Sequence[str], text: str) -> bool:
 def _lists_labels(value: Collection[str], target: Collection[str], labels: Collection[str]) -> bool:
     """Whether an answer lists what labels there are: more than half of them, and more than twice those that apply."""
     return len(value) > len(labels) / 2 and len(value) > 2 * len(target)
-
-
-# --- one answer of a closed set ---------------------------------------------------------------------------------------
-
-
-def hedges(parser: ClosedAnswer, answer: str, choices: Sequence[str], value: str) -> bool:
-    """Whether a value was read from sentences that leave it open between several answers, and from no other.
-
-    "It could be A or B. The answer is B." is an answer, since its second sentence gives it alone. So is
-    "A 60 %, B 40 %", which pays no more than A alone would; "50 %" of each leaves it open.
-    """
-    grammar = parser.grammar(choices)
-    shares = [float(share) for share in _PERCENT.findall(answer)]
-    marks = [_HEDGE, *([_PERCENT] if shares and shares.count(max(shares)) > 1 else [])]
-    if grammar is None or not any(mark.search(answer) for mark in marks):
-        return False
-    clauses = _CLAUSE.split(answer)
-    hedged = [clause for clause in clauses if any(mark.search(clause) for mark in marks)]
-    if len({index for clause in hedged for index in _named(grammar, clause)}) < 2:
-        return False
-    rest = "\n".join(clause for clause in clauses if clause not in hedged)
-    return parser(rest, choices=choices) != value
-
-
-def lists(parser: ClosedAnswer, answer: str, choices: Sequence[str]) -> bool:
-    """Whether an answer is names of several answers and nothing else, whatever stands between them."""
-    grammar = parser.grammar(choices)
-    if grammar is None or len(answer) > SHORT:
-        return False
-    mentions = grammar.find(answer)
-    if len({mention.index for mention in mentions}) < 2:
-        return False
-    left = "".join(
-        sign for at, sign in enumerate(answer) if not any(mention.start <= at < mention.end for mention in mentions)
-    )
-    return not _WORD.search(left)
-
-
-def _named(grammar: Grammar, text: str) -> Iterator[int]:
-    """The answers that a text names; one that is an ordinary word too where it ends a phrase or has a capital."""
-    for mention in grammar.find(text):
-        is_name = mention.kind is not Kind.WORD or (text[mention.start].isupper() and text[: mention.start].strip())
-        if is_name or _PHRASE_END.match(text, mention.end):
-            yield mention.index
 
 
 # --- free text --------------------------------------------------------------------------------------------------------
@@ -181,7 +127,7 @@ def _words(text: str) -> list[str]:
 # --- marked entities --------------------------------------------------------------------------------------------------
 
 
-def _marks(value: Value, target: Value, source: str, answer: str) -> Value | None:
+def _marks(value: Value, target: Value, source: str, answer: str, parser: MarkedSpans) -> Value | None:
     """The entities, those of which one place has several taken out of the text; None for no marks and for all marks."""
     if not value:
         return value if _holds(_words(_TAG.sub("", answer)), _words(source)) else None
@@ -191,7 +137,21 @@ def _marks(value: Value, target: Value, source: str, answer: str) -> Value | Non
     # An entity that stands nowhere equals nothing, and is a false positive: see `mibe.metrics.extraction`.
     nowhere = min((entity.start for entity in found if entity.start < 0), default=0)
     places = count(nowhere - 1, -1)
-    return [_nowhere(one.type, places) if one in gold and _has_rival(one, found, gold) else list(one) for one in found]
+    # One that stands nowhere may be the second answer for a place, in a list of marks or a second copy.
+    named = {(one.type, one_line(source[one.start : one.end])) for one in gold}
+    elsewhere = [one for one in parser.misplaced(answer, source) if one not in named] if nowhere else []
+    return [
+        _nowhere(one.type, places)
+        if one in gold and (_has_rival(one, found, gold) or _is_named_otherwise(one, elsewhere, source))
+        else list(one)
+        for one in found
+    ]
+
+
+def _is_named_otherwise(entity: Entity, others: Iterable[tuple[str, str]], source: str) -> bool:
+    """Whether one of these marks, by type and text, is another answer for the entity's words or a part of them."""
+    words = f" {one_line(source[entity.start : entity.end])} "
+    return any(f" {text} " in words or words in f" {text} " for _, text in others)
 
 
 def _nowhere(kind: str, places: Iterator[int]) -> list[str | int]:

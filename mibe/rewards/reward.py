@@ -24,7 +24,8 @@ from mibe.parsers.labels import LabelSet
 from mibe.parsers.outcome import read
 from mibe.parsers.reasoning import Format, opened_by, split
 from mibe.registry import load_task
-from mibe.rewards.guards import admitted, hedges, lists
+from mibe.rewards.guards import admitted
+from mibe.rewards.hedging import leaves_open
 from mibe.rewards.measures import Measure, ReciprocalRank, measure_of
 from mibe.rewards.terms import brevity, in_form
 from mibe.rewards.texts import Text, last_text
@@ -171,7 +172,7 @@ class Reward:
             return found
         if parser.plain(answer, choices) is not None:
             return found
-        is_open = lists(parser, answer, choices) or hedges(parser, answer, choices, found.value)
+        is_open = leaves_open(parser, answer, choices, found.value)
         return Prediction(None, Outcome.UNPARSED) if is_open else found
 
     def _right(self, predictions: Sequence[Value | None], targets: Sequence[Value]) -> FloatArray:

@@ -53,7 +53,7 @@ TASK = Task(
     headline="macro_f1",
     shots=5,
     max_new_tokens=64,
-    version=3,
+    version=4,
     labels=LABELS,
     # "DDI-DrugBank.d519.s3.p0" is the first pair of a sentence of the document d519.
     cluster=of_id(".", 2),

@@ -31,6 +31,6 @@ TASK = Task(
     headline="macro_f1",
     shots=5,
     max_new_tokens=128,
-    version=3,
+    version=4,
     labels=LABELS,
 )

@@ -36,6 +36,6 @@ TASK = Task(
     headline="macro_f1",
     shots=5,
     max_new_tokens=512,
-    version=2,
+    version=3,
     cluster=of_id("/"),
 )

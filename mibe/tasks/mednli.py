@@ -27,7 +27,7 @@ TASK = Task(
     headline="macro_f1",
     shots=5,
     max_new_tokens=64,
-    version=3,
+    version=4,
     labels=LABELS,
     cluster=of_input("premise"),
 )

@@ -32,7 +32,7 @@ TASK = Task(
     headline="accuracy",
     shots=5,
     max_new_tokens=128,
-    version=3,
+    version=4,
     labels=FIVE,
 )
 

@@ -45,7 +45,7 @@ TASK = Task(
     headline="accuracy",
     shots=5,
     max_new_tokens=64,
-    version=3,
+    version=4,
     labels=LABELS,
     # A report may stand under several specialties.
     cluster=of_input("text"),

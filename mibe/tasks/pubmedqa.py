@@ -27,6 +27,6 @@ TASK = Task(
     headline="accuracy",
     shots=5,
     max_new_tokens=64,
-    version=3,
+    version=4,
     labels=LABELS,
 )

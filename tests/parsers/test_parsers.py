@@ -314,6 +314,15 @@ def test_aliases_of_mark_classes() -> None:
     assert parser('<span class="lab">CBC</span> <tests>CT</tests>') == [["test", "CBC"], ["test", "CT"]]
 
 
+def test_the_sentence_as_it_was_given_is_no_place_of_its_marks() -> None:
+    parser = MarkedSpans(("problem",))
+    sentence = "No pain,\nbut a Rash of the arm ."
+    marked = 'No pain,\nbut a <span class="problem">Rash</span> of the arm .'
+    for before in ("", f"{sentence}\n", f"Sentence: {sentence}\n\n", f"Here it is: {sentence}\n"):
+        assert parser(before + marked, inputs={"text": sentence}) == [["problem", 15, 19]]
+        assert parser(f"{before}{marked}\n{sentence}", inputs={"text": sentence}) == [["problem", 15, 19]]
+
+
 def test_an_alias_must_stand_for_a_label() -> None:
     with pytest.raises(ValueError, match="DDI-none"):
         OneLabel(("DDI-int",), aliases={"none": "DDI-none"})

@@ -1,13 +1,20 @@
 """What a policy may find that pays without an answer: each gets what a reader would give it, nothing."""
 
+import json
 from dataclasses import replace
+from itertools import groupby
+from pathlib import Path
 
 import pytest
+from composed_outputs import composed
 from reward_examples import EXAMPLES, SENTENCE, answers, gold, prompt, tasks
 
 import mibe
+from mibe.parsers.closed import ClosedAnswer
 from mibe.registry import load_task
-from mibe.task import Category, Outcome
+from mibe.task import Category, Example, Outcome
+
+CASES = Path(__file__).resolve().parents[1] / "cases"
 
 TASKS = {task.name: task for task in tasks()}
 CLOSED = [name for name, task in TASKS.items() if task.answers(EXAMPLES[name]) and name != "hoc"]
@@ -82,6 +89,11 @@ def test_both_answers(name):
         for word in words:
             both = both.replace(word, twice.format(word))
         is_nothing(name, both)
+        marks = [f'<span class="{kind}">{word}</span>' for word in words for kind in ("problem", "treatment", "test")]
+        is_nothing(name, "\n".join(marks), "\n".join(reversed(marks)))
+        right = gold(TASKS[name])
+        swapped = right.replace("treatment", "other").replace("problem", "treatment").replace("other", "problem")
+        assert given(name, f"{right}\n{swapped}").score <= 0.25  # the test alone has one type
         return
     if name == "nejm_cpc":
         is_nothing(name, "1. Gout or pseudogout", "1. Gout/pseudogout", "1. Gout (PSEUDOGOUT)", "1. GOUT (pseudogout)")
@@ -91,6 +103,13 @@ def test_both_answers(name):
     is_nothing(name, f"{right} and {other}", f"{right} or {other}", f"{right}/{other}", f"{right}, {other}")
     is_nothing(name, f"{right} - {other}", f"{right}. {other}.", f"{other} > {right}", f"{right}\t{other}")
     is_nothing(name, f"Either {right} or {other}.", f"The answer is {right} or {other}.")
+    is_nothing(
+        name, f"{right} (or {other})", f"{right}; alternatively {other}.", f"{right}, but {other} is also correct."
+    )
+    is_nothing(
+        name, f"The answer is {right}. {other} is correct as well.", f"The answer is {right} as well as {other}."
+    )
+    is_nothing(name, f"1. {right}\n2. {other}", f"1) {right} 2) {other}", f"{right}, but also {other}.")
     is_nothing(name, f'{{"answer": ["{right}", "{other}"]}}')
 
 
@@ -254,6 +273,56 @@ def test_abbreviations_of_a_name_stay_and_other_names_in_its_brackets_go():
     assert first_name("Gout (PSEUDOGOUT)") == "Gout"
     assert first_name("GOUT (acute pancreatitis)") == "GOUT"
     assert first_name("Gout (LUPUS) (SEPSIS)") == "Gout"
+
+
+GIVEN = (
+    "{right}, since {other} may cause harm.",
+    "The answer is {right}, because {other} could be too slow.",
+    "{right}, not {other}.",
+    "While {other} could be argued, the answer is {right}.",
+    "My answer would be {right}, although {other} might be considered.",
+    "Neither {other} nor anything else: {right}.",
+    "Between {other} and {right}, {right} fits better.",
+    "It could be {other}. However, the answer is {right}.",
+    "The answer is {right} (not {other}).",
+)
+
+
+@pytest.mark.parametrize("name", CLOSED)
+def test_a_doubt_about_another_answer_takes_nothing(name):
+    listed = TASKS[name].answers(EXAMPLES[name])
+    for right, other in zip(listed, [*listed[1:], listed[0]], strict=True):
+        for form in GIVEN:
+            response = form.format(right=right, other=other)
+            assert given(name, response, target=right).score == 1, response
+
+
+def test_a_label_that_is_a_word_of_doubt_is_a_label():
+    for right, responses in {
+        "yes": ("Yes, not maybe.", "The answer is yes, rather than maybe.", "yes/no/maybe: yes", "Yes (20%), no (10%)"),
+        "no": ("The answer is no, not yes or maybe.", "Yes (20%), No (70%), Maybe (10%)"),
+        "maybe": ("Maybe. The data could support yes, but also no.", "Neither yes nor no: maybe.",
+                  "Final answer: maybe. It could be either yes or no.", "maybe, since it may be yes or no"),
+    }.items():  # fmt: skip
+        for response in responses:
+            assert given("pubmedqa", response, target=right).score == 1, response
+
+
+def test_what_a_person_reads_is_paid():
+    """Labelled and composed outputs of closed tasks: the guards take nothing from those who answer."""
+    labelled = [json.loads(line) for line in (CASES / "parsing_extra.jsonl").read_text(encoding="utf-8").splitlines()]
+    given_by = [(case["task"], case["output"], case["expected"], tuple(case["choices"] or ())) for case in labelled]
+    given_by += [(case.task, case.output, case.expected, case.choices) for case in composed()]
+    unpaid = set()
+    for name, group in groupby(sorted(given_by, key=lambda case: case[0]), key=lambda case: case[0]):
+        cases = [case for case in group if isinstance(case[2], str)]
+        if not isinstance(load_task(name).parser, ClosedAnswer) or not cases:
+            continue
+        documents = [Example("1", {}, target, choices=choices) for _, _, target, choices in cases]
+        scores = mibe.reward(name)(None, [output for _, output, _, _ in cases], documents)
+        unpaid |= {output for (_, output, _, _), score in zip(cases, scores, strict=True) if score != 1}
+    # A run takes the first of two; a policy would learn to write the second.
+    assert unpaid == {"yes (maybe)", "Pain Management (or Neurology)"}
 
 
 def test_a_right_answer_in_other_forms_is_paid():
