@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
 from statistics import NormalDist
@@ -13,6 +14,8 @@ from mibe.metrics.arrays import FloatArray, IntArray, np
 from mibe.metrics.intervals import EDGE, wilson
 from mibe.metrics.qa import normalise
 from mibe.task import Value
+
+_WORD = re.compile(r"\w+")
 
 
 class Spread(NamedTuple):
@@ -34,7 +37,7 @@ def spread(figures: FloatArray, documents: int, *, level: float = 0.95) -> Sprea
     what the documents' draws differ by.
 
     That draws tie does not say that others would. The upper bound of a figure from 0 to 1 is then what a proportion of
-    as many documents can vary at most, √(p (1 − p) / n) for p within its Wilson interval.
+    as many documents can vary at most, √(p (1 − p) / n) for p within its Wilson interval. No bound is above `widest`.
     """
     freedom = len(figures) - 1
     value = figures.std(axis=0, ddof=1)
@@ -47,7 +50,19 @@ def spread(figures: FloatArray, documents: int, *, level: float = 0.95) -> Sprea
     nearest = np.clip(0.5, *around)
     tied = (value <= EDGE) & (level_of_all >= -EDGE) & (level_of_all <= 1 + EDGE)
     high = np.where(tied, np.sqrt(nearest * (1 - nearest) / documents), high)
-    return Spread(value, low, high, value / math.sqrt(2 * freedom))
+    return Spread(value, low, np.minimum(high, widest(figures)), value / math.sqrt(2 * freedom))
+
+
+def widest(figures: FloatArray) -> FloatArray:
+    """The largest standard deviation, divisor K − 1, of K figures from 0 to 1: half of them 0 and half 1.
+
+    `figures` has shape (K, …); infinite where one of them is not from 0 to 1.
+    """
+    count = len(figures)
+    half = count // 2
+    most = math.sqrt(half * (count - half) / (count * (count - 1)))
+    inside = (figures.min(axis=0) >= -EDGE) & (figures.max(axis=0) <= 1 + EDGE)
+    return np.where(inside, most, np.inf)
 
 
 def chi_square_quantile(p: float, freedom: int) -> float:
@@ -91,10 +106,10 @@ def majority(answers: Sequence[Value | None], same: Callable[[Value], Hashable])
 def as_answer(value: Value) -> Hashable:
     """What is equal for two answers that say the same: a short text without case, punctuation and articles, a set.
 
-    A text of which nothing else is left, as the letter A, stands for itself.
+    A text of which nothing else is left, as the letter A, is compared with its articles.
     """
     if isinstance(value, str):
-        return normalise(value) or value
+        return normalise(value) or " ".join(_WORD.findall(value.lower())) or value
     if isinstance(value, list | tuple) and all(isinstance(each, str) for each in value):
         return frozenset(value)
     return as_written(value)

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from mibe.metrics.arrays import BoolArray, FloatArray, IntArray, np
 from mibe.metrics.intervals import resampled_totals
+from mibe.metrics.repeats import widest
 
 CONVERGED = 1e-6
 """How near to its bound a noncentrality is looked for, in parts of it."""
@@ -40,8 +41,9 @@ def spread_over_versions(
     versions' figures covary alike, and nearly elsewhere, with Satterthwaite's degrees of freedom (Satterthwaite 1946;
     Box 1954, "Some theorems on quadratic forms"). The interval holds the σ that s does not speak against, widened to
     hold s. That s is by chance less than noise alone would make it tells nothing, so the upper bound is never below
-    that of s² = v (as power-constrained limits, Cowan et al. 2011). p is that of σ = 0, where samples are right or
-    wrong and many Cochran's (Cochran 1950).
+    that of s² = v (as power-constrained limits, Cowan et al. 2011), nor is it above what figures from 0 to 1 can vary
+    at most, half of them 0 and half 1. p is that of σ = 0, where samples are right or wrong and many Cochran's (Cochran
+    1950).
     """
     versions = len(figures)
     value = float(figures.std(ddof=1))
@@ -58,6 +60,7 @@ def spread_over_versions(
     )
     slopes = centre @ figures / ((versions - 1) * value) if value > CONVERGED else np.zeros(versions)
     stderr = math.sqrt(max(0.0, float(slopes @ covariance @ slopes)))
+    high = min(high, float(widest(figures)))
     return SpreadOverVersions(value, min(low, value), max(high, value), stderr, _upper_tail(ratio, freedom, rest))
 
 

@@ -101,6 +101,9 @@ def remarks_on_variants(task: Mapping[str, Any]) -> list[str]:
         if letters := part.get("letters"):
             shares = {name[9:-1]: f["value"] for name, f in letters["figures"].items() if name.startswith("answered[")}
             most = max(shares, key=lambda name: shares[name])
+            if not shares[most]:
+                notes.append(f"{way}: no letter was answered")
+                continue
             leans = "options are chosen for their letter" if letters["p"] < FOUND else "no leaning to a letter is seen"
             notes.append(f"{way}: {leans} (p {letters['p']:.3f}; most often {most}, {shares[most]:.0%})")
     for way, part in task.get("fairness", {}).items():

@@ -13,7 +13,7 @@ from typing import Any
 
 from mibe.task import Example, Task
 from mibe.variation.closed import check_closed
-from mibe.variation.gender import NONE, swapped
+from mibe.variation.gender import swapped, tells_of_somebody
 from mibe.variation.reviewed import reviewed
 from mibe.variation.sentences import after_first
 from mibe.variation.varied import Made, Refused, Version, Versions, WayMaker
@@ -26,7 +26,7 @@ REFERENCES = {"sex": "male", "age": "younger", "ethnicity": "white", "insurance"
 """The value that the others are set against: whom medicine was mostly written about and for."""
 
 NO_PATIENT = Refused("it speaks of no patient with an age")
-ELSEWHERE = Refused("it speaks of the patient in several of its texts, of which one would be changed")
+ELSEWHERE = Refused("it speaks of a patient in several of its texts or options, of which one text would be changed")
 
 _OLD = re.compile(r"\b(\d{1,3})[- ](year|month|week|day)s?[- ]old\b")
 _YEARS = re.compile(r"\b(\d{1,3})[- ](?:pack[- ])?years?(?![- ]old)\b")
@@ -78,12 +78,11 @@ class Attribute:
 
     def of(self, example: Example) -> Made:
         """The vignette with each value of the attribute, or why it is left as it is."""
-        fields = [name for name, text in example.inputs.items() if _OLD.search(text)]
-        if not fields:
+        field = next((name for name, text in example.inputs.items() if _OLD.search(text)), None)
+        if field is None:
             return NO_PATIENT
-        field = fields[0]
-        others = [text for name, text in example.inputs.items() if name != field]
-        if len(fields) > 1 or (self.name == "sex" and any(swapped(text) != NONE for text in others)):
+        others = [text for name, text in example.inputs.items() if name != field] + list(example.choices)
+        if any(_OLD.search(text) or (self.name == "sex" and tells_of_somebody(text)) for text in others):
             return ELSEWHERE
         if (reason := refusal(self.name, example)) is not None:
             return reason

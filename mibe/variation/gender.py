@@ -50,6 +50,12 @@ def _exchange() -> Mapping[str, str]:
     return found
 
 
+def tells_of_somebody(text: str) -> bool:
+    """Whether a text has a word for a person that tells a sex: a pronoun, a noun, a partner, a relative."""
+    said = {word.lower() for word in _WORD.findall(text)}
+    return any(not words.isdisjoint(said) for words in _words().values())
+
+
 def swapped(text: str) -> tuple[str, str, str] | Refused:
     """(sex of the patient, the other one, the text told of it), or why it cannot be told."""
     said = [word.lower() for word in _WORD.findall(text)]

@@ -28,6 +28,9 @@ LINE = (48, 78)
 
 _WORD = re.compile(r"\S+")
 _LETTERS = re.compile(r"[A-Za-z]+")
+_BEGINS = re.compile(r"(?:\A|[.?!:][\"')\]]*\s+|\n\s*)\Z")
+_LETTER_NAME = re.compile(r"(?<![A-Za-z])[A-Z](?![A-Za-z])")
+"""A letter by itself, which names something: "A-a gradient", "(A)"."""
 
 KEPT = Refused("nothing in it may be changed")
 
@@ -48,6 +51,8 @@ def is_protected(word: str, kept: frozenset[str] = frozenset()) -> bool:
     """Whether a word, with the marks around it, must stay as it is; `kept` are further words, in lower case."""
     pattern, words = _protected()
     if re.search(r"[\d@$%°µ<>=/_\\]|['’]t\b", word) or re.search(r"[A-Z].*[A-Z]", word):
+        return True
+    if word != "A" and _LETTER_NAME.search(word):
         return True
     letters = _LETTERS.findall(word)
     return any(part.lower() in words or part.lower() in kept or pattern.fullmatch(part) is not None for part in letters)
@@ -102,8 +107,13 @@ def _mistyped(word: str, dice: random.Random) -> str:
 
 
 def lower_case(text: str, dice: random.Random, kept: frozenset[str]) -> str:
-    """Small letters where plain words have large ones."""
-    return _WORD.sub(lambda word: word[0].lower() if may_change(word[0], kept) else word[0], text)
+    """Small letters where plain words have large ones; an A is one of them at the beginning of a sentence alone."""
+
+    def lowered(word: re.Match[str]) -> str:
+        is_name = word[0] == "A" and not _BEGINS.search(text, 0, word.start())
+        return word[0] if is_name or not may_change(word[0], kept) else word[0].lower()
+
+    return _WORD.sub(lowered, text)
 
 
 def line_breaks(text: str, dice: random.Random, kept: frozenset[str]) -> str:
@@ -158,10 +168,9 @@ class Noise:
                 field: KINDS[list(KINDS)[kind]](text, dice(self.seed, example, f"{value}/{field}"), kept)
                 for field, text in example.inputs.items()
             }
-            made[value] = Version(replace(example, inputs=inputs))
-        if all(version.example.inputs == example.inputs for version in made.values()):
-            return KEPT
-        return Versions("none", made)
+            if inputs != example.inputs:
+                made[value] = Version(replace(example, inputs=inputs))
+        return Versions("none", made) if made else KEPT
 
 
 def make(task: Task, count: int | None, seed: int) -> Noise:

@@ -12,7 +12,7 @@ from mibe.task import Example, Task
 from mibe.variation import attributes, distractor, noise, options, shots, wording
 from mibe.variation.varied import Refused, Varied, Way, WayMaker, itself, variant
 
-VERSION = 2
+VERSION = 3
 """It goes up whenever the same document has other variants: rules, sentences or wordings changed."""
 
 ROBUSTNESS: Mapping[str, WayMaker] = {

@@ -24,6 +24,7 @@ from mibe.metrics.repeats import (
     pass_at_k,
     pass_sizes,
     spread,
+    widest,
 )
 from mibe.metrics.score import score
 
@@ -166,6 +167,8 @@ def test_the_order_of_draws_decides_ties_alone(answers, random):
 
 
 def test_answers_are_one_where_they_say_the_same():
+    assert {as_answer(text) for text in ("A", "a", "A.", "(A)", " A")} == {as_answer("A")}
+    assert {as_answer(text) for text in ("B", "b", "B.", "(B)", " B")} == {as_answer("B")}
     assert as_answer("A") != as_answer("AN") and as_answer("The A!") != as_answer("a b")
     assert as_answer(["x", "y"]) == as_answer(["y", "x"]) and as_written(["x", "y"]) != as_written(["y", "x"])
     assert as_answer([["drug", 0, 3]]) != as_answer([["drug", 0, 4]])
@@ -184,6 +187,15 @@ def test_the_spread_is_the_deviation_with_its_textbook_interval():
     bounds = [s * np.sqrt(3 / chi2.ppf(p, 3)) for p in (0.975, 0.025)]
     assert [found.low[0], found.high[0]] == pytest.approx(bounds, rel=1e-9)
     assert found.stderr[0] == pytest.approx(s / np.sqrt(6))
+
+
+def test_no_bound_is_above_what_figures_from_0_to_1_can_vary_at_most():
+    for count in (2, 3, 5):
+        halves = np.array([0.0] * (count // 2) + [1.0] * (count - count // 2))[:, None]
+        found = spread(halves, 10)
+        assert found.value[0] == pytest.approx(found.high[0]) == pytest.approx(widest(halves)[0])
+    two = spread(np.array([[0.2, -3.0], [0.9, -4.0]]), 10)
+    assert two.high[0] == pytest.approx(np.sqrt(0.5)) and two.high[1] > 10
 
 
 @pytest.mark.parametrize(("right", "documents"), [(20, 20), (0, 20), (10, 20), (18, 40)])

@@ -55,6 +55,11 @@ def test_the_spread_of_independent_versions_is_cochrans():
     assert (shared.p, shared.high) == pytest.approx((found.p, found.high))
 
 
+def test_the_bound_of_one_document_is_no_more_than_figures_can_vary():
+    found = spread_over_versions(np.array([0.0, 1.0, 0.0, 1.0, 1.0]), np.zeros((5, 5)), 1)
+    assert found.high == pytest.approx(found.value) == pytest.approx(np.std([0, 1, 0, 1, 1], ddof=1))
+
+
 def test_few_documents_that_agree_are_no_certainty():
     alike = spread_over_versions(np.full(3, 0.5), np.zeros((3, 3)), 40)
     assert (alike.value, alike.low, alike.p) == (0, 0, 1)

@@ -82,6 +82,9 @@ def test_what_a_swap_of_words_cannot_tell_is_refused(text, why):
         ("sex", "A 30-year-old woman has not had her menses."),
         ("sex", "A 5-year-old boy with hemophilia bleeds."),
         ("sex", "A 62-year-old patient is in a trial. The investigator says that he knows the dose."),
+        ("sex", "A 52-year-old fisherman has a lesion. He is tired."),
+        ("sex", "A 30-year-old woman works as a car salesman."),
+        ("sex", "A 30-year-old man attended a bachelor party."),
         ("sex", "A 60-year-old man has masses of urothelial cells."),
         ("sex", "A 40-year-old man has a painful greater toe."),
         ("sex", "A 30-year-old woman has systemic lupus erythematosus."),
@@ -117,6 +120,13 @@ def test_an_option_can_refuse_too():
     text = "A 30-year-old man is tired. What next?"
     assert not isinstance(made("sex", text), Refused)
     assert made("sex", text, ("Pregnancy test", *CHOICES[1:])) == "pregnancy, childbirth or contraception"
+
+
+@pytest.mark.parametrize("option", ["Ask him to rest", "Convince the wife", "Stop his treatment", "Treat both women"])
+def test_options_that_tell_a_sex_leave_the_patient_as_is(option):
+    found = made("sex", "A 30-year-old man is tired. What next?", (option, *CHOICES[1:]))
+    assert isinstance(found, Refused)
+    assert isinstance(made("age", "A 30-year-old man is tired.", ("He is a 30-year-old", *CHOICES[1:])), Refused)
 
 
 def test_a_patient_who_is_spoken_of_in_another_text_too_is_left_as_is():
@@ -196,7 +206,7 @@ def test_of_the_real_vignettes_those_that_may_change_are_told_well():
     reasons = {reason: times for (way, reason), times in refused.items() if way == "sex"}
     assert kept + sum(reasons.values()) == 1273
     # So many of the bundled questions may be told of the other sex; every other is counted with its reason.
-    assert kept == 473 and reasons["pregnancy, childbirth or contraception"] == 187
+    assert kept == 462 and reasons["pregnancy, childbirth or contraception"] == 181
 
 
 def test_every_rule_has_a_reason_and_matches_something():
