@@ -83,6 +83,7 @@ def _add_right(p: argparse.ArgumentParser) -> None:
 def _pairs(a: argparse.Namespace) -> int:
     """Pairs of draws of a run."""
     import mibe
+    from mellama_train.draws.drawing import check_model
     from mellama_train.draws.making import make_pairs
     from mellama_train.draws.pairs import PairChoice
     from mellama_train.errors import DataError
@@ -93,6 +94,10 @@ def _pairs(a: argparse.Namespace) -> int:
     tasks = list(run.record["tasks"])
     if a.task is None and len(tasks) != 1:
         raise DataError(f"{a.run} has {len(tasks)} tasks; say of which by --task ({', '.join(tasks)})")
+    if a.model is not None:
+        check_model(run, a.model)
+    elif run.record["model"].get("identity"):
+        print("what the model itself learned is not looked up; --model FOLDER takes its training.json", file=sys.stderr)
     return _say(make_pairs(run, a.task or tasks[0], a.output, choice, _lineage(a.model)))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,12 @@ import mibe
 from mellama_train.model.provenance import Lineage, Source, Stage
 from mellama_train.recipe.yaml_schema import flat
 from mibe.task import AccessLevel
+
+OWN_BY_TRL: Mapping[str, tuple[str, ...]] = {
+    "grpo": ("beta", "epsilon", "loss", "scale", "iterations", "rollouts.", "reward."),
+    "dpo": ("beta", "precompute_reference"),
+}
+"""Trainers whose recipes have the sections of the one loop, with the beginnings of the keys that they add to them."""
 
 RESEARCH_ONLY = """\
 > **For research only.** This model is no medical device. It was not tested for use with patients, it can state
@@ -86,7 +92,13 @@ def _parts(facts: Facts) -> Iterator[str]:
 
 
 def _settings(stage: Stage) -> Iterator[tuple[str, str]]:
-    yield from _of_the_loop(stage) if stage.trainer is None else _of_a_plugin(stage)
+    own = OWN_BY_TRL.get(stage.trainer or "")
+    if own:
+        yield "trainer", f"`{stage.trainer}`"
+        yield from _of_the_loop(stage)
+        yield from ((key, value) for key, value in _said(stage.recipe) if key.startswith(own))
+    else:
+        yield from _of_the_loop(stage) if stage.trainer is None else _of_a_plugin(stage)
     if looked := stage.test_sets:
         yield (
             "test sets",
@@ -102,8 +114,12 @@ def _of_a_plugin(stage: Stage) -> Iterator[tuple[str, str]]:
     yield "trainer", f"`{stage.trainer}`"
     if stage.steps is not None:
         yield "optimizer steps", f"{stage.steps:,}"
-    said = ((key, value) for key, value in flat(stage.recipe) if value is not None and key != "output")
-    # In one line, and no end of a cell.
+    yield from _said(stage.recipe)
+
+
+def _said(recipe: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What a recipe says, in one line each, without the end of a cell."""
+    said = ((key, value) for key, value in flat(recipe) if value is not None and key != "output")
     yield from ((key, f"`{' '.join(str(value).split())}`".replace("|", "\\|")) for key, value in said)
 
 

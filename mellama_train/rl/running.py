@@ -15,7 +15,7 @@ import transformers
 
 from mellama_train.engines.opening import deepspeed_module
 from mellama_train.engines.ranks import Ranks
-from mellama_train.errors import EngineError, StoppedError, TrainError, one_line
+from mellama_train.errors import DivergenceError, EngineError, StoppedError, TrainError, one_line
 from mellama_train.loop import outputs, resuming
 from mellama_train.loop.checkpoints import WRITE_ERRORS
 from mellama_train.loop.layout import CHECKPOINTS, FINAL, RECORD, hf_step, newest_hf_checkpoint
@@ -26,6 +26,9 @@ from mellama_train.model.loading import DTYPE, LOAD_ERRORS, read_model
 from mellama_train.recipe.config import Recipe
 from mellama_train.recipe.yaml_schema import as_json
 from mellama_train.rl.watching import Watch
+
+NO_PROBABILITIES = "probability tensor contains either"
+"""What torch says where it is to draw from what are no probabilities."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +47,8 @@ class Job:
         Source → tokens seen by this rank, counted on by whatever `open` made.
     hand_over
         (folder, steps, tokens of all ranks) → writes beside weights how they came to be; the first rank calls it.
+    tokens_at
+        Tokens read by all ranks up to a step, where the data says so and TRL forgets them with each start.
     ends
         Tokens that answers were seen to end with, which end those of the finished model.
     """
@@ -53,6 +58,7 @@ class Job:
     open: Callable[[Watch], Any]
     tokens: Counter[str]
     hand_over: Callable[[Path, int, Mapping[str, int]], object]
+    tokens_at: Callable[[int], int] | None = None
     ends: tuple[int, ...] = ()
 
 
@@ -95,14 +101,14 @@ def to_end(recipe: Recipe, ranks: Ranks, job: Job) -> Path:
             if ranks.is_first
             else Mute()
         )
-        watch = Watch(recipe, ranks, stop, report, seal)
+        watch = Watch(recipe, ranks, stop, report, seal, job.tokens_at)
         try:
             trainer = job.open(watch)
             # It would print every line of figures.
             trainer.remove_callback(transformers.PrinterCallback)
             if found:
                 report.message(f"going on from {found}")
-            trainer.train(resume_from_checkpoint=str(found) if found else None)
+            _train(trainer, found)
             if watch.stopped:
                 raise StoppedError(
                     f"{watch.stopped} after step {trainer.state.global_step}; the same command goes on from there"
@@ -112,6 +118,19 @@ def to_end(recipe: Recipe, ranks: Ranks, job: Job) -> Path:
         finally:
             report.close()
     return final
+
+
+def _train(trainer: Any, found: Path | None) -> None:
+    """All steps that are left. Raises `DivergenceError` where answers can no longer be drawn, before a loss tells."""
+    try:
+        trainer.train(resume_from_checkpoint=str(found) if found else None)
+    except RuntimeError as error:
+        if NO_PROBABILITIES not in str(error):
+            raise
+        raise DivergenceError(
+            f"step {trainer.state.global_step + 1}: the model's probabilities are no numbers any more; lower "
+            "optimizer.learning_rate in another output (this one's checkpoints stay)"
+        ) from error
 
 
 def opened(recipe: Recipe, ranks: Ranks, trainer: type[Any], config: Callable[[], Any], **more: Any) -> Any:

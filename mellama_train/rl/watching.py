@@ -37,7 +37,8 @@ HELD_OUT = {"margin": "eval_rewards/margins", "accuracy": "eval_rewards/accuraci
 class Watch(TrainerCallback):  # type: ignore[misc]
     """Reports, stops at a signal with a checkpoint, and ends a run whose loss is no number.
 
-    `seal` is called with the folder of each new checkpoint and its step, on all ranks.
+    `seal` is called with the folder of each new checkpoint and its step, on all ranks. `tokens_at` gives the tokens
+    read up to a step where TRL counts from the last start alone.
     """
 
     def __init__(
@@ -47,8 +48,10 @@ class Watch(TrainerCallback):  # type: ignore[misc]
         stop: Stop,
         report: Reporter | Mute,
         seal: Callable[[Path, int], None],
+        tokens_at: Callable[[int], int] | None = None,
     ) -> None:
         self._recipe, self._ranks, self._stop, self._report, self._seal = recipe, ranks, stop, report, seal
+        self._tokens_at = tokens_at
         self._saved_at = time.monotonic()
         self._alike = 0
         self.stopped: StoppedError | None = None
@@ -60,6 +63,8 @@ class Watch(TrainerCallback):  # type: ignore[misc]
             return
         figures = {RENAMED.get(name, name): value for name, value in logs.items() if isinstance(value, int | float)}
         figures.pop("epoch", None)
+        if self._tokens_at is not None:
+            figures["tokens"] = self._tokens_at(state.global_step)
         self._report.figures(state.global_step, figures)
         if not math.isfinite(figures["loss"]):
             raise DivergenceError(

@@ -116,6 +116,17 @@ class PairSet:
         }
 
 
+def doubtful(pairs: Sequence[EncodedPair]) -> list[str]:
+    """A line on pairs that stand there more than once, and one on those that prefer what another turns down."""
+    seen = Counter((tuple(pair.prompt), tuple(pair.chosen), tuple(pair.rejected)) for pair in pairs)
+    again = sum(times - 1 for times in seen.values())
+    against = sum(times for (prompt, chosen, rejected), times in seen.items() if (prompt, rejected, chosen) in seen)
+    return [
+        *([f"{again} pairs stand there again; each is learned from as often as it stands there"] if again else []),
+        *([f"{against} pairs contradict others, which prefer what these reject"] if against else []),
+    ]
+
+
 def read_pairs(source: Path | HubDataset) -> Iterator[Pair]:
     """The pairs of one file (JSON lines, a JSON list, Parquet) or data set, in order.
 

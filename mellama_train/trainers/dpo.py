@@ -40,7 +40,7 @@ def read_pairs(recipe: DpoRecipe, *, speaks: bool = True) -> Pairs:
     """
     from mellama_train.model.loading import load_tokenizer
     from mellama_train.model.provenance import TestSets
-    from mellama_train.rows.pairs import file_pairs
+    from mellama_train.rows.pairs import doubtful, file_pairs
 
     tokenizer, data = load_tokenizer(recipe.model), recipe.data
     kept, of_tests, tasks = _outside_test_sets(file_pairs(data.pairs))
@@ -51,8 +51,9 @@ def read_pairs(recipe: DpoRecipe, *, speaks: bool = True) -> Pairs:
         raise DataError("every pair of the data holds a passage of a test set, so nothing is left to train on")
     train, too_long = _encoded(recipe, tokenizer, kept)
     held_out = {file.stem: _encoded(recipe, tokenizer, file_pairs([file]))[0] for file in data.held_out}
-    for line in (*said, *too_long) if speaks else ():
-        print(f"{line}; left out", file=sys.stderr)
+    lines = (*(f"{line}; left out" for line in (*said, *too_long)), *doubtful(train.pairs))
+    for line in lines if speaks else ():
+        print(line, file=sys.stderr)
     found = TestSets(tasks=tasks, found=len(of_tests), left_out=len(of_tests))
     return Pairs(train=train, held_out=held_out, test_sets=found, tokenizer=tokenizer)
 
@@ -125,6 +126,7 @@ def _run(recipe: DpoRecipe, ranks: Ranks) -> Path:
         open=lambda watch: open_trainer(recipe, ranks, pairs.train, pairs.held_out, pairs.tokenizer, watch),
         tokens=Counter(),
         hand_over=handed_over,
+        tokens_at=lambda step: sum(tokens_seen(recipe, pairs.train, step).values()),
         ends=pairs.train.ends,
     )
     return to_end(recipe, ranks, job)

@@ -43,7 +43,7 @@ from mibe.metrics.classification import (
 from mibe.metrics.diagnosis import TopKAccuracy, TopKExact, UnreadableVerdicts, first_match
 from mibe.metrics.extraction import Entity, EntityMacroF1, EntityMicroF1, EntityScores, OverlapF1
 from mibe.metrics.multilabel import AnyLabelF1, ExampleF1, LabelwiseMacroF1, LabelwiseScores, MicroF1, SubsetAccuracy
-from mibe.metrics.qa import ExactMatch, TokenF1
+from mibe.metrics.qa import ExactMatch, SaidF1, SaidMatch, TokenF1
 from mibe.metrics.summarization import Rouge
 from mibe.parsers.spans import Span, write_marks
 from mibe.protocols.paper_marks import align, tagged_words
@@ -60,9 +60,12 @@ NOTHING = "⟨nothing⟩"
 
 UNKNOWN = "no package of the extra computes it"
 SQUAD = "SQuAD's script is in no package of the extra; the tests hold the figure to its definition"
+SAID = "how answers with numbers are compared is a rule of mibe's own"
 REASONS: Mapping[type, str] = {
     ExactMatch: SQUAD,
     TokenF1: SQUAD,
+    SaidMatch: SAID,
+    SaidF1: SAID,
     CharacterScores: "a habit of the paper's code that no package has",
     BootstrapMedian: "a median over random resamples, which differs with the seed; the mean of the same scores stands "
     "beside it",

@@ -48,13 +48,13 @@ def open_plain(path: Path) -> IO[bytes]:
     return path.open("rb")
 
 
-def disk_error(error: OSError, path: Path) -> RunError:
-    """What a failed write means for the user."""
+def disk_error(error: OSError, path: Path, instead: str = "another --output-dir") -> RunError:
+    """What a failed write means for the user; `instead` is what another place is given by."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return RunError(
             f"the disk is full: {path}; everything so far is kept, free some space and run the same command again"
         )
-    return RunError(f"cannot write {path}: {error.strerror or error}; give another --output-dir")
+    return RunError(f"cannot write {path}: {error.strerror or error}; give {instead}")
 
 
 def cache_dir() -> Path:

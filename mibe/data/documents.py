@@ -33,4 +33,7 @@ def check_split(task: Task, split: str) -> None:
     """Raise when the data is not prepared (`DataError`) or has no such split (`UsageError`)."""
     available = store.splits(task.data_name)
     if split not in available:
-        raise UsageError(f"{task.name} has no {split} split here; it has {', '.join(available) or 'none'}")
+        raise UsageError(
+            f"{task.name} has no {split} split here; it has {', '.join(available) or 'none'}; "
+            f"mibe data prepare {task.data_name} --from PATH brings data that has one"
+        )

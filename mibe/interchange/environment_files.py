@@ -50,7 +50,15 @@ class MibeTask(vf.Task[vf.TaskData]):
 class MibeTaskset(vf.Taskset[MibeTask, vf.TasksetConfig]):
     def load(self) -> list[MibeTask]:
         return [
-            MibeTask(vf.TaskData(id=one.id, name=one.id, prompt=one.messages[-1]["content"]), self.config.task)
+            MibeTask(
+                vf.TaskData(
+                    id=one.id,
+                    name=one.id,
+                    system_prompt=REWARD.task.prompt.system or None,
+                    prompt=one.messages[-1]["content"],
+                ),
+                self.config.task,
+            )
             for one in samples()
         ]
 

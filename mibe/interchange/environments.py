@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from string import Template
@@ -63,6 +64,8 @@ def environment(
     measure_of(known)
     right = _right(known, to, allow_egress, agreement)
     check_split(known, split)
+    if output is not None and output.exists():
+        raise UsageError(f"{output} is there already, and may have been changed by hand; give another --output")
     text = _table(known, split) if to == "csv" else _file(known, to, split, output, included, right)
     if output is None:
         return text
@@ -72,7 +75,7 @@ def environment(
             output.chmod(0o600)
         write_atomically(output, text)
     except OSError as error:
-        raise disk_error(error, output) from error
+        raise disk_error(error, output, "another --output") from error
     return None
 
 
@@ -105,7 +108,7 @@ def _file(task: Task, to: str, split: str, output: Path | None, included: Iterab
 
 def _module(task: Task, to: str, output: Path | None) -> str:
     """The name under which the file is imported. Raises `UsageError` for a file that cannot be."""
-    usual = f"mibe_{task.name}_{to}".replace("-", "_").lower()
+    usual = re.sub(r"\W", "_", f"mibe_{task.name}_{to}").lower()
     if output is None:
         return usual
     if output.suffix != ".py" or not output.stem.isidentifier():
@@ -117,8 +120,9 @@ def _table(task: Task, split: str) -> str:
     left_out = {} if split == TEST else also_in_test(task, split)
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
-    table.writerow(["id", "prompt", "answer"])
+    system = [task.prompt.system] if task.prompt.system else []
+    table.writerow(["id", *(["system"] if system else []), "prompt", "answer"])
     for sample in training_samples(task, split):
         if sample.id not in left_out:
-            table.writerow(map(cell, (sample.id, sample.messages[-1]["content"], sample.answer)))
+            table.writerow(map(cell, (sample.id, *system, sample.messages[-1]["content"], sample.answer)))
     return text.getvalue()

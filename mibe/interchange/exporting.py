@@ -58,7 +58,7 @@ def export(run: str | Path | Run, form: str, *, output: Path | None = None, samp
         output.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(output, text + "\n")
     except OSError as error:
-        raise disk_error(error, output) from error
+        raise disk_error(error, output, "another --output") from error
     return None
 
 

@@ -49,7 +49,7 @@ def write_logs(run: Run, folder: Path) -> list[Path]:
                 write_eval_log(_log(run, name, part), str(place))
                 written.append(place)
     except OSError as error:
-        raise disk_error(error, folder) from error
+        raise disk_error(error, folder, "another --output") from error
     return written
 
 

@@ -43,7 +43,7 @@ def write_parquet(run: Run, output: Path, *, samples: bool) -> None:
         with rewriting(output) as file:
             pyarrow.parquet.write_table(table, file)
     except OSError as error:
-        raise disk_error(error, output) from error
+        raise disk_error(error, output, "another --output") from error
 
 
 def rows(run: Run, *, samples: bool) -> list[dict[str, Any]]:

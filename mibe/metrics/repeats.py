@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
 from statistics import NormalDist
@@ -12,10 +11,8 @@ from typing import NamedTuple
 
 from mibe.metrics.arrays import FloatArray, IntArray, np
 from mibe.metrics.intervals import EDGE, wilson
-from mibe.metrics.qa import normalise
+from mibe.metrics.qa import said
 from mibe.task import Value
-
-_WORD = re.compile(r"\w+")
 
 
 class Spread(NamedTuple):
@@ -104,12 +101,9 @@ def majority(answers: Sequence[Value | None], same: Callable[[Value], Hashable])
 
 
 def as_answer(value: Value) -> Hashable:
-    """What is equal for two answers that say the same: a short text without case, punctuation and articles, a set.
-
-    A text of which nothing else is left, as the letter A, is compared with its articles.
-    """
+    """What is equal for two answers that say the same: a short text by what it says (`mibe.metrics.qa.said`), a set."""
     if isinstance(value, str):
-        return normalise(value) or " ".join(_WORD.findall(value.lower())) or value
+        return said(value)
     if isinstance(value, list | tuple) and all(isinstance(each, str) for each in value):
         return frozenset(value)
     return as_written(value)

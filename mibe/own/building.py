@@ -14,7 +14,7 @@ from mibe.metrics.classification import Accuracy, MacroF1, MacroF1Gold, PerLabel
 from mibe.metrics.diagnosis import TopKExact
 from mibe.metrics.extraction import EntityMacroF1, EntityMicroF1, EntityScores, OverlapF1, Schema
 from mibe.metrics.multilabel import ExampleF1, LabelwiseMacroF1, LabelwiseScores, MicroF1, SubsetAccuracy
-from mibe.metrics.qa import ExactMatch, TokenF1
+from mibe.metrics.qa import SaidF1, SaidMatch
 from mibe.metrics.summarization import Rouge
 from mibe.own.kinds import Kind
 from mibe.own.rows import WHOLE_TEXT, field_of
@@ -195,7 +195,7 @@ def _known_metrics(
         overlaps = tuple(OverlapF1(labels, schema) for schema in (Schema.PARTIAL, Schema.ENT_TYPE, Schema.EXACT))
         return (*strict, *overlaps), (), (EntityScores(labels),)
     if kind is Kind.ANSWER:
-        return (ExactMatch(), TokenF1()), (), ()
+        return (SaidMatch(), SaidF1()), (), ()
     return ((Rouge(),) if kind is Kind.SUMMARY else (TopKExact(),)), (), ()
 
 

@@ -42,7 +42,7 @@ def write_page(folder: Path, template: str, context: Mapping[str, Any], *, asset
     except (FileExistsError, NotADirectoryError):
         raise RunError(f"{folder} is not a folder; give another one") from None
     except OSError as error:
-        raise disk_error(error, folder) from error
+        raise disk_error(error, folder, "another folder") from error
     return folder / "index.html"
 
 

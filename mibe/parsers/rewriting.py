@@ -124,6 +124,7 @@ JOIN = (
 _JOIN = late(JOIN, re.I)
 _WORD_JOIN = late(r"\b(?:or|nor|and)\b|/", re.I)
 _ENDS_ITEM = late(r"[ \"')\]]*(?:$|[\n,.;/|&])")
+_GOES_ON = late(rf"{JOIN}{ANSWER}", re.I)
 _DENIED = late(r"\b(?:not|neither|nor|excludes?|except|avoid)\b[^.;\n]{0,40}\Z", re.I)
 
 
@@ -147,7 +148,7 @@ def _joined(text: str, pieces: Sequence[str], gap: str, found: re.Match[str]) ->
     """Whether a mark continues the list that the last one begins."""
     if Kind.TURNED_DOWN in (kind_of(pieces[-1]), kind_of(found[0])):
         return False
-    ends = _ENDS_ITEM.match(text, found.end()) is not None
+    ends = (_ENDS_ITEM.match(text, found.end()) or _GOES_ON.match(text, found.end())) is not None
     if gap == " - ":
         return ends
     if not _JOIN.fullmatch(gap) or (";" in gap and _DENIED.search(pieces[-2])):

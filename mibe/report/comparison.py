@@ -74,7 +74,7 @@ def write_comparison(
     except (FileExistsError, NotADirectoryError):
         raise RunError(f"{folder} is not a folder; give another one") from None
     except OSError as error:
-        raise disk_error(error, folder) from error
+        raise disk_error(error, folder, "another folder") from error
     context = {
         "title": f"{names[0]} beside {names[1]}",
         "subtitle": "Two runs on the same samples. A is the first, B the second.",

@@ -68,7 +68,7 @@ def write_report(run: str | Path | Run, folder: Path | None = None, progress: Pr
     except (FileExistsError, NotADirectoryError):
         raise RunError(f"{folder} is not a folder; give another one") from None
     except OSError as error:
-        raise disk_error(error, folder) from error
+        raise disk_error(error, folder, "another folder") from error
     context = {
         "title": f"Run report: {record['model']['name']}",
         "subtitle": _subtitle(record, views),

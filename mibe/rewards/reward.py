@@ -128,9 +128,10 @@ class Reward:
         ModelError
             When the judge of diagnoses fails.
         UsageError
-            When there are not as many of one as of the other.
+            When there are not as many of one as of the other, or one of them is of another kind.
         """
         _check_lengths(responses, examples=examples, prompts=prompts, cut=cut)
+        _check_examples(examples)
         opened = self._opened(prompts, len(responses))
         ended = [False] * len(responses) if cut is None else cut
         read = [
@@ -259,9 +260,10 @@ def _asked(arbiter: Judge, task: Task, cases: Sequence[Case]) -> list[Judgement]
 
 def _check_weights(format: float, length: float) -> None:
     """Raise `UsageError` where the terms leave nothing for the answer."""
-    if not (0 <= format <= 1 and 0 <= length <= 1 and format + length < 1):
+    are_numbers = all(isinstance(weight, int | float) for weight in (format, length))
+    if not (are_numbers and 0 <= format <= 1 and 0 <= length <= 1 and format + length < 1):
         raise UsageError(
-            f"format {format:g} and length {length:g}: weights are from 0 to 1 and leave something for the answer; "
+            f"format {format!r} and length {length!r}: weights are from 0 to 1 and leave something for the answer; "
             "0.1 each is much"
         )
 
@@ -271,3 +273,10 @@ def _check_lengths(responses: Sequence[Text], **others: Sequence[Any] | None) ->
     for name, given in others.items():
         if given is not None and len(given) != len(responses):
             raise UsageError(f"{len(responses)} responses and {len(given)} {name}: give one for each response")
+
+
+def _check_examples(examples: Sequence[Example]) -> None:
+    """Raise `UsageError` for what is no document: trainers hand over rows."""
+    other = next((example for example in examples if not isinstance(example, Example)), None)
+    if other is not None:
+        raise UsageError(f"examples are documents (mibe.examples finds them, by their ids), not {type(other).__name__}")

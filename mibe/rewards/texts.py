@@ -16,6 +16,8 @@ def last_text(given: Text) -> str:
     """The text, or that of the last turn. Raises `UsageError` for what is neither."""
     if isinstance(given, str):
         return given
+    if not isinstance(given, Mapping | Sequence):
+        raise _neither(given)
     turn = given if isinstance(given, Mapping) else (given[-1] if given else {"content": ""})
     content = turn.get("content") if isinstance(turn, Mapping) else getattr(turn, "content", None)
     if content is None:
@@ -24,7 +26,11 @@ def last_text(given: Text) -> str:
         return content
     if isinstance(content, Sequence):
         return "".join(_part(part) for part in content)
-    raise UsageError(f"a response is a text or turns of a chat with role and content, not {type(given).__name__}")
+    raise _neither(given)
+
+
+def _neither(given: Any) -> UsageError:
+    return UsageError(f"a response is a text or turns of a chat with role and content, not {type(given).__name__}")
 
 
 def _part(part: Any) -> str:

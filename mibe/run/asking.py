@@ -33,7 +33,7 @@ def prepare(model: Renderer, settings: Settings) -> Settings:
         wanted["--at-budget close"] = "close"
     for option, ability in wanted.items():
         if ability not in abilities(model):
-            raise UsageError(f"{model.name} cannot do {option}{_does(model)}; leave it out")
+            raise UsageError(f"{model.name} cannot do {option}{_does(model)}; leave it out, or take a model that can")
     return resolved
 
 

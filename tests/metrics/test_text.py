@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mibe.metrics.diagnosis import TopKAccuracy, first_match
-from mibe.metrics.qa import ExactMatch, TokenF1, exact_match, normalise, token_f1
+from mibe.metrics.qa import ExactMatch, SaidF1, SaidMatch, TokenF1, exact_match, normalise, said, token_f1
 from mibe.metrics.score import score
 from mibe.metrics.summarization import Rouge, lcs_length, rouge
 
@@ -84,6 +84,36 @@ def test_the_best_reference_counts_and_no_answer_scores_0():
     figures = score([ExactMatch(), TokenF1()], predictions, targets, resamples=10)
     assert figures["exact_match"].value == pytest.approx(1 / 3)
     assert figures["f1"].value == pytest.approx((2 / 3 + 0 + 1) / 3)
+
+
+@pytest.mark.parametrize(
+    "same",
+    [
+        ("1.5 mg", "1.5mg", "The 1.5 mg.", " 1.5 MG"),
+        ("1,000 units", "1000 units"),
+        ("5 %", "5%", "(5%)"),
+        ("\u22121", "-1"),
+        ("HER2+", "her2+", "HER2+."),
+        ("< 5", "<5"),
+        ("120/80", "120/80 ."),
+        ("beta-blocker", "beta blocker"),
+        ("5-10 days", "5-10 days."),
+        ("A", "a", "(A)"),
+    ],
+)
+def test_answers_that_say_the_same(same):
+    assert len(set(map(said, same))) == 1, list(map(said, same))
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("1.5 mg", "15 mg"), ("0.5", "05"), ("-1", "+1"), ("-1", "1"), ("<5", ">5"), ("<5", "5"), ("HER2+", "HER2-"),
+     ("120/80", "12080"), ("5%", "5"), ("1:10", "110"), ("+", "-"), ("10.0", "100"), ("1,5", "15")],
+)  # fmt: skip
+def test_numbers_keep_their_points_and_signs(one, other):
+    assert said(one) != said(other)
+    assert SaidMatch().values([one], [other]).tolist() == [[0]]
+    assert SaidF1().values([one, one], [other, one]).tolist() == [[0 if "mg" not in one else 0.5], [1]]
 
 
 def rouge_score_of(prediction, target):

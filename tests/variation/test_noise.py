@@ -99,7 +99,8 @@ def test_lower_case_leaves_units_and_abbreviations():
 
 
 @pytest.mark.parametrize(
-    "text", ["the A-a gradient", "of type A and", "hepatitis A, then", "a prominent A wave", "in image A.", "drug (A) is"]
+    "text",
+    ["the A-a gradient", "of type A and", "hepatitis A, then", "a prominent A wave", "in image A.", "drug (A) is"],
 )
 def test_a_letter_that_names_something_stays(text):
     assert lower_case(text, random.Random(1), frozenset()) == text
