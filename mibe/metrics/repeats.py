@@ -12,7 +12,7 @@ from typing import NamedTuple
 from mibe.metrics.arrays import FloatArray, IntArray, np
 from mibe.metrics.intervals import EDGE, wilson
 from mibe.metrics.qa import said
-from mibe.task import Value
+from mibe.task import Category, Task, Value
 
 
 class Spread(NamedTuple):
@@ -107,6 +107,21 @@ def as_answer(value: Value) -> Hashable:
     if isinstance(value, list | tuple) and all(isinstance(each, str) for each in value):
         return frozenset(value)
     return as_written(value)
+
+
+def same_answer(task: Task) -> Callable[[Value], Hashable]:
+    """What is equal for two answers to a task that are one: labels and ranked diagnoses as they are written.
+
+    A label may differ from another by a sign alone (T1, T-1), and so may what a text says.
+    """
+    if task.category is Category.DIAGNOSIS:
+        return as_written
+    return as_label if task.labels else as_answer
+
+
+def as_label(value: Value) -> Hashable:
+    """A label as it is, and several as a set."""
+    return value if isinstance(value, str) else as_answer(value)
 
 
 def as_written(value: Value) -> Hashable:

@@ -6,12 +6,18 @@ import hashlib
 import heapq
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain, islice, zip_longest
 from typing import NamedTuple, Protocol, TypeAlias
 
 from mibe.errors import DataError, UsageError
 from mibe.task import Example, Task
+
+TRIES = 50
+"""Seeds tried for each draw that was found, on average, before there are held to be no more."""
+
+REMEMBERED = 64
+"""Keys whose draws are kept: the versions of a document are asked side by side."""
 
 
 def shot_order(seed: int, ident: str) -> str:
@@ -73,6 +79,14 @@ def balance_label(task: Task, example: Example) -> str:
     return str(first) if task.labels or example.choices else ""
 
 
+@dataclass
+class _Draws:
+    """The draws of a key that differ, in their order, and how many seeds they took."""
+
+    found: list[tuple[Candidate, ...]] = field(default_factory=list)
+    tried: int = 0
+
+
 @dataclass(frozen=True)
 class Shots:
     """The worked examples of a task for one run, chosen from its train split alone.
@@ -89,7 +103,9 @@ class Shots:
     leaked: tuple[str, ...] = ()
     per_document: bool = False
     draw: int = 0
-    """Which draw of examples this is: 0 is the usual choice, others are chosen by a seed of their own."""
+    """Which draw of examples this is: 0 is the usual choice, others are chosen by seeds of their own, none twice."""
+    _found: dict[str, _Draws] = field(default_factory=dict, repr=False, compare=False)
+    """Key → its draws so far, the same for the `Shots` of all draws."""
 
     @classmethod
     def prepare(
@@ -137,15 +153,36 @@ class Shots:
         """The worked examples for documents whose `matching` is `key`.
 
         Where they must match the document (MMLU's subject) the usual ones are the first, as their authors list them.
+        Raises `UsageError` where there are not as many draws.
         """
+        if len(self._found) > REMEMBERED:
+            self._found.clear()
+        known = self._found.setdefault(key, _Draws())
+        while len(known.found) <= self.draw:
+            chosen = self._chosen(key, known.tried)
+            known.tried += 1
+            if chosen not in known.found:
+                known.found.append(chosen)
+            elif known.tried > TRIES * len(known.found):
+                raise UsageError(
+                    f"{self.task.name}: --vary shots:{self.draw + 1} is out of range: {len(known.found)} draws of "
+                    f"{self.count} worked examples were found that differ; give fewer"
+                )
+        return tuple(self._read(candidate) for candidate in known.found[self.draw])
+
+    def check_draws(self) -> None:
+        """Raise `UsageError` where there are not as many draws as `draw` asks for, of any kind of document."""
+        for key in self.candidates:
+            self.choose(key)
+
+    def _chosen(self, key: str, number: int) -> tuple[Candidate, ...]:
+        """The usual choice for number 0, and one by another seed for each other number."""
         matched = self.task.shots_match is not None
         pool = self.candidates.get(key if matched else "", ())
-        if matched and not self.draw:
-            chosen = list(pool)[: self.count]
-        else:
-            # Two seeds that stand side by side would share a shuffle.
-            chosen = choose_shots(pool, self.count, seed=self.seed + 2 * self.draw, key=key)
-        return tuple(self._read(candidate) for candidate in chosen)
+        if matched and not number:
+            return tuple(pool)[: self.count]
+        # Two seeds that stand side by side would share a shuffle.
+        return tuple(choose_shots(pool, self.count, seed=self.seed + 2 * number, key=key))
 
     def _read(self, candidate: Candidate) -> Example:
         example = self.train[candidate.place]

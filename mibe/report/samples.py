@@ -74,7 +74,7 @@ def index(task: Task, rows: Sequence[Row], *, private: bool) -> Data:
     return {
         "ids": [name_of(row) for row in rows],
         "draws": [row.get("draw") for row in rows],
-        "versions": version_columns(rows, private=private),
+        "versions": version_columns(task, rows, private=private),
         "outcomes": [OUTCOMES.index(row["outcome"]) for row in rows],
         "right": [is_right(row) for row in rows],
         "score": [score_of(task, row) for row in rows],

@@ -6,10 +6,10 @@ A figure's `link` is the part of the address behind the task's name that `assets
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
-from mibe.metrics.repeats import as_answer
+from mibe.metrics.repeats import same_answer
 from mibe.results.draws import CHANGED, spread_name
 from mibe.results.log import Row
 from mibe.results.variants import (
@@ -23,6 +23,7 @@ from mibe.results.variants import (
     place_name,
     worst_name,
 )
+from mibe.task import Task, Value
 from mibe.terminal.plain import printable
 
 Data = dict[str, Any]
@@ -116,7 +117,7 @@ def _fairness(name: str, of: Mapping[str, Any]) -> Data:
     }
 
 
-def version_columns(rows: Sequence[Row], *, private: bool) -> Data | None:
+def version_columns(task: Task, rows: Sequence[Row], *, private: bool) -> Data | None:
     """What samples are filtered and put side by side by: for each the versions it stands for (numbers of `names`), its
     document, the order of its options, and the ways in which the answers to its document change (numbers of `ways`).
 
@@ -125,6 +126,7 @@ def version_columns(rows: Sequence[Row], *, private: bool) -> Data | None:
     said = [row.get("variant") for row in rows]
     if not any(said):
         return None
+    same = same_answer(task)
     names: dict[str, int] = {}
     ways: dict[str, int] = {}
     answers: dict[tuple[str, str], set[Hashable]] = {}
@@ -134,7 +136,7 @@ def version_columns(rows: Sequence[Row], *, private: bool) -> Data | None:
         stands.append([names.setdefault(f"{way}:{value}", len(names)) for way, value in own.items()])
         for way in own:
             ways.setdefault(way, len(ways))
-            answers.setdefault((way, row["variant"]["of"]), set()).add(answer_of(row, way))
+            answers.setdefault((way, row["variant"]["of"]), set()).add(answer_of(row, way, same))
     documents = [row["id"] if variant is None else variant["of"] for row, variant in zip(rows, said, strict=True)]
     number = {document: place for place, document in enumerate(dict.fromkeys(documents))}
     changing = [
@@ -152,7 +154,7 @@ def version_columns(rows: Sequence[Row], *, private: bool) -> Data | None:
     }
 
 
-def answer_of(row: Row, way: str) -> Hashable:
+def answer_of(row: Row, way: str, same: Callable[[Value], Hashable]) -> Hashable:
     """What a version was answered, equal for two that say the same: an option by its letter in the document."""
     prediction, order = row["prediction"], row["variant"].get("order", "")
     if prediction is None:
@@ -160,4 +162,4 @@ def answer_of(row: Row, way: str) -> Hashable:
     if way == "options" and order:
         at = ord(prediction) - ord("A")
         return order[at] if 0 <= at < len(order) else None
-    return as_answer(prediction)
+    return same(prediction)

@@ -181,6 +181,8 @@ def plan_documents(task: Task, settings: Settings) -> Plan:
         _check_closed(task, first)
     shots = _shots(task, settings)
     variation = None if settings.vary is None else vary(plain, settings)
+    if shots is not None and variation is not None and variation.draws > 1:
+        replace(shots, draw=variation.draws - 1).check_draws()
     return Plan(task, documents, shots, settings, variation=variation)
 
 

@@ -11,13 +11,12 @@ from mibe.metrics.arrays import BoolArray, FloatArray, IntArray, np
 from mibe.metrics.base import BootstrapMedian, Observed, RightOrWrong, is_main
 from mibe.metrics.intervals import cluster_totals
 from mibe.metrics.repeats import (
-    as_answer,
-    as_written,
     figures_by_draw,
     is_changing,
     majority,
     pass_at_k,
     pass_sizes,
+    same_answer,
     spread,
 )
 from mibe.metrics.score import Figure, score
@@ -49,7 +48,7 @@ def repeats(
     found = _spreads(main, columns.draws, len(sizes))
     scored = partial(score, resamples=resamples, seed=seed)
     if task.category in VOTED:
-        votes = [majority(answers, as_answer) for answers in _answers(columns)]
+        votes = [majority(answers, same_answer(task)) for answers in _answers(columns)]
         targets = [columns.targets[place.start] for place in columns.by_document()]
         voted = scored([metric for metric, _ in main], votes, targets, clusters=clusters)
         found |= {vote_name(name, columns.repeats): figure for name, figure in voted.items()}
@@ -58,8 +57,7 @@ def repeats(
             right = cluster_totals(table, columns.documents)
             for column, name in enumerate(metric.names):
                 found |= _passes(name, sizes, right[:, column], clusters, columns.repeats, scored)
-    same = as_written if task.category is Category.DIAGNOSIS else as_answer
-    changes = [is_changing(answers, same) for answers in _answers(columns) if len(answers) > 1]
+    changes = [is_changing(answers, same_answer(task)) for answers in _answers(columns) if len(answers) > 1]
     found |= scored([Observed(CHANGED)], changes, changes, clusters=_of(clusters, sizes > 1))
     return {
         "draws": columns.repeats,

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -12,13 +12,13 @@ from mibe.metrics.arrays import FloatArray, IntArray, np
 from mibe.metrics.base import BootstrapMedian, Observed, RightOrWrong, is_main
 from mibe.metrics.fairness import Answers, Counting, Told, fairness
 from mibe.metrics.intervals import shared
-from mibe.metrics.repeats import as_answer, as_written, is_changing
+from mibe.metrics.repeats import is_changing, same_answer
 from mibe.metrics.score import Figure, score, score_statistics
 from mibe.metrics.variants import covariance_of, flips, letter_p, spread_over_versions
 from mibe.results.draws import CHANGED, spread_name
 from mibe.results.variants import FLIPPED, all_name, answered_name, mean_name, place_name, worst_name
 from mibe.run.columns import Columns
-from mibe.task import Category, Metric, Task, letter
+from mibe.task import Metric, Task, Value, letter
 from mibe.variation import BASELINE, REFERENCES, ROBUSTNESS
 
 Table = tuple[Metric, FloatArray]
@@ -80,7 +80,7 @@ def variants(
     ]
     of_ways = {way: places for way, places in samples.places.items() if way in ROBUSTNESS}
     robust = {way: _robustness(task, main, samples, way, resamples, seed) for way in of_ways}
-    attributes = {way: _told(main, samples, way) for way in samples.places if way not in ROBUSTNESS}
+    attributes = {way: _told(task, main, samples, way) for way in samples.places if way not in ROBUSTNESS}
     names = {document: str(number) for document, number in samples.clusters.items()}
     counting = Counting(names, resamples, seed)
     fair = fairness(attributes, counting, baseline=BASELINE, references=REFERENCES, headline=_right(main)[0])
@@ -95,22 +95,22 @@ def _right(main: Sequence[Table]) -> tuple[str, FloatArray | None]:
     return "accuracy", None
 
 
-def _told(main: Sequence[Table], samples: Samples, way: str) -> Answers:
+def _told(task: Task, main: Sequence[Table], samples: Samples, way: str) -> Answers:
     """What was answered for each value of an attribute, and whether it was right."""
-    right = _right(main)[1]
+    right, same = _right(main)[1], same_answer(task)
     return {
         document: {
-            value: Told(_answer(samples.columns, place), None if right is None else bool(right[place]))
+            value: Told(_answer(samples.columns, place, same), None if right is None else bool(right[place]))
             for value, place in values.items()
         }
         for document, values in samples.places[way].items()
     }
 
 
-def _answer(columns: Columns, place: int) -> Hashable:
+def _answer(columns: Columns, place: int, same: Callable[[Value], Hashable]) -> Hashable:
     """What was answered, such that two answers are equal where they say the same."""
     answer = columns.predictions[place]
-    return None if answer is None else as_answer(answer)
+    return None if answer is None else same(answer)
 
 
 def _option(columns: Columns, place: int, *, counted: bool = True) -> str | None:
@@ -218,7 +218,7 @@ def _of_answers(
 
 def answers_of(task: Task, columns: Columns, places: IntArray, way: str) -> list[list[Hashable]]:
     """The answers of each document's versions, equal where they say the same."""
-    same = as_written if task.category is Category.DIAGNOSIS else as_answer
+    same = same_answer(task)
 
     def answer(place: int) -> Hashable:
         if way == "options":

@@ -10,7 +10,7 @@ from mibe.task import Example, Task
 from mibe.variation.closed import check_closed
 from mibe.variation.dice import dice
 from mibe.variation.reviewed import reviewed
-from mibe.variation.sentences import before_last
+from mibe.variation.sentences import before_last, starts
 from mibe.variation.varied import Made, Version, Versions
 
 COUNT = 4
@@ -28,7 +28,7 @@ NAME = "distractor"
 
 @dataclass(frozen=True, slots=True)
 class Distractor:
-    """The document, and `count` − 1 copies with a sentence before the last one of its first text."""
+    """The document, and `count` − 1 copies with a sentence before the last one of the text that has most."""
 
     count: int
     seed: int
@@ -36,7 +36,7 @@ class Distractor:
 
     def of(self, example: Example) -> Made:
         """The copies of one document, each with another sentence of which no long word stands in the document."""
-        field = next(iter(example.inputs))
+        field = max(example.inputs, key=lambda name: len(starts(example.inputs[name])))
         said = _long_words(" ".join([*example.inputs.values(), *example.choices]))
         fitting = [sentence for sentence in sentences() if not _long_words(sentence) & said]
         drawn = dice(self.seed, example, self.name).sample(fitting, min(self.count - 1, len(fitting)))

@@ -21,6 +21,8 @@ UNCLEAR = Refused("words alone do not tell whether a “her” is “his” or �
 RELATIVE = Refused("it speaks of a relative, whose pronouns would be those of the patient")
 
 _OPENING = frozenset("“‘\"'(")
+_PLACES = frozenset(("at", "from", "in", "inside", "near", "of", "outside", "to"))
+"""Words before "her home" that make it a place; "brought her home" is said of her."""
 
 _WORD = re.compile(r"\b(?:Mrs?|Ms)\.|[A-Za-z]+")
 
@@ -83,7 +85,7 @@ def swapped(text: str) -> tuple[str, str, str] | Refused:
 
 def _is_unclear(before: str, following: str, gap: str) -> bool:
     """Whether "her" may stand before a verb as well as before a noun ("helped her sleep"), or before a quotation."""
-    if gap.strip() in _OPENING:
+    if gap.strip() in _OPENING or (following.lower() == "home" and before not in _PLACES):
         return True
     lists = reviewed("attributes")["sex"]
     return before in lists["before_her_and_a_verb"] and not gap.strip() and following.lower() not in lists["after_him"]
@@ -92,7 +94,8 @@ def _is_unclear(before: str, following: str, gap: str) -> bool:
 def _told_of_other(before: str, word: str, following: str, gap: str) -> str:
     """The word for the other sex; "her" is "his" before a noun and "him" elsewhere, "his" is "hers" after an "of"."""
     low = word.lower()
-    alone = gap.strip() != "" or following.lower() in reviewed("attributes")["sex"]["after_him"]
+    # A number belongs to the noun behind it: "her 3 children".
+    alone = gap.strip(" 0123456789-") != "" or following.lower() in reviewed("attributes")["sex"]["after_him"]
     if low == "her":
         new = "him" if alone else "his"
     elif low == "his" and before == "of" and alone:

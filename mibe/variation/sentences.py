@@ -23,9 +23,15 @@ def before_last(text: str, sentence: str) -> str:
     return f"{text[:at]}{sentence} {text[at:]}"
 
 
+_REFERS = re.compile(
+    r"[\"“(]?(?:This|That|These|Those|It|Its|They|Their|Such|Both|Another|The (?:latter|former|same))\b"
+)
+"""The beginning of a sentence that speaks of what the one before it named."""
+
+
 def after_first(text: str, sentence: str) -> str:
-    """The text with a sentence after its first one."""
-    found = starts(text)
-    if len(found) < 2:
-        return f"{text.rstrip()} {sentence}"
-    return f"{text[: found[1]]}{sentence} {text[found[1] :]}"
+    """The text with a sentence after its first one, or after the next one that no pronoun ties to its successor."""
+    for at in starts(text)[1:]:
+        if not _REFERS.match(text, at):
+            return f"{text[:at]}{sentence} {text[at:]}"
+    return f"{text.rstrip()} {sentence}"

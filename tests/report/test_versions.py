@@ -6,6 +6,7 @@ import re
 import pytest
 from varied_runs import leaning, steady, varied_run
 
+from mibe.registry import load_task
 from mibe.report import page as report_page
 from mibe.report.comparison import write_comparison
 from mibe.report.page import write_report
@@ -115,7 +116,7 @@ def test_a_run_without_versions_has_nothing_of_it(made):
     assert (
         versions_view({key: value for key, value in run.record["tasks"]["medqa"].items() if key != "versions"}) is None
     )
-    assert version_columns([{"id": "1", "prediction": "A"}], private=False) is None
+    assert version_columns(load_task("medqa"), [{"id": "1", "prediction": "A"}], private=False) is None
 
 
 def test_two_runs_stand_beside_each_other_in_each_figure_of_versions(made):

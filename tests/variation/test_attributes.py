@@ -43,6 +43,7 @@ def made(attribute, text, choices=CHOICES):
         ("A male student; the Male of HE", "A female student; the Female of She"),
         ("A 60-year-old man lives with his wife.", "A 60-year-old woman lives with her husband."),
         ("Mr. Brown is tired.", "Mrs. Brown is tired."),
+        ("She keeps things in her home with her 3 children.", "He keeps things in his home with his 3 children."),
     ],
 )
 def test_every_word_is_told_of_the_other_sex(told, other):
@@ -68,6 +69,8 @@ def test_a_swap_and_its_swap_are_the_text():
         # "Him" before a verb, "his" before a noun; and whose words these are.
         ("An inhaler helped her control the attacks.", UNCLEAR),
         ("She feels that her “lungs are falling apart”.", UNCLEAR),
+        ("A friend brought her home.", UNCLEAR),
+        ("A 30-year-old woman fell. Friends found her unconscious.", UNCLEAR),
     ],
 )
 def test_what_a_swap_of_words_cannot_tell_is_refused(text, why):
@@ -103,6 +106,8 @@ def test_what_a_swap_of_words_cannot_tell_is_refused(text, why):
         ("ethnicity", "A 62-year-old man takes a drug whose clearance follows from demographics."),
         ("insurance", "A 30-year-old homeless man is tired."),
         ("insurance", "A 30-year-old man gives informed consent."),
+        ("insurance", "A 30-year-old man became uninsured."),
+        ("insurance", "A 30-year-old military recruit is tired."),
         ("language", "A 30-year-old man has aphasia."),
         ("language", "A 40-year-old woman passed away after an operation. Of what?"),
         ("language", "A 40-year-old man is unable to provide a history."),
@@ -167,6 +172,13 @@ def test_an_adjective_is_put_in_or_takes_the_place_of_another():
     assert isinstance(made("ethnicity", "At 33 years, a man is tired."), Refused)
 
 
+def test_a_sentence_does_not_come_between_a_pronoun_and_what_it_means():
+    text = "A 33-year-old man has a cough. This began a week ago. It is dry. He smokes. What is it?"
+    for told in made("language", text).values():
+        assert told.startswith("A 33-year-old man has a cough. This began a week ago. It is dry. The patient's")
+    assert made("city", text)["franklin"] == text.replace(" He", " The patient lives in Franklin. He")
+
+
 def test_sentences_stand_in_the_same_place_for_every_value():
     text = "A 33-year-old man is tired. His pulse is 80/min. What next?"
     for attribute in ("insurance", "language", "city"):
@@ -206,7 +218,7 @@ def test_of_the_real_vignettes_those_that_may_change_are_told_well():
     reasons = {reason: times for (way, reason), times in refused.items() if way == "sex"}
     assert kept + sum(reasons.values()) == 1273
     # So many of the bundled questions may be told of the other sex; every other is counted with its reason.
-    assert kept == 462 and reasons["pregnancy, childbirth or contraception"] == 181
+    assert kept == 461 and reasons["pregnancy, childbirth or contraception"] == 181
 
 
 def test_every_rule_has_a_reason_and_matches_something():
