@@ -179,6 +179,37 @@ def test_no_text_in_the_table_is_a_formula_to_a_spreadsheet(own_folders):
     assert row["answer"] == "'@SUM(1)"
 
 
+NURSE = "You are a nurse; answer in one word."
+
+
+@pytest.mark.parametrize("to", ENVIRONMENTS)
+def test_the_system_prompt_of_a_task_goes_along(own_folders, tmp_path, monkeypatch, to):
+    prompt = replace(load_task("pubmedqa").prompt, system=NURSE)
+    prepared(own_folders, "ward", {"train": ["Is it?"], "test": ["Is it not?"]}, prompt=prompt)
+    if to == "csv":
+        (row,) = csv.DictReader(io.StringIO(environment("ward", "csv")))
+        assert list(row) == ["id", "system", "prompt", "answer"] and row["system"] == NURSE
+        (plain, *_) = csv.DictReader(io.StringIO(environment("pubmedqa", "csv")))
+        assert list(plain) == ["id", "prompt", "answer"]
+        return
+    if to == "verifiers":
+        pytest.importorskip("verifiers.v1", reason="pip install verifiers: the package that loads its environments")
+        module = loaded(tmp_path, to, "ward")
+        (task,) = module.MibeTaskset(module.vf.TasksetConfig()).load()
+        assert task.data.system_prompt == NURSE and NURSE not in task.data.prompt
+        return
+    if to == "trl":
+        pytest.importorskip("datasets")
+        (turns,) = loaded(tmp_path, to, "ward").dataset()["prompt"]
+    else:
+        pytest.importorskip("torch")
+        loaded(tmp_path, to, "ward")
+        monkeypatch.setattr(sys, "argv", ["mibe_ward_openrlhf.py", str(tmp_path / "prompts.jsonl")])
+        runpy.run_path(str(tmp_path / "mibe_ward_openrlhf.py"), run_name="__main__")
+        turns = json.loads((tmp_path / "prompts.jsonl").read_text())["prompt"]
+    assert [turn["role"] for turn in turns] == ["system", "user"] and turns[0]["content"] == NURSE
+
+
 WORD = "zq7notetext"
 
 

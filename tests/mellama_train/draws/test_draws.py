@@ -22,6 +22,7 @@ from mellama_train.draws.traces import TraceChoice, traces_of
 from mellama_train.model.provenance import file_sources
 from mellama_train.rows.pairs import read_pairs
 from mellama_train.rows.samples import read_samples
+from mibe.models.identity import source_identity
 from mibe.task import Example
 
 
@@ -167,6 +168,28 @@ def test_what_the_model_learned_under_an_agreement_goes_with_its_answers(tmp_pat
     found = {source.name: source for source in file_sources([file])}
     assert set(found) == {"pubmedqa", "notes"}
     assert (found["notes"].access, found["notes"].agreements) == ("credentialed", ("Ward agreement 7",))
+
+
+def test_the_model_that_is_named_is_the_one_that_answered(tmp_path, capsys):
+    """A run knows its model by the content of its folder, wherever that lies."""
+    one, copied, other = (tmp_path / name for name in ("one", "copied", "other"))
+    for folder in (one, copied, other):
+        folder.mkdir()
+        (folder / "config.json").write_text("{}" if folder != other else '{"other": 1}')
+    model = InTurn([answering(each) for each in (right, wrong)])
+    model.identity = {"model": "hf", "pretrained": source_identity(str(one), None)}
+    asked = {"tasks": ["pubmedqa"], "split": "train", "repeats": 2, "use_cache": False, "resamples": 10}
+    run = mibe.evaluate(model=model, output_dir=tmp_path / "runs", **asked)
+    command = ["pairs", str(run.path), "--output", str(tmp_path / "d" / "p.jsonl"), "--model"]
+    assert said(capsys, *command, tmp_path / "oen") == (
+        f"--model: there is no folder {tmp_path / 'oen'}; give that of the model that was asked"
+    )
+    assert said(capsys, *command, other).startswith(f"--model: {other} is not the model that {run.path} was made with")
+    assert not (tmp_path / "d").exists()
+    assert main([*command, str(copied)]) == 0
+    # What nobody names is not known, which is told.
+    assert main(command[:-1]) == 0
+    assert "what the model itself learned is not looked up; --model FOLDER" in capsys.readouterr().err
 
 
 def said(capsys, *arguments):

@@ -133,7 +133,10 @@ def test_a_run_learns_what_is_preferred_and_equals_itself_from_the_start_and_fro
     for again in ("b", "c"):
         other = load_file(tmp_path / again / "final" / "model.safetensors")
         assert all(torch.equal(whole[name], other[name]) for name in whole), again
-        assert [line["loss"] for line in figures(tmp_path / again) if "loss" in line] == [s["loss"] for s in steps]
+        found = [line for line in figures(tmp_path / again) if "loss" in line]
+        assert [(line["loss"], line["tokens"]) for line in found] == [(s["loss"], s["tokens"]) for s in steps], again
+    # Two passes over the pairs, each response with its prompt, whatever the number of starts.
+    assert steps[-1]["tokens"] == 2 * sum(encoded(pairs).tokens().values())
 
     # Another recipe does not go on with it, and the same one has nothing left to do.
     assert train(model, pairs, tmp_path / "b", **changes, beta=0.2) == 2
@@ -190,6 +193,16 @@ def test_lora_has_its_start_for_reference_and_is_handed_over_with_its_terms(mode
         ranks.leave()
     card = (merged.folder / "README.md").read_text()
     assert "Preference tuning on pairs of responses (DPO, by TRL)" in card and "Ward agreement 7" in card
+    # What the trainer reads, and nothing of the other loop.
+    settings_of = {
+        cells[1].strip(): cells[2].strip() for line in card.splitlines() if len(cells := line.split("|")) > 3
+    }
+    assert (settings_of["trainer"], settings_of["beta"], settings_of["LoRA"].split(",")[0]) == (
+        "`dpo`",
+        "`0.1`",
+        "rank 4",
+    )
+    assert not [key for key in settings_of if key.startswith(("spikes", "probe", "model.", "held_out", "reporting"))]
 
 
 def test_each_pass_has_an_order_of_its_own_and_whole_steps(model, pairs, tmp_path):

@@ -7,7 +7,7 @@ from training_parts import make_tokenizer
 
 from mellama_train.errors import DataError
 from mellama_train.recipe.stages import HubDataset
-from mellama_train.rows.pairs import PairSet, encode_pair, file_pairs, read_pairs
+from mellama_train.rows.pairs import EncodedPair, PairSet, doubtful, encode_pair, file_pairs, read_pairs
 from mellama_train.rows.samples import encode
 
 TEMPLATE = (
@@ -178,3 +178,15 @@ def test_a_pair_longer_than_the_context_is_refused_or_left_out(tmp_path):
     about = kept.describe()
     # "abc d</s>" and "abc e</s>".
     assert (about["pairs"], about["tokens"], about["sources"], about["ends"]) == (1, 12, {"short": 1}, [1])
+
+
+def test_pairs_that_stand_there_again_or_contradict_others_are_told():
+    def pair(prompt, chosen, rejected):
+        return EncodedPair(prompt=[prompt], chosen=[chosen], rejected=[rejected], source="s")
+
+    sound = [pair(1, 5, 6), pair(1, 5, 7), pair(2, 6, 5)]
+    assert doubtful(sound) == []
+    assert doubtful([*sound, pair(1, 5, 6), pair(1, 5, 6)]) == [
+        "2 pairs stand there again; each is learned from as often as it stands there"
+    ]
+    assert doubtful([*sound, pair(2, 5, 6)]) == ["2 pairs contradict others, which prefer what these reject"]

@@ -1,11 +1,13 @@
 """`mellama-train train grpo` on a tiny model: what it learns, writes, goes on from, and refuses."""
 
 import json
+import math
 import shutil
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -103,6 +105,31 @@ def test_a_look_says_what_would_be_done(model, data, tmp_path, capsys):
     assert not (tmp_path / "run").exists()
 
 
+class Breaking:
+    """A trainer of TRL's whose training ends in an error."""
+
+    state = SimpleNamespace(global_step=2)
+
+    def __init__(self, fails):
+        self._fails = fails
+
+    def train(self, resume_from_checkpoint):
+        self._fails()
+
+
+def test_probabilities_that_are_no_numbers_are_one_line():
+    """By the error of torch itself, where it is to draw from them."""
+    import torch
+
+    from mellama_train.errors import DivergenceError
+    from mellama_train.rl.running import _train
+
+    with pytest.raises(DivergenceError, match=r"^step 3: the model's probabilities are no numbers any more; lower"):
+        _train(Breaking(lambda: torch.multinomial(torch.tensor([math.nan, 0.5]), 1)), None)
+    with pytest.raises(RuntimeError, match="size"):
+        _train(Breaking(lambda: torch.zeros(2) + torch.zeros(3)), None)
+
+
 @pytest.mark.slow
 def test_a_run_hands_over_a_model_that_learned_and_is_evaluated(model, data, tmp_path, rewarded, capsys):
     """What is rewarded becomes more frequent; the folder has its provenance, and mibe evaluates it."""
@@ -139,6 +166,7 @@ def test_a_run_hands_over_a_model_that_learned_and_is_evaluated(model, data, tmp
     assert main(["export", str(run), "--to", str(tmp_path / "out")]) == 0
     card = (tmp_path / "out" / "README.md").read_text()
     assert "## 1. Group-relative policy optimisation on pubmedqa" in card
+    assert "rollouts.group" in card and "`16`" in card and "spikes" not in card
 
 
 @pytest.mark.slow
