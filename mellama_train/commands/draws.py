@@ -104,7 +104,9 @@ def _pairs(a: argparse.Namespace) -> int:
 def _traces(a: argparse.Namespace) -> int:
     """Right draws of a model on a train split."""
     quieten()
+    from mellama_train.corpus.privacy import private_files
     from mellama_train.draws.drawing import draw, model_of
+    from mellama_train.draws.files import is_private
     from mellama_train.draws.making import make_traces
     from mellama_train.draws.traces import TraceChoice
     from mellama_train.errors import DataError
@@ -125,17 +127,20 @@ def _traces(a: argparse.Namespace) -> int:
         "thinking_budget": a.thinking_budget,
         "seed": a.seed,
     }
-    run = draw(
-        a.task,
-        a.model,
-        dict(a.model_args),
-        repeats=a.repeats,
-        output_dir=a.output_dir,
-        allow_egress=(task.name,) if a.allow_egress else (),
-        agreement=a.agreement,
-        **settings,
-    )
-    return _say(make_traces(run, a.task, a.output, choice, _lineage(known.get("pretrained"))))
+    found = _lineage(known.get("peft") or known.get("pretrained"))
+    # The run holds the answers too.
+    with private_files(is_private(task, found)):
+        run = draw(
+            a.task,
+            a.model,
+            dict(a.model_args),
+            repeats=a.repeats,
+            output_dir=a.output_dir,
+            allow_egress=(task.name,) if a.allow_egress else (),
+            agreement=a.agreement,
+            **settings,
+        )
+    return _say(make_traces(run, a.task, a.output, choice, found))
 
 
 def _check_file(file: Path) -> None:

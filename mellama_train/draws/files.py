@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import mibe
+from mellama_train.corpus.privacy import private_files
 from mellama_train.corpus.shards import MANIFEST
 from mellama_train.draws.judged import Judged
 from mellama_train.errors import DataError
@@ -28,6 +29,8 @@ KIND = "draws"
 
 def problem_of_file(file: Path) -> str | None:
     """Why nothing can be written to a file, before anything is drawn; None where it can."""
+    if file.name == MANIFEST:
+        return f"--output: {file} is the name of the manifest beside the lines; give another, as draws.jsonl"
     if file.is_dir():
         return f"--output: {file} is a folder; give a file in it, as {file / 'draws.jsonl'}"
     there = next((parent for parent in file.parents if parent.exists()), None)
@@ -52,33 +55,35 @@ def write_rows(
 ) -> None:
     """Write the lines and name them in the manifest: `about` their making, `counts` of draws read, kept and left out.
 
-    `lineage` is that of the model that drew: what it learned under an agreement, its answers may repeat. Text of a
-    credentialed task is for its owner alone, from the first byte. Raises `DataError` where nothing can be written.
+    `lineage` is that of the model that drew: what it learned under an agreement, its answers may repeat. So text of a
+    credentialed task, or of such a model, is for its owner alone, from the first byte, and with it all that is written
+    into its folder afterwards. Raises `DataError` where nothing can be written.
     """
-    private = judged.task.access.level is AccessLevel.CREDENTIALED
-    before = os.umask(0o077) if private else None
+    manifest = _manifest(file.parent) or {KIND: 1, "private": False, "files": {}}
+    manifest["private"] |= is_private(judged.task, lineage)
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        written = _write(file, rows)
-        manifest = _manifest(file.parent) or {KIND: 1, "private": False, "files": {}}
-        manifest["private"] |= private
-        manifest["files"][file.name] = {
-            **about,
-            **written,
-            "counts": dict(counts),
-            "sources": _sources(judged.task, lineage),
-            "compared": list(judged.compared),
-            "in_test_sets": dict(judged.in_test_sets),
-        }
-        manifest["sources"] = _summed(manifest["files"].values())
-        manifest["decontamination"] = _compared(manifest["files"].values())
-        manifest["versions"] = {"mibe": mibe.__version__}
-        _replace(file.parent / MANIFEST, json.dumps(manifest, ensure_ascii=False, indent=1).encode())
+        with private_files(manifest["private"]):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            written = _write(file, rows)
+            manifest["files"][file.name] = {
+                **about,
+                **written,
+                "counts": dict(counts),
+                "sources": _sources(judged.task, lineage),
+                "compared": list(judged.compared),
+                "in_test_sets": dict(judged.in_test_sets),
+            }
+            manifest["sources"] = _summed(manifest["files"].values())
+            manifest["decontamination"] = _compared(manifest["files"].values())
+            manifest["versions"] = {"mibe": mibe.__version__}
+            _replace(file.parent / MANIFEST, json.dumps(manifest, ensure_ascii=False, indent=1).encode())
     except OSError as error:
         raise DataError(f"cannot write {file}: {error.strerror or error}") from None
-    finally:
-        if before is not None:
-            os.umask(before)
+
+
+def is_private(task: Task, lineage: Lineage | None) -> bool:
+    """Whether answers to a task's questions, by a model of this lineage, are for their owner alone."""
+    return task.access.level is AccessLevel.CREDENTIALED or (lineage is not None and lineage.is_restricted)
 
 
 def _write(file: Path, rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -20,11 +20,16 @@ TRAIN = "train"
 
 @dataclass(frozen=True, slots=True)
 class Draw:
-    """One answer that came to its end: its number among the draws, all of its text, its score from 0 to 1."""
+    """One answer that came to its end: its number among the draws, all of its text, its score from 0 to 1.
+
+    `kindly` is the score of the run, which also reads what a reward turns down: it is right from `score` on, and wrong
+    only where both say so.
+    """
 
     number: int
     text: str
     score: float
+    kindly: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +39,21 @@ class Asked:
     id: str
     messages: tuple[Mapping[str, Any], ...]
     draws: tuple[Draw, ...]
+
+    def right(self, least: float) -> list[Draw]:
+        """The draws with such a score or a higher one, of those alike in all but spacing and case the first."""
+        return _distinct(draw for draw in self.draws if draw.score >= least)
+
+    def wrong(self, most: float) -> list[Draw]:
+        """The draws with such a score or a lower one, by the run as well."""
+        return _distinct(draw for draw in self.draws if max(draw.score, draw.kindly) <= most)
+
+
+def _distinct(draws: Iterable[Draw]) -> list[Draw]:
+    first: dict[str, Draw] = {}
+    for draw in draws:
+        first.setdefault(" ".join(draw.text.lower().split()), draw)
+    return list(first.values())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +97,11 @@ def judged(run: mibe.Run, name: str) -> Judged:
         if ident in tested or not ended:
             continue
         given = reward.judge([sample.answer or "" for sample in ended], [sample.example for sample in ended])
-        draws = tuple(Draw(s.draw, s.text.strip(), found.right) for s, found in zip(ended, given, strict=True))
+        read = reward.measure.values([s.prediction for s in ended], [s.example.target for s in ended]).tolist()
+        draws = tuple(
+            Draw(sample.draw, sample.text.strip(), found.right, kindly)
+            for sample, found, kindly in zip(ended, given, read, strict=True)
+        )
         turns = tuple({"role": turn["role"], "content": turn["content"]} for turn in ended[0].messages)
         documents.append(Asked(ident, turns, draws))
     return Judged(

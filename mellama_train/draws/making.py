@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import mean
@@ -29,8 +29,8 @@ def make_pairs(run: mibe.Run, task: str, file: Path, choice: PairChoice, lineage
     """Pairs of right and wrong draws of a document, as lines of `file`. Raises `DataError` where there is none."""
     found = judged(run, task)
     rows = [row for document in found.documents for row in pair_rows(document, choice, task)]
-    right = _documents_with(found, lambda score: score >= choice.right)
-    wrong = _documents_with(found, lambda score: score <= choice.wrong)
+    right = sum(bool(document.right(choice.right)) for document in found.documents)
+    wrong = sum(bool(document.wrong(choice.wrong)) for document in found.documents)
     if not rows:
         raise DataError(
             f"{run.path}: no pair can be made of {task}: of {found.asked} documents {right} have a right draw and "
@@ -47,6 +47,7 @@ def make_pairs(run: mibe.Run, task: str, file: Path, choice: PairChoice, lineage
             f"draw and {wrong:,} a wrong one",
             f"characters in the mean: {chosen:,.0f} chosen, {rejected:,.0f} rejected"
             + ("" if choice.length is not None else " (--match-length pairs draws of like length)"),
+            *_between(found, choice),
             *_left_out(found),
         ),
     )
@@ -56,7 +57,8 @@ def make_traces(run: mibe.Run, task: str, file: Path, choice: TraceChoice, linea
     """The draws whose answer is right, as lines of `file`. Raises `DataError` where there is none."""
     found = judged(run, task)
     rows = [row for document in found.documents for row in trace_rows(document, choice, task)]
-    without = found.asked - len(found.in_test_sets) - _documents_with(found, lambda score: score >= choice.right)
+    right = sum(bool(document.right(choice.right)) for document in found.documents)
+    without = found.asked - len(found.in_test_sets) - right
     if not rows:
         raise DataError(
             f"{run.path}: none of {found.draws:,} draws of {task} has a right answer that can be learned from; draw "
@@ -74,17 +76,15 @@ def make_traces(run: mibe.Run, task: str, file: Path, choice: TraceChoice, linea
     )
 
 
-def _documents_with(found: Judged, fits: Callable[[float], bool]) -> int:
-    return sum(any(fits(draw.score) for draw in document.draws) for document in found.documents)
-
-
 def _nothing_matches(found: Judged, choice: PairChoice) -> str:
-    both = sum(
-        any(draw.score >= choice.right for draw in document.draws)
-        and any(draw.score <= choice.wrong for draw in document.draws)
-        for document in found.documents
-    )
+    both = sum(bool(document.right(choice.right) and document.wrong(choice.wrong)) for document in found.documents)
     return f", {both} both, none of like length (--match-length {choice.length:g})" if both and choice.length else ""
+
+
+def _between(found: Judged, choice: PairChoice) -> Iterator[str]:
+    draws = [draw for document in found.documents for draw in document.draws]
+    if count := sum(draw.score <= choice.wrong < draw.kindly for draw in draws):
+        yield f"on neither side: {count:,} draws that a run reads, and the reward does not (docs/rewards.md)"
 
 
 def _left_out(found: Judged) -> Iterator[str]:

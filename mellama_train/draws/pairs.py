@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
@@ -16,9 +17,9 @@ from mellama_train.errors import DataError
 class PairChoice:
     """Which draws make a pair.
 
-    A draw is right from the score `right` on and wrong up to `wrong`; `most` pairs are made of a document, each draw
-    standing in one of them at most. With `length` the longer text of a pair has at most that share of characters more
-    than the shorter one, and the nearest in length are taken first; without, chance (`seed`) decides.
+    A draw is right from the score `right` on and wrong up to `wrong` (`Asked`); `most` pairs are made of a document,
+    each draw standing in one of them at most. With `length` the longer text of a pair has at most that share of
+    characters more than the shorter one, and the nearest in length are taken first; without, chance (`seed`) decides.
     """
 
     right: float = 1.0
@@ -35,15 +36,14 @@ class PairChoice:
             )
         if self.most < 1:
             raise DataError(f"--per-document {self.most} is out of range; it is a number of pairs, at least 1")
-        if self.length is not None and self.length < 0:
+        if self.length is not None and not 0 <= self.length < math.inf:
             raise DataError(f"--match-length {self.length:g} is out of range; it is a share, 0 or more")
 
 
 def pairs_of(document: Asked, choice: PairChoice) -> list[tuple[Draw, Draw]]:
     """(right draw, wrong draw) of a document, the first choice first; none where all draws are alike."""
-    right = [draw for draw in _distinct(document) if draw.score >= choice.right]
-    wrong = [draw for draw in _distinct(document) if draw.score <= choice.wrong]
-    candidates = [pair for pair in product(right, wrong) if choice.length is None or _excess(*pair) <= choice.length]
+    both = product(document.right(choice.right), document.wrong(choice.wrong))
+    candidates = [pair for pair in both if choice.length is None or _excess(*pair) <= choice.length]
 
     def order(pair: tuple[Draw, Draw]) -> tuple[float, bytes]:
         better, worse = pair
@@ -72,14 +72,6 @@ def pair_rows(document: Asked, choice: PairChoice, source: str) -> Iterator[dict
             "draws": [better.number, worse.number],
             "scores": [better.score, worse.score],
         }
-
-
-def _distinct(document: Asked) -> list[Draw]:
-    """The draws without later ones of the same text."""
-    first: dict[str, Draw] = {}
-    for draw in document.draws:
-        first.setdefault(draw.text, draw)
-    return list(first.values())
 
 
 def _excess(a: Draw, b: Draw) -> float:

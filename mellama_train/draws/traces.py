@@ -29,12 +29,8 @@ class TraceChoice:
 
 
 def traces_of(document: Asked, choice: TraceChoice) -> list[Draw]:
-    """The draws that are kept, in their order; of those that differ in spacing and case alone the first."""
-    kept: dict[str, Draw] = {}
-    for draw in document.draws:
-        if draw.score >= choice.right:
-            kept.setdefault(" ".join(draw.text.lower().split()), draw)
-    return list(kept.values())[: choice.most]
+    """The draws that are kept, in their order."""
+    return document.right(choice.right)[: choice.most]
 
 
 def trace_rows(document: Asked, choice: TraceChoice, source: str) -> Iterator[dict[str, Any]]:

@@ -21,6 +21,7 @@ from mellama_train.corpus.decontaminate import TestIndex, index_for
 from mellama_train.corpus.inputs import problems_of_tests
 from mellama_train.corpus.locks import alone
 from mellama_train.corpus.permutation import mix
+from mellama_train.corpus.privacy import private_files
 from mellama_train.corpus.shards import MANIFEST
 from mellama_train.errors import DataError
 from mellama_train.instructions.config import InstructionsConfig
@@ -43,7 +44,7 @@ def build(config: InstructionsConfig, *, force: bool = False) -> dict[str, Any]:
     inputs = {name: _inputs(config, name) for name in config.sources}
     private = any(SOURCES[name].access.level is AccessLevel.CREDENTIALED for name in config.sources)
     try:
-        with _private_files(private), _alone(config.output, private):
+        with private_files(private), _alone(config.output, private):
             return _build(config, inputs, private, force)
     except OSError as error:
         raise DataError(f"cannot go on: {error.strerror or error}: {error.filename or config.output}") from None
@@ -221,16 +222,3 @@ def _alone(folder: Path, private: bool) -> Iterator[None]:
         folder.chmod(0o700)
     with alone(folder, DataError):
         yield
-
-
-@contextmanager
-def _private_files(private: bool) -> Iterator[None]:
-    """Credentialed text is for its user alone: files 0600, folders 0700, from their first byte."""
-    if not private:
-        yield
-        return
-    before = os.umask(0o077)
-    try:
-        yield
-    finally:
-        os.umask(before)

@@ -6,9 +6,11 @@ model it began with, so that credentialed data of pretraining is still known of 
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +107,11 @@ class Lineage:
         """The sources of all stages."""
         return tuple(source for stage in self.stages for source in stage.sources)
 
+    @property
+    def is_restricted(self) -> bool:
+        """Whether what the model says may repeat what it learned under an agreement."""
+        return any(source.is_restricted for source in self.sources)
+
     def then(self, stage: Stage) -> Lineage:
         """The same with one stage more."""
         return Lineage(origin=self.origin, stages=(*self.stages, stage))
@@ -191,10 +198,63 @@ def built_test_sets(files: Sequence[Path]) -> TestSets | None:
     return _checked_by_build({"files": [str(file) for file in files]})
 
 
+def altered(files: Iterable[Path | Mapping[str, Any]]) -> list[str]:
+    """A line for each file that is another than the manifest beside it tells of: nothing is known of its data."""
+    return [
+        f"{file} is not as the {MANIFEST} beside it says"
+        for file in files
+        if isinstance(file, Path) and _is_altered(file, _manifest(file.parent))
+    ]
+
+
+def _is_altered(file: Path, manifest: Mapping[str, Any]) -> bool:
+    """Whether a file is another than the one of its name in a manifest that has the hashes of its files."""
+    hashes = {name: about.get("sha256") for name, about in manifest.get("files", {}).items()}
+    if not any(hashes.values()):
+        return False
+    try:
+        status = file.stat()
+        return _sha256(file, status.st_size, status.st_mtime_ns) != hashes.get(file.name)
+    except OSError:
+        return True
+
+
+@cache
+def _sha256(file: Path, _size: int, _changed: int) -> str:
+    """Of a file's content, once as long as its size and time of change stay: each checkpoint asks."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
 def _manifests(data: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """What the builders of a recipe's data have written beside it; an empty one for each folder without."""
-    folders = {Path(data["folder"])} if "folder" in data else {_beside(file) for file in data.get("files", ())}
-    return [_read(folder / MANIFEST) or {} for folder in sorted(folders)]
+    """What the builders of a recipe's data have written beside it; an empty one for each folder without.
+
+    Where a file is another now, no access level is known but that of an agreement, and nothing of test sets.
+    """
+    if "folder" in data:
+        return [_manifest(Path(data["folder"]))]
+    files = data.get("files", ())
+    found = {folder: _manifest(folder) for folder in sorted({_beside(file) for file in files})}
+    for path in (Path(file) for file in files if isinstance(file, str)):
+        if _is_altered(path, found[path.parent]):
+            found[path.parent] = _doubted(found[path.parent])
+    return list(found.values())
+
+
+def _manifest(folder: Path) -> dict[str, Any]:
+    """The manifest in a folder; an empty one where there is none, or it is damaged."""
+    try:
+        found = _read(folder / MANIFEST)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _doubted(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    known = manifest.get("sources", {}).items()
+    return {
+        "sources": {name: about if about.get("access") == AccessLevel.CREDENTIALED else {} for name, about in known}
+    }
 
 
 def _checked_by_build(data: Mapping[str, Any]) -> TestSets | None:

@@ -41,6 +41,7 @@ def read_pairs(recipe: DpoRecipe, *, speaks: bool = True) -> Pairs:
     from mellama_train.model.loading import load_tokenizer
     from mellama_train.model.provenance import TestSets
     from mellama_train.rows.pairs import doubtful, file_pairs
+    from mellama_train.trainers.samples import of_altered
 
     tokenizer, data = load_tokenizer(recipe.model), recipe.data
     kept, of_tests, tasks = _outside_test_sets(file_pairs(data.pairs))
@@ -51,7 +52,7 @@ def read_pairs(recipe: DpoRecipe, *, speaks: bool = True) -> Pairs:
         raise DataError("every pair of the data holds a passage of a test set, so nothing is left to train on")
     train, too_long = _encoded(recipe, tokenizer, kept)
     held_out = {file.stem: _encoded(recipe, tokenizer, file_pairs([file]))[0] for file in data.held_out}
-    lines = (*(f"{line}; left out" for line in (*said, *too_long)), *doubtful(train.pairs))
+    lines = (*(f"{line}; left out" for line in (*said, *too_long)), *doubtful(train.pairs), *of_altered(data.pairs))
     for line in lines if speaks else ():
         print(line, file=sys.stderr)
     found = TestSets(tasks=tasks, found=len(of_tests), left_out=len(of_tests))

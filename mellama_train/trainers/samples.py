@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from mellama_train.loop.training import TrainingData
 from mellama_train.model.loading import tokenizer_sha256
-from mellama_train.model.provenance import TestSets
-from mellama_train.recipe.stages import FinetuneRecipe, TuningRecipe, epochs_for
+from mellama_train.model.provenance import TestSets, altered
+from mellama_train.recipe.stages import FinetuneRecipe, HubDataset, TuningRecipe, epochs_for
 from mellama_train.rows.packed import SampleRows, SampleSet, padding_token
 from mellama_train.rows.samples import Sample
 
@@ -49,3 +50,11 @@ def sample_data(
         return TrainingData(train.apart(), alone, tokenizer, ends=train.ends, test_sets=test_sets)
 
     return TrainingData(train, held_out, tokenizer, apart, train.ends, test_sets)
+
+
+def of_altered(files: Iterable[Path | HubDataset]) -> list[str]:
+    """A line for each file that its manifest does not tell of as it is."""
+    return [
+        f"{line}; its data counts as of unknown access, and as never compared with test sets (build it again)"
+        for line in altered(file for file in files if isinstance(file, Path))
+    ]

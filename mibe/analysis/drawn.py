@@ -16,7 +16,7 @@ from mibe.results.log import Row
 from mibe.results.run import Run
 from mibe.run.plan import Plan, plan_task
 from mibe.run.settings import Settings, settings_in
-from mibe.task import Example, Outcome, Task
+from mibe.task import Example, Outcome, Task, Value
 
 WHOLE = ("finished", "incomplete")
 """States of a run in which each of its documents was asked."""
@@ -26,13 +26,15 @@ WHOLE = ("finished", "incomplete")
 class DrawnSample:
     """One draw of one document.
 
-    `messages` are the turns that were asked, before a long field was cut where `cut` says so. `text` is all that the
-    model wrote, reasoning and its marks included, and `answer` what comes after the reasoning (None: it never ended).
-    `ended` says that the model came to its end by itself, and not by a limit or a filter.
+    `prediction` is what the run read of the answer. `messages` are the turns that were asked, before a long field was
+    cut where `cut` says so. `text` is all that the model wrote, reasoning and its marks included, and `answer` what
+    comes after the reasoning (None: it never ended). `ended` says that the model came to its end by itself, and not by
+    a limit or a filter.
     """
 
     example: Example
     draw: int
+    prediction: Value | None
     messages: tuple[Message, ...]
     text: str
     answer: str | None
@@ -57,7 +59,8 @@ def drawn_samples(run: Run, name: str) -> Drawn:
     UsageError
         When the run has no such task, or asked with worked examples, in versions of the documents, or for likelihoods.
     RunError
-        When the run is not finished, a row is none of the task, or data or prompt are not those of the run any more.
+        When the run is not finished or not whole, a row is none of the task, or data or prompt are not those of the run
+        any more.
     DataError
         When the data is not here.
     """
@@ -66,9 +69,16 @@ def drawn_samples(run: Run, name: str) -> Drawn:
     if run.record["status"] not in WHOLE:
         raise RunError(f"{run.path} is not finished; run its command again first")
     rows = defaultdict(list)
+    kept = 0
     for row in run.rows(name):
+        kept += 1
         if row["outcome"] != Outcome.ERROR:
             rows[row["id"]].append(row)
+    if kept != part["samples"]:
+        raise RunError(
+            f"{run.path} holds {kept:,} samples of {name}, and was finished with {part['samples']:,}; run its command "
+            "again, or bring back the file"
+        )
     plan = plan_task(task_of(run.record, name), settings)
     here = store.data_fingerprint(plan.task.data_name, settings.split)
     if here != part["data"]["sha256"] or template_sha256(plan.task.prompt) != part["prompt_template_sha256"]:
@@ -109,6 +119,7 @@ def _samples(plan: Plan, example: Example, rows: list[Row], *, chat: bool) -> It
         yield DrawnSample(
             example=example,
             draw=draw_of(row),
+            prediction=row["prediction"],
             messages=messages,
             text=row["output"],
             answer=None if at is None else row["output"][at:],

@@ -3,6 +3,7 @@
 import json
 import stat
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import yaml
@@ -19,7 +20,7 @@ from mellama_train.cli import main
 from mellama_train.draws.judged import Asked, Draw
 from mellama_train.draws.pairs import PairChoice, pairs_of
 from mellama_train.draws.traces import TraceChoice, traces_of
-from mellama_train.model.provenance import file_sources
+from mellama_train.model.provenance import altered, built_test_sets, file_sources
 from mellama_train.rows.pairs import read_pairs
 from mellama_train.rows.samples import read_samples
 from mibe.models.identity import source_identity
@@ -95,7 +96,9 @@ def test_pairs_are_right_and_wrong_draws_of_one_document(tmp_path, capsys):
 
 def draws(*texts):
     """Draws that are right where they say yes."""
-    return Asked("7", (), tuple(Draw(n, text, float(text.startswith("yes"))) for n, text in enumerate(texts)))
+    return Asked(
+        "7", (), tuple(Draw(n, text, *2 * [float(text.lower().startswith("yes"))]) for n, text in enumerate(texts))
+    )
 
 
 def test_draws_of_like_length_come_first_and_those_too_unlike_not_at_all():
@@ -112,10 +115,15 @@ def test_draws_of_like_length_come_first_and_those_too_unlike_not_at_all():
 
 
 def test_a_graded_answer_is_right_and_wrong_by_its_score():
-    some = Asked("7", (), tuple(Draw(n, f"summary {n}", score) for n, score in enumerate((0.1, 0.35, 0.6))))
+    some = Asked("7", (), tuple(Draw(n, f"summary {n}", score, score) for n, score in enumerate((0.1, 0.35, 0.6))))
     ((better, worse),) = pairs_of(some, PairChoice(right=0.5, wrong=0.2))
     assert (better.number, worse.number) == (2, 0)
     assert [draw.number for draw in traces_of(some, TraceChoice(right=0.3))] == [1, 2]
+
+
+def test_draws_of_one_text_are_one_whatever_their_case():
+    some = draws("YES", "yes", "no", "No ", "yes, it is", "no, it is not")
+    assert sorted((a.number, b.number) for a, b in pairs_of(some, PairChoice(most=4, length=0.5))) == [(0, 2), (4, 5)]
 
 
 def test_traces_of_one_text_are_one():
@@ -157,6 +165,16 @@ def test_text_under_an_agreement_is_for_its_owner_and_its_terms_are_handed_on(ow
     assert source.access == "credentialed" and source.agreements == (mibe.load_task("mednli").access.agreement,)
 
 
+def test_what_a_run_reads_and_the_reward_does_not_is_on_neither_side(tmp_path, capsys):
+    """ "yes (maybe)" is yes to a run, which shows a figure to a reader; a policy would learn to hedge, or not to."""
+    run = made_run(tmp_path / "runs", [right, wrong, lambda answer: f"{answer} (or {wrong(answer)})"])
+    assert run.scores("pubmedqa")["accuracy"] == pytest.approx(2 / 3)
+    file = tmp_path / "d" / "p.jsonl"
+    assert main(["pairs", str(run.path), "--output", str(file), "--per-document", "3"]) == 0
+    assert "on neither side: 6 draws that a run reads, and the reward does not" in capsys.readouterr().err
+    assert [line["draws"] for line in lines(file)] == [[0, 1]] * 6
+
+
 def test_what_the_model_learned_under_an_agreement_goes_with_its_answers(tmp_path):
     (tmp_path / "model").mkdir()
     notes = {"name": "notes", "access": "credentialed", "agreements": ["Ward agreement 7"], "weight": None, "tokens": 9}
@@ -168,6 +186,55 @@ def test_what_the_model_learned_under_an_agreement_goes_with_its_answers(tmp_pat
     found = {source.name: source for source in file_sources([file])}
     assert set(found) == {"pubmedqa", "notes"}
     assert (found["notes"].access, found["notes"].agreements) == ("credentialed", ("Ward agreement 7",))
+    # They may repeat it, and are for their owner alone; so is what comes into the same folder afterwards.
+    manifest = file.parent / "manifest.json"
+    assert json.loads(manifest.read_text())["private"] is True
+    more = file.with_name("more.jsonl")
+    assert main(["pairs", str(run.path), "--output", str(more)]) == 0
+    for path in (file, more, manifest):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    apart = tmp_path / "apart" / "p.jsonl"
+    assert main(["pairs", str(run.path), "--output", str(apart)]) == 0
+    assert stat.S_IMODE(apart.stat().st_mode) == 0o644
+
+
+def test_answers_of_a_model_of_unknown_data_are_private_while_they_are_drawn(tmp_path, monkeypatch):
+    """Of the run's log as of the file."""
+    monkeypatch.chdir(tmp_path)
+    Path("model").mkdir()
+    stages = [{"recipe": {}, "steps": 1, "sources": [{"name": "mine.jsonl", "access": "unknown", "agreements": []}]}]
+    Path("model/training.json").write_text(json.dumps({"origin": "o", "stages": stages}))
+    drawn = []
+
+    def asked(task, model, arguments, **_):
+        drawn.append(made_run(tmp_path / "runs", [right]))
+        return drawn[0]
+
+    monkeypatch.setattr("mellama_train.draws.drawing.draw", asked)
+    command = ["traces", "--task", "pubmedqa", "--model", "hf", "--model-args", "pretrained=model"]
+    assert main([*command, "--repeats", "1", "--output", "d/t.jsonl"]) == 0
+    for path in (Path("d/t.jsonl"), drawn[0].samples_path("pubmedqa")):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_a_file_that_its_manifest_does_not_tell_of_is_of_unknown_access(tmp_path, capsys):
+    run = made_run(tmp_path / "runs", [right, wrong])
+    file, other = tmp_path / "d" / "p.jsonl", tmp_path / "d" / "mine.jsonl"
+    assert main(["pairs", str(run.path), "--output", str(file)]) == 0
+    assert altered([file]) == [] and built_test_sets([file]).tasks == ("pubmedqa",)
+    other.write_text(file.read_text())
+    assert altered([file, other]) == [f"{other} is not as the manifest.json beside it says"]
+    assert [source.access for source in file_sources([other])] == ["unknown"]
+    file.write_text(file.read_text().replace("drug 0", "drug 9"))
+    assert altered([file]) == [f"{file} is not as the manifest.json beside it says"]
+    assert [(source.name, source.access) for source in file_sources([file])] == [("pubmedqa", "unknown")]
+    assert built_test_sets([file]) is None
+    # What is known to be under an agreement stays so.
+    manifest = json.loads((file.parent / "manifest.json").read_text())
+    manifest["sources"] = {"notes": {"access": "credentialed", "agreement": "Ward agreement 7"}}
+    (file.parent / "manifest.json").write_text(json.dumps(manifest))
+    (source,) = file_sources([file])
+    assert (source.access, source.agreements) == ("credentialed", ("Ward agreement 7",))
 
 
 def test_the_model_that_is_named_is_the_one_that_answered(tmp_path, capsys):
@@ -230,10 +297,22 @@ def test_runs_that_no_pair_can_be_made_of_are_one_line(tmp_path, capsys):
         capsys, "pairs", run.path, "--output", file, "--match-length", 0.5
     )
     assert "has no task 'medqa'" in said(capsys, "pairs", run.path, "--output", file, "--task", "medqa")
+    for share in ("nan", "inf", "-1"):
+        assert "--match-length" in said(capsys, "pairs", run.path, "--output", file, "--match-length", share)
+    line = said(capsys, "pairs", run.path, "--output", file.with_name("manifest.json"))
+    assert line.endswith("manifest.json is the name of the manifest beside the lines; give another, as draws.jsonl")
     assert "a right draw has the higher one" in said(capsys, "pairs", run.path, "--output", file, "--wrong", 1)
     (tmp_path / "mine.jsonl").write_text("kept\n")
     assert "was not written by this command" in said(capsys, "pairs", run.path, "--output", tmp_path / "mine.jsonl")
     assert (tmp_path / "mine.jsonl").read_text() == "kept\n"
+
+
+def test_a_run_that_lost_samples_is_refused(tmp_path, capsys):
+    run = made_run(tmp_path / "runs", [right, wrong])
+    log = run.samples_path("pubmedqa")
+    log.write_text("".join(log.read_text().splitlines(keepends=True)[:5]))
+    line = said(capsys, "pairs", run.path, "--output", tmp_path / "d" / "p.jsonl")
+    assert line.startswith(f"{run.path} holds 5 samples of pubmedqa, and was finished with 12; run its command again")
 
 
 class CutSecond(InTurn):
