@@ -10,6 +10,7 @@ import argparse
 import atexit
 import os
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 
 import mibe
@@ -22,7 +23,10 @@ TRY_AGAIN = 75
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; its errors become one line each, as do the several that one may tell of at once."""
+    """Run one command; its errors become one line each, as do the several that one may tell of at once.
+
+    In Python's development mode (`python -X dev -m mellama_train …`) their tracebacks follow, for authors of trainers.
+    """
     arguments = parser().parse_args(argv)
     command: Callable[[argparse.Namespace], int] = arguments.command
     try:
@@ -32,6 +36,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (TrainError, MibeError) as error:
         for line in str(error).splitlines():
             print(f"mellama-train: {line}", file=sys.stderr)
+        if sys.flags.dev_mode:
+            traceback.print_exception(error)
         return TRY_AGAIN if isinstance(error, StoppedError) else 2
     except KeyboardInterrupt:
         print("\nmellama-train: interrupted; the same command goes on from the newest checkpoint", file=sys.stderr)

@@ -251,10 +251,9 @@ def _manifest(folder: Path) -> dict[str, Any]:
 
 
 def _doubted(manifest: Mapping[str, Any]) -> dict[str, Any]:
-    known = manifest.get("sources", {}).items()
-    return {
-        "sources": {name: about if about.get("access") == AccessLevel.CREDENTIALED else {} for name, about in known}
-    }
+    sources = manifest.get("sources", {})
+    stays = {name for name, about in sources.items() if about.get("access") == AccessLevel.CREDENTIALED}
+    return {"sources": {name: about if name in stays else {} for name, about in sources.items()}}
 
 
 def _checked_by_build(data: Mapping[str, Any]) -> TestSets | None:

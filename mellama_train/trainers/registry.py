@@ -11,9 +11,10 @@ from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
-from mellama_train.errors import PluginError, one_line
+from mellama_train.errors import PluginError
 from mellama_train.recipe.problems import TRAINER_KEY
 from mellama_train.trainers.contract import Trainer
+from mellama_train.trainers.plugins import guarded, why
 from mibe.errors import unknown
 
 GROUP = "mellama_train.trainers"
@@ -80,12 +81,12 @@ def _load(point: EntryPoint) -> Trainer[Any]:
     where = _called(point)
     try:
         found = point.load()
-    except Exception as error:  # Another package's code may raise whatever it likes.
-        raise PluginError(f"{where} cannot be loaded: {type(error).__name__}: {one_line(error)}") from error
+    except (Exception, SystemExit) as error:  # Another package's code may raise whatever it likes.
+        raise PluginError(f"{where} cannot be loaded: {why(error)}") from error
     if problem := _misfit(found, point.name):
         raise PluginError(f"{where} ({point.value}) is no trainer: {problem} (docs/add-a-trainer.md)")
     assert isinstance(found, Trainer)
-    return found
+    return found if point.dist is None else guarded(found, where)
 
 
 def _misfit(found: object, name: str) -> str | None:

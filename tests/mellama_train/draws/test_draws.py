@@ -96,9 +96,8 @@ def test_pairs_are_right_and_wrong_draws_of_one_document(tmp_path, capsys):
 
 def draws(*texts):
     """Draws that are right where they say yes."""
-    return Asked(
-        "7", (), tuple(Draw(n, text, *2 * [float(text.lower().startswith("yes"))]) for n, text in enumerate(texts))
-    )
+    scores = [float(text.lower().startswith("yes")) for text in texts]
+    return Asked("7", (), tuple(map(Draw, range(len(texts)), texts, scores, scores)))
 
 
 def test_draws_of_like_length_come_first_and_those_too_unlike_not_at_all():

@@ -1,5 +1,6 @@
 """Preference tuning: the loss against one written from the paper, a run that equals itself, and what is learned."""
 
+import hashlib
 import json
 import math
 import shutil
@@ -232,6 +233,19 @@ def test_pairs_with_a_passage_of_a_test_set_are_refused_or_left_out(model, tmp_p
     else:
         assert code == 0 and f"{place}; left out" in said.err
         assert "pairs: 4 of up to" in said.out and "steps: 1 of 4 pairs" in said.out
+
+
+def test_pairs_that_are_not_those_of_their_manifest_are_told(model, tmp_path, monkeypatch, capsys):
+    look_through_one_test_set(monkeypatch)
+    file = written(tmp_path / "pairs.jsonl", learnable(4))
+    of_file = {"bytes": file.stat().st_size, "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
+    (tmp_path / "manifest.json").write_text(json.dumps({"files": {"pairs.jsonl": of_file}, "sources": {}}))
+    assert train(model, file, tmp_path / "run", "--dry-run") == 0
+    assert "manifest" not in capsys.readouterr().err
+    file.write_text(file.read_text().replace("yes 1", "yes 22"))
+    assert train(model, file, tmp_path / "run", "--dry-run") == 0
+    told = f"{file} is not as the manifest.json beside it says; its data counts as of unknown access"
+    assert told in capsys.readouterr().err
 
 
 def test_pairs_are_shown_with_both_responses(model, pairs, tmp_path, monkeypatch, capsys):

@@ -75,6 +75,10 @@ def test_the_page_adds_a_trainer(folder, monkeypatch, capsys):
     assert re.search(r"pubmedqa +accuracy", scored) and exported.splitlines()[-1] == "norms-model"
     assert re.search(r"medqa +accuracy", forgotten)
     _check_what_came_out(folder)
+    # What looks like a name on the hub is known to be none only when it is loaded.
+    assert mellama_train.cli.main(["train", "norms", "norms.yaml", "--set", "model=modle", "--set", "output=o"]) == 2
+    (line,) = [said for said in capsys.readouterr().err.splitlines() if said.startswith("mellama-train: ")]
+    assert line.startswith("mellama-train: cannot load modle: there is no such folder, and of the hub's: ")
 
 
 def _check_what_came_out(folder):

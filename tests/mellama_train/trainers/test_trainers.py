@@ -6,6 +6,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -72,6 +73,25 @@ OWN = Trainer(
     name="own", about="has processes of its own", reads="nothing", recipe=CopyRecipe, run=run, own_processes=True
 )
 UNNAMED = Trainer(name="another", about="", reads="", recipe=CopyRecipe, run=run)
+
+
+def raising(*_):
+    raise ValueError("out of luck,\\nin two lines")
+
+
+def ending(*_):
+    raise SystemExit(0)
+
+
+def nothing_said(*_):
+    return None
+
+
+FAILING = Trainer(name="failing", about="", reads="", recipe=CopyRecipe, run=raising, preview=raising, show=raising,
+                  forecast=raising)
+ENDING = Trainer(name="ending", about="", reads="", recipe=CopyRecipe, run=ending, problems=nothing_said)
+QUIET = Trainer(name="quiet", about="", reads="", recipe=CopyRecipe, run=ending, preview=nothing_said,
+                forecast=nothing_said)
 NO_RECIPE = Trainer(name="norecipe", about="", reads="", recipe=dict, run=run)
 '''
 
@@ -84,6 +104,10 @@ norecipe = copying:NO_RECIPE
 function = copying:run
 missing = copying:NOT_THERE
 broken = broken:TRAINER
+leaving = leaving:TRAINER
+failing = copying:FAILING
+ending = copying:ENDING
+quiet = copying:QUIET
 pretrain = copying:TRAINER
 """
 
@@ -97,6 +121,7 @@ def plugins(tmp_path, monkeypatch):
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: copies\nVersion: 1\n")
     (info / "entry_points.txt").write_text(POINTS)
     (site / "copying.py").write_text(COPYING)
+    (site / "leaving.py").write_text("import sys\nsys.exit(3)\n")
     (site / "broken.py").write_text("raise ZeroDivisionError('on import,\\nin two lines')\n")
     model = tmp_path / "model"
     model.mkdir()
@@ -127,7 +152,7 @@ def test_all_trainers_are_listed_and_what_is_wrong_with_one_breaks_none(plugins,
         ("grpo", "mibe"),
         ("dpo", "mibe"),
         ("copying", "copies"),
-        ("own", "copies"),
+        *((name, "copies") for name in ("own", "failing", "ending", "quiet")),
     ]
     assert rows[5] == ["copying", "copies a model", "nothing", "copies"]
     wrong = [line.removeprefix("mellama-train: the trainer ") for line in err.splitlines()]
@@ -139,6 +164,7 @@ def test_all_trainers_are_listed_and_what_is_wrong_with_one_breaks_none(plugins,
         "mellama_train.trainers.contract.Trainer (docs/add-a-trainer.md)",
         "missing of copies cannot be loaded: AttributeError: module 'copying' has no attribute 'NOT_THERE'",
         "broken of copies cannot be loaded: ZeroDivisionError: on import,",
+        "leaving of copies cannot be loaded: it ends the process (SystemExit: 3), and should return or raise an error",
         "pretrain of copies is not used: its name is that of a trainer of mibe",
     ]
 
@@ -238,6 +264,35 @@ def test_data_of_unknown_access_is_said(plugins, capsys):
     assert (
         first == "mellama-train: run/final: of letters no access level is recorded, so the model counts as restricted"
     )
+
+
+def test_what_a_plugin_raises_is_one_line_with_its_place(plugins, capsys, monkeypatch):
+    number = Path(plugins / "copying.py").read_text().splitlines().index("def raising(*_):") + 2
+    registry.find_trainer("failing")
+    where = f"({sys.modules['copying'].__file__}, line {number})"
+    looks = {
+        "run": ["train", "failing", "r.yaml"],
+        "preview": ["train", "failing", "r.yaml", "--dry-run"],
+        "show": ["train", "failing", "r.yaml", "--show", 1],
+        "forecast": ["plan", "r.yaml", "--gpus", 1, "--gpu", "cpu", "--trainer", "failing"],
+    }
+    for name, command in looks.items():
+        assert said(capsys, *command) == [
+            f"{name} of the trainer failing of copies failed: ValueError: out of luck, {where}"
+        ]
+    (line,) = said(capsys, "train", "ending", "r.yaml")
+    assert line.startswith("problems of the trainer ending of copies failed: TypeError: 'NoneType'")
+    assert said(capsys, "train", "quiet", "r.yaml")[0].startswith(
+        "run of the trainer quiet of copies failed: it ends the process (SystemExit: 0), and should return or raise"
+    )
+    nothing = "of the trainer quiet of copies returned nothing (docs/add-a-trainer.md)"
+    for command in (["train", "quiet", "r.yaml", "--dry-run"], [*looks["forecast"][:-1], "quiet"]):
+        assert said(capsys, *command)[0].endswith(nothing)
+    # Its author sees all of it.
+    monkeypatch.setattr(sys, "flags", SimpleNamespace(dev_mode=True))
+    assert main(["train", "failing", "r.yaml"]) == 2
+    told = capsys.readouterr().err
+    assert "in two lines" in told and "Traceback" in told
 
 
 def test_one_that_starts_its_own_processes_is_alone_and_refuses_a_launcher(plugins, capsys, monkeypatch):
