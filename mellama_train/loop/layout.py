@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 CHECKPOINTS, FINAL, BEST, LOCK = "checkpoints", "final", "best", ".lock"
 
@@ -22,10 +24,37 @@ HF_PREFIX = "checkpoint-"
 """Of the folders that transformers' trainers write, and then the number of steps."""
 
 
+def hf_checkpoints(checkpoints: Path) -> list[Path]:
+    """The sealed checkpoints of a trainer of transformers, the newest first: a record was put into each last."""
+    sealed = [path for path in checkpoints.glob(f"{HF_PREFIX}*") if hf_record(path)]
+    return sorted(sealed, key=hf_step, reverse=True)
+
+
 def newest_hf_checkpoint(checkpoints: Path) -> Path | None:
-    """The newest checkpoint of a trainer of transformers that is whole: a record was put into it last."""
-    whole = [path for path in checkpoints.glob(f"{HF_PREFIX}*") if (path / RECORD).is_file()]
-    return max(whole, key=hf_step, default=None)
+    """The newest of these whose files are as long as they were."""
+    return next((path for path in hf_checkpoints(checkpoints) if hf_damage(path) is None), None)
+
+
+def hf_record(checkpoint: Path) -> dict[str, Any]:
+    """The record in such a checkpoint; an empty one where there is none, or it was never written to its end."""
+    try:
+        found = json.loads((checkpoint / RECORD).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def hf_sizes(checkpoint: Path) -> dict[str, int]:
+    """Relative name → bytes of each file but the record, which has them."""
+    files = (path for path in checkpoint.rglob("*") if path.is_file() and not path.name.startswith(RECORD))
+    return {str(path.relative_to(checkpoint)): path.stat().st_size for path in files}
+
+
+def hf_damage(checkpoint: Path) -> str | None:
+    """What is wrong with a sealed checkpoint, by the sizes of its files; None for a whole one."""
+    there = hf_sizes(checkpoint)
+    wrong = [name for name, size in hf_record(checkpoint).get("files", {}).items() if there.get(name) != size]
+    return f"{wrong[0]} is missing or cut short" if wrong else None
 
 
 def hf_step(checkpoint: Path) -> int:

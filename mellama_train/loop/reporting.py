@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
-from mellama_train.errors import EngineError
+from mellama_train.errors import EngineError, TrainError
 from mellama_train.recipe.config import Reporting
 
 METRICS = "metrics.jsonl"
@@ -33,18 +34,31 @@ class JsonLines:
     """`metrics.jsonl`: one object a line, flushed at once. On resume, lines after `step` are dropped."""
 
     def __init__(self, file: Path, step: int) -> None:
-        if file.is_file():
-            kept = [line for line in file.read_text().splitlines() if _step(line) <= step]
-            file.write_text("".join(f"{line}\n" for line in kept))
-        self._stream = file.open("a", buffering=1)
+        self._file = file
+        with self._writing():
+            if file.is_file():
+                kept = [line for line in file.read_text().splitlines() if _step(line) <= step]
+                file.write_text("".join(f"{line}\n" for line in kept))
+            self._stream = file.open("a", buffering=1)
 
     def write(self, step: int, figures: Mapping[str, Any]) -> None:
-        """See `Sink`; events may hold text of our own."""
-        self._stream.write(json.dumps({"step": step, **figures}) + "\n")
+        """See `Sink`; events may hold text of our own. Raises `TrainError` where the disk is full."""
+        with self._writing():
+            self._stream.write(json.dumps({"step": step, **figures}) + "\n")
 
     def close(self) -> None:
         """See `Sink`."""
-        self._stream.close()
+        with self._writing():
+            self._stream.close()
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise TrainError(
+                f"cannot write {self._file}: {error.strerror}; make room, and the same command goes on"
+            ) from error
 
 
 def _step(line: str) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -15,16 +16,26 @@ import transformers
 
 from mellama_train.engines.opening import deepspeed_module
 from mellama_train.engines.ranks import Ranks
-from mellama_train.errors import DivergenceError, EngineError, StoppedError, TrainError, one_line
+from mellama_train.errors import CheckpointError, DivergenceError, EngineError, StoppedError, TrainError, one_line
 from mellama_train.loop import outputs, resuming
 from mellama_train.loop.checkpoints import WRITE_ERRORS
-from mellama_train.loop.layout import CHECKPOINTS, FINAL, RECORD, hf_step, newest_hf_checkpoint
+from mellama_train.loop.layout import (
+    CHECKPOINTS,
+    FINAL,
+    RECORD,
+    hf_checkpoints,
+    hf_damage,
+    hf_record,
+    hf_sizes,
+    hf_step,
+)
 from mellama_train.loop.reporting import Mute, Reporter
 from mellama_train.loop.stopping import Stop
 from mellama_train.model.adapters import adapter_settings
 from mellama_train.model.loading import DTYPE, LOAD_ERRORS, read_model
 from mellama_train.recipe.config import Recipe
 from mellama_train.recipe.yaml_schema import as_json
+from mellama_train.rl.trl import unwritten
 from mellama_train.rl.watching import Watch
 
 NO_PROBABILITIES = "probability tensor contains either"
@@ -87,13 +98,13 @@ def to_end(recipe: Recipe, ranks: Ranks, job: Job) -> Path:
         tokens = _together(job.tokens, ranks)
         if ranks.is_first:
             job.hand_over(folder, step, tokens)
-            (folder / RECORD).write_text(json.dumps({**record, "tokens": tokens}, indent=1))
+            _seal(folder, {**record, "tokens": tokens, "files": hf_sizes(folder)})
         ranks.wait()
 
     with outputs.locked(recipe.output, ranks), stop.heard():
-        found = newest_hf_checkpoint(recipe.output / CHECKPOINTS)
+        found, passed_over = ranks.from_first(_newest(recipe.output / CHECKPOINTS))
         if found:
-            kept = json.loads((found / RECORD).read_text())
+            kept = hf_record(found)
             resuming.check_record(found, kept, record)
             job.tokens.update(kept["tokens"] if ranks.is_first else {})
         report = (
@@ -106,6 +117,8 @@ def to_end(recipe: Recipe, ranks: Ranks, job: Job) -> Path:
             trainer = job.open(watch)
             # It would print every line of figures.
             trainer.remove_callback(transformers.PrinterCallback)
+            for problem in passed_over:
+                report.message(f"passed over {problem}")
             if found:
                 report.message(f"going on from {found}")
             _train(trainer, found)
@@ -118,6 +131,35 @@ def to_end(recipe: Recipe, ranks: Ranks, job: Job) -> Path:
         finally:
             report.close()
     return final
+
+
+def _seal(folder: Path, record: Mapping[str, Any]) -> None:
+    """Put the record into a checkpoint, whole or not at all. Raises `CheckpointError` where it cannot be written."""
+    aside = folder / f"{RECORD}.partial"
+    try:
+        with aside.open("w", encoding="utf-8") as stream:
+            json.dump(record, stream, indent=1)
+            stream.flush()
+            os.fsync(stream.fileno())
+        aside.replace(folder / RECORD)
+    except OSError as error:
+        raise CheckpointError(unwritten(folder, error)) from error
+
+
+def _newest(checkpoints: Path) -> tuple[Path | None, list[str]]:
+    """(the newest checkpoint that is whole, newer ones that are damaged, with what is wrong).
+
+    Raises `CheckpointError` where there are some and none is whole.
+    """
+    problems: list[str] = []
+    for candidate in hf_checkpoints(checkpoints):
+        problem = hf_damage(candidate)
+        if problem is None:
+            return candidate, problems
+        problems.append(f"{candidate}: {problem}")
+    if problems:
+        raise CheckpointError(f"no checkpoint is whole ({'; '.join(problems)}); remove them to begin anew")
+    return None, []
 
 
 def _train(trainer: Any, found: Path | None) -> None:

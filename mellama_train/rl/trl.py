@@ -7,17 +7,22 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mellama_train.engines import zero
-from mellama_train.errors import EngineError
-from mellama_train.loop.layout import CHECKPOINTS
+from mellama_train.errors import CheckpointError, EngineError, one_line
+from mellama_train.loop.layout import CHECKPOINTS, HF_PREFIX, newest_hf_checkpoint
 from mellama_train.loop.schedule import learning_rate
 from mellama_train.recipe.config import Optimizer, Recipe
 from mellama_train.rows.steps import accumulation
 
 if TYPE_CHECKING:
     from mellama_train.engines.ranks import Ranks
+
+READING = ("_load_from_checkpoint", "_load_optimizer_and_scheduler", "_load_scaler", "_load_rng_state")
+"""Methods of transformers' trainers that read a part of a checkpoint, which is their first argument."""
 
 INSTALL = 'pip install "mibe[rl]"'
 
@@ -87,8 +92,10 @@ def as_ours(trainer: type[Any], optimizer: Optimizer) -> type[Any]:
     """A trainer class of TRL's with the recipe's own schedule, which sends and writes nothing that was not asked for.
 
     TRL would tell its makers of each run (which model family, which kind of GPUs), and put a card of its own beside
-    each checkpoint.
+    each checkpoint. A checkpoint that cannot be written, or read, is one line (`CheckpointError`).
     """
+    from mellama_train.loop.checkpoints import WRITE_ERRORS
+    from mellama_train.model.loading import LOAD_ERRORS
 
     def create_scheduler(self: Any, num_training_steps: int, optimizer_of_steps: Any = None) -> Any:
         from torch.optim.lr_scheduler import LambdaLR
@@ -103,5 +110,33 @@ def as_ours(trainer: type[Any], optimizer: Optimizer) -> type[Any]:
     def nothing(self: Any, *_: Any, **__: Any) -> None:
         """In place of what is not wanted."""
 
+    def save(self: Any, *given: Any) -> None:
+        folder = Path(self.args.output_dir) / f"{HF_PREFIX}{self.state.global_step}"
+        try:
+            trainer._save_checkpoint(self, *given)
+        except WRITE_ERRORS as error:
+            if self.is_world_process_zero():
+                shutil.rmtree(folder, ignore_errors=True)
+            raise CheckpointError(unwritten(folder, error)) from error
+
+    def reading(method: str) -> Any:
+        def read(self: Any, checkpoint: Any, *given: Any) -> None:
+            try:
+                getattr(trainer, method)(self, checkpoint, *given)
+            except (*LOAD_ERRORS, EOFError) as error:
+                raise CheckpointError(
+                    f"cannot read {checkpoint}: {one_line(error)}; remove it, and the run goes on from the one before"
+                ) from error
+
+        return read
+
     ours = {"create_scheduler": create_scheduler, "_send_telemetry": nothing, "create_model_card": nothing}
-    return type(trainer.__name__, (trainer,), ours)
+    read = {method: reading(method) for method in READING}
+    return type(trainer.__name__, (trainer,), {**ours, **read, "_save_checkpoint": save})
+
+
+def unwritten(folder: Path, error: BaseException) -> str:
+    """What to say of a checkpoint that could not be written."""
+    last = newest_hf_checkpoint(folder.parent)
+    kept = f"the last whole one is {last.name}" if last else "there is none yet"
+    return f"cannot write {folder}: {one_line(error)}; {kept}; make room, and the same command goes on"

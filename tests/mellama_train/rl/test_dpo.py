@@ -14,14 +14,17 @@ pytest.importorskip("trl", reason="TRL comes with the extra rl")
 
 import torch
 import torch.nn.functional as F
+import transformers
 from launching import rank_environment, torchrun
 from preference_parts import figures, learnable, look_through_one_test_set, recipe, settings, train, written
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from training_parts import make_model, make_tokenizer
 from transformers import AutoModelForCausalLM
 
 import mibe
 from mellama_train.engines.ranks import Ranks
+from mellama_train.loop.layout import newest_hf_checkpoint
 from mellama_train.rl.dpo import open_trainer, order, table, tokens_seen
 from mellama_train.rl.watching import Watch
 from mellama_train.rows.pairs import PairSet, file_pairs
@@ -139,11 +142,76 @@ def test_a_run_learns_what_is_preferred_and_equals_itself_from_the_start_and_fro
     # Two passes over the pairs, each response with its prompt, whatever the number of starts.
     assert steps[-1]["tokens"] == 2 * sum(encoded(pairs).tokens().values())
 
+    # A checkpoint that was cut short is passed over, and so is one whose record never came to be written.
+    shutil.rmtree(tmp_path / "b" / "final")
+    last, before = (tmp_path / "b" / "checkpoints" / f"checkpoint-{step}" for step in (12, 8))
+    for file in (last / "optimizer.pt", before / "run.json"):
+        file.write_bytes(file.read_bytes()[:100] if file.suffix == ".pt" else b"")
+    assert newest_hf_checkpoint(last.parent) == last.parent / "checkpoint-4"
+    assert train(model, pairs, tmp_path / "b", **changes) == 0
+    said = capsys.readouterr().err
+    assert f"passed over {last}: optimizer.pt is missing or cut short" in said
+    assert f"going on from {last.parent / 'checkpoint-4'}" in said
+    other = load_file(tmp_path / "b" / "final" / "model.safetensors")
+    assert all(torch.equal(whole[name], other[name]) for name in whole)
+
     # Another recipe does not go on with it, and the same one has nothing left to do.
     assert train(model, pairs, tmp_path / "b", **changes, beta=0.2) == 2
     assert "beta (0.1 → 0.2)" in capsys.readouterr().err
     assert train(model, pairs, tmp_path / "b", **changes) == 0
     assert "finished before" in capsys.readouterr().err
+
+
+def test_a_disk_that_is_full_is_one_line_and_the_run_goes_on_when_there_is_room(
+    model, pairs, tmp_path, monkeypatch, capsys
+):
+    """By the errors that a full disk looks like through safetensors, torch and Python."""
+    look_through_one_test_set(monkeypatch)
+    run = tmp_path / "run"
+    keys = {"steps": 4, "checkpoints": {"every_steps": 2, "keep": 4}}
+
+    def full(error, step):
+        def save(self, *given):
+            folder = run / "checkpoints" / f"checkpoint-{self.state.global_step}"
+            if self.state.global_step == step:
+                folder.mkdir(parents=True)
+                (folder / "model.safetensors").write_bytes(b"half of it")
+                raise error
+            kept(self, *given)
+
+        return save
+
+    kept = transformers.Trainer._save_checkpoint
+    said = []
+    for error, step in (
+        (SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)"), 2),
+        (RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 64 vs 0"), 4),
+    ):
+        monkeypatch.setattr(transformers.Trainer, "_save_checkpoint", full(error, step))
+        assert train(model, pairs, run, **keys) == 2
+        said += [line for line in capsys.readouterr().err.splitlines() if line.startswith("mellama-train: ")]
+        assert not (run / "checkpoints" / f"checkpoint-{step}").exists()
+    monkeypatch.setattr(transformers.Trainer, "_save_checkpoint", kept)
+    folder = run / "checkpoints"
+    go_on = "make room, and the same command goes on"
+    assert said == [
+        f"mellama-train: cannot write {folder / 'checkpoint-2'}: Error while serializing: I/O error: No space left on "
+        f"device (os error 28); there is none yet; {go_on}",
+        f"mellama-train: cannot write {folder / 'checkpoint-4'}: [enforce fail at inline_container.cc:672] . "
+        f"unexpected pos 64 vs 0; the last whole one is checkpoint-2; {go_on}",
+    ]
+    # A file of the right size with another content is found when it is read.
+    optimizer = folder / "checkpoint-2" / "optimizer.pt"
+    sound = optimizer.read_bytes()
+    optimizer.write_bytes(bytes(len(sound)))
+    assert train(model, pairs, run, **keys) == 2
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("mellama-train: ")]
+    assert line.startswith(f"mellama-train: cannot read {folder / 'checkpoint-2'}: ") and line.endswith(
+        "remove it, and the run goes on from the one before"
+    )
+    optimizer.write_bytes(sound)
+    assert train(model, pairs, run, **keys) == 0
+    assert "going on from" in capsys.readouterr().err
 
 
 @pytest.mark.slow
