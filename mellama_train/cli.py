@@ -21,6 +21,9 @@ from mibe.errors import MibeError
 TRY_AGAIN = 75
 """EX_TEMPFAIL of sysexits.h."""
 
+OF_EXTRA = ("accelerate", "datatrove", "peft", "safetensors", "tokenizers", "torch", "transformers", "yaml")
+"""Packages that the base installation lacks and training wants (extra train)."""
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; its errors become one line each, as do the several that one may tell of at once.
@@ -39,6 +42,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         if sys.flags.dev_mode:
             traceback.print_exception(error)
         return TRY_AGAIN if isinstance(error, StoppedError) else 2
+    except ModuleNotFoundError as error:
+        if error.name not in OF_EXTRA:
+            raise
+        print(f'mellama-train: {error.name} is not installed: pip install "mibe[train]"', file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("\nmellama-train: interrupted; the same command goes on from the newest checkpoint", file=sys.stderr)
         return 130

@@ -21,6 +21,15 @@ from mellama_train.rows.steps import accumulation
 if TYPE_CHECKING:
     from mellama_train.engines.ranks import Ranks
 
+ENGINE = {
+    "trl": "TRL",
+    "torch": "PyTorch",
+    "transformers": "transformers",
+    "accelerate": "accelerate",
+    "datasets": "datasets",
+}
+"""Package → how it is called."""
+
 READING = ("_load_from_checkpoint", "_load_optimizer_and_scheduler", "_load_scaler", "_load_rng_state")
 """Methods of transformers' trainers that read a part of a checkpoint, which is their first argument."""
 
@@ -28,8 +37,9 @@ INSTALL = 'pip install "mibe[rl]"'
 
 
 def problem_of_trl() -> str | None:
-    """What to say where TRL is not installed."""
-    return None if importlib.util.find_spec("trl") else f"this trainer runs on TRL, which is not here: {INSTALL}"
+    """What to say where TRL is not installed, or what it needs."""
+    lacking = next((shown for name, shown in ENGINE.items() if importlib.util.find_spec(name) is None), None)
+    return lacking and f"this trainer runs on {lacking}, which is not here: {INSTALL}"
 
 
 def imported() -> Any:

@@ -10,17 +10,27 @@ pytest.importorskip("yaml", reason="pyyaml comes with the extra train")
 
 CODE = """
 import sys
-sys.modules["trl"] = None
+lacking = sys.argv[1]
+sys.modules[lacking] = None
 import importlib.util
 found = importlib.util.find_spec
-importlib.util.find_spec = lambda name, *more: None if name == "trl" else found(name, *more)
+importlib.util.find_spec = lambda name, *more: None if name == lacking else found(name, *more)
 from mellama_train.cli import main
-code = main(sys.argv[1:])
-print(code, *[name for name in ("torch", "transformers", "datasets") if name in sys.modules])
+code = main(sys.argv[2:])
+print(code, *[name for name in ("torch", "transformers", "datasets") if sys.modules.get(name)])
 """
 
 
-def test_a_preference_run_wants_it_in_one_line(tmp_path):
+@pytest.mark.parametrize(
+    ("lacking", "line"),
+    [
+        ("trl", 'trainer: this trainer runs on TRL, which is not here: pip install "mibe[rl]"'),
+        ("torch", 'trainer: this trainer runs on PyTorch, which is not here: pip install "mibe[rl]"'),
+        ("accelerate", 'trainer: this trainer runs on accelerate, which is not here: pip install "mibe[rl]"'),
+        ("yaml", 'yaml is not installed: pip install "mibe[train]"'),
+    ],
+)
+def test_a_preference_run_wants_it_in_one_line(tmp_path, lacking, line):
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "config.json").write_text("{}")
     (tmp_path / "model" / "model.safetensors").touch()
@@ -28,7 +38,7 @@ def test_a_preference_run_wants_it_in_one_line(tmp_path):
     recipe = "model: {path: model}\noutput: run\nbatch: {rows: 4}\ndata: {pairs: [p.jsonl]}\n"
     (tmp_path / "r.yaml").write_text(recipe)
     done = subprocess.run(
-        [sys.executable, "-c", CODE, "train", "dpo", "r.yaml"],
+        [sys.executable, "-c", CODE, lacking, "train", "dpo", "r.yaml"],
         capture_output=True,
         text=True,
         env=environment(),
@@ -37,4 +47,4 @@ def test_a_preference_run_wants_it_in_one_line(tmp_path):
     # Before anything heavy is loaded.
     assert done.stdout.split() == ["2"], (done.stdout, done.stderr)
     assert done.stderr.startswith("mellama-train: ") and done.stderr.count("\n") == 1
-    assert 'TRL, which is not here: pip install "mibe[rl]"' in done.stderr
+    assert done.stderr.endswith(f"{line}\n")
