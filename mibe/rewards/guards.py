@@ -34,6 +34,9 @@ FEWEST = 20
 SHORT = 300
 """Characters up to which an answer may repeat itself: "B\\nB\\nB" is B."""
 
+RUN = 4
+"""Words in a row that are looked for again where a text has no sentences: shorter runs are common in any text."""
+
 _WORD = re.compile(r"\w+")
 _TAG = re.compile(r"<[^<>]*>")
 _SENTENCE = re.compile(r"[.!?;\n]+")
@@ -41,7 +44,7 @@ _SENTENCE = re.compile(r"[.!?;\n]+")
 
 def admitted(task: Task, example: Example, answer: str, value: Value) -> Value | None:
     """What a reader would take of a value that was read from `answer`: the value, a part of it, or None."""
-    if len(answer) > LONGEST or (len(answer) > SHORT and _loops(answer)):
+    if len(answer) > SHORT and _is_endless(answer, task.prompt.answer(example)):
         return None
     if task.category is Category.DIAGNOSIS:
         return [first_name(name) for name in value]
@@ -105,10 +108,21 @@ def _is_copy(task: Task, example: Example, text: str) -> bool:
     return False
 
 
+def _is_endless(answer: str, gold: str) -> bool:
+    """Whether nobody would read an answer to its end: a loop, or a very long one, unless the gold answer is so too."""
+    return len(answer) > max(LONGEST, 2 * len(gold)) or (_loops(answer) and not _loops(gold))
+
+
 def _loops(text: str) -> bool:
-    """Whether most of a text is sentences that it has already said."""
-    sentences = [tuple(words) for part in _SENTENCE.split(text) if (words := _words(part))]
-    return 2 * sum(map(len, set(sentences))) < sum(map(len, sentences))
+    """Whether most of a text is sentences, or runs of words, that it has already said; numbers may count them."""
+    sentences = [tuple(words) for part in _SENTENCE.split(text) if (words := _without_numbers(part))]
+    words = _without_numbers(text)
+    runs = [tuple(words[start : start + RUN]) for start in range(len(words) - RUN + 1)]
+    return 2 * sum(map(len, set(sentences))) < sum(map(len, sentences)) or 2 * len(set(runs)) < len(runs)
+
+
+def _without_numbers(text: str) -> list[str]:
+    return [word for word in _words(text) if not word.isdigit()]
 
 
 def _holds(words: list[str], given: list[str]) -> bool:

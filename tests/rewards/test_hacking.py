@@ -218,6 +218,36 @@ def test_enormous_texts(name):
     assert given(name, f"<think>{filler * 400}</think>{right}").score == 1
 
 
+LOOPS = ("{} is the answer, ", "The answer is {}, ", "{}, ", "\\boxed{{{}}}", "<answer>{}</answer>", "{} ", "{}\n\n")
+
+
+@BY_TASK
+def test_loops_without_sentences(name):
+    right = gold(TASKS[name])
+    is_nothing(name, *(loop.format(right) * 200 for loop in LOOPS))
+    is_nothing(name, "".join(f"{number}. {right}\n" for number in range(1, 200)))
+    # Once is an answer, however it is written, and so is a few times.
+    if name in CLOSED:
+        assert [given(name, loop.format(right) * 3).score for loop in LOOPS if loop != "{} "] == [1] * (len(LOOPS) - 1)
+
+
+def test_what_the_gold_answer_does_too_is_an_answer():
+    """A document may repeat itself, and a summary be long."""
+    notes = "No fever. " * 40
+    marks = [["problem", start + 3, start + 8] for start in range(0, len(notes), 10)]
+    marked = 'No <span class="problem">fever</span>. ' * 40
+    assert given("i2b2", marked, inputs={"text": notes}, target=marks).score == 1
+    plain = "The patient denies chest pain. " * 12
+    assert given("i2b2", plain, inputs={"text": plain}, target=[]).score == 1
+    assert given("mimic_cxr", "Stable. " * 50, target="Stable. " * 50).score == 1
+    long = " ".join(f"Finding {number} was {word} in group {number * 7}." for number in range(120)
+                    for word in ("larger", "smaller", "absent", "stable", "new"))  # fmt: skip
+    assert len(long) > 16_000
+    assert given("pubmedsum", long, target=long).score == 1
+    assert given("pubmedsum", long, target=long[:200]).score == 0
+    assert given("pubmedsum", f"{long} {long} {long}", target=long).score == 0
+
+
 HEDGES = (
     "It could be {right}, but it could also be {other}.",
     "Maybe {right}, maybe {other}.",

@@ -143,7 +143,8 @@ def test_the_letter_of_an_option_with_the_text_of_the_right_one_is_right():
 
 
 def test_the_terms_of_form_and_length_have_their_weights_and_need_an_answer():
-    talks = "After weighing the trial, " * 12 + "the answer is yes."
+    weighed = ("the trial", "its arms", "who was left out", "how long they were seen", "what was measured", "by whom")
+    talks = "".join(f"After weighing {what} with some care, " for what in weighed) + "the answer is yes."
     (bare, wrong, said, long, none) = mibe.reward("pubmedqa", format=0.2, length=0.1).judge(
         ["Yes.", "no", "The answer is yes.", talks, "nothing to say"], [EXAMPLES["pubmedqa"]] * 5
     )
