@@ -34,12 +34,14 @@ FEWEST = 20
 SHORT = 300
 """Characters up to which an answer may repeat itself: "B\\nB\\nB" is B."""
 
-RUN = 4
-"""Words in a row that are looked for again where a text has no sentences: shorter runs are common in any text."""
+RUN = 8
+"""Words in a row that are looked for again where a text has no sentences: shorter runs come again in honest texts."""
 
 _WORD = re.compile(r"\w+")
 _TAG = re.compile(r"<[^<>]*>")
 _SENTENCE = re.compile(r"[.!?;\n]+")
+_NUMBER = re.compile(r"(?:^|(?<=\s))\(?\d+[.):](?=\s)")
+"""Of an item in a list."""
 
 
 def admitted(task: Task, example: Example, answer: str, value: Value) -> Value | None:
@@ -114,15 +116,12 @@ def _is_endless(answer: str, gold: str) -> bool:
 
 
 def _loops(text: str) -> bool:
-    """Whether most of a text is sentences, or runs of words, that it has already said; numbers may count them."""
-    sentences = [tuple(words) for part in _SENTENCE.split(text) if (words := _without_numbers(part))]
-    words = _without_numbers(text)
+    """Whether most of a text is sentences, or runs of words, that it has already said; numbers of items aside."""
+    text = _NUMBER.sub(" ", text)
+    sentences = [tuple(words) for part in _SENTENCE.split(text) if (words := _words(part))]
+    words = _words(text)
     runs = [tuple(words[start : start + RUN]) for start in range(len(words) - RUN + 1)]
     return 2 * sum(map(len, set(sentences))) < sum(map(len, sentences)) or 2 * len(set(runs)) < len(runs)
-
-
-def _without_numbers(text: str) -> list[str]:
-    return [word for word in _words(text) if not word.isdigit()]
 
 
 def _holds(words: list[str], given: list[str]) -> bool:

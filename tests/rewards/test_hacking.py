@@ -231,6 +231,11 @@ def test_loops_without_sentences(name):
         assert [given(name, loop.format(right) * 3).score for loop in LOOPS if loop != "{} "] == [1] * (len(LOOPS) - 1)
 
 
+def test_sentences_of_one_form_are_no_loop():
+    said = " ".join(f"Option B was considered for finding {number} and rejected." for number in range(30))
+    assert given("medqa_4", f"{said} The answer is A.").score == 1
+
+
 def test_what_the_gold_answer_does_too_is_an_answer():
     """A document may repeat itself, and a summary be long."""
     notes = "No fever. " * 40
