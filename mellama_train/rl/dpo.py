@@ -81,6 +81,8 @@ def dpo_settings(recipe: DpoRecipe, ranks: Ranks, *, steps: int) -> dict[str, An
         "beta": recipe.beta,
         "max_length": None,
         "precompute_ref_log_probs": recipe.precompute_reference,
+        # TRL would set it to 0 without a word.
+        "disable_dropout": not (recipe.lora and recipe.lora.dropout),
         "train_sampling_strategy": "sequential",
         **looks,
     }

@@ -36,7 +36,7 @@ from mellama_train.model.loading import DTYPE, LOAD_ERRORS, read_model
 from mellama_train.recipe.config import Recipe
 from mellama_train.recipe.yaml_schema import as_json
 from mellama_train.rl.trl import unwritten
-from mellama_train.rl.watching import Watch
+from mellama_train.rl.watching import ADVICE, Watch
 
 NO_PROBABILITIES = "probability tensor contains either"
 """What torch says where it is to draw from what are no probabilities."""
@@ -170,8 +170,7 @@ def _train(trainer: Any, found: Path | None) -> None:
         if NO_PROBABILITIES not in str(error):
             raise
         raise DivergenceError(
-            f"step {trainer.state.global_step + 1}: the model's probabilities are no numbers any more; lower "
-            "optimizer.learning_rate in another output (this one's checkpoints stay)"
+            f"step {trainer.state.global_step + 1}: the model's probabilities are no numbers any more; {ADVICE}"
         ) from error
 
 

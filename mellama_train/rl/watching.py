@@ -29,6 +29,9 @@ ALIKE = "frac_reward_zero_std"
 """TRL's share of groups whose answers were all rewarded alike."""
 
 
+ADVICE = "lower optimizer.learning_rate in another output (this one's checkpoints stay)"
+"""To whom a run became no number."""
+
 HELD_OUT_LOSS = re.compile(r"eval_(.+)_loss")
 HELD_OUT = {"margin": "eval_rewards/margins", "accuracy": "eval_rewards/accuracies"}
 """Figures of a held-out set by their names here, and TRL's."""
@@ -67,10 +70,7 @@ class Watch(TrainerCallback):  # type: ignore[misc]
             figures["tokens"] = self._tokens_at(state.global_step)
         self._report.figures(state.global_step, figures)
         if not math.isfinite(figures["loss"]):
-            raise DivergenceError(
-                f"step {state.global_step}: the loss is {figures['loss']}; lower optimizer.learning_rate in another "
-                "output (this one's checkpoints stay)"
-            )
+            raise DivergenceError(f"step {state.global_step}: the loss is {figures['loss']}; {ADVICE}")
         self._say_alike(state.global_step, figures)
 
     def _show_held_out(self, step: int, logs: Mapping[str, Any]) -> None:
@@ -98,9 +98,14 @@ class Watch(TrainerCallback):  # type: ignore[misc]
                 "so nothing was learned from them; where this stays so, take tasks that the model can sometimes do",
             )
 
-    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Save where the clock asks for it, save and stop where a signal does, look at held-out data at the end too."""
-        control.should_evaluate |= state.global_step == state.max_steps and args.eval_strategy != "no"
+    def on_step_end(self, args: Any, state: Any, control: Any, model: Any, **_: Any) -> None:
+        """Save where the clock asks for it, save and stop where a signal does, look at held-out data at the end too.
+
+        Raises `DivergenceError` for weights that are no numbers, which a loss tells of one step later.
+        """
+        is_last = state.global_step == state.max_steps
+        control.should_log |= is_last
+        control.should_evaluate |= is_last and args.eval_strategy != "no"
         minutes = self._recipe.checkpoints.every_minutes
         if minutes is not None:
             is_due = self._ranks.is_first and time.monotonic() - self._saved_at >= 60 * minutes
@@ -110,7 +115,15 @@ class Watch(TrainerCallback):  # type: ignore[misc]
         except StoppedError as error:
             if state.global_step < state.max_steps:
                 self.stopped = error
-                control.should_save = control.should_training_stop = True
+                control.should_log = control.should_save = control.should_training_stop = True
+        self._check_weights(model, state.global_step, whole=control.should_save or is_last)
+
+    def _check_weights(self, model: Any, step: int, *, whole: bool) -> None:
+        """All that are trained, or the first of them: a gradient's norm that is no number makes all weights so."""
+        weights = [weight.detach() for weight in model.parameters() if weight.requires_grad]
+        broken = not all(bool(weight.isfinite().all()) for weight in weights[: None if whole else 1])
+        if self._ranks.sum([broken])[0]:
+            raise DivergenceError(f"step {step}: the weights are no numbers any more; {ADVICE}")
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Put beside transformers' files what makes a checkpoint whole."""

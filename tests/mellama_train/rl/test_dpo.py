@@ -162,6 +162,32 @@ def test_a_run_learns_what_is_preferred_and_equals_itself_from_the_start_and_fro
     assert "finished before" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("changes", [{"steps": 2}, {"steps": 2, "reporting": {"every_steps": 5, "tensorboard": False}}])
+def test_weights_that_become_no_numbers_are_not_handed_over(model, pairs, tmp_path, monkeypatch, capsys, changes):
+    """After the last step too, and where no loss is reported."""
+    look_through_one_test_set(monkeypatch)
+    run = tmp_path / "run"
+    assert train(model, pairs, run, **changes, optimizer={"learning_rate": 1e30}) == 2
+    said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("mellama-train: ")]
+    assert len(said) == 1 and "no numbers any more; lower optimizer.learning_rate" in said[0]
+    assert not (run / "final").exists() and newest_hf_checkpoint(run / "checkpoints") is None
+
+
+def test_the_last_step_is_reported_whatever_divides_the_steps(model, pairs, tmp_path, monkeypatch):
+    look_through_one_test_set(monkeypatch)
+    assert train(model, pairs, tmp_path / "run", steps=3, reporting={"every_steps": 2, "tensorboard": False}) == 0
+    assert [line["step"] for line in figures(tmp_path / "run") if "loss" in line] == [2, 3]
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.2])
+def test_the_dropout_of_adapters_is_that_of_the_recipe(model, pairs, tmp_path, ranks, dropout):
+    wanted = recipe(model, pairs, tmp_path / "run", lora={"rank": 4, "alpha": 8, "dropout": dropout})
+    watch = Watch(wanted, ranks, None, None, None)
+    adapted = open_trainer(wanted, ranks, encoded(pairs), {}, make_tokenizer(), watch).model
+    shares = {module.p for name, module in adapted.named_modules() if isinstance(module, torch.nn.Dropout)}
+    assert shares == ({dropout} if dropout else set())
+
+
 def test_a_disk_that_is_full_is_one_line_and_the_run_goes_on_when_there_is_room(
     model, pairs, tmp_path, monkeypatch, capsys
 ):
