@@ -184,6 +184,8 @@ def opened(recipe: Recipe, ranks: Ranks, trainer: type[Any], config: Callable[[]
     by_deepspeed = recipe.engine.name == "deepspeed"
     if by_deepspeed:
         deepspeed_module()
+        # It wants to be told even where this process is alone.
+        os.environ.setdefault("LOCAL_RANK", "0")
     try:
         settings = config()
     except LOAD_ERRORS as error:

@@ -5,6 +5,7 @@ import json
 import math
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ pytest.importorskip("trl", reason="TRL comes with the extra rl")
 import torch
 import torch.nn.functional as F
 import transformers
-from launching import rank_environment, torchrun
+from launching import environment, rank_environment, torchrun
 from preference_parts import figures, learnable, look_through_one_test_set, recipe, settings, train, written
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -188,6 +189,7 @@ def test_the_dropout_of_adapters_is_that_of_the_recipe(model, pairs, tmp_path, r
     assert shares == ({dropout} if dropout else set())
 
 
+@pytest.mark.slow
 def test_a_disk_that_is_full_is_one_line_and_the_run_goes_on_when_there_is_room(
     model, pairs, tmp_path, monkeypatch, capsys
 ):
@@ -259,6 +261,19 @@ def test_two_ranks_make_one_run(model, pairs, tmp_path, monkeypatch):
     assert two == pytest.approx(one, abs=1e-5)
     whole, halves = (load_file(tmp_path / name / "final" / "model.safetensors") for name in ("one", "two"))
     assert all(torch.allclose(whole[name], halves[name], atol=1e-5) for name in whole)
+
+
+@pytest.mark.slow
+def test_deepspeed_wants_no_launcher_for_one_process(model, pairs, tmp_path):
+    pytest.importorskip("deepspeed", reason="deepspeed comes with the extra train")
+    file = tmp_path / "one.yaml"
+    keys = {"steps": 1, "engine": {"name": "deepspeed"}}
+    file.write_text(yaml.safe_dump(settings(model, pairs, tmp_path / "run", **keys)))
+    program = Path(__file__).parents[2] / "helpers" / "one_dpo.py"
+    done = subprocess.run([sys.executable, str(program), str(file)], env=environment(), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    (line,) = [line for line in figures(tmp_path / "run") if "loss" in line]
+    assert line["loss"] == pytest.approx(START, abs=1e-6)
 
 
 def test_lora_has_its_start_for_reference_and_is_handed_over_with_its_terms(model, tmp_path, monkeypatch):
