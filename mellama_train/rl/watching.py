@@ -95,7 +95,8 @@ class Watch(TrainerCallback):  # type: ignore[misc]
                 step,
                 "equal_rewards",
                 f"all answers to each prompt were rewarded alike ({figures.get('reward', math.nan):.3g} in the mean), "
-                "so nothing was learned from them; where this stays so, take tasks that the model can sometimes do, and not always",
+                "so nothing was learned from them; where this stays so, take tasks that the model can sometimes do, "
+                "and not always",
             )
 
     def on_step_end(self, args: Any, state: Any, control: Any, model: Any, **_: Any) -> None:
