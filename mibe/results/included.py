@@ -149,7 +149,7 @@ def _run(content: str, path: str, sha256: str) -> tuple[Task, ...]:
     before = set(registry.list_tasks())
     try:
         exec(compile(content, path, "exec"), module.__dict__)
-    except Exception as error:  # noqa: BLE001  (the user's code may raise whatever it likes)
+    except (Exception, SystemExit) as error:  # noqa: BLE001  (the user's code may raise whatever it likes)
         raise UsageError(f"{path}{_line(error, path)}: {type(error).__name__}: {printable(str(error))}") from None
     registered = [name for name in registry.list_tasks() if name not in before]
     found = {name: registry.load_task(name) for name in registered}

@@ -211,6 +211,7 @@ def test_a_file_may_register_its_tasks_itself(tmp_path):
     [
         ("x = = 1\n", r"bad.py, line 1: SyntaxError: "),
         ("x = 1\n\ndef f():\n    raise KeyError('a')\n\nf()\n", r"bad.py, line 4: KeyError: 'a'"),
+        ("import sys\n\nsys.exit(3)\n", r"bad.py, line 3: SystemExit: 3"),
         ("import no_such_module\n", r"bad.py, line 1: ModuleNotFoundError: No module named 'no_such_module'"),
         ("from mibe.tasks.pubmedqa import TASK\n", r"bad.py defines no task"),
         ("\udc80", r"bad.py is not UTF-8"),

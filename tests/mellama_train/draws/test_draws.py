@@ -236,14 +236,15 @@ def test_a_file_that_its_manifest_does_not_tell_of_is_of_unknown_access(tmp_path
     assert (source.access, source.agreements) == ("credentialed", ("Ward agreement 7",))
 
 
-def test_the_model_that_is_named_is_the_one_that_answered(tmp_path, capsys):
+@pytest.mark.parametrize("part", ["pretrained", "peft"])
+def test_the_model_that_is_named_is_the_one_that_answered(tmp_path, capsys, part):
     """A run knows its model by the content of its folder, wherever that lies."""
     one, copied, other = (tmp_path / name for name in ("one", "copied", "other"))
     for folder in (one, copied, other):
         folder.mkdir()
         (folder / "config.json").write_text("{}" if folder != other else '{"other": 1}')
     model = InTurn([answering(each) for each in (right, wrong)])
-    model.identity = {"model": "hf", "pretrained": source_identity(str(one), None)}
+    model.identity = {"model": "hf", part: source_identity(str(one), None)}
     asked = {"tasks": ["pubmedqa"], "split": "train", "repeats": 2, "use_cache": False, "resamples": 10}
     run = mibe.evaluate(model=model, output_dir=tmp_path / "runs", **asked)
     command = ["pairs", str(run.path), "--output", str(tmp_path / "d" / "p.jsonl"), "--model"]
