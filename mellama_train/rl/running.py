@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -143,6 +144,7 @@ def opened(recipe: Recipe, ranks: Ranks, trainer: type[Any], config: Callable[[]
     by_deepspeed = recipe.engine.name == "deepspeed"
     if by_deepspeed:
         deepspeed_module()
+        os.environ.setdefault("LOCAL_RANK", "0")  # which DeepSpeed asks for where no launcher set it
     try:
         settings = config()
     except LOAD_ERRORS as error:
@@ -168,6 +170,13 @@ def _write(recipe: Recipe, ranks: Ranks, trainer: Any, job: Job, record: Mapping
     """The final folder, written aside and renamed when it is whole. Raises `TrainError` on all ranks."""
     final, problem = recipe.output / FINAL, None
     tokens, weights = _together(job.tokens, ranks), _trained(trainer)
+    # TRL looks at no weight, and the loss of the last step is that of the weights before it.
+    wrong = next((name for name, weight in weights.items() if not torch.isfinite(weight).all()), None)
+    if wrong := ranks.from_first(wrong):
+        raise DivergenceError(
+            f"after step {trainer.state.global_step} {wrong} is no number; lower optimizer.learning_rate in another "
+            "output (this one's checkpoints stay)"
+        )
     if ranks.is_first:
         try:
             model = trainer.accelerator.unwrap_model(trainer.model)

@@ -66,11 +66,12 @@ class Watch(TrainerCallback):  # type: ignore[misc]
         if self._tokens_at is not None:
             figures["tokens"] = self._tokens_at(state.global_step)
         self._report.figures(state.global_step, figures)
-        if not math.isfinite(figures["loss"]):
-            raise DivergenceError(
-                f"step {state.global_step}: the loss is {figures['loss']}; lower optimizer.learning_rate in another "
-                "output (this one's checkpoints stay)"
-            )
+        for name in ("loss", "gradient_norm"):
+            if not math.isfinite(figures.get(name, 0.0)):
+                raise DivergenceError(
+                    f"step {state.global_step}: {name} is {figures[name]}; lower optimizer.learning_rate in another "
+                    "output (this one's checkpoints stay)"
+                )
         self._say_alike(state.global_step, figures)
 
     def _show_held_out(self, step: int, logs: Mapping[str, Any]) -> None:
@@ -95,12 +96,15 @@ class Watch(TrainerCallback):  # type: ignore[misc]
                 step,
                 "equal_rewards",
                 f"all answers to each prompt were rewarded alike ({figures.get('reward', math.nan):.3g} in the mean), "
-                "so nothing was learned from them; where this stays so, take tasks that the model can sometimes do",
+                "so nothing was learned from them; where this stays so, take tasks that the model does sometimes, "
+                "neither always nor never",
             )
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Save where the clock asks for it, save and stop where a signal does, look at held-out data at the end too."""
-        control.should_evaluate |= state.global_step == state.max_steps and args.eval_strategy != "no"
+        is_last = state.global_step == state.max_steps
+        control.should_log |= is_last
+        control.should_evaluate |= is_last and args.eval_strategy != "no"
         minutes = self._recipe.checkpoints.every_minutes
         if minutes is not None:
             is_due = self._ranks.is_first and time.monotonic() - self._saved_at >= 60 * minutes

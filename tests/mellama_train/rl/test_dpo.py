@@ -250,3 +250,25 @@ def test_what_is_wrong_is_one_line(model, tmp_path, monkeypatch, capsys, changes
     assert train(model, file, tmp_path / "run", **changes) == 2
     said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("mellama-train: ")]
     assert len(said) == 1 and what in said[0], said
+
+
+def test_a_run_whose_weights_are_no_numbers_hands_over_nothing(model, pairs, tmp_path, monkeypatch, capsys):
+    look_through_one_test_set(monkeypatch)
+    rate = {"optimizer": {"learning_rate": 1e30}, "steps": 2}
+    # The one step that is reported is the last one; the loss of the last step is that of the weights before it.
+    assert train(model, pairs, tmp_path / "a", **rate, reporting={"every_steps": 100, "tensorboard": False}) == 2
+    said = capsys.readouterr().err
+    assert "no number" in said or "is nan" in said
+    assert not (tmp_path / "a" / "final").exists()
+
+
+def test_dropout_of_adapters_counts_and_the_last_step_is_reported(model, pairs, tmp_path, monkeypatch):
+    look_through_one_test_set(monkeypatch)
+    adapters = []
+    for name, dropout in (("without", 0.0), ("with", 0.3)):
+        lora = {"rank": 4, "alpha": 8, "dropout": dropout}
+        reporting = {"every_steps": 4, "tensorboard": False}
+        assert train(model, pairs, tmp_path / name, lora=lora, steps=6, epochs=2, reporting=reporting) == 0
+        assert [line["step"] for line in figures(tmp_path / name) if "loss" in line] == [4, 6]
+        adapters.append(load_file(tmp_path / name / "final" / "adapter_model.safetensors"))
+    assert not all(torch.equal(weight, adapters[1][key]) for key, weight in adapters[0].items())
