@@ -116,7 +116,7 @@ def read_results(paths: Iterable[str | Path], *, protocol: str | None = None) ->
             if key in results:
                 kept, other = sorted((result, results[key]), key=lambda r: (r.scored, r.ended), reverse=True)
                 notes.append(f"{kept.name}, {kept.task}: {kept.path.name} counts, not {other.path.name}")
-                result = replace(kept, versions={**other.versions, **kept.versions})
+                result = replace(kept, versions={**other.versions, **kept.versions}, cost=_measured(kept, other))
             results[key] = result
     found = _distinctly_named([_of_all_names(result, named[result.model]) for result in results.values()])
     refuse_mixture(found)
@@ -135,6 +135,12 @@ def _unlike_versions(results: Sequence[Result]) -> Iterator[str]:
         if len(models) > 1:
             of_each = "; ".join(f"{how}: {', '.join(names)}" for how, names in models.items())
             yield f"{task}, {way}: versions are not the same for all models ({of_each}), nor are their figures alike"
+
+
+def _measured(kept: Result, other: Result) -> Cost | None:
+    """The cost of the run that counts; where all of its answers came from the cache, that of the other."""
+    has_answers = kept.cost is not None and kept.cost.documents > 0
+    return kept.cost if has_answers or other.cost is None else other.cost
 
 
 def refuse_mixture(results: Sequence[Result]) -> None:
