@@ -10,7 +10,6 @@ import mibe
 from mellama_train.draws.judged import TRAIN
 from mellama_train.errors import ModelLoadError
 from mellama_train.model.folders import CONFIG, looks_local, problem_of
-from mibe.models.identity import source_identity
 
 RESAMPLES = 200
 """Of the intervals of the run's figures, which nobody looks at here."""
@@ -32,9 +31,7 @@ def check_model(run: mibe.Run, model: str) -> None:
     """Raise `ModelLoadError` where there is no such folder, or it holds another model than a run was made with."""
     if not Path(model).is_dir():
         raise ModelLoadError(f"--model: there is no folder {model}; give that of the model that was asked")
-    asked = (run.record["model"].get("identity") or {}).get("pretrained")
-    found = source_identity(model, None)
-    if isinstance(asked, Mapping) and found is not None and asked != found:
+    if mibe.answered_by(run, model) is False:
         raise ModelLoadError(f"--model: {model} is not the model that {run.path} was made with; give that one's folder")
 
 

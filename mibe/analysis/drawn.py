@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from mibe.data import store
 from mibe.errors import RunError, UsageError
 from mibe.models.base import Message
+from mibe.models.identity import source_identity
 from mibe.own.recorded import task_of
 from mibe.prompting import layout, template_sha256
 from mibe.results.digests import draw_of
@@ -47,6 +48,13 @@ class Drawn:
     task: Task
     documents: dict[str, tuple[DrawnSample, ...]]
     """Document → its draws in their order, the documents in the order of the data. Draws that failed are not there."""
+
+
+def answered_by(run: Run, folder: str) -> bool | None:
+    """Whether a run's answers are of the model in a folder, by its files; None where one of both does not tell."""
+    asked = (run.record["model"].get("identity") or {}).get("pretrained")
+    found = source_identity(folder, None)
+    return None if not isinstance(asked, dict) or found is None else asked == found
 
 
 def drawn_samples(run: Run, name: str) -> Drawn:
