@@ -16,7 +16,7 @@ from mibe.terminal.version import VERSION
 
 if TYPE_CHECKING:
     from mibe.analysis.compare import Comparison, Difference, compare
-    from mibe.analysis.drawn import Drawn, DrawnSample, drawn_samples
+    from mibe.analysis.drawn import Drawn, DrawnSample, answered_by, drawn_samples
     from mibe.data.documents import examples, prepared_splits
     from mibe.prompting.training import TrainingSample, also_in_test, training_samples
     from mibe.registry import list_tasks, load_task, register_task
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 __version__ = VERSION
 
 _WHERE = {
+    "answered_by": "mibe.analysis.drawn",
     "also_in_test": "mibe.prompting.training",
     "compare": "mibe.analysis.compare",
     "Comparison": "mibe.analysis.compare",
@@ -64,6 +65,7 @@ __all__ = [
     "Silent",
     "TrainingSample",
     "also_in_test",
+    "answered_by",
     "compare",
     "drawn_samples",
     "evaluate",

@@ -31,7 +31,7 @@ def check_model(run: mibe.Run, model: str) -> None:
     """Raise `ModelLoadError` where there is no such folder, or it holds another model than a run was made with."""
     if not Path(model).is_dir():
         raise ModelLoadError(f"--model: there is no folder {model}; give that of the model that was asked")
-    if run.is_by(model) is False:
+    if mibe.answered_by(run, model) is False:
         raise ModelLoadError(f"--model: {model} is not the model that {run.path} was made with; give that one's folder")
 
 

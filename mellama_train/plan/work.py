@@ -66,15 +66,6 @@ class Asked:
         if self.nodes and self.gpus % self.nodes:
             yield f"{self.gpus} GPUs are not the same number on each of {self.nodes} nodes"
 
-    def tokens_each(self, context: int) -> float:
-        """Tokens of one sample, by default all that fit. Raises `RecipeError` for more than that."""
-        if self.sample_tokens is not None and self.sample_tokens > context:
-            raise RecipeError(
-                f"--sample-tokens: {self.sample_tokens:,.0f} are more than the context of the recipe, {context:,}; "
-                "training refuses such a sample, or leaves it out"
-            )
-        return self.sample_tokens or context
-
     @property
     def machines(self) -> int:
         """As stated, or eight GPUs in each."""
@@ -189,7 +180,7 @@ def _samples(recipe: TuningRecipe | FinetuneRecipe, asked: Asked) -> tuple[tuple
     if asked.tokens:
         return (asked.tokens, "--tokens"), asked.samples
     if asked.samples:
-        each = asked.tokens_each(recipe.context)
+        each = asked.sample_tokens or recipe.context
         how = f"{asked.samples:,} samples of {each:,.0f} tokens"
         if not asked.sample_tokens:
             how += ", a whole row each, as padded without packing: an upper bound; --sample-tokens states their length"

@@ -80,9 +80,9 @@ def dpo_settings(recipe: DpoRecipe, ranks: Ranks, *, steps: int) -> dict[str, An
     return trl.settings(recipe, ranks, steps=steps) | {
         "beta": recipe.beta,
         "max_length": None,
-        "precompute_ref_log_probs": recipe.precompute_reference,
-        # TRL would set it to 0 without a word.
+        # TRL would set adapters' own to 0 as well.
         "disable_dropout": not (recipe.lora and recipe.lora.dropout),
+        "precompute_ref_log_probs": recipe.precompute_reference,
         "train_sampling_strategy": "sequential",
         **looks,
     }

@@ -97,7 +97,7 @@ def forecast(recipe: DpoRecipe, question: Question) -> Plan:
     asked = question.asked
     shape, gpu = planned(recipe, question)
     found = pair_memory(recipe, shape, asked.gpus)
-    length = int(asked.tokens_each(recipe.context))
+    length = int(asked.sample_tokens or recipe.context)
     time = pair_time(replace(recipe, context=length), shape, asked.cluster)
     seconds = time.total if time else None
     if asked.throughput:

@@ -121,7 +121,7 @@ def answers(recipe: GrpoRecipe, asked: Asked) -> Answers:
     ranks = rollouts.vllm_ranks if engine == "vllm" else 1
     if asked.gpus % ranks:
         raise RecipeError(f"rollouts.vllm_ranks {ranks} do not divide the {asked.gpus} GPUs")
-    answer, length = answer_tokens(recipe), int(asked.tokens_each(recipe.context))
+    answer, length = answer_tokens(recipe), int(asked.sample_tokens or recipe.context)
     if length <= answer:
         raise RecipeError(f"{length} tokens of a prompt with its answer are no more than the {answer} of an answer")
     return Answers(engine=engine, engines=asked.gpus // ranks, ranks=ranks, prompt=length - answer, answer=answer)

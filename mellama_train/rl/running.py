@@ -184,8 +184,7 @@ def opened(recipe: Recipe, ranks: Ranks, trainer: type[Any], config: Callable[[]
     by_deepspeed = recipe.engine.name == "deepspeed"
     if by_deepspeed:
         deepspeed_module()
-        # It wants to be told even where this process is alone.
-        os.environ.setdefault("LOCAL_RANK", "0")
+        os.environ.setdefault("LOCAL_RANK", "0")  # which DeepSpeed asks for where no launcher set it
     try:
         settings = config()
     except LOAD_ERRORS as error:
@@ -211,6 +210,10 @@ def _write(recipe: Recipe, ranks: Ranks, trainer: Any, job: Job, record: Mapping
     """The final folder, written aside and renamed when it is whole. Raises `TrainError` on all ranks."""
     final, problem = recipe.output / FINAL, None
     tokens, weights = _together(job.tokens, ranks), _trained(trainer)
+    # TRL looks at no weight, and the loss of the last step is that of the weights before it.
+    wrong = next((name for name, weight in weights.items() if not torch.isfinite(weight).all()), None)
+    if wrong := ranks.from_first(wrong):
+        raise DivergenceError(f"after step {trainer.state.global_step} {wrong} is no number; {ADVICE}")
     if ranks.is_first:
         try:
             model = trainer.accelerator.unwrap_model(trainer.model)

@@ -69,8 +69,9 @@ class Watch(TrainerCallback):  # type: ignore[misc]
         if self._tokens_at is not None:
             figures["tokens"] = self._tokens_at(state.global_step)
         self._report.figures(state.global_step, figures)
-        if not math.isfinite(figures["loss"]):
-            raise DivergenceError(f"step {state.global_step}: the loss is {figures['loss']}; {ADVICE}")
+        for name in ("loss", "gradient_norm"):
+            if not math.isfinite(figures.get(name, 0.0)):
+                raise DivergenceError(f"step {state.global_step}: {name} is {figures[name]}; {ADVICE}")
         self._say_alike(state.global_step, figures)
 
     def _show_held_out(self, step: int, logs: Mapping[str, Any]) -> None:
@@ -95,8 +96,8 @@ class Watch(TrainerCallback):  # type: ignore[misc]
                 step,
                 "equal_rewards",
                 f"all answers to each prompt were rewarded alike ({figures.get('reward', math.nan):.3g} in the mean), "
-                "so nothing was learned from them; where this stays so, take tasks that the model can sometimes do, "
-                "and not always",
+                "so nothing was learned from them; where this stays so, take tasks that the model does sometimes, "
+                "neither always nor never",
             )
 
     def on_step_end(self, args: Any, state: Any, control: Any, model: Any, **_: Any) -> None:

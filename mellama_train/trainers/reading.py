@@ -59,5 +59,11 @@ def plan(file: Path, asked: Asked, changes: Sequence[Change] = (), trainer: str 
     recipe = read_recipe(of, file, changes).value
     if of.forecast is None:
         raise RecipeError(f"the trainer {of.name} makes no forecasts; start a short run of it, and measure")
+    context = getattr(recipe, "context", None)  # a plugin's recipe need have none
+    if context and asked.sample_tokens and asked.sample_tokens > context:
+        raise RecipeError(
+            f"--sample-tokens: {asked.sample_tokens:,.0f} is longer than context, {context:,}; raise context too "
+            "(--set context=…)"
+        )
     command = OWN_COMMANDS.get(of.name, f"train {of.name}")
     return of.forecast(recipe, Question(file=file, asked=asked, changes=changes, command=command))

@@ -146,7 +146,10 @@ def compare(
         scored = [list(filter(is_itself, rows)) for rows in asked]
         joined = _joined(*scored)
         if not joined[0]:
-            raise UsageError(f"{name}: no sample was scored in both runs; give both the same --limit and --seed")
+            raise UsageError(
+                f"{name}: no sample was scored in both runs; give both the same --limit and --seed, and look for "
+                "samples that failed"
+            )
         late, why_not = _late(task, run_a, run_b, joined)
         found += _differences(task, joined, late, resamples, seed)
         if other_versions(run_a, run_b, name):

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from mibe.data import store
 from mibe.errors import RunError, UsageError
 from mibe.models.base import Message
+from mibe.models.identity import source_identity
 from mibe.own.recorded import task_of
 from mibe.prompting import layout, template_sha256
 from mibe.results.digests import draw_of
@@ -49,6 +50,14 @@ class Drawn:
     task: Task
     documents: dict[str, tuple[DrawnSample, ...]]
     """Document → its draws in their order, the documents in the order of the data. Draws that failed are not there."""
+
+
+def answered_by(run: Run, folder: str) -> bool | None:
+    """Whether a folder holds the model of a run's answers, or its adapters; None where a name alone is known of it."""
+    identity = run.record["model"].get("identity") or {}
+    parts = (identity.get(name) for name in ("pretrained", "peft", "delta"))
+    known = [part for part in parts if isinstance(part, dict) and "sha256" in part]
+    return source_identity(folder, None) in known if known else None
 
 
 def drawn_samples(run: Run, name: str) -> Drawn:

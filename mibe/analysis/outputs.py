@@ -26,6 +26,7 @@ from mibe.run.reading import judge_response
 from mibe.run.scoring import late_metrics, score_task, with_late_scores
 from mibe.task import Task
 from mibe.terminal.characters import sound
+from mibe.terminal.plain import cell
 from mibe.terminal.progress import Progress, Silent
 
 
@@ -67,8 +68,11 @@ def read_outputs(path: Path, known: set[str], *, partial: bool) -> dict[str, dic
     Raises `DataError` for unknown, repeated or (unless `partial`) missing ids.
     """
     found: dict[str, dict[str, Any]] = {}
+    # Tables that mibe writes have an apostrophe before an id that a spreadsheet would run.
+    written = {shown: ident for ident in known if (shown := cell(ident)) != ident}
     for number, item in read_rows(path):
         ident = str(item.get("id", ""))
+        ident = written.get(ident, ident)
         if "id" not in item or not isinstance(item.get("output"), str):
             raise DataError(f"{path}, line {number}: {_form(path, item)}")
         if ident in found:

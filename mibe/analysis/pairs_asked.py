@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from mibe.data.disk import write_atomically
+from mibe.analysis.pairs_sent import check_sending, guarded
+from mibe.data.disk import disk_error, write_atomically
 from mibe.data.pairs import PairFile
+from mibe.data_use import Egress
 from mibe.errors import ModelError
 from mibe.models.base import Message, Model, Request, Response, Sampling
 from mibe.models.reasoning import room_to_think
@@ -20,7 +23,7 @@ from mibe.prompting import PromptBuilder, stop_strings
 from mibe.registry import load_task
 from mibe.results import schema
 from mibe.results.cache import ResponseCache, as_kept, cache_key, cache_path
-from mibe.task import Example, Task, letter
+from mibe.task import AccessLevel, Example, Task, letter
 
 NEW_TOKENS = 512
 """Room for an answer in free text."""
@@ -38,14 +41,31 @@ class Cell(NamedTuple):
     options: tuple[str, ...]
 
 
-def ask_pairs(file: PairFile, model: Model, answers: Path, *, max_new_tokens: int = NEW_TOKENS) -> None:
+def ask_pairs(
+    file: PairFile,
+    model: Model,
+    answers: Path,
+    *,
+    max_new_tokens: int = NEW_TOKENS,
+    allow_egress: Collection[str] = (),
+    agreement: str | None = None,
+) -> Egress | None:
     """Put every version of every question to a model, greedily, and write the file with its answers.
 
     A question with options is asked as MedQA's are, and its answer is a letter; another is a user's turn, and its
-    answer is the text. What was answered stands in the response cache, so that the same call goes on.
+    answer is the text. What was answered stands in the response cache, so that the same call goes on. Returns what left
+    this machine under an agreement.
 
-    Raises `ModelError` where the model fails at a question, `RunError` where the file cannot be written.
+    Raises `ModelError` where the model fails at a question, `RunError` where the file cannot be written, `DataUseError`
+    before credentialed text reaches a remote model without its user's word.
     """
+    leaving = check_sending(file, model, allow_egress, agreement)
+    _write(file, answers, guarded(file, model, partial(_answers, file, model, max_new_tokens)))
+    return leaving
+
+
+def _answers(file: PairFile, model: Model, max_new_tokens: int) -> dict[tuple[int, str], str]:
+    """Row and column → what was answered."""
     found: dict[tuple[int, str], str] = {}
     keyed = model.identity is not None
     with closing(ResponseCache(cache_path())) as cache:
@@ -65,7 +85,7 @@ def ask_pairs(file: PairFile, model: Model, answers: Path, *, max_new_tokens: in
                 if keyed:
                     cache.put({keys[cell]: {"response": as_kept(response)}})
                 found[cell.row, cell.column] = _read(cell, waiting[cell][1], response)
-    _write(file, answers, found)
+    return found
 
 
 def _cells(file: PairFile) -> Iterator[Cell]:
@@ -118,10 +138,16 @@ def _read(cell: Cell, task: Task | None, response: Response) -> str:
 
 
 def _write(file: PairFile, path: Path, answers: Mapping[tuple[int, str], str]) -> None:
-    """The rows with their ids, right answers and what was answered."""
+    """The rows with their ids, right answers and what was answered; of credentialed text for their owner alone."""
     lines = []
     for number, row in enumerate(file.rows):
         kept = {"id": file.ids[number]} | ({} if file.target is None else {file.target: row[file.target]})
         own = {column: answers[number, column] for column in row if (number, column) in answers}
         lines.append(json.dumps(kept | own, ensure_ascii=False))
-    write_atomically(path, "".join(f"{line}\n" for line in lines))
+    try:
+        if file.access is AccessLevel.CREDENTIALED:
+            path.touch(mode=0o600)
+            path.chmod(0o600)
+        write_atomically(path, "".join(f"{line}\n" for line in lines))
+    except OSError as error:
+        raise disk_error(error, path) from error

@@ -44,6 +44,11 @@ def render(found: PairFigures, form: str) -> str:
         for attribute, count in found.unread.items()
         if count
     ]
+    notes += [
+        f"{printable(attribute)}: {count} rows have no right answer; accuracies and gaps are without them"
+        for attribute, count in found.untold.items()
+        if count
+    ]
     return "\n".join([table, *([""] if notes else []), *notes])
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
+from mibe.cli.given import given, note_given
 from mibe.cli.options import (
     Commands,
     add_model_arguments,
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 TASKS = "medqa"
 """What a model is measured on where no task is named: bundled, of ordinary length."""
+OF_RUNS = {"task", "plan", "format", "model", "model_args"}
+"""Options that say something beside a RUN."""
 
 
 def add_commands(commands: Commands) -> None:
@@ -33,6 +36,7 @@ def add_commands(commands: Commands) -> None:
 
 
 def _cost_parser(p: argparse.ArgumentParser) -> None:
+    note_given(p)
     p.set_defaults(command=_cost)
     p.add_argument(
         "runs", nargs="*", metavar="RUN", help="run folders, or a folder of runs; without one --model is measured"
@@ -42,7 +46,7 @@ def _cost_parser(p: argparse.ArgumentParser) -> None:
     add_model_arguments(p, required=False)
     p.add_argument("--task", metavar="NAME", help="of a run: this task alone, with its latencies")
     p.add_argument("--limit", type=int, default=16, metavar="N", help="documents of each task a pass (default 16)")
-    p.add_argument("--batch", type=int, default=8, metavar="N", help="prompts at once, beside one by one (default 8)")
+    p.add_argument("--batch", type=int, default=8, metavar="N", help="prompts at once, or all (default 8)")
     p.add_argument("--max-cost", type=float, metavar="USD", help="of a model behind an API: stop before it costs more")
     p.add_argument("--plan", action="store_true", help="beside it what mibe plan says, and the difference")
     p.add_argument(
@@ -68,7 +72,9 @@ def _of_runs(a: argparse.Namespace) -> list[tuple[Cost, Sequence[Line]]]:
 
     if a.tasks or a.suite or a.data:
         raise UsageError("a RUN has its tasks; --task NAME takes one of them")
-    if a.model is not None and not a.plan:
+    if idle := sorted(given(a) - OF_RUNS):
+        raise UsageError(f"a RUN was asked already; leave out --{idle[0].replace('_', '-')}")
+    if (a.model is not None or a.model_args) and not a.plan:
         raise UsageError("a RUN was asked already; leave out --model, or give --plan to count its prompts with it")
     runs, left_out = load_runs(find_runs(a.runs))
     for line in left_out:

@@ -58,6 +58,8 @@ def _data_list(a: argparse.Namespace) -> int:
 
 def _data_prepare(a: argparse.Namespace) -> int:
     """Bring in a data set."""
+    import sys
+
     from mibe.cli.listing import manifest_text, task_of_data
     from mibe.data.prepare import prepare
     from mibe.data.shipped import made_from
@@ -65,6 +67,8 @@ def _data_prepare(a: argparse.Namespace) -> int:
     task = task_of_data(a.name)
     path, variant = (Path(a.path), a.variant) if a.path else made_from(task)
     manifest = prepare(task.data_name, task.source, path, variant=variant, access=task.access, labels=task.labels)
+    for note in manifest["notes"]:
+        print(note, file=sys.stderr)
     print(manifest_text(task.data_name, manifest))
     return 0
 

@@ -10,6 +10,8 @@ from mibe.models.pricing import Price
 NOT_MEASURED = "not measured"
 SERVED = "behind an API, in another process"
 """Why nothing of a model's machine is known."""
+NO_PRICE = "the model is not behind an API, or its price is not known"
+NOT_COUNTED = "the server did not count the tokens"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,11 +19,14 @@ class Level:
     """How fast a model is with so many prompts `at_once`; None: as many as the run had under way.
 
     Latencies are seconds from when a prompt is handed over (of a run: from when the engine began with it) until its
-    answer, or its first token, is there. Tokens a second are over all of the time. `joules` are of one document.
+    answer, or its first token, is there, of as many documents as `latencies` and `first_tokens` say. Tokens a second
+    are over all of the time. `joules` are of one document.
     """
 
     at_once: int | None
     documents: int
+    latencies: int = 0
+    first_tokens: int = 0
     seconds: float | None = None
     latency_p50: float | None = None
     latency_p95: float | None = None
@@ -75,7 +80,8 @@ def peak_of(device: Device) -> int | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
-    """What a model takes. `documents` are the answers that tokens, operations and money are the mean of.
+    """What a model takes. `documents` are its answers; tokens and operations are the mean of the `counted` ones, whose
+    tokens are known, and money that of the `priced` ones, which a server counted and a price is known for.
 
     `why` says of figures that were not measured why not: name → reason. `weights` are the bytes of the weights, `price`
     is what tokens cost behind an API.
@@ -88,6 +94,8 @@ class Cost:
     weights: int | None
     levels: tuple[Level, ...]
     documents: int
+    counted: int
+    priced: int
     prompt_tokens: float | None
     new_tokens: float | None
     flops: float | None

@@ -13,7 +13,7 @@ from functools import partial
 from itertools import islice
 from typing import Any
 
-from mibe.cost.figures import SERVED, Cost, Level, Memory
+from mibe.cost.figures import NO_PRICE, NOT_COUNTED, SERVED, Cost, Level, Memory
 from mibe.cost.flops import flops
 from mibe.data_use import check_egress, check_names, without_text_of_any
 from mibe.errors import ModelError, UsageError
@@ -81,6 +81,9 @@ def measure(
 ) -> Cost:
     """Load a model, ask it `limit` documents of each task one at a time and others `batch` at once; what it took.
 
+    With fewer documents than `batch` all of them are asked at once; of more the last ones that fill no batch are not
+    asked, for what they took would be of fewer at once.
+
     `settings` are those of `mibe.evaluate`; a model behind an API is asked for answers that grow (`stream=yes`), which
     tells when the first token came. Nothing is kept.
 
@@ -110,7 +113,7 @@ def measure(
         plans = [plan.for_model(llm, prepared) for plan in plans]
         for plan in plans:
             check_egress(plan.task, llm, allow_egress, agreement)
-        open_services([llm], say, Budget(max_cost))
+        open_services([llm], say, Budget(max_cost, keeps=False))
         work = partial(_passes, llm, plans, limit, batch)
         passes, first = without_text_of_any([plan.task for plan in plans], llm.name, work)
         return _cost(llm, passes, first, took if isinstance(model, str) else {})
@@ -135,20 +138,22 @@ def _passes(
                 f"{short.name} has too few documents that fit the model's window for as many passes; give a smaller "
                 "--limit, or other --tasks"
             )
-        return [request for requests in taken for request in requests]
+        return [request for together in zip(*taken, strict=True) for request in together]
 
     # The first prompt pays for what is set up once: kernels, graphs, connections. It counts nowhere.
     ask(model, some(1), 1)
     passes: list[Pass] = []
     first: dict[int, Sequence[float]] = {}
-    for at_once in dict.fromkeys((1, batch)):
-        made = ask(model, some(limit), at_once)
+    asked = limit * len(plans)
+    for at_once in dict.fromkeys((1, min(batch, asked))):
+        whole = asked - asked % at_once
+        made = ask(model, some(limit)[:whole], at_once)
         passes.append(made)
         told = [seconds for each in made.answered if (seconds := each.first_token) is not None]
         if len(told) == len(made.answered):
             first[at_once] = told
         elif _stops_at_one_token(model, made):
-            alone = ask(model, [_of_one_token(request) for request in some(limit)], at_once)
+            alone = ask(model, [_of_one_token(request) for request in some(limit)[:whole]], at_once)
             first[at_once] = [each.seconds for each in alone.answered]
     return passes, first
 
@@ -194,9 +199,10 @@ def ask(model: Model, requests: Sequence[Request], at_once: int) -> Pass:
 def _cost(model: Model, passes: Sequence[Pass], first: Mapping[int, Sequence[float]], took: Mapping[str, Any]) -> Cost:
     size = size_of(model)
     responses = [each.response for made in passes for each in made.answered]
-    counted = [response for response in responses if response.prompt_tokens and response.new_tokens is not None]
-    is_counted = len(counted) == len(responses)
-    costs = [response.cost for response in responses if response.cost is not None]
+    counted = [response for response in responses if is_counted(response)]
+    costs = [response.cost for response in counted if response.cost is not None and not response.cost_is_bound]
+    is_priced = any(response.cost is not None for response in responses)
+    unpriced = NOT_COUNTED if is_priced else NO_PRICE
     last = level_of(passes[-1], first)
     hardware = environment.hardware()
     machine = [f"{hardware['cpu']}, {hardware['cores']} cores", *hardware["accelerators"]]
@@ -210,11 +216,13 @@ def _cost(model: Model, passes: Sequence[Pass], first: Mapping[int, Sequence[flo
         weights=None if size is None else size.bytes,
         levels=tuple(level_of(made, first) for made in passes),
         documents=len(responses),
-        prompt_tokens=_mean([response.prompt_tokens or 0 for response in counted]) if is_counted else None,
-        new_tokens=_mean([response.new_tokens or 0 for response in counted]) if is_counted else None,
-        flops=None if size is None or not is_counted else _mean([_flops(size, response) for response in counted]),
+        counted=len(counted),
+        priced=len(costs),
+        prompt_tokens=_mean([response.prompt_tokens or 0 for response in counted]),
+        new_tokens=_mean([response.new_tokens or 0 for response in counted]),
+        flops=None if size is None else _mean([_flops(size, response) for response in counted]),
         joules=None if is_served else last.joules,
-        usd=_mean(costs) if len(costs) == len(responses) else None,
+        usd=_mean(costs),
         price=model.price if isinstance(model, Service) else None,
         why={
             "load": SERVED if is_served else "the model was handed over",
@@ -222,7 +230,7 @@ def _cost(model: Model, passes: Sequence[Pass], first: Mapping[int, Sequence[flo
             "first token": "a text comes whole, and nothing tells when it began",
             "flops": "the size of the model is not known" if size is None else "the tokens are not counted",
             "energy": SERVED if is_served else passes[-1].why_no_energy,
-            "usd": "the model is not behind an API, or its price is not known",
+            "usd": unpriced,
         },
     )
 
@@ -243,19 +251,26 @@ def level_of(made: Pass, first: Mapping[int, Sequence[float]]) -> Level:
     latency = percentiles([each.seconds for each in made.answered])
     token = percentiles(first[made.at_once]) if made.at_once in first else {"p50": None, "p95": None}
     responses = [each.response for each in made.answered]
-    is_counted = all(response.prompt_tokens and response.new_tokens is not None for response in responses)
+    are_counted = all(map(is_counted, responses))
     return Level(
         at_once=made.at_once,
         documents=count,
+        latencies=count,
+        first_tokens=len(first.get(made.at_once, ())),
         seconds=made.seconds / count,
         latency_p50=latency["p50"],
         latency_p95=latency["p95"],
         first_token_p50=token["p50"],
         first_token_p95=token["p95"],
-        read_per_second=sum(r.prompt_tokens or 0 for r in responses) / made.seconds if is_counted else None,
-        written_per_second=sum(r.new_tokens or 0 for r in responses) / made.seconds if is_counted else None,
+        read_per_second=sum(r.prompt_tokens or 0 for r in responses) / made.seconds if are_counted else None,
+        written_per_second=sum(r.new_tokens or 0 for r in responses) / made.seconds if are_counted else None,
         joules=None if made.joules is None else made.joules / count,
     )
+
+
+def is_counted(response: Response) -> bool:
+    """Whether its tokens are known; no prompt is empty."""
+    return bool(response.prompt_tokens) and response.new_tokens is not None
 
 
 def _flops(size: Size, response: Response) -> float:

@@ -56,13 +56,19 @@ def rows(cost: Cost) -> Iterator[Shown]:
     yield _row("load time", seconds(cost.load_seconds), "with the import of its libraries", why.get("load"))
     yield from memory_rows(cost)
     for level in cost.levels:
-        yield from _level(level, why)
-    of = f"a document, mean of {cost.documents:,}"
+        yield from _level(level, cost)
+    of = _mean_of(cost.counted, cost.documents, "are counted")
     yield _row("tokens read", number(cost.prompt_tokens), of, "the tokens are not counted")
     yield _row("tokens written", number(cost.new_tokens), of, "the tokens are not counted")
     yield _row("operations", flops(cost.flops), of, why.get("flops"))
     yield _row("energy", joules(cost.joules), "a document; the whole chips, whoever uses them", why.get("energy"))
-    yield _row("money", usd(cost.usd), of, why.get("usd"))
+    yield _row("money", usd(cost.usd), _mean_of(cost.priced, cost.documents, "the server counted"), why.get("usd"))
+
+
+def _mean_of(known: int, documents: int, why: str) -> str:
+    """Of how many documents a mean is, and of how many they are known."""
+    found = f"a document, mean of {known:,}"
+    return found if known == documents else f"{found} that {why}, of {documents:,}"
 
 
 def memory_rows(cost: Cost) -> Iterator[Shown]:
@@ -86,15 +92,19 @@ def _of_device(device: Device) -> str:
     return f"of {gib(device.total_bytes)}{tensors}; {others}"
 
 
-def _level(level: Level, why: dict[str, str]) -> Iterator[Shown]:
+def _level(level: Level, cost: Cost) -> Iterator[Shown]:
+    why = cost.why
     of = "as the run had them under way" if level.at_once is None else f"{level.at_once} at once"
-    counted = f"{of}, {level.documents:,} documents"
-    yield _row("latency, p50 / p95", both(level.latency_p50, level.latency_p95), counted, why.get("latency"))
+    latency = both(level.latency_p50, level.latency_p95)
+    yield _row("latency, p50 / p95", latency, f"{of}, {level.latencies:,} documents", why.get("latency"))
     first = both(level.first_token_p50, level.first_token_p95)
-    yield _row("time to first token, p50 / p95", first, counted, why.get("first token"))
+    of_first = f"{of}, {level.first_tokens:,} documents"
+    yield _row("time to first token, p50 / p95", first, of_first, why.get("first token"))
     rates = (level.read_per_second, level.written_per_second)
     shown = None if None in rates else f"{rates[0]:,.1f} / {rates[1]:,.1f}"
-    yield _row("tokens a second, read / written", shown, f"{of}, over all of the time", "the tokens are not counted")
+    some = f"the tokens of {cost.counted:,} answers of {cost.documents:,} are counted, the time of all"
+    uncounted = some if 0 < cost.counted < cost.documents else "the tokens are not counted"
+    yield _row("tokens a second, read / written", shown, f"{of}, over all of the time", uncounted)
 
 
 def _row(name: str, value: str | None, of: str, why: str | None) -> Shown:

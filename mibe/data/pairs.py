@@ -15,7 +15,7 @@ from typing import Any
 
 from mibe.data.jsonlines import read_json_lines
 from mibe.errors import DataError, UsageError
-from mibe.task import letter
+from mibe.task import AccessLevel, letter
 
 ENDINGS = {
     "race": ("white", "black"),
@@ -33,10 +33,12 @@ TARGETS = ("answer_idx", "target", "answer")
 class PairFile:
     """The rows of a file. `columns` is attribute → value → column; `target` the column of the right answer, if any.
 
-    `options` are those of each row's question, () where it has none.
+    `options` are those of each row's question, () where it has none. `name` is what its user calls it who lets its text
+    leave this machine, and `access` says who may see that.
     """
 
-    path: Path
+    name: str
+    access: AccessLevel
     rows: Sequence[Mapping[str, str]]
     columns: Mapping[str, Mapping[str, str]]
     target: str | None
@@ -53,7 +55,13 @@ class PairFile:
         return {ident: cells for ident, cells in found.items() if len(cells) == len(own)}
 
 
-def read_pairs(path: Path, given: Sequence[str] = (), *, target: str | None = None) -> PairFile:
+def read_pairs(
+    path: Path,
+    given: Sequence[str] = (),
+    *,
+    target: str | None = None,
+    access: AccessLevel = AccessLevel.CREDENTIALED,
+) -> PairFile:
     """The file, JSON lines or CSV; `given` are its attributes as "race=COLUMN:COLUMN", where its columns do not say so.
 
     Raises `DataError` for a file that is none, and `UsageError` where columns are missing or cannot be told.
@@ -63,7 +71,11 @@ def read_pairs(path: Path, given: Sequence[str] = (), *, target: str | None = No
         raise DataError(f"{path} holds no rows")
     rows = [_texts(item) for item in items]
     known = list(dict.fromkeys(name for row in rows for name in row))
-    columns = dict(map(_given, given)) if given else _told(known)
+    attributes = list(map(_given, given))
+    columns = dict(attributes) if given else _told(path, known)
+    if len(columns) < len(attributes):
+        twice = next(name for name in columns if [each for each, _ in attributes].count(name) > 1)
+        raise UsageError(f"--pair {twice} stands twice; name all columns of an attribute in one, as {twice}=A:B:C")
     if not columns:
         raise UsageError(
             f"{path}: which columns are the versions? Say it by --pair ATTRIBUTE=COLUMN:COLUMN; the columns are "
@@ -77,7 +89,8 @@ def read_pairs(path: Path, given: Sequence[str] = (), *, target: str | None = No
     ids = [row[named] if named else str(number) for number, row in enumerate(rows)]
     if len(set(ids)) < len(ids):
         raise DataError(f"{path}: two rows have one {named}; a row is a question")
-    return PairFile(path, rows, columns, right, ids, [_options(path, item.get("options")) for item in items])
+    options = [_options(path, item.get("options")) for item in items]
+    return PairFile(path.stem, access, rows, columns, right, ids, options)
 
 
 def _given(text: str) -> tuple[str, dict[str, str]]:
@@ -89,13 +102,22 @@ def _given(text: str) -> tuple[str, dict[str, str]]:
     return name, {value: value for value in values}
 
 
-def _told(known: Sequence[str]) -> dict[str, dict[str, str]]:
-    """The attributes that the columns' names tell; two columns alone are a pair."""
+def _told(path: Path, known: Sequence[str]) -> dict[str, dict[str, str]]:
+    """The attributes that the columns' names tell; two columns alone are a pair.
+
+    Raises `UsageError` where a value has several columns.
+    """
     found = {}
     for attribute, endings in ENDINGS.items():
         own = {ending: [name for name in known if _ends(name, ending)] for ending in endings}
-        if all(len(names) == 1 for names in own.values()):
-            found[attribute] = {ending: names[0] for ending, names in own.items()}
+        if not all(own.values()):
+            continue
+        if several := next((names for names in own.values() if len(names) > 1), None):
+            raise UsageError(
+                f"{path}: {' and '.join(several)} are columns of one value; say by --pair {attribute}=COLUMN:COLUMN "
+                "which are compared"
+            )
+        found[attribute] = {ending: names[0] for ending, names in own.items()}
     texts = [name for name in known if name not in (*IDS, *TARGETS)]
     if not found and len(texts) == 2:
         return {"pair": {name: name for name in texts}}
@@ -128,6 +150,9 @@ def _csv(path: Path) -> list[dict[str, Any]]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file, delimiter="\t" if path.suffix.lower() == ".tsv" else ",", strict=True)
+            names = list(reader.fieldnames or ())
+            if twice := next((name for name in names if names.count(name) > 1), None):
+                raise DataError(f"{path}: two columns are called {twice!r}; rename one of them")
             rows = [dict(row) for row in reader]
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is not UTF-8 text: {error}") from None

@@ -87,6 +87,7 @@ def read_splits(name: str, source: Source, raw_path: Path, *, variant: str | Non
         raise DataError(f"{raw.latest} is not the official table ({error}); download it again") from None
     if chosen == source.variants[0]:
         raw.notes += check_counts(name, splits, source)
+    _check_filled(name, splits, source)
     return splits, describe(name, source, splits, raw, variant=chosen)
 
 
@@ -105,6 +106,12 @@ def check_counts(name: str, splits: Splits, source: Source) -> list[str]:
                 f"the whole official release. {source.obtain.rstrip('.')}{others or '.'}"
             )
     return [f"{split}: not among the source files" for split in source.counts if split not in splits]
+
+
+def _check_filled(name: str, splits: Splits, source: Source) -> None:
+    """Raise `DataError` for a split without a document."""
+    if empty := [split for split, examples in splits.items() if not examples]:
+        raise DataError(f"{name}: no document of the {empty[0]} split is in these files. {source.obtain}")
 
 
 def describe(name: str, source: Source, splits: Splits, raw: RawFiles, *, variant: str) -> Manifest:

@@ -59,8 +59,11 @@ def measures_of(board: Board) -> list[Measure]:
 
 
 def figure(row: Row, measure: Measure) -> float | None:
-    """What a row costs over all of its tasks; None where one of them does not tell, or it is published."""
-    costs = list(costs_of(row))
+    """What a row costs over all of its tasks; None where one of them does not tell, or it is published.
+
+    A task that came whole from the cache cost nothing, and is left out.
+    """
+    costs = [cost for cost in costs_of(row) if cost.documents or measure.of(cost) is not None]
     known = [(value, cost.documents) for cost in costs if (value := measure.of(cost)) is not None]
     if not known or len(known) < len(costs):
         return None

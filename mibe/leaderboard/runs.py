@@ -116,12 +116,31 @@ def read_results(paths: Iterable[str | Path], *, protocol: str | None = None) ->
             if key in results:
                 kept, other = sorted((result, results[key]), key=lambda r: (r.scored, r.ended), reverse=True)
                 notes.append(f"{kept.name}, {kept.task}: {kept.path.name} counts, not {other.path.name}")
-                result = replace(kept, versions={**other.versions, **kept.versions})
+                result = replace(kept, versions={**other.versions, **kept.versions}, cost=_measured(kept, other))
             results[key] = result
     found = _distinctly_named([_of_all_names(result, named[result.model]) for result in results.values()])
     refuse_mixture(found)
     found, heard = with_evidence(found, paths)
-    return found, [printable(note) for note in (*notes, *_unidentified(found), *heard)]
+    return found, [printable(note) for note in (*notes, *_unidentified(found), *_unlike_versions(found), *heard)]
+
+
+def _unlike_versions(results: Sequence[Result]) -> Iterator[str]:
+    """A note on each way whose versions are not as many for all models, or were made by other rules."""
+    made: dict[tuple[str, str, str], dict[str, list[str]]] = {}
+    for result in results:
+        for way, of in result.versions.items():
+            how = ", ".join([*([f"{of['versions']} versions"] if "versions" in of else []), f"rules {of['rules']}"])
+            made.setdefault((result.setting, result.task, way), {}).setdefault(how, []).append(result.name)
+    for (_, task, way), models in made.items():
+        if len(models) > 1:
+            of_each = "; ".join(f"{how}: {', '.join(names)}" for how, names in models.items())
+            yield f"{task}, {way}: versions are not the same for all models ({of_each}), nor are their figures alike"
+
+
+def _measured(kept: Result, other: Result) -> Cost | None:
+    """The cost of the run that counts; where all of its answers came from the cache, that of the other."""
+    has_answers = kept.cost is not None and kept.cost.documents > 0
+    return kept.cost if has_answers or other.cost is None else other.cost
 
 
 def refuse_mixture(results: Sequence[Result]) -> None:
@@ -175,7 +194,7 @@ def _results_of(run: Run, notes: list[str]) -> Iterator[Result]:
             part=part,
             cost=cost_of(record, [task]),
             versions={
-                way: {**of, "run": run.path}
+                way: {**of, "run": run.path, "rules": part["variation"]["version"]}
                 for kind in ("robustness", "fairness")
                 for way, of in part.get(kind, {}).items()
             },

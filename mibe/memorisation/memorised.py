@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from mibe.data_use import check_egress, check_names, note, without_text_in_error
 from mibe.errors import DataError, DataUseError, UsageError
 from mibe.memorisation.asking import Asking
 from mibe.memorisation.record import SCHEMA, Memorisation, save
-from mibe.memorisation.testing import Finding, Questions, run_tests
+from mibe.memorisation.testing import FEWEST_WORDS, LEAST, ORDER, Finding, Questions, TooFew, comparisons, run_tests
 from mibe.memorisation.training import training_lines
 from mibe.metrics.comparison import holm
 from mibe.models import as_model
@@ -110,7 +110,12 @@ def memorised(
             news.message(f"{task.name}: {len(questions.texts):,} questions …")
             found.append(without_text_in_errors(task, llm, partial(run_tests, asking, questions)))
         described = describe_model(llm)
-    _check_any(named, found)
+    if not any(isinstance(each, Finding) for tests in found for each in tests.values()):
+        whole = [_questions(Documents.select(task, split, None, seed), others, seed) for task in named]
+        reasons = [f"{task.name}: {why}" for task, tests in zip(named, found, strict=True) for why in tests.values()]
+        raise UsageError(
+            f"nothing could be tested ({'; '.join(dict.fromkeys(reasons))}); {_next_step(asked, whole, found)}"
+        )
     record: dict[str, Any] = {
         "schema": SCHEMA,
         "mibe_version": VERSION,
@@ -131,14 +136,23 @@ def memorised(
     return save(record, Path(output_dir))
 
 
-def _check_any(tasks: Sequence[Task], found: Sequence[Mapping[str, Finding | str]]) -> None:
-    """Raise `UsageError`, with every reason, where no test could be made."""
-    if any(isinstance(each, Finding) for tests in found for each in tests.values()):
-        return
-    reasons = sorted(
-        {f"{task.name}: {why}" for task, tests in zip(tasks, found, strict=True) for why in tests.values()}
+def _next_step(
+    asked: Sequence[Questions], whole: Sequence[Questions], found: Sequence[Mapping[str, Finding | str]]
+) -> str:
+    """What would help where no test could be made: of each task the questions, all that it has, and the reasons."""
+    steps: dict[str, None] = {}
+    for some, every, tests in zip(asked, whole, found, strict=True):
+        with_more = comparisons(every)
+        referred, all_referred = (comparisons(replace(each, reference=each.texts)) for each in (some, every))
+        for test in (name for name, why in tests.items() if isinstance(why, TooFew)):
+            if with_more[test] >= LEAST:
+                steps["a larger --limit (0: all)"] = None
+            elif test != ORDER and all_referred[test] >= LEAST:
+                more = "" if referred[test] >= LEAST else " and a larger --limit (0: all)"
+                steps[f"--reference FILE with {LEAST} questions or more of {2 * FEWEST_WORDS} words{more}"] = None
+    return (
+        f"give {', or '.join(steps)}" if steps else "the questions have too little at any --limit: take other --tasks"
     )
-    raise UsageError(f"nothing could be tested ({'; '.join(reasons)}); give --reference FILE or a larger --limit")
 
 
 def _questions(documents: Documents, reference: Sequence[str] | None, seed: int) -> Questions:

@@ -72,6 +72,20 @@ def run_tests(asking: Asking, questions: Questions) -> dict[str, Finding | str]:
     }
 
 
+def comparisons(questions: Questions) -> dict[str, int]:
+    """Test → how many comparisons the questions have for it, whatever the model."""
+    texts, halves = questions.texts, _long(questions.texts)
+    if questions.reference is not None:
+        tokens = min(len(texts), len(questions.reference))
+        completion = min(len(halves), len(_long(questions.reference)))
+    else:
+        tokens = len(twins_of(texts, seed=questions.seed))
+        windows = [half.window for half in halves]
+        completion = len(twins_of([half.text for half in halves], windows, seed=questions.seed))
+    orders = sum(bool(orders_of(example, seed=questions.seed)) for example in questions.examples)
+    return {TOKENS: tokens, ORDER: orders, **dict.fromkeys(COMPLETED, completion)}
+
+
 def by_tokens(asking: Asking, questions: Questions) -> Finding | str:
     """Min-K%++ of the questions, against reference questions or twins; or why that cannot be."""
     texts, reference = questions.texts, questions.reference
@@ -101,7 +115,8 @@ def by_order(asking: Asking, questions: Questions) -> Finding | str:
     try:
         values = asking.likelihoods(asked)
     except NoLikelihoods as error:
-        return error.own_words
+        # What stands behind it advises whoever scores answers.
+        return error.own_words.partition(";")[0]
     tested = of_orders(values, seed=questions.seed)
     return Finding(against="orders", comparisons=len(values), tested=tested, p_sharded=sharded_p(values))
 
@@ -166,9 +181,13 @@ def _of_groups(real: FloatArray, reference: FloatArray) -> Finding:
     )
 
 
-def _too_few(count: int, what: str) -> str:
-    """Why a test was left out that needs more; empty where there is enough."""
-    return "" if count >= LEAST else f"too few: {count} {what}, and it needs {LEAST}"
+class TooFew(str):
+    """Why a test was left out that needs more comparisons."""
+
+
+def _too_few(count: int, what: str) -> TooFew | None:
+    """That, or None where there is enough."""
+    return None if count >= LEAST else TooFew(f"too few: {count} {what}, and it needs {LEAST}")
 
 
 class _Half:

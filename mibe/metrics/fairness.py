@@ -141,14 +141,16 @@ def _attribute(told: Answers, counting: Counting, headline: str, reference: str)
     own = _divergences(told)
     figures = counting.mean(DIVERGENCE, list(own.values()), list(own))
     part = {"values": values, "documents": len(documents), "figures": figures}
-    if any(told[document][value].right is None for document in documents for value in values):
+    # What has no right answer is no wrong one.
+    answerable = [d for d in documents if all(told[d][value].right is not None for value in values)]
+    if not answerable:
         return part
-    right = {value: [float(bool(told[document][value].right)) for document in documents] for value in values}
+    right = {value: [float(bool(told[document][value].right)) for document in answerable] for value in values}
     for value in values:
-        figures |= counting.mean(f"{headline}[{value}]", right[value], documents)
+        figures |= counting.mean(f"{headline}[{value}]", right[value], answerable)
     first = values[0]
     part["gaps"] = {
-        f"{value} − {first}": counting.difference(right[value], right[first], documents)
+        f"{value} − {first}": counting.difference(right[value], right[first], answerable)
         | _only(right[value], right[first])
         for value in values[1:]
     }

@@ -84,7 +84,8 @@ class Response:
     model or a content filter declined) or "error" (`error` says why, `text` is empty). Token counts are of the
     prompt and of what was generated; `seconds` is its share of the wall time that the model worked: all of them add up.
     Models behind an API also say how many tokens of the prompt came from the server's cache, how many of the new ones
-    were reasoning, and what the response cost in USD. `budget_cut` says that a limit ended the reasoning, be it that
+    were reasoning, and what the response cost in USD; `cost_is_bound` where that is the most it can have cost, since
+    the server's counts say nothing. `budget_cut` says that a limit ended the reasoning, be it that
     the closing mark was then written for the model. `latency` are the seconds from when the engine began with this
     request, or it was sent, until all of the text was there, and `first_token` those until the first of it; other
     requests may be under way beside it. None where an engine does not tell.
@@ -103,6 +104,7 @@ class Response:
     budget_cut: bool = False
     latency: float | None = None
     first_token: float | None = None
+    cost_is_bound: bool = False
 
     def __post_init__(self) -> None:
         # The border: whatever a server, an engine, a plugin or a function gave, files and pages can hold it.

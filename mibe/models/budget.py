@@ -185,11 +185,13 @@ class Budget:
     """USD that may be spent. What is under way is reserved at its worst, so that the limit is never passed.
 
     `spent` and `reserved` are this run's, `others` is what shards beside it had spent or held when it was last looked.
-    For several threads: a judge asks in one of its own. Without a journal nothing outlives the process.
+    For several threads: a judge asks in one of its own. Without a journal nothing outlives the process. `keeps` says
+    whether answers do, so that whoever meets the limit can go on.
     """
 
-    def __init__(self, limit: float | None = None) -> None:
+    def __init__(self, limit: float | None = None, *, keeps: bool = True) -> None:
         self.limit = limit
+        self.keeps = keeps
         self.spent = self.reserved = self.others = 0.0
         self.lost = 0.0
         """What sessions before this one held when they were cut off: a part of `spent`."""

@@ -39,7 +39,7 @@ class Usage:
     def is_possible(self, window: int | None) -> bool:
         """Whether a model with this context window can have read and written so many tokens."""
         fits = self.prompt + self.completion <= (window or LARGEST_WINDOW)
-        return fits and 0 <= self.cached <= self.prompt and self.completion >= 0
+        return fits and 0 <= self.cached <= self.prompt and self.prompt > 0 and self.completion >= 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -151,7 +151,7 @@ def _joined(text: str, pieces: Sequence[str], gap: str, found: re.Match[str]) ->
     ends = (_ENDS_ITEM.match(text, found.end()) or _GOES_ON.match(text, found.end())) is not None
     if gap == " - ":
         return ends
-    if not _JOIN.fullmatch(gap) or (";" in gap and _DENIED.search(pieces[-2])):
+    if not _JOIN.fullmatch(gap) or (";" in gap and (_DENIED.search(pieces[-2]) or not ends)):
         return False
     return kind_of(found[0]) is not Kind.WORD or ends or _WORD_JOIN.search(gap) is not None
 
@@ -196,7 +196,8 @@ _AFTER = late(
     re.I | re.M,
 )
 _DOUBTED = late(
-    rf"{_X}(?:[ ][\w-]+){{0,3}}[ ](?:might|could|may)\b(?! be (?:ruled|excluded))"
+    rf"{_X}(?:[ ](?!(?:since|because|as|but|and|while|though|although)\b)\w[\w-]*){{0,3}}[ ](?:might|could|may)\b"
+    r"(?! be (?:ruled|excluded))"
     rf"|{_X}[ ](?:would|will)[ ](?:require|need|have to|mean|imply|demand)\b",
     re.I,
 )

@@ -34,8 +34,8 @@ def cache_key(identity: Mapping[str, Any], *parts: object) -> Key:
     return hashlib.sha256(json.dumps([identity, *parts], sort_keys=True).encode()).digest()
 
 
-OF_THE_MOMENT = ("latency", "first_token")
-"""Fields of a response that say what else the engine did just then, and nothing of the answer."""
+OF_THE_MOMENT = ("latency", "first_token", "cost_is_bound")
+"""Fields of a response that say what else was known or done just then, and nothing of the answer."""
 
 
 def as_kept(response: Response) -> dict[str, Any]:

@@ -93,14 +93,16 @@ def timing(samples: Path) -> dict[str, Any]:
     `attended` how many pairs of a token and one before it, or itself, that is (`mibe.cost.flops`). `latency` and
     `first_token` are percentiles of seconds, where the engine tells them. Where a model reasoned, `reasoning_tokens`
     are those of the new ones that are no answer. `usage` stands there for models behind an API: what their servers
-    counted, and USD where the price is known.
+    counted, and USD where the price is known, which are the most there can be of answers that no server counted;
+    `priced` are those that it counted, and `priced_usd` what these cost.
     """
     seconds, prompt_tokens, new_tokens, generated, cached = 0.0, 0, 0, 0, 0
     counted = positions = attended = 0
     metered = {"cached_tokens": 0, "reasoning_tokens": 0}
     spans = {name: array("d") for name in SPANS}
     cost: float | None = None
-    is_metered = reasons = False
+    priced, priced_usd = 0, 0.0
+    is_metered = reasons = is_partial = False
     for row in latest_rows(samples):
         if row.get("cached"):
             cached += 1
@@ -112,6 +114,10 @@ def timing(samples: Path) -> dict[str, Any]:
         if row.get("prompt_tokens") and row.get("new_tokens") is not None:
             read = tokens_read(row["prompt_tokens"], row["new_tokens"])
             counted, positions, attended = counted + 1, positions + read, attended + read * (read + 1) // 2
+            if row.get("cost") is not None and not row.get("cost_is_bound"):
+                priced, priced_usd = priced + 1, priced_usd + row["cost"]
+        else:
+            is_partial |= row.get("finish_reason") != "error"
         for name, found in spans.items():
             if row.get(name) is not None:
                 found.append(row[name])
@@ -122,6 +128,8 @@ def timing(samples: Path) -> dict[str, Any]:
         if "cost" in row:
             cost = (cost or 0.0) + row["cost"]
     usage = metered | {"cost_usd": None if cost is None else round(cost, 6)}
+    if cost is not None:
+        usage |= {"priced": priced, "priced_usd": round(priced_usd, 6)}
     return {
         "generated": generated,
         "from_cache": cached,
@@ -132,7 +140,8 @@ def timing(samples: Path) -> dict[str, Any]:
         "positions": positions,
         "attended": attended,
         **({"reasoning_tokens": metered["reasoning_tokens"]} if reasons else {}),
-        "tokens_per_second": round((prompt_tokens + new_tokens) / seconds, 1) if seconds else None,
+        # The time of answers that nobody counted is not known apart.
+        "tokens_per_second": round((prompt_tokens + new_tokens) / seconds, 1) if seconds and not is_partial else None,
         **{name: percentiles(found) for name, found in spans.items() if found},
         **({"usage": usage} if is_metered else {}),
     }

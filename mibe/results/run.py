@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from mibe import protocols
 from mibe.errors import RunError, UsageError
 from mibe.metrics.values import takes_of
-from mibe.models.identity import source_identity
 from mibe.own.recorded import task_of
 from mibe.results import included, notebook, schema
 from mibe.results.draws import every_figure
@@ -70,13 +69,6 @@ class Run:
     def samples_path(self, task: str) -> Path:
         """The sample log of a task."""
         return self.path / SAMPLES / f"{task}.jsonl"
-
-    def is_by(self, folder: str | Path) -> bool | None:
-        """Whether a folder holds the model that answered, or its adapters; None where only a name is known of it."""
-        identity = self.record["model"].get("identity") or {}
-        parts = (identity.get(name) for name in ("pretrained", "peft", "delta"))
-        known = [part for part in parts if isinstance(part, dict) and "sha256" in part]
-        return source_identity(str(folder), None) in known if known else None
 
     def rows(self, task: str) -> Iterator[Row]:
         """The rows of a task's log, the last one of each sample, in its order; each is one that the task can score.

@@ -147,6 +147,7 @@ class Row(TypedDict, total=False):
     cached_tokens: Count | None
     reasoning_tokens: Count | None
     cost: Positive | None
+    cost_is_bound: bool
 
 
 class Figure(TypedDict):
@@ -318,6 +319,8 @@ class Usage(TypedDict):
     cached_tokens: Count
     reasoning_tokens: Count
     cost_usd: Number | None
+    priced: NotRequired[Count]
+    priced_usd: NotRequired[Number]
 
 
 class Percentiles(TypedDict):

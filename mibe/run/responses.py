@@ -155,6 +155,7 @@ def row_of(plan: Plan, job: Job, response: Response, loglikelihoods: Sequence[fl
         **{name: round(value, DIGITS) for name in SPANS if (value := getattr(response, name)) is not None},
         "cached": False,
         **{name: value for name in METERED if (value := getattr(response, name)) is not None},
+        **({"cost_is_bound": True} if response.cost_is_bound else {}),
     }
 
 

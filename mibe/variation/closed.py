@@ -10,6 +10,6 @@ def check_closed(task: Task, way: str) -> None:
     """Raise `UsageError` for a task whose targets are text, or places in it."""
     if not task.labels or task.category is Category.NER:
         raise UsageError(
-            f"the answers of {task.name} are made of its text, which {way} would change; leave {way} out of --vary "
-            "for it"
+            f"{way} is for answers that are labels or letters, and those of {task.name} are text, which may change "
+            f"with its document's; leave {way} out of --vary for it"
         )

@@ -98,7 +98,7 @@ def draw_of_shots(example: Example) -> int:
 def check(spec: str) -> dict[str, int | None]:
     """Way → number of versions, None for its own, of a `--vary` such as "options,noise:4". Raises `UsageError`."""
     found: dict[str, int | None] = {}
-    for part in spec.split(","):
+    for part in list(filter(str.strip, spec.split(","))) or [spec]:
         name, _, count = part.strip().partition(":")
         if name not in ROBUSTNESS and name not in FAIRNESS:
             raise unknown("way of --vary:", name, [*ROBUSTNESS, *(way for way in FAIRNESS if way != BASELINE)])

@@ -10,8 +10,10 @@ from mibe.analysis.pairs import pair_figures
 from mibe.analysis.pairs_asked import ask_pairs
 from mibe.cli.main import main
 from mibe.data.pairs import read_pairs
-from mibe.errors import DataError, ModelError, UsageError
+from mibe.errors import DataError, DataUseError, ModelError, UsageError
 from mibe.models.base import Response
+from mibe.task import AccessLevel
+from mibe.terminal.news import heard_by
 
 COLUMNS = (
     "original_question",
@@ -87,6 +89,9 @@ def test_rows_without_an_answer_are_left_out_and_counted(tmp_path):
         ("a.jsonl", '{"id": "1", "a": "x"}\n{"id": "1", "a": "x"}', ["p=a:a"], "is not ATTRIBUTE"),
         ("a.jsonl", '{"id": "1", "a": "x", "b": "y"}\n{"id": "1", "a": "x", "b": "y"}', [], "two rows"),
         ("a.csv", "a,b\nx\n", [], "not as many cells"),
+        ("a.csv", "id,a_white,a_black,a_black\n1,A,B,A\n", [], "two columns are called 'a_black'"),
+        ("a.csv", "id,a_white,a_black,b_black\n1,A,B,A\n", [], "a_black and b_black are columns of one value"),
+        ("a.csv", "id,a,b,c,d\n1,A,B,A,A\n", ["race=a:b", "race=c:d"], "--pair race stands twice"),
         ("a.jsonl", '{"a": "x", "b": "y", "options": ["one"]}', [], "options are a list"),
     ],
 )
@@ -168,3 +173,103 @@ def test_the_command_asks_and_counts(tmp_path, capsys):
     assert "--answers FILE" in capsys.readouterr().err
     assert main(["pairs", path, "--model", "dummy", "--answers", str(tmp_path / "a.jsonl")]) == 0
     assert "divergence" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("letter", ["A", "B"])
+def test_a_letter_is_the_same_however_it_is_written(tmp_path, letter):
+    path = tmp_path / "a.csv"
+    written = [f"{letter}.", f"({letter})", letter.lower(), f"Answer: {letter}", f"**{letter}**", "D"]
+    lines = [f"{number},{letter},{text},{letter}" for number, text in enumerate(written)]
+    path.write_text("\n".join(["id,a_white,a_black,answer_idx", *lines]) + "\n")
+    part = pair_figures(read_pairs(path), resamples=50).fairness["race"]
+    value = {name: figure["value"] for name, figure in part["figures"].items()}
+    # Of six rows the last one alone has another letter.
+    assert value == {"divergence": 1 / 6, "accuracy[white]": 1, "accuracy[black]": 5 / 6}
+    # The same without right answers, where most answers are letters alone.
+    path.write_text("\n".join(["id,a_white,a_black", *(line.rpartition(",")[0] for line in lines)]) + "\n")
+    found = pair_figures(read_pairs(path), resamples=50).fairness["race"]
+    assert found["figures"]["divergence"]["value"] == 1 / 6 and "gaps" not in found
+
+
+def test_an_options_text_is_its_letter_and_labels_are_no_letters(tmp_path):
+    row = {"options": ["aspirin", "heparin", "rest"], "answer_idx": "B"}
+    rows = [row | {"id": "1", "a": "B", "b": "Heparin."}, row | {"id": "2", "a": "(C)", "b": "b"}]
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(each) + "\n" for each in rows))
+    part = pair_figures(read_pairs(tmp_path / "a.jsonl", ["way=a:b"]), resamples=50).fairness["way"]
+    assert {name: figure["value"] for name, figure in part["figures"].items()} == {
+        "divergence": 1 / 2, "accuracy[a]": 1 / 2, "accuracy[b]": 1,
+    }  # fmt: skip
+    (tmp_path / "b.csv").write_text("id,a,b\n1,yes,Yes.\n2,Plan A,Plan B\n")
+    part = pair_figures(read_pairs(tmp_path / "b.csv"), resamples=50).fairness["pair"]
+    assert part["figures"]["divergence"]["value"] == 1 / 2
+
+
+def test_accuracy_is_of_rows_that_have_a_right_answer(tmp_path, capsys):
+    path = tmp_path / "a.csv"
+    path.write_text("id,a_white,a_black,answer_idx\n1,A,B,A\n2,C,C,\n3,B,B,B\n4,D,D, \n")
+    found = pair_figures(read_pairs(path), resamples=50)
+    figures = found.fairness["race"]["figures"]
+    # One pair of four differs; of the two with a right answer white has both and black one.
+    assert (figures["divergence"]["value"], figures["divergence"]["n"]) == (1 / 4, 4)
+    white, black = (figures[f"accuracy[{value}]"] for value in ("white", "black"))
+    assert (white["value"], white["n"], black["value"], black["n"]) == (1, 2, 1 / 2, 2)
+    assert found.untold == {"race": 2} and found.fairness["race"]["gaps"]["black − white"]["n"] == 2
+    assert main(["pairs", str(path)]) == 0
+    assert "race: 2 rows have no right answer" in capsys.readouterr().out
+    path.write_text("id,a_white,a_black,answer_idx\n1,A,B,\n2,C,C,\n")
+    found = pair_figures(read_pairs(path), resamples=50)
+    assert set(found.fairness["race"]["figures"]) == {"divergence"} and found.untold == {"race": 0}
+
+
+class Remote(Scripted):
+    """Behind an API, as far as anybody knows."""
+
+    name = "far away"
+    is_remote = True
+
+
+def test_text_of_a_file_reaches_no_remote_model_without_its_users_word(tmp_path):
+    path, answers = equity(tmp_path / "own.csv"), tmp_path / "answers.jsonl"
+    questions = read_pairs(path)
+    model = Remote(lambda text: f"See a doctor ({len(text)}).")
+    for words in ({}, {"allow_egress": ["own"]}, {"agreement": "x"}, {"allow_egress": ["other"], "agreement": "x"}):
+        with pytest.raises(DataUseError, match="own came under .* nothing was sent.*--allow-egress own"):
+            ask_pairs(questions, model, answers, **words)
+        with pytest.raises(DataUseError, match="--access open"):
+            pair_figures(questions, judge=model, **words)
+    assert model.asked == [] and not answers.exists()
+    word = {"allow_egress": ["own"], "agreement": "addendum 7"}
+    told = []
+    with heard_by(told.append):
+        leaving = ask_pairs(questions, model, answers, **word)
+    assert (leaving.task, leaving.receiver, leaving.agreement) == ("own", "far away", "addendum 7")
+    assert told == ["text of own goes to far away, which its user says is permitted: addendum 7"]
+    assert answers.stat().st_mode & 0o777 == 0o600
+    judge = Remote(lambda text: "y", "judge")
+    assert [each.task for each in pair_figures(questions, judge=judge, resamples=50, **word).egress] == ["own"]
+    # What its user says everybody may see goes anywhere, and its answers are no secret.
+    everybody = read_pairs(path, access=AccessLevel.OPEN)
+    answers.unlink()
+    assert ask_pairs(everybody, Remote(lambda text: "Rest.", "third"), answers) is None
+    assert answers.stat().st_mode & 0o077 and pair_figures(everybody, judge=judge, resamples=50).egress == ()
+
+
+def test_the_error_of_a_model_does_not_quote_the_text(tmp_path):
+    questions = read_pairs(equity(tmp_path / "own.csv"))
+
+    def fail(text):
+        raise RuntimeError(f"cannot read {text}")
+
+    with pytest.raises(ModelError) as caught:
+        ask_pairs(questions, Scripted(fail, None), tmp_path / "answers.jsonl")
+    assert "I am a" not in str(caught.value) and "own" in str(caught.value)
+
+
+def test_the_command_refuses_to_send_and_to_judge_before_anything_is_sent(tmp_path, capsys):
+    path = equity(tmp_path / "own.csv")
+    server = ["base_url=http://api.example.invalid/v1", "model=m"]
+    asked = ["pairs", str(path), "--model", "openai", "--model-args", ",".join(server)]
+    assert main([*asked, "--answers", str(tmp_path / "answers.jsonl")]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and "nothing was sent" in said and "--access open" in said
+    assert not (tmp_path / "answers.jsonl").exists()

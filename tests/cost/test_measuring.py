@@ -13,7 +13,7 @@ from api_server import error, grown, prompt_of, said, serving
 from mibe.cli import main
 from mibe.cost.flops import flops
 from mibe.cost.measuring import ask, level_of, measure
-from mibe.errors import ModelError, UsageError
+from mibe.errors import LimitReached, ModelError, UsageError
 from mibe.results.record import tokens_read
 
 
@@ -89,9 +89,49 @@ def test_a_function_gets_as_many_as_are_asked_at_once():
         return ["yes"] * len(prompts)
 
     cost = measure(model=answer, tasks="pubmedqa", limit=5, batch=4)
-    assert sizes == [1] + [1] * 5 + [4, 1]
+    # A fifth beside nobody would not be one of four at once.
+    assert sizes == [1] + [1] * 5 + [4]
+    assert [(level.at_once, level.documents, level.latencies) for level in cost.levels] == [(1, 5, 5), (4, 4, 4)]
     assert cost.load_seconds is cost.flops is cost.prompt_tokens is cost.levels[0].first_token_p50 is None
     assert cost.levels[1].latency_p50 > 0 and cost.levels[0].read_per_second is None
+
+
+def test_fewer_documents_than_a_batch_are_as_many_at_once_as_there_are(capsys):
+    sizes = []
+
+    def answer(prompts):
+        sizes.append(len(prompts))
+        return ["yes"] * len(prompts)
+
+    cost = measure(model=answer, tasks="pubmedqa,medqa", limit=3, batch=8)
+    # One of each task beforehand, and three of each.
+    assert sizes == [1] * 2 + [1] * 6 + [6] and [level.at_once for level in cost.levels] == [1, 6]
+    sizes.clear()
+    assert len(measure(model=answer, tasks="pubmedqa", limit=1, batch=8).levels) == 1 and sizes == [1, 1]
+    assert main(["cost", "--model", "dummy", "--limit", "2"]) == 0
+    out = capsys.readouterr().out
+    assert "2 at once, 2 documents" in out and "8 at once" not in out
+
+
+def test_of_answers_that_a_server_does_not_count_nothing_is_shown_as_measured(tmp_path):
+    def script(number, body):
+        return grown("A", usage=number % 3 != 0)
+
+    with serving(script) as server:
+        args = {"model": "m", "base_url": server.url, "prices": str(price_file(tmp_path))}
+        cost = measure(model="openai", model_args=args, tasks="pubmedqa", limit=3, batch=3)
+    # Of the answers 1 to 6 those of 3 and 6 have no counts.
+    assert (cost.documents, cost.counted, cost.priced) == (6, 4, 4)
+    assert cost.usd == pytest.approx((60 * 2 + 40 * 1 + 10 * 8) / 1e6) and cost.prompt_tokens == 100
+    assert all(level.read_per_second is None for level in cost.levels)
+
+
+def test_a_limit_of_money_says_that_nothing_is_kept(tmp_path):
+    with serving(lambda number, body: said("A")) as server:
+        args = {"model": "m", "base_url": server.url, "prices": str(price_file(tmp_path))}
+        with pytest.raises(LimitReached, match="nothing is kept: give a higher --max-cost, or a smaller --limit"):
+            measure(model="openai", model_args=args, tasks="pubmedqa", limit=3, batch=3, max_cost=1e-6)
+        assert server.requests == []
 
 
 def test_a_prompt_that_fails_ends_it():

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from api_server import error, said, serving
 from scripted import Scripted
 
 import mibe
@@ -177,6 +178,87 @@ def test_a_model_behind_an_api_has_no_memory_of_ours(run):
     assert cost.usd == pytest.approx(0.9 / 18) and cost.price.completion == 8.0
 
 
+def priced_run(folder, script, **settings):
+    prices = folder / "prices.json"
+    prices.write_text(json.dumps({"date": "2026-01-01", "prices": {"*": {"m": {"prompt": 2.0, "completion": 8.0}}}}))
+    with serving(script) as server:
+        # One prompt at a time, so that the server's numbers are those of the documents.
+        args = {"model": "m", "base_url": server.url, "prices": str(prices), "concurrency": "1"}
+        return mibe.evaluate(
+            model="openai", model_args=args, resamples=5, use_cache=False, output_dir=folder / "runs", **settings
+        )
+
+
+def test_money_and_tokens_are_of_the_answers_that_the_server_counted(tmp_path):
+    def script(number, body):
+        if number == 2:
+            return error(400, "bad prompt")
+        return said("yes", usage=number % 3 != 0)
+
+    run = priced_run(tmp_path, script, tasks="pubmedqa", limit=7)
+    cost = cost_of(run.record)
+    # Of seven prompts one failed, and 0, 3 and 6 were not counted. A counted one has 100 and 10 tokens.
+    assert (cost.documents, cost.counted, cost.priced) == (6, 3, 3)
+    assert cost.usd == pytest.approx((100 * 2 + 10 * 8) / 1e6, rel=1e-3)
+    assert (cost.prompt_tokens, cost.new_tokens) == (100, 10) and cost.levels[0].read_per_second is None
+    timing = run.record["tasks"]["pubmedqa"]["timing"]
+    assert timing["tokens_per_second"] is None and timing["usage"]["cost_usd"] > timing["usage"]["priced_usd"]
+    shown = {name: (value, of) for name, value, of in text.rows(cost)}
+    assert shown["tokens read"] == ("100.0", "a document, mean of 3 that are counted, of 6")
+    assert shown["money"][1] == "a document, mean of 3 that the server counted, of 6"
+    assert shown["tokens a second, read / written"][0] == "not measured"
+    assert "3 answers of 6" in shown["tokens a second, read / written"][1]
+    # A run from before this was noted does not say what of its money was counted.
+    older = json.loads(json.dumps(run.record))
+    for name in ("priced", "priced_usd"):
+        older["tasks"]["pubmedqa"]["timing"]["usage"].pop(name)
+    assert cost_of(older).usd is None and "does not tell apart" in cost_of(older).why["usd"]
+
+
+@pytest.mark.parametrize(
+    ("usage", "counted"),
+    [({"prompt_tokens": 0, "completion_tokens": 3}, 0), ({"prompt_tokens": 9}, 0), ({"completion_tokens": 3}, 0),
+     ({"prompt_tokens": 50, "completion_tokens": 100_000}, 1)],
+)  # fmt: skip
+def test_counts_that_cannot_be_are_no_ground_for_a_price(tmp_path, usage, counted):
+    def script(number, body):
+        answer = said("yes")
+        answer.body["usage"] = usage
+        return answer
+
+    cost = cost_of(priced_run(tmp_path, script, tasks="pubmedqa", limit=1).record)
+    assert (cost.documents, cost.counted, cost.priced) == (1, counted, 0) and cost.usd is None
+    assert cost.why["usd"] == "the server did not count the tokens"
+
+
+def part(number, energy, *, started="2026-01-01T00:00:00", ended="2026-01-01T01:00:00", **more):
+    session = {"started": started, "ended": ended, "energy": energy, **more}
+    return {"sessions": [session], "hardware": {"cpu": "X", "cores": number}, "memory": {}}
+
+
+def test_of_a_merged_run_the_sessions_of_its_parts_tell_energy_and_services(run):
+    record = json.loads(json.dumps(run.record)) | {"memory": None, "hardware": None}
+    record["sessions"] = [{"started": "2026-01-02T00:00:00", "ended": "2026-01-02T00:00:01"}]
+    took = [{"joules": {"package": joules}, "seconds": 3600.0, "why": ""} for joules in (36.0, 54.0)]
+    record["parts"] = [part(4, took[0]), part(8, took[1])]
+    assert cost_of(record).joules == pytest.approx((36 + 54) / 18)
+    assert cost_of(record).machine == "X, 4 cores; X, 8 cores"
+    silent = {"joules": {}, "seconds": 3600.0, "why": "no RAPL counters"}
+    record["parts"] = [part(4, took[0]), part(8, silent)]
+    assert cost_of(record).joules is None and cost_of(record).why["energy"] == "no RAPL counters"
+    # Two parts at once on what may be one machine counted its chips twice; one after the other they did not.
+    record["parts"] = [part(4, took[0]), part(4, took[1])]
+    assert cost_of(record).joules is None and "one machine" in cost_of(record).why["energy"]
+    later = {"started": "2026-01-01T01:00:00", "ended": "2026-01-01T02:00:00"}
+    record["parts"] = [part(4, took[0]), part(4, took[1], **later)]
+    assert cost_of(record).joules == pytest.approx((36 + 54) / 18)
+    price = {"prompt": 2.0, "completion": 8.0, "cached": 1.0, "batch": 0.5, "source": "a list"}
+    services = [{"name": record["model"]["name"], "cost_usd": 0.9, "price": price}]
+    record["parts"] = [part(4, silent, services=services), part(8, silent, services=services)]
+    cost = cost_of(record)
+    assert "API" in cost.machine and cost.price.completion == 8.0
+
+
 def test_of_a_merged_run_its_largest_part_tells_the_memory(run):
     record = json.loads(json.dumps(run.record)) | {"memory": None, "hardware": None}
     loading = {"seconds": 3.0, "before_bytes": 1, "after_bytes": 2}
@@ -212,6 +294,14 @@ def test_the_command_prints_a_run_a_task_of_it_and_its_plan(run, capsys):
         ([], "name a run, or a model"),
         (["RUN", "--tasks", "medqa"], "a RUN has its tasks"),
         (["RUN", "--model", "dummy"], "a RUN was asked already"),
+        (["RUN", "--model-args", "a=b"], "a RUN was asked already"),
+        (["RUN", "--limit", "4"], "a RUN was asked already; leave out --limit"),
+        (["RUN", "--limit", "16"], "leave out --limit"),
+        (["RUN", "--batch", "8"], "leave out --batch"),
+        (["RUN", "--max-cost", "1"], "leave out --max-cost"),
+        (["RUN", "--plan", "--num-fewshot", "2"], "leave out --num-fewshot"),
+        (["RUN", "--fewshot-per-document"], "leave out --fewshot-per-document"),
+        (["RUN", "--access", "open"], "leave out --access"),
         (["RUN", "--task", "hoc"], "has no task 'hoc'"),
         (["--model", "dummy", "--task", "medqa"], "--task is for a RUN"),
     ],

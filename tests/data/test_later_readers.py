@@ -10,6 +10,7 @@ from format_true import CLIP_LABELS, gpqa_row
 
 from mibe.cli import main
 from mibe.data import store
+from mibe.data.prepare import read_splits
 from mibe.data.raw import RawFiles
 from mibe.data.readers.clip import LABELS, Clip
 from mibe.data.readers.gpqa import GpqaBiology
@@ -71,6 +72,13 @@ def test_a_table_of_gpqa_that_is_not_whole_is_refused(tmp_path):
     )
     with pytest.raises(DataError, match=r"gpqa_main.csv, record 4: Correct Answer is empty"):
         read(GpqaBiology(), tmp_path)
+    twice = [gpqa_row(n) for n in range(447)] + [gpqa_row(0)]
+    format_true.gpqa(tmp_path, {"main": twice})
+    with pytest.raises(DataError, match=r"gpqa_main.csv, record 448: the Record ID rec00000 stands there twice"):
+        read(GpqaBiology(), tmp_path)
+    format_true.gpqa(tmp_path, {"main": [gpqa_row(n) | {"High-level domain": "Physics"} for n in range(448)]})
+    with pytest.raises(DataError, match="gpqa_biology: no document of the test split is in these files"):
+        read_splits("gpqa_biology", GpqaBiology(), tmp_path)
     (tmp_path / "dataset" / "gpqa_main.csv").write_text("id,Question\n")
     with pytest.raises(DataError, match="gpqa_main.csv: the column Record ID is missing"):
         read(GpqaBiology(), tmp_path)
@@ -151,6 +159,9 @@ def test_clip_that_is_not_whole(tmp_path):
         read(Clip(), tmp_path)
     (tmp_path / "val_ids.csv").write_text("".join(f"{n}\n" for n in (*range(1100, 1199), 9)))
     with pytest.raises(DataError, match="sentence_level.csv has no sentence of the summary 9"):
+        read(Clip(), tmp_path)
+    (tmp_path / "val_ids.csv").write_text("".join(f"{n}\n" for n in (*range(1100, 1199), 1100)))
+    with pytest.raises(DataError, match="the lists of ids have the summary 1100 twice"):
         read(Clip(), tmp_path)
 
 

@@ -176,3 +176,25 @@ def test_the_page_of_thirty_models_with_costs_still_takes_four_screens(browser, 
 def test_the_cost_of_a_result_is_that_of_its_run(folder, board):
     path = next((folder / "runs").glob("small*"))
     assert own(board, "small").results["medqa"].cost == cost_of(mibe.load_run(path).record, ["medqa"])
+
+
+def test_what_came_whole_from_the_cache_says_nothing_of_cost(tmp_path):
+    def evaluate(tasks, runs="runs"):
+        model = Sized("small", *MODELS["small"])
+        return mibe.evaluate(model=model, tasks=tasks, limit=9, resamples=5, output_dir=tmp_path / runs)
+
+    first = evaluate("pubmedqa")
+    again = evaluate("pubmedqa")
+    assert again.record["tasks"]["pubmedqa"]["timing"]["generated"] == 0
+    cost = cost_of(again.record)
+    assert cost.memory.peak is cost.memory.process_peak is None and "from the cache" in cost.why["memory"]
+    # The later run counts for the figure, and the one that asked the model for the cost.
+    [board] = leaderboard([tmp_path / "runs"])
+    result = own(board, "small").results["pubmedqa"]
+    assert result.path == again.path and result.cost == cost_of(first.record, ["pubmedqa"])
+    # Of two tasks the one that was asked tells.
+    both = evaluate("pubmedqa,medqa", "both")
+    [board] = leaderboard([tmp_path / "both"])
+    time, _, operations, _ = (costs.figure(own(board, "small"), measure) for measure in costs.MEASURES)
+    asked = cost_of(both.record, ["medqa"])
+    assert time == asked.levels[0].seconds and operations == asked.flops / 1e9

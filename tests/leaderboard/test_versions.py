@@ -4,7 +4,7 @@ import json
 import re
 
 import pytest
-from varied_runs import leaning, varied_run
+from varied_runs import leaning, steady, varied_run
 
 from mibe.leaderboard.board import leaderboard
 from mibe.leaderboard.page import write_page
@@ -64,3 +64,16 @@ def test_the_page_has_both_tables_and_links_to_reports_that_are_there(made):
     (link,) = re.findall(r'href="([^"]+#versions/medqa/options)"', page)
     assert (base / "site" / link.split("#")[0]).resolve() == (options.path / "report" / "index.html").resolve()
     assert "#versions/medqa/sex" not in page and sex.path.name in page
+
+
+def test_versions_that_are_not_as_many_or_by_other_rules_are_a_note(tmp_path):
+    few = varied_run(tmp_path / "runs", leaning, vary="options:3", limit=6)
+    varied_run(tmp_path / "runs", steady, vary="options,sex", limit=6)
+    (board,) = leaderboard([tmp_path / "runs"])
+    (note,) = [note for note in board.run_notes if "versions are not the same" in note]
+    assert note.startswith("medqa, options: ") and "3 versions, rules" in note and "5 versions, rules" in note
+    record = json.loads((few.path / "run.json").read_text())
+    record["tasks"]["medqa"]["variation"]["version"] = 1
+    (few.path / "run.json").write_text(json.dumps(record))
+    (board,) = leaderboard([tmp_path / "runs"])
+    assert any("3 versions, rules 1" in note for note in board.run_notes)

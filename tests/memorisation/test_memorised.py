@@ -19,6 +19,7 @@ from mibe.memorisation.record import load
 from mibe.memorisation.testing import NGRAMS, ORDER, ROUGE_L, TOKENS
 from mibe.memorisation.text import render
 from mibe.memorisation.training import training_lines
+from mibe.own.opening import open_file
 from mibe.registry import forget_task, register_task
 from mibe.run.documents import Documents
 from mibe.task import credentialed, shown_fields
@@ -131,6 +132,35 @@ def test_too_few_questions_and_tasks_without_any_are_told(tmp_path, learned):
     assert found["medqa"]["tests"] and not found["pubmedqa"]["tests"]
     assert found["pubmedqa"]["left_out"][ORDER].startswith("too few: 0 questions whose options")
     assert not list(tmp_path.glob("*/run.json"))
+
+
+def test_where_nothing_could_be_tested_the_next_step_is_one_that_helps(tmp_path):
+    def answer(prompts):
+        return ["yes"] * len(prompts)
+
+    def refused(**settings):
+        with pytest.raises(UsageError) as caught:
+            run_on(answer, tmp_path, **settings)
+        # What a score would need is no advice here.
+        assert "score it by generation" not in str(caught.value)
+        return str(caught.value).rpartition("; ")[2]
+
+    assert refused(limit=60) == "give a larger --limit (0: all)"
+    # PubMedQA's questions have no details to exchange, and one in ten can be halved: 51 of 500.
+    reference = "give --reference FILE with 10 questions or more of 20 words"
+    assert refused(tasks="pubmedqa", limit=30) == f"{reference} and a larger --limit (0: all)"
+    assert refused(tasks="pubmedqa", limit=None) == reference
+    few = tmp_path / "few.csv"
+    few.write_text("question\nWhich one is it?\n")
+    assert refused(limit=30, reference=few) == reference
+    short = tmp_path / "short.csv"
+    short.write_text("question,target\n" + "".join(f"Is it {n}?,{'yes' if n % 2 else 'no'}\n" for n in range(12)))
+    task, _ = open_file(short, columns={"input": ["question"], "target": ["target"]})
+    register_task(task)
+    try:
+        assert refused(tasks=task.name) == "the questions have too little at any --limit: take other --tasks"
+    finally:
+        forget_task(task.name)
 
 
 def test_text_stays_here_unless_its_user_says_otherwise(tmp_path, learned):

@@ -1,6 +1,7 @@
 """Several draws a document: the clustered interval, error and tests, and what draws tell, against independent sums."""
 
 from collections import Counter
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -23,10 +24,12 @@ from mibe.metrics.repeats import (
     majority,
     pass_at_k,
     pass_sizes,
+    same_answer,
     spread,
     widest,
 )
 from mibe.metrics.score import score
+from mibe.registry import load_task
 
 LABELS = ("A", "B", "C")
 
@@ -172,6 +175,17 @@ def test_answers_are_one_where_they_say_the_same():
     assert as_answer("A") != as_answer("AN") and as_answer("The A!") != as_answer("a b")
     assert as_answer(["x", "y"]) == as_answer(["y", "x"]) and as_written(["x", "y"]) != as_written(["y", "x"])
     assert as_answer([["drug", 0, 3]]) != as_answer([["drug", 0, 4]])
+
+
+def test_labels_are_one_where_they_are_written_alike():
+    labelled = replace(load_task("mednli"), labels=("T1", "T-1", "the A", "A"))
+    assert len(set(map(same_answer(labelled), labelled.labels))) == 4
+    sets = same_answer(load_task("hoc"))
+    assert sets(["x", "y"]) == sets(["y", "x"]) != sets(["x"])
+    ranked = same_answer(load_task("nejm_cpc"))
+    assert ranked(["x", "y"]) != ranked(["y", "x"])
+    text = same_answer(load_task("emrqa"))
+    assert text("Aspirin.") == text("the aspirin") and text("1.5 mg") != text("15 mg")
 
 
 @given(st.integers(1, 200), st.floats(0.001, 0.999))

@@ -2,6 +2,7 @@
 
 import tracemalloc
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
@@ -111,6 +112,26 @@ def test_the_shots_of_a_seed_are_those_they_always_were(request, name, folder, i
     test = store.load_examples(name, "test")
     shots = Shots.prepare(task, store.StoredSplit(name, "train"), test, 5, seed=1234)
     assert [shot.id for shot in shots.choose(shots.matching(test[0]))] == ids.split()
+
+
+@pytest.mark.parametrize(("size", "count", "draws"), [(5, 1, 5), (5, 2, 20), (5, 5, 24), (60, 1, 12)])
+def test_every_draw_of_shots_is_another(size, count, draws):
+    few = [document(n, "yes") for n in range(size)]
+    for task in (load_task("mmlu"), load_task("pubmedqa")):
+        shots = Shots.prepare(task, few, [], count, seed=1)
+        chosen = [[each.id for each in replace(shots, draw=draw).choose("")] for draw in range(draws)]
+        assert len({tuple(ids) for ids in chosen}) == draws
+        # Whichever is asked for first.
+        again = Shots.prepare(task, few, [], count, seed=1)
+        assert [each.id for each in replace(again, draw=draws - 1).choose("")] == chosen[-1]
+
+
+def test_more_draws_than_there_are_is_an_error():
+    shots = Shots.prepare(load_task("mmlu"), [document(n) for n in range(5)], [], 1, seed=1)
+    with pytest.raises(
+        UsageError, match="shots:8 is out of range: 5 draws of 1 worked examples were found that differ"
+    ):
+        replace(shots, draw=7).check_draws()
 
 
 def test_choosing_holds_no_text_of_the_train_split(own_folders):

@@ -105,7 +105,7 @@ def test_what_cannot_be_asked_for_is_said_in_one_line(spec, said):
 
 def test_the_baseline_comes_with_every_attribute_and_last():
     assert list(check("sex,noise:3,age")) == ["sex", "noise", "age", "city"]
-    assert check("options,noise:3") == {"options": None, "noise": 3}
+    assert check("options,noise:3") == check("options, noise:3,") == {"options": None, "noise": 3}
 
 
 def test_shots_need_examples_and_a_wording_needs_one():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import csv
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
@@ -58,6 +58,9 @@ class Clip:
         listed = {split: _listed(raw, raw.one(name)) for split, name in LISTS.items()}
         total = sum(map(len, listed.values()))
         expect_count("summaries in the three lists of ids", total, SUMMARIES, "download the whole release")
+        times = Counter(ident for idents in listed.values() for ident in idents)
+        if again := [ident for ident, count in times.items() if count > 1]:
+            raise DataError(f"the lists of ids have the summary {again[0]} twice; download the whole release")
         summaries = _summaries(raw, raw.one(SENTENCES))
         if unknown := [ident for idents in listed.values() for ident in idents if ident not in summaries]:
             raise DataError(f"{SENTENCES} has no sentence of the summary {unknown[0]}; download the whole release")

@@ -60,8 +60,14 @@ def _biology(raw: RawFiles, questions: str) -> dict[str, Example]:
     name = raw.one(_table(questions))
     records = list(csv_records(name, raw.text(name), COLUMNS))
     expect_count(f"{name}, questions", len(records), QUESTIONS[questions], "give the whole official file")
-    found = [_question(row, where) for where, row in records if row["High-level domain"] == DOMAIN]
-    return {example.id: example for example in found}
+    found: dict[str, Example] = {}
+    for where, row in records:
+        if row["High-level domain"] == DOMAIN:
+            example = _question(row, where)
+            if example.id in found:
+                raise DataError(f"{where}: the Record ID {example.id} stands there twice; download the file again")
+            found[example.id] = example
+    return found
 
 
 def _question(row: Mapping[str, str], where: str) -> Example:

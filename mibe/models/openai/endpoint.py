@@ -78,7 +78,8 @@ class Endpoint:
     @property
     def if_ours(self) -> str | None:
         """What makes the server local where it is its user's own; None for those of model makers."""
-        return None if self._is_strict else "--trusted-endpoint (of a judge, trusted_endpoint=yes)"
+        elsewhere = "of a judge, and of commands without it, trusted_endpoint=yes among the model's arguments"
+        return None if self._is_strict else f"--trusted-endpoint ({elsewhere})"
 
     @property
     def _is_strict(self) -> bool:

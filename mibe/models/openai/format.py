@@ -264,7 +264,7 @@ def usage_of(body: Any) -> Usage | None:
     try:
         return Usage(
             prompt=int(usage["prompt_tokens"]),
-            completion=int(usage.get("completion_tokens") or 0),
+            completion=int(usage["completion_tokens"]),
             cached=int((usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0),
             reasoning=int((usage.get("completion_tokens_details") or {}).get("reasoning_tokens") or 0),
         )

@@ -256,7 +256,7 @@ class OpenAIModel:
         if self.price is None:
             return response
         if usage is None or usage.completion > request.sampling.room:
-            return replace(response, cost=worst)
+            return replace(response, cost=worst, cost_is_bound=True)
         self._unseen = max(self._unseen, usage.prompt - _prompt_size(request))
         return replace(response, cost=self.price.of(usage, batch=self.batch))
 
@@ -269,10 +269,14 @@ class OpenAIModel:
 
     def too_dear(self) -> LimitReached:
         """What to say when the next request could pass the budget."""
+        next_step = (
+            "everything so far is kept: the same command with a higher --max-cost goes on from here"
+            if self.budget.keeps
+            else "nothing is kept: give a higher --max-cost, or a smaller --limit"
+        )
         return LimitReached(
             f"--max-cost {self.budget.limit} USD would be passed by the next request to {self.name} at its worst "
-            f"({self.budget}); everything so far is kept: the same command with a higher "
-            "--max-cost goes on from here"
+            f"({self.budget}); {next_step}"
         )
 
     def _timed(self, response: Response) -> Response:

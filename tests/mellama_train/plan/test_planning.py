@@ -330,6 +330,7 @@ def test_bad_questions_get_one_line(tmp_path, capsys):
     assert "cannot be divided among 7 GPUs" in refused(*asked, "--gpus", 7)
     assert "--gpus: 0 is out of range" in refused(*asked, "--gpus", 0)
     assert "--utilisation: 1.2 is out of range" in refused(*asked, "--gpus", 160, "--utilisation", 1.2)
+    assert "--sample-tokens: 90,000 is longer than context" in refused(*asked, "--gpus", 160, "--sample-tokens", 90_000)
     assert "--tokens: nan is out of range" in refused(*asked, "--gpus", 160, "--tokens", "nan")
     assert "--set optimiser" in refused(*asked, "--gpus", 160, "--set", "optimiser=1")
     assert "not the same number on each" in refused(*asked, "--gpus", 160, "--nodes", 3)
