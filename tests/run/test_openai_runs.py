@@ -50,6 +50,8 @@ def test_a_run_scores_counts_and_says_what_it_cost(tmp_path):
         "cached_tokens": 480,
         "reasoning_tokens": 36,
         "cost_usd": 1.32,
+        "priced": 12,
+        "priced_usd": 1.32,
     }
     [told] = record["sessions"][0]["services"]
     assert told["cost_usd"] == 1.32 and told["requests"] == 12 and told["name"] == "m"
