@@ -10,6 +10,7 @@ from fnmatch import fnmatchcase
 from functools import cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
+from typing import Any
 
 from mibe.errors import UsageError, all_unknown, unknown
 from mibe.task import Task
@@ -153,7 +154,7 @@ def load_task(name: str) -> Task:
         module, _, attribute = TASKS[name].partition(":")
         task = getattr(import_module(module), attribute)
     elif name in _plugins():
-        task = _plugins()[name].load()
+        task = opened(_plugins()[name])
     elif name in _EXPLAINED:
         raise UsageError(_EXPLAINED[name])
     else:
@@ -163,6 +164,29 @@ def load_task(name: str) -> Task:
     if not isinstance(task, Task) or task.name != name:
         raise UsageError(f"the entry point {name!r} of the group mibe.tasks is not a mibe.task.Task of that name")
     return task
+
+
+def opened(point: EntryPoint) -> Any:
+    """What the entry point of another package names. Raises `UsageError` where its code cannot be loaded."""
+    try:
+        return point.load()
+    except (Exception, SystemExit) as error:  # Another package's code may raise whatever it likes.
+        owner = f" of the package {point.dist.name}" if point.dist else ""
+        raise UsageError(
+            f"the entry point {point.name!r} of the group {point.group}{owner} cannot be loaded: "
+            f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+        ) from error
+
+
+def all_tasks() -> list[Task]:
+    """Every task that can be loaded; of each other one a line says why it is not there."""
+    found = []
+    for name in list_tasks():
+        try:
+            found.append(load_task(name))
+        except UsageError as error:
+            say(str(error))
+    return found
 
 
 def resolve(names: str | Iterable[str]) -> list[Task]:

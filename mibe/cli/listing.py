@@ -11,7 +11,7 @@ from typing import Any
 
 from mibe.data import store
 from mibe.metrics.base import is_main
-from mibe.registry import list_groups, list_tasks, load_task
+from mibe.registry import all_tasks, list_groups, load_task
 from mibe.suites import list_suites, load_suite
 from mibe.task import Task
 
@@ -46,7 +46,7 @@ def tasks_json() -> str:
     """All tasks, groups and suites as JSON."""
     return json.dumps(
         {
-            "tasks": [describe(load_task(name)) for name in list_tasks()],
+            "tasks": [describe(task) for task in all_tasks()],
             "groups": list_groups(),
             "suites": [asdict(load_suite(name)) for name in list_suites()],
         },
@@ -57,7 +57,7 @@ def tasks_json() -> str:
 
 def tasks_text(*, whole: bool = False) -> str:
     """All tasks as a table of a line each, or `whole`: a block each; then the groups and the suites."""
-    tasks = [describe(load_task(name)) for name in list_tasks()]
+    tasks = [describe(task) for task in all_tasks()]
     listed = [
         ("groups", "\n".join(f"{name:20} {', '.join(members)}" for name, members in list_groups().items())),
         ("suites", "\n".join(f"{name:20} {load_suite(name).title}" for name in list_suites())),
@@ -116,7 +116,7 @@ def _block(d: Mapping[str, Any]) -> str:
 def data_text() -> str:
     """Every data set: where it is, or how to get it."""
     lines = [f"data folder: {store.data_dir()}", ""]
-    for name in dict.fromkeys(load_task(task).data_name for task in list_tasks()):
+    for name in dict.fromkeys(task.data_name for task in all_tasks()):
         task = load_task(name)
         found = store.find(name)
         if found is None:
@@ -135,9 +135,7 @@ def manifest_text(name: str, manifest: Mapping[str, Any]) -> str:
 
 def verify_text(name: str | None) -> tuple[str, bool]:
     """Findings for one data set or all that are here, and whether all are sound."""
-    names = (
-        [name] if name else [n for n in dict.fromkeys(load_task(t).data_name for t in list_tasks()) if store.find(n)]
-    )
+    names = [name] if name else [n for n in dict.fromkeys(task.data_name for task in all_tasks()) if store.find(n)]
     lines, sound = [], True
     for each in names:
         task = task_of_data(each)

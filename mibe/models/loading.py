@@ -16,6 +16,7 @@ from mibe.errors import UsageError, unknown
 from mibe.models.arguments import parse_model_args
 from mibe.models.base import Model
 from mibe.models.lm_eval import LM_EVAL
+from mibe.registry import opened
 
 Loader: TypeAlias = Callable[[Mapping[str, str]], Model]
 
@@ -118,7 +119,7 @@ def _loader(name: str) -> Loader:
         return cast(Loader, getattr(import_module(module), function))
     if name.startswith(LM_EVAL):
         return partial(import_module("mibe.models.lm_eval.model").load, name.removeprefix(LM_EVAL))
-    return cast(Loader, _plugins()[name].load())
+    return cast(Loader, opened(_plugins()[name]))
 
 
 @cache

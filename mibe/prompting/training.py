@@ -13,7 +13,7 @@ from mibe.data.documents import check_split, examples, prepared_splits
 from mibe.models.base import Message, Renderer
 from mibe.models.local.counting import Estimate, TokenizerOnly
 from mibe.prompting import PromptBuilder, content_hash, stop_strings
-from mibe.registry import list_tasks, load_task
+from mibe.registry import all_tasks
 from mibe.task import Task
 
 END_OF_ANSWER = 8
@@ -82,7 +82,7 @@ def also_in_test(task: Task, split: str = "train") -> dict[str, str]:
     check_split(task, split)
     hashes = {example.id: content_hash(example) for example in examples(task, split)}
     wanted, found = frozenset(hashes.values()), dict[int, str]()
-    others = (load_task(name) for name in list_tasks() if name != task.name)
+    others = (other for other in all_tasks() if other.name != task.name)
     for other in (task, *others):
         if "test" not in prepared_splits(other):
             continue

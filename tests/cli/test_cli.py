@@ -139,6 +139,24 @@ def test_exit_code_counts_failed_samples(tmp_path):
     mibe(*arguments, "--max-errors", "1", check=0, PYTHONPATH=path)
 
 
+@pytest.mark.parametrize("code", ["import sys\nsys.exit(3)\n", "import none_such\n", "x = 1\n"])
+def test_a_package_that_cannot_be_loaded_is_one_line_and_the_others_go_on(tmp_path, code):
+    info = tmp_path / "plug" / "broken-1.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: broken\nVersion: 1\n")
+    (info / "entry_points.txt").write_text("[mibe.tasks]\nfractures = broken:TASK\n[mibe.models]\nown = broken:load\n")
+    (tmp_path / "plug" / "broken.py").write_text(code)
+    path = os.pathsep.join([str(tmp_path / "plug"), os.environ.get("PYTHONPATH", "")])
+    listed = mibe("tasks", check=0, PYTHONPATH=path)
+    assert "the entry point 'fractures' of the group mibe.tasks of the package broken cannot be loaded" in listed.stderr
+    assert "pubmedqa" in listed.stdout and "fractures" not in listed.stdout
+    given = ("--limit", "2", "--output-dir", str(tmp_path))
+    for arguments in (("--model", "own", "--tasks", "pubmedqa"), ("--model", "dummy", "--tasks", "fractures")):
+        refused = mibe("eval", *arguments, *given, check=2, PYTHONPATH=path)
+        assert len(refused.stderr.splitlines()) == 1 and "cannot be loaded: " in refused.stderr
+    mibe("eval", "--model", "dummy", "--tasks", "pubmedqa", *given, check=0, PYTHONPATH=path)
+
+
 def test_score_reads_outputs_made_elsewhere(tmp_path):
     from mibe.data import store
 
