@@ -47,6 +47,13 @@ def tokens_seen(recipe: DpoRecipe, pairs: PairSet, steps: int) -> Mapping[str, i
     return PairSet([pairs.pairs[number] for number in read], tokenizer_sha256="").tokens()
 
 
+def tokens_by_step(recipe: DpoRecipe, pairs: PairSet) -> Sequence[int]:
+    """The tokens of all sources that were read when each step was made, the first of them 0."""
+    each = [pairs.pairs[number].tokens for number in order(recipe, len(pairs))]
+    read: list[int] = np.cumsum([0, *each])[:: recipe.batch.rows].tolist()
+    return read
+
+
 def open_trainer(
     recipe: DpoRecipe, ranks: Ranks, pairs: PairSet, held_out: Mapping[str, PairSet], tokenizer: Any, watch: Watch
 ) -> Any:

@@ -49,6 +49,11 @@ class EncodedPair:
         """Tokens of the prompt with the longer response."""
         return len(self.prompt) + max(len(self.chosen), len(self.rejected))
 
+    @property
+    def tokens(self) -> int:
+        """Tokens that are read of it: each response with its prompt."""
+        return 2 * len(self.prompt) + len(self.chosen) + len(self.rejected)
+
 
 class PairSet:
     """Encoded pairs in memory."""
@@ -98,7 +103,7 @@ class PairSet:
         """Source → tokens that one pass reads: each response with its prompt."""
         counted: Counter[str] = Counter()
         for pair in self.pairs:
-            counted[pair.source] += 2 * len(pair.prompt) + len(pair.chosen) + len(pair.rejected)
+            counted[pair.source] += pair.tokens
         return counted
 
     def describe(self) -> dict[str, Any]:

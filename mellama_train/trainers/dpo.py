@@ -104,7 +104,7 @@ def _of_tests(places: Sequence[str]) -> Iterator[str]:
 def _run(recipe: DpoRecipe, ranks: Ranks) -> Path:
     from mellama_train.model.provenance import file_sources
     from mellama_train.recipe.yaml_schema import as_json
-    from mellama_train.rl.dpo import open_trainer, run_steps, tokens_seen
+    from mellama_train.rl.dpo import open_trainer, run_steps, tokens_by_step, tokens_seen
     from mellama_train.rl.running import Job, to_end
     from mellama_train.trainers.handover import hand_over
 
@@ -127,7 +127,7 @@ def _run(recipe: DpoRecipe, ranks: Ranks) -> Path:
         open=lambda watch: open_trainer(recipe, ranks, pairs.train, pairs.held_out, pairs.tokenizer, watch),
         tokens=Counter(),
         hand_over=handed_over,
-        tokens_at=lambda step: sum(tokens_seen(recipe, pairs.train, step).values()),
+        tokens_at=tokens_by_step(recipe, pairs.train).__getitem__,
         ends=pairs.train.ends,
     )
     return to_end(recipe, ranks, job)
