@@ -145,9 +145,7 @@ def _write(file: PairFile, path: Path, answers: Mapping[tuple[int, str], str]) -
         own = {column: answers[number, column] for column in row if (number, column) in answers}
         lines.append(json.dumps(kept | own, ensure_ascii=False))
     try:
-        if file.access is AccessLevel.CREDENTIALED:
-            path.touch(mode=0o600)
-            path.chmod(0o600)
-        write_atomically(path, "".join(f"{line}\n" for line in lines))
+        mode = 0o600 if file.access is AccessLevel.CREDENTIALED else None
+        write_atomically(path, "".join(f"{line}\n" for line in lines), mode)
     except OSError as error:
         raise disk_error(error, path) from error

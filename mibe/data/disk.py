@@ -13,23 +13,28 @@ from typing import IO
 from mibe.errors import RunError
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Replace a file by this text as a whole; half a character becomes the escape that JSON has for it."""
-    with rewriting(path) as file:
+def write_atomically(path: Path, text: str, mode: int | None = None) -> None:
+    """Replace a file by this text as a whole; half a character becomes the escape that JSON has for it.
+
+    `mode` is the file's, 0600 for its owner's eyes alone; None: that of the file which was there, or the usual one.
+    """
+    with rewriting(path, mode) as file:
         file.write(text.encode("utf-8", "backslashreplace"))
 
 
 @contextmanager
-def rewriting(path: Path) -> Iterator[IO[bytes]]:
+def rewriting(path: Path, mode: int | None = None) -> Iterator[IO[bytes]]:
     """A file beside `path`, renamed over it once all of it is on the disk; a failure leaves no trace.
 
-    A file that was there keeps its mode.
+    It has its `mode` from the first byte. Without one, a file that was there keeps its own.
     """
     aside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with aside.open("wb") as file:
-            if path.exists():
-                os.fchmod(file.fileno(), stat.S_IMODE(path.stat().st_mode))
+            if mode is None and path.exists():
+                mode = stat.S_IMODE(path.stat().st_mode)
+            if mode is not None:
+                os.fchmod(file.fileno(), mode)
             yield file
             file.flush()
             # Without it, a power cut after the rename can leave an empty file under the name.

@@ -70,10 +70,7 @@ def environment(
     if output is None:
         return text
     try:
-        if right:
-            output.touch()
-            output.chmod(0o600)
-        write_atomically(output, text)
+        write_atomically(output, text, mode=0o600 if right else None)
     except OSError as error:
         raise disk_error(error, output, "another --output") from error
     return None
