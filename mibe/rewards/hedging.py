@@ -24,7 +24,7 @@ _ANSWER, _ANY = re.compile(ANSWER), re.compile(ANY)
 _OFFERED = re.compile(
     r"\b(?:could|may|might|maybe|perhaps|possibly|probably|likely|either)\b"
     rf"(?:[ ,]+(?:also|well|just|as|be|it|is|that|the|an?|correct|best|right|answer|option|choice|label|type)\b){{0,6}}"
-    rf"[ ,\"'(]*(?P<answer>{ANSWER})",
+    rf"[ ,\"'(]*{ANSWER}",
     re.I,
 )
 _DEPENDS = re.compile(r"\bdepend(?:s|ing)?\b|\bin some\b.*\bin others\b", re.I | re.S)
@@ -100,12 +100,13 @@ def _only_offers(parser: ClosedAnswer, grammar: Grammar, answer: str, choices: S
 def _offered(clause: str, *, ties: bool) -> Iterator[int]:
     """The answers that a clause offers and does not give."""
     if _DEPENDS.search(clause) or (ties and _PERCENT.search(clause)):
-        yield from (index_of(found[0]) for found in _ANSWER.finditer(clause) if _is_name(clause, found))
-    for found in _OFFERED.finditer(clause):
-        if kind_of(found["answer"]) is not Kind.WORD or PHRASE_END.match(clause, found.end()):
-            yield index_of(found["answer"])
+        yield from _names(clause, _ANSWER)
+    yield from _names(clause, _OFFERED)
 
 
-def _is_name(text: str, found: re.Match[str]) -> bool:
-    """Whether a mark is an answer's name; one that is an ordinary word too is so where it ends a phrase."""
-    return kind_of(found[0]) is not Kind.WORD or PHRASE_END.match(text, found.end()) is not None
+def _names(text: str, pattern: re.Pattern[str]) -> Iterator[int]:
+    """The answers at the ends of what a pattern finds; one that is an ordinary word too where it ends a phrase."""
+    for found in pattern.finditer(text):
+        mark = found[0][-1]
+        if kind_of(mark) is not Kind.WORD or PHRASE_END.match(text, found.end()):
+            yield index_of(mark)
