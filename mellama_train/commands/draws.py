@@ -104,7 +104,7 @@ def _pairs(a: argparse.Namespace) -> int:
 def _traces(a: argparse.Namespace) -> int:
     """Right draws of a model on a train split."""
     quieten()
-    from mellama_train.corpus.privacy import private_files
+    from mellama_train.corpus.writing import private_files
     from mellama_train.draws.drawing import draw, model_of
     from mellama_train.draws.files import is_private
     from mellama_train.draws.making import make_traces

@@ -1,10 +1,11 @@
-"""Text under an agreement is for its owner alone."""
+"""Files that are for their owner alone where their text is under an agreement, and that are whole or not there."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 
 @contextmanager
@@ -16,3 +17,13 @@ def private_files(private: bool) -> Iterator[None]:
     finally:
         if before is not None:
             os.umask(before)
+
+
+def write_whole(file: Path, content: bytes) -> None:
+    """Write a file aside and put it in place when all of it is on the disk."""
+    aside = file.with_name(f"{file.name}.partial")
+    with aside.open("wb") as stream:
+        stream.write(content)
+        stream.flush()
+        os.fsync(stream.fileno())
+    aside.replace(file)

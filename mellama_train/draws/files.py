@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import mibe
-from mellama_train.corpus.privacy import private_files
 from mellama_train.corpus.shards import MANIFEST
+from mellama_train.corpus.writing import private_files, write_whole
 from mellama_train.draws.judged import Judged
 from mellama_train.errors import DataError
 from mellama_train.instructions.sources import EXTRA
@@ -76,7 +75,7 @@ def write_rows(
             manifest["sources"] = _summed(manifest["files"].values())
             manifest["decontamination"] = _compared(manifest["files"].values())
             manifest["versions"] = {"mibe": mibe.__version__}
-            _replace(file.parent / MANIFEST, json.dumps(manifest, ensure_ascii=False, indent=1).encode())
+            write_whole(file.parent / MANIFEST, json.dumps(manifest, ensure_ascii=False, indent=1).encode())
     except OSError as error:
         raise DataError(f"cannot write {file}: {error.strerror or error}") from None
 
@@ -89,17 +88,8 @@ def is_private(task: Task, lineage: Lineage | None) -> bool:
 def _write(file: Path, rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     lines = [(json.dumps(row, ensure_ascii=False) + "\n").encode() for row in rows]
     content = b"".join(lines)
-    _replace(file, content)
+    write_whole(file, content)
     return {"samples": len(lines), "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-
-
-def _replace(file: Path, content: bytes) -> None:
-    aside = file.with_name(f"{file.name}.partial")
-    with aside.open("wb") as stream:
-        stream.write(content)
-        stream.flush()
-        os.fsync(stream.fileno())
-    aside.replace(file)
 
 
 def _manifest(folder: Path) -> dict[str, Any] | None:

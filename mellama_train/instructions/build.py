@@ -21,8 +21,8 @@ from mellama_train.corpus.decontaminate import TestIndex, index_for
 from mellama_train.corpus.inputs import problems_of_tests
 from mellama_train.corpus.locks import alone
 from mellama_train.corpus.permutation import mix
-from mellama_train.corpus.privacy import private_files
 from mellama_train.corpus.shards import MANIFEST
+from mellama_train.corpus.writing import private_files
 from mellama_train.errors import DataError
 from mellama_train.instructions.config import InstructionsConfig
 from mellama_train.instructions.items import Item

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 import transformers
 
+from mellama_train.corpus.writing import write_whole
 from mellama_train.engines.opening import deepspeed_module
 from mellama_train.engines.ranks import Ranks
 from mellama_train.errors import CheckpointError, DivergenceError, EngineError, StoppedError, TrainError, one_line
@@ -135,13 +136,8 @@ def to_end(recipe: Recipe, ranks: Ranks, job: Job) -> Path:
 
 def _seal(folder: Path, record: Mapping[str, Any]) -> None:
     """Put the record into a checkpoint, whole or not at all. Raises `CheckpointError` where it cannot be written."""
-    aside = folder / f"{RECORD}.partial"
     try:
-        with aside.open("w", encoding="utf-8") as stream:
-            json.dump(record, stream, indent=1)
-            stream.flush()
-            os.fsync(stream.fileno())
-        aside.replace(folder / RECORD)
+        write_whole(folder / RECORD, json.dumps(record, indent=1).encode())
     except OSError as error:
         raise CheckpointError(unwritten(folder, error)) from error
 

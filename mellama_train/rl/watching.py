@@ -118,7 +118,7 @@ class Watch(TrainerCallback):  # type: ignore[misc]
             if state.global_step < state.max_steps:
                 self.stopped = error
                 control.should_log = control.should_save = control.should_training_stop = True
-        self._check_weights(model, state.global_step, whole=control.should_save or is_last)
+        self._check_weights(model, state.global_step, whole=control.should_save)
 
     def _check_weights(self, model: Any, step: int, *, whole: bool) -> None:
         """All that are trained, or the first of them: a gradient's norm that is no number makes all weights so."""
