@@ -23,8 +23,8 @@ from mibe.metrics.values import ANY_OF_TEXTS, Takes
 from mibe.task import Value
 
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
-_ARTICLE = re.compile(r"\b(a|an|the)\b")
-_ARTICLES = frozenset(("a", "an", "the"))
+_ARTICLES = ("a", "an", "the")
+_ARTICLE = re.compile(rf"\b({'|'.join(_ARTICLES)})\b")
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 _SAID = re.compile(
     r"(?:(?<![\w.)%])(?:[<>\u2264\u2265]=? ?)?[+-]?(?=[\d.]))?(?:\d+(?:[.,:/]\d+)*|\.\d+)(?: ?%)?"  # "<= 0.5 %", "-1"
